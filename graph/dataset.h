@@ -1,0 +1,61 @@
+/* Samples for a model, from wherever: the interface between formats/ (which makes them) and graph/run,
+ * passes and train (which use them). */
+#ifndef MC_GRAPH_DATASET_H
+#define MC_GRAPH_DATASET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "graph/dtype.h"
+#include "graph/shape.h"
+
+struct mc_array { /* a host buffer */
+    const char *name;
+    enum mc_dtype dtype;
+    struct mc_shape shape;
+    void *data; /* 64-byte aligned, row-major */
+    size_t bytes;
+};
+
+struct mc_batch {
+    int64_t n; /* samples; less than asked for only at the end of a source of unknown length */
+    int n_arrays;
+    struct mc_array *arrays; /* in the order of the model's inputs */
+    int64_t *labels;         /* [n] class numbers, or NULL */
+};
+
+struct mc_dataset_class {
+    int (*read)(void *self, const int64_t *index, int64_t n, struct mc_batch **ret,
+                struct mc_err *err);
+    void (*free)(void *self);
+};
+
+struct mc_dataset {
+    const struct mc_dataset_class *class;
+    void *self;
+    const char *spec;  /* as the user gave it */
+    int64_t count;     /* -1: unknown until read to the end */
+    bool has_labels;
+    int64_t classes;   /* highest label + 1 where known without reading all, else 0 */
+    bool whole;        /* each sample is one whole input tensor, without a batch axis: a batch is [n, ...]
+                          and its samples are run one at a time */
+    char id[65];       /* identity of the bytes behind it (hex hash of path, size, time or content): the
+                          same samples in --data and --calib are recognised by it */
+};
+
+/* Read samples by number into new arrays with a leading axis of n. Thread-safe. Any order; ascending from
+ * the last one read is always cheap. Errors: MC_EDATA naming source and sample, MC_EIO for spill space. */
+int mc_dataset_read(struct mc_dataset *d, const int64_t *index, int64_t n, struct mc_batch **ret,
+                    struct mc_err *err);
+/* Samples [first, first + n). */
+int mc_dataset_range(struct mc_dataset *d, int64_t first, int64_t n, struct mc_batch **ret,
+                     struct mc_err *err);
+void mc_dataset_free(struct mc_dataset *d); /* accepts NULL */
+
+/* One block for everything; arrays zeroed with the given shapes (leading axis n). */
+int mc_batch_new(int64_t n, int n_arrays, const struct mc_array *like, bool labels,
+                 struct mc_batch **ret, struct mc_err *err);
+void mc_batch_free(struct mc_batch *b);
+
+#endif

@@ -1,0 +1,76 @@
+/* Types, shapes and small constant contents of every value, known or symbolic, in a table beside the graph.
+ *
+ * One mechanism serves three users: `info` and the verifier with dynamic axes as symbols, the planner with
+ * one concrete signature of inputs, and constant folding. */
+#ifndef MC_GRAPH_INFER_H
+#define MC_GRAPH_INFER_H
+
+#include "graph/graph.h"
+
+/* A small vector of integers of which some elements are known only as a dimension symbol: what Shape gives
+ * of [batch,1,28,28], carried through Gather, Concat, Slice, Unsqueeze and arithmetic to Reshape. */
+struct mc_partial {
+    int n;                /* elements, at most MC_PARTIAL_MAX; rank is 0 or 1, see mc_vtype.shape */
+    const int64_t *value; /* valid where sym[i] == 0 */
+    const int64_t *sym;   /* 0, or a negative dimension as in graph/shape.h */
+};
+enum { MC_PARTIAL_MAX = 64 };
+
+struct mc_vtype {
+    enum mc_dtype dtype;  /* MC_DTYPE_NONE: not known */
+    bool ranked;          /* false: not even the rank is known, shape is void */
+    struct mc_shape shape;
+    const struct mc_tensor *known;    /* whole content, or NULL */
+    const struct mc_partial *partial; /* or NULL; only where `known` is NULL */
+};
+
+struct mc_infer; /* owns its table and the tensors in it */
+
+/* Evaluate a node whose inputs are all known: called by inference to fold; in[i] NULL for omitted inputs.
+ * Fills ret[i] with new tensors. Return 0, or MC_EUNSUP to leave the node unfolded. Supplied by graph/run. */
+typedef int mc_infer_eval(void *ctx, const struct mc_node *node, const struct mc_tensor *const *in,
+                          struct mc_tensor **ret, struct mc_err *err);
+
+struct mc_infer_input {
+    const char *name;
+    enum mc_dtype dtype;
+    struct mc_shape shape;
+};
+
+struct mc_infer_opts {
+    const struct mc_infer_input *inputs; /* overrides what the graph declares; n_inputs may be 0 */
+    size_t n_inputs;
+    mc_infer_eval *eval; /* NULL: nothing is folded, only partial contents travel */
+    void *eval_ctx;
+    int64_t eval_limit; /* fold a node only if its outputs have at most this many elements; 0: 65536 */
+    bool strict;        /* an unknown operator is an error; otherwise its outputs are unknown */
+};
+
+/* Infer everything. Errors: MC_ESHAPE/MC_EDTYPE naming operator, node and values for contradictions (also
+ * with a declared shape), MC_EUNSUP naming operator, domain, version, node when strict. */
+int mc_infer_run(const struct mc_graph *g, const struct mc_infer_opts *opts, struct mc_infer **ret,
+                 struct mc_err *err);
+void mc_infer_free(struct mc_infer *inf);
+
+/* Borrowed row of a value of this graph. */
+const struct mc_vtype *mc_infer_of(const struct mc_infer *inf, const struct mc_value *v);
+/* Name of a symbol dimension ("batch"), or NULL. */
+const char *mc_infer_symbol(const struct mc_infer *inf, int64_t dim);
+
+/* ---- for operator rows ---- */
+
+struct mc_infer_ctx {
+    const struct mc_node *node;
+    int n_in, n_out;
+    const struct mc_vtype *const *in; /* NULL: omitted */
+    struct mc_vtype *const *out;      /* NULL: not wanted; otherwise zeroed, to be filled in */
+    struct mc_infer *inf;
+};
+
+/* New partial content of n elements, owned by the table; NULL when out of memory. */
+struct mc_partial *mc_infer_partial(struct mc_infer_ctx *c, int n);
+/* Integer contents of input i for a shape-like argument: fills value/sym (as mc_partial) from known or
+ * partial content, at most `max`. Returns the count, or -1 if nothing is known. */
+int mc_infer_ints(const struct mc_infer_ctx *c, int i, int64_t *value, int64_t *sym, int max);
+
+#endif

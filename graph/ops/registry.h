@@ -1,0 +1,9 @@
+/* All operator families, closed by NULL; each is a table closed by a row without name. */
+#ifndef MC_GRAPH_OPS_REGISTRY_H
+#define MC_GRAPH_OPS_REGISTRY_H
+
+#include "graph/ops/op.h"
+
+extern const struct mc_op *const mc_op_families[];
+
+#endif

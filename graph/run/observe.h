@@ -1,0 +1,31 @@
+/* Run a graph over samples and hand named values to a callback: calibration, covariances, measuring. */
+#ifndef MC_GRAPH_RUN_OBSERVE_H
+#define MC_GRAPH_RUN_OBSERVE_H
+
+#include "base/progress.h"
+#include "graph/dataset.h"
+#include "graph/run/session.h"
+
+struct mc_observe_opts {
+    struct mc_pool *pool;
+    const char *kernels;
+    int64_t first, count; /* samples [first, first + count); count < 0: to the end */
+    int64_t batch;        /* samples a run; 0: chosen from the model (256 at most; 1 where its batch axis
+                             is frozen to 1 or the samples are whole tensors) */
+    const struct mc_progress *progress;
+    const char *what;     /* stage name for progress */
+};
+
+/* values[i] is the value names[i] for samples [first_sample, first_sample + batch->n), in order of the
+ * samples; a non-zero return stops and is passed up. */
+typedef int mc_observe_fn(void *ctx, const struct mc_array *const *values, int64_t first_sample,
+                          const struct mc_batch *batch, struct mc_err *err);
+
+/* Batches come in ascending order on the caller's thread, so sums are the same for any thread count.
+ * *ret_samples (may be NULL) = how many samples ran. Only what the named values need is computed.
+ * Errors: MC_EDATA if there is no sample; what running and reading give; MC_EINTR. */
+int mc_observe(const struct mc_graph *g, struct mc_dataset *data, const char *const *names,
+               size_t n_names, const struct mc_observe_opts *opts, mc_observe_fn *fn, void *ctx,
+               int64_t *ret_samples, struct mc_err *err);
+
+#endif

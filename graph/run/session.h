@@ -1,0 +1,56 @@
+/* A graph made ready to run.
+ *
+ * A session holds a model's constants (packed once), and one plan per signature of input shapes in a small
+ * LRU cache. A plan knows every shape, every lifetime and one arena; with static shapes a run allocates
+ * nothing. The graph must stay unchanged while the session lives. */
+#ifndef MC_GRAPH_RUN_SESSION_H
+#define MC_GRAPH_RUN_SESSION_H
+
+#include "base/threads.h"
+#include "graph/dataset.h"
+#include "graph/graph.h"
+
+struct mc_session;
+
+enum mc_precision {
+    MC_PRECISION_MODEL = 0, /* float32 (and half types computed in float32), float64 where the model has it */
+    MC_PRECISION_F64,       /* everything float in float64 through the reference kernels: a definition */
+};
+
+struct mc_session_opts {
+    struct mc_pool *pool;        /* NULL: serial */
+    enum mc_precision precision;
+    const char *kernels;         /* "ref", "plain", "avx2", "avx512"; NULL: the best this CPU has */
+    const char *const *keep;     /* names of inner values to keep for mc_session_value */
+    size_t n_keep;
+    const char *const *only;     /* compute only these outputs (or inner values); NULL: all outputs */
+    size_t n_only;
+};
+
+/* Errors: MC_EUNSUP naming operator, domain, version and node of what cannot run; MC_ENOMEM. */
+int mc_session_new(const struct mc_graph *g, const struct mc_session_opts *opts,
+                   struct mc_session **ret, struct mc_err *err);
+void mc_session_free(struct mc_session *s);
+
+/* Run on host arrays, matched to graph inputs by name; integers and floats are converted to the input's
+ * type where that loses nothing that matters (u8 -> f32, f64 -> f32). Results stay valid until the next run.
+ * Errors: MC_ESHAPE/MC_EDTYPE/MC_EDATA naming the input. */
+int mc_session_run(struct mc_session *s, const struct mc_array *inputs, int n_inputs,
+                   struct mc_err *err);
+
+/* Number of outputs; output i of the last run; a kept or output value by name (NULL if not there). */
+int mc_session_n_outputs(const struct mc_session *s);
+const struct mc_array *mc_session_output(const struct mc_session *s, int i);
+const struct mc_array *mc_session_value(const struct mc_session *s, const char *name);
+
+/* The order and types of the inputs that must be given (those without an initializer); dims < 0 are free. */
+int mc_session_n_inputs(const struct mc_session *s);
+const struct mc_array *mc_session_input(const struct mc_session *s, int i);
+
+struct mc_session_stats {
+    size_t plans, arena_bytes, packed_bytes; /* of the last plan; of all packed constants */
+    size_t nodes, fused_nodes, fallback_nodes;
+};
+void mc_session_stats(const struct mc_session *s, struct mc_session_stats *ret);
+
+#endif

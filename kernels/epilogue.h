@@ -1,0 +1,22 @@
+/* What is done to a result on its way to memory. */
+#ifndef MC_KERNELS_EPILOGUE_H
+#define MC_KERNELS_EPILOGUE_H
+
+enum mc_act {
+    MC_ACT_NONE,
+    MC_ACT_CLAMP, /* min(max(v, lo), hi); Relu is lo 0, hi +inf; NaN stays NaN */
+    MC_ACT_LEAKY, /* v < 0 ? lo * v : v */
+    MC_ACT_SIGMOID,
+    MC_ACT_TANH,
+    MC_ACT_SILU,  /* v * sigmoid(v) */
+    MC_ACT_GELU,  /* v * Phi(v), exact erf */
+};
+
+struct mc_epilogue { /* y = act(v + bias + residual) */
+    const void *bias;     /* per output column (gemm) or channel (conv), or NULL */
+    const void *residual; /* laid out as the output, or NULL */
+    enum mc_act act;
+    double lo, hi;
+};
+
+#endif

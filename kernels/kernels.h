@@ -1,0 +1,31 @@
+/* The kernel table of one backend for one floating type.
+ *
+ * A kernel sees pointers, sizes and strides, no graph. `ref/` is plain C, written once over the element
+ * type and built for float and double: the definition. `cpu/` holds the fast versions: plain C, AVX2,
+ * AVX-512, chosen at run time. A table is filled from the reference upwards, so an entry is never NULL.
+ *
+ * Pointers are void: the table's element type says what they point to; scalars travel as double. Sums are
+ * made in an order fixed by the shape alone: the same bits for any number of threads. */
+#ifndef MC_KERNELS_KERNELS_H
+#define MC_KERNELS_KERNELS_H
+
+#include "kernels/conv.h"
+#include "kernels/elementwise.h"
+#include "kernels/gemm.h"
+#include "kernels/nn.h"
+
+struct mc_kernels {
+    const char *name; /* "ref", "plain", "avx2", "avx512" */
+    int elem_bytes;   /* 4 or 8 */
+    struct mc_gemm_kernels gemm;
+    struct mc_conv_kernels conv;
+    struct mc_elementwise_kernels elementwise;
+    struct mc_nn_kernels nn;
+};
+
+/* Table by name for 4- or 8-byte elements; name NULL: the best this CPU has (for 8 bytes: "ref").
+ * NULL if the name is unknown or this CPU cannot run it. MCOMPRESS_KERNELS in the environment replaces a
+ * NULL name, so that any command can be tried on a lesser CPU. */
+const struct mc_kernels *mc_kernels_get(const char *name, int elem_bytes);
+
+#endif

@@ -1,0 +1,47 @@
+/* A pass changes a model: JSON options in, an edited model and a JSON account out.
+ *
+ * A pass opens no file and knows no format: what it needs from outside comes through its context. It edits
+ * the model it is given, a clone that the caller drops on failure, and lists every node it looked at with
+ * what it did or why not. Registered by one word in meson.build's list. */
+#ifndef MC_PASSES_PASS_H
+#define MC_PASSES_PASS_H
+
+#include <jansson.h>
+
+#include "base/param.h"
+#include "base/progress.h"
+#include "base/threads.h"
+#include "graph/dataset.h"
+#include "graph/graph.h"
+
+struct mc_pass_ctx {
+    struct mc_pool *pool;
+    uint64_t seed;
+    struct mc_dataset *calib; /* inputs for covariances and ranges, or NULL */
+    int64_t calib_count;      /* how many of them to use, from the first */
+    const struct mc_progress *progress;
+    bool dry_run;             /* decide and account, compute nothing heavy, leave the model alone */
+    void *host;               /* for the callbacks below */
+    /* Bytes the model would have as a file (external data included). */
+    int (*bytes_of)(void *host, const struct mc_model *m, uint64_t *ret, struct mc_err *err);
+    /* Remember this model as the best so far, for any-time searches that are interrupted; may be NULL. */
+    int (*keep_best)(void *host, const struct mc_model *m, struct mc_err *err);
+};
+
+struct mc_pass {
+    const char *name;    /* also the command: "svd" */
+    const char *summary; /* one line for `list passes` and --help */
+    const char *example; /* one command line for --help */
+    const struct mc_param *params;
+    /* Whether the pass can work on a node; otherwise *ret_why is a reason for the report. */
+    bool (*applies)(const struct mc_node *n, const char **ret_why);
+    /* *ret_report: {"layers":[{name, op, action, reason, bytes_before, bytes_after, error, …}], …}. A result
+     * that misses its target is complete and returns MC_EGATE. */
+    int (*run)(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+               json_t **ret_report, struct mc_err *err);
+};
+
+const struct mc_pass *mc_pass_find(const char *name);
+const struct mc_pass *mc_pass_at(size_t i); /* NULL at the end */
+
+#endif
