@@ -9,18 +9,18 @@
 
 enum mc_code {
     MC_OK = 0,
-    MC_EFAIL = -1,    /* could not be done: numerical failure, no convergence, an internal limit */
-    MC_ENOMEM = -2,   /* memory, or --mem, exhausted */
-    MC_EIO = -3,      /* writing failed: disk full, unwritable folder */
-    MC_EUSAGE = -4,   /* the command line or an option's value */
-    MC_EOPEN = -5,    /* an input is missing or cannot be read */
-    MC_EFORMAT = -6,  /* an input is malformed: truncated, hostile, not what it claims to be */
-    MC_EUNSUP = -7,   /* an input is well formed but needs what mcompress cannot do */
-    MC_ESHAPE = -8,   /* shapes that do not fit each other */
-    MC_EDTYPE = -9,   /* an element type that does not fit */
-    MC_EDATA = -10,   /* samples or labels that cannot be used; NaN in weights */
-    MC_EGATE = -11,   /* a gate or target was missed; results are complete */
-    MC_EINTR = -12,   /* Ctrl-C */
+    MC_EFAIL = -1,   /* could not be done: numerical failure, no convergence, an internal limit */
+    MC_ENOMEM = -2,  /* memory, or --mem, exhausted */
+    MC_EIO = -3,     /* writing failed: disk full, unwritable folder */
+    MC_EUSAGE = -4,  /* the command line or an option's value */
+    MC_EOPEN = -5,   /* an input is missing or cannot be read */
+    MC_EFORMAT = -6, /* an input is malformed: truncated, hostile, not what it claims to be */
+    MC_EUNSUP = -7,  /* an input is well formed but needs what mcompress cannot do */
+    MC_ESHAPE = -8,  /* shapes that do not fit each other */
+    MC_EDTYPE = -9,  /* an element type that does not fit */
+    MC_EDATA = -10,  /* samples or labels that cannot be used; NaN in weights */
+    MC_EGATE = -11,  /* a gate or target was missed; results are complete */
+    MC_EINTR = -12,  /* Ctrl-C */
 };
 
 enum { MC_ERR_MSG = 512 };

@@ -201,8 +201,8 @@ int mc_out_open(const char *path, struct mc_out **ret_out, struct mc_err *err)
     struct stat st;
     char dir[MC_PATH];
     bool to_stdout = !strcmp(path, "-");
-    if (!to_stdout && (!*path || path[strlen(path) - 1] == '/' ||
-                       (!stat(path, &st) && S_ISDIR(st.st_mode))))
+    if (!to_stdout &&
+        (!*path || path[strlen(path) - 1] == '/' || (!stat(path, &st) && S_ISDIR(st.st_mode))))
         return mc_fail(err, MC_EIO, "cannot write '%s': it is a folder; give a file name", path);
     struct mc_out *o = calloc(1, sizeof *o);
     if (!o)
@@ -296,7 +296,8 @@ static int out_name(struct mc_out *o)
             x = next;
         char digits[8];
         snprintf(digits, sizeof digits, "%06x",
-                 (unsigned)((unsigned)getpid() * 2654435761u + (unsigned)attempt * 40503u) & 0xffffff);
+                 (unsigned)((unsigned)getpid() * 2654435761u + (unsigned)attempt * 40503u) &
+                     0xffffff);
         memcpy(x + 1, digits, 6);
         if (!linkat(AT_FDCWD, link, AT_FDCWD, name, AT_SYMLINK_FOLLOW)) {
             o->partial = name;
@@ -381,8 +382,8 @@ int mc_spill_new(const char *dir, struct mc_spill **ret_spill, struct mc_err *er
     }
     s->fd = open_unlinked(dir);
     if (s->fd < 0) {
-        int rc = mc_fail(err, MC_EIO, "cannot make a temporary file in '%s': %s", dir,
-                         strerror(errno));
+        int rc =
+            mc_fail(err, MC_EIO, "cannot make a temporary file in '%s': %s", dir, strerror(errno));
         free(s->dir);
         free(s);
         return rc;

@@ -22,7 +22,7 @@ int mc_pool_threads(const struct mc_pool *pool);
  * worker is in [0, mc_pool_threads) and belongs to one thread for the length of the call: it selects
  * scratch memory. A NULL pool, or a call from inside a chunk, runs the chunks in order on the caller with
  * worker 0 (nested: the caller's own worker number). fn must not fail; write errors into ctx. */
-void mc_pool_run(struct mc_pool *pool, int64_t n,
-                 void (*fn)(void *ctx, int64_t chunk, int worker), void *ctx);
+void mc_pool_run(struct mc_pool *pool, int64_t n, void (*fn)(void *ctx, int64_t chunk, int worker),
+                 void *ctx);
 
 #endif

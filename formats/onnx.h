@@ -10,8 +10,8 @@
 int mc_onnx_read(const char *path, struct mc_model **ret, struct mc_err *err);
 
 struct mc_onnx_write_opts {
-    bool external;            /* all tensors of at least external_from bytes go to PATH.data */
-    uint64_t external_from;   /* 0: 1024 */
+    bool external;          /* all tensors of at least external_from bytes go to PATH.data */
+    uint64_t external_from; /* 0: 1024 */
 };
 
 /* A model written beside its path, complete and readable, but not yet in its place: a report is about the

@@ -11,7 +11,7 @@ struct mc_sample_opts {
     const struct mc_array *inputs; /* the model's inputs: name, dtype, shape with free dims < 0 */
     int n_inputs;
     const char *preprocess; /* "scale=1/255,mean=…,std=…"; NULL: value/255; 8-bit images only */
-    const char *spill_dir;  /* where to inflate when random access is needed; NULL: $TMPDIR or /tmp */
+    const char *spill_dir;  /* for inflating where random access is needed; NULL: $TMPDIR, /tmp */
     bool no_labels;         /* ignore labels */
 };
 

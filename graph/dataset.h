@@ -34,13 +34,13 @@ struct mc_dataset_class {
 struct mc_dataset {
     const struct mc_dataset_class *class;
     void *self;
-    const char *spec;  /* as the user gave it */
-    int64_t count;     /* -1: unknown until read to the end */
+    const char *spec; /* as the user gave it */
+    int64_t count;    /* -1: unknown until read to the end */
     bool has_labels;
-    int64_t classes;   /* highest label + 1 where known without reading all, else 0 */
-    bool whole;        /* each sample is one whole input tensor, without a batch axis: a batch is [n, ...]
+    int64_t classes; /* highest label + 1 where known without reading all, else 0 */
+    bool whole;  /* each sample is one whole input tensor, without a batch axis: a batch is [n, ...]
                           and its samples are run one at a time */
-    char id[65];       /* identity of the bytes behind it (hex hash of path, size, time or content): the
+    char id[65]; /* identity of the bytes behind it (hex hash of path, size, time or content): the
                           same samples in --data and --calib are recognised by it */
 };
 

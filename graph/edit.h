@@ -16,7 +16,8 @@ struct mc_value *mc_edit_value(struct mc_graph *g, const char *name);
 struct mc_value *mc_edit_resolve(struct mc_graph *g, const char *name);
 int mc_edit_input(struct mc_graph *g, struct mc_value *v, struct mc_err *err);
 int mc_edit_output(struct mc_graph *g, struct mc_value *v, struct mc_err *err);
-int mc_edit_info(struct mc_graph *g, struct mc_value *v, struct mc_err *err); /* list in value_info */
+int mc_edit_info(struct mc_graph *g, struct mc_value *v,
+                 struct mc_err *err); /* list in value_info */
 /* Set (or with NULL remove) the initializer content of a value without producer. */
 int mc_edit_tensor(struct mc_value *v, struct mc_tensor *t, struct mc_err *err);
 void mc_edit_type(struct mc_value *v, enum mc_dtype dtype, int rank, const struct mc_dim *dims);
@@ -32,8 +33,8 @@ struct mc_value *mc_edit_constant(struct mc_graph *g, const char *hint, struct m
 
 /* Insert a node at position pos (g->n_nodes: append). in/out may hold NULL. Each out value must have no
  * producer. version 0: the one the model imports. Errors: MC_EFAIL for a value produced twice. */
-int mc_edit_node(struct mc_graph *g, size_t pos, const char *op_type, const char *domain, int version,
-                 const char *name, struct mc_value *const *in, size_t n_in,
+int mc_edit_node(struct mc_graph *g, size_t pos, const char *op_type, const char *domain,
+                 int version, const char *name, struct mc_value *const *in, size_t n_in,
                  struct mc_value *const *out, size_t n_out, struct mc_node **ret,
                  struct mc_err *err);
 int mc_edit_set_input(struct mc_node *n, size_t slot, struct mc_value *v, struct mc_err *err);
@@ -53,7 +54,8 @@ int mc_edit_attr_float(struct mc_node *n, const char *name, float v, struct mc_e
 int mc_edit_attr_string(struct mc_node *n, const char *name, const char *v, struct mc_err *err);
 int mc_edit_attr_ints(struct mc_node *n, const char *name, const int64_t *v, size_t count,
                       struct mc_err *err);
-int mc_edit_attr_tensor(struct mc_node *n, const char *name, struct mc_tensor *t, struct mc_err *err);
+int mc_edit_attr_tensor(struct mc_node *n, const char *name, struct mc_tensor *t,
+                        struct mc_err *err);
 /* Append a zeroed attribute and return it for a reader to fill in; NULL when out of memory. */
 struct mc_attr *mc_edit_attr_new(struct mc_node *n, const char *name, enum mc_attr_type type);
 void mc_edit_attr_remove(struct mc_node *n, const char *name);

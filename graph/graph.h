@@ -52,32 +52,34 @@ struct mc_value {
     struct mc_graph *graph;
     struct mc_node *producer; /* NULL: graph input, initializer, or outer value */
     int slot;                 /* producer->out[slot] */
-    struct mc_tensor *tensor; /* content of an initializer (also one that is a graph input), or NULL */
+    struct mc_tensor
+        *tensor; /* content of an initializer (also one that is a graph input), or NULL */
     struct mc_value *outer;   /* in a body: the value of the enclosing graph that this name means */
     bool is_input, is_output; /* of its graph */
     struct mc_type type;
-    struct mc_bytes info; /* ValueInfoProto as read (doc, denotations, non-tensor types); an edit of the
+    struct mc_bytes
+        info; /* ValueInfoProto as read (doc, denotations, non-tensor types); an edit of the
                              type clears it */
     struct mc_use *uses;
     size_t n_uses, cap_uses;
 };
 
 enum mc_attr_type { /* numbers of AttributeProto.AttributeType */
-    MC_ATTR_NONE = 0,
-    MC_ATTR_FLOAT = 1,
-    MC_ATTR_INT = 2,
-    MC_ATTR_STRING = 3,
-    MC_ATTR_TENSOR = 4,
-    MC_ATTR_GRAPH = 5,
-    MC_ATTR_FLOATS = 6,
-    MC_ATTR_INTS = 7,
-    MC_ATTR_STRINGS = 8,
-    MC_ATTR_TENSORS = 9,
-    MC_ATTR_GRAPHS = 10,
-    MC_ATTR_SPARSE = 11, /* sparse tensors and type protos stay in `extra` */
-    MC_ATTR_SPARSES = 12,
-    MC_ATTR_TYPE = 13,
-    MC_ATTR_TYPES = 14,
+                    MC_ATTR_NONE = 0,
+                    MC_ATTR_FLOAT = 1,
+                    MC_ATTR_INT = 2,
+                    MC_ATTR_STRING = 3,
+                    MC_ATTR_TENSOR = 4,
+                    MC_ATTR_GRAPH = 5,
+                    MC_ATTR_FLOATS = 6,
+                    MC_ATTR_INTS = 7,
+                    MC_ATTR_STRINGS = 8,
+                    MC_ATTR_TENSORS = 9,
+                    MC_ATTR_GRAPHS = 10,
+                    MC_ATTR_SPARSE = 11, /* sparse tensors and type protos stay in `extra` */
+                    MC_ATTR_SPARSES = 12,
+                    MC_ATTR_TYPE = 13,
+                    MC_ATTR_TYPES = 14,
 };
 
 struct mc_attr {
@@ -101,9 +103,9 @@ struct mc_node {
     const char *op_type;
     const char *domain;   /* "" is ai.onnx, never "ai.onnx" */
     const char *overload; /* "" */
-    int version;          /* opset version of `domain` the node was written for; 0: domain not imported */
-    uint32_t id;          /* never reused in its graph: key of side tables; < graph->n_node_ids */
-    size_t pos;           /* graph->nodes[pos] == this */
+    int version; /* opset version of `domain` the node was written for; 0: domain not imported */
+    uint32_t id; /* never reused in its graph: key of side tables; < graph->n_node_ids */
+    size_t pos;  /* graph->nodes[pos] == this */
     struct mc_graph *graph;
     size_t n_in, n_out, n_attr;
     struct mc_value **in;  /* NULL: optional input left out */
@@ -130,7 +132,8 @@ struct mc_graph {
     size_t n_inits, cap_inits;
     struct mc_value **infos; /* values listed in value_info, in file order */
     size_t n_infos, cap_infos;
-    struct mc_bytes extra; /* doc_string, sparse_initializer, quantization_annotation, metadata, unknown */
+    struct mc_bytes
+        extra; /* doc_string, sparse_initializer, quantization_annotation, metadata, unknown */
     struct mc_names *names; /* name -> value */
 };
 

@@ -17,8 +17,8 @@ struct mc_partial {
 enum { MC_PARTIAL_MAX = 64 };
 
 struct mc_vtype {
-    enum mc_dtype dtype;  /* MC_DTYPE_NONE: not known */
-    bool ranked;          /* false: not even the rank is known, shape is void */
+    enum mc_dtype dtype; /* MC_DTYPE_NONE: not known */
+    bool ranked;         /* false: not even the rank is known, shape is void */
     struct mc_shape shape;
     const struct mc_tensor *known;    /* whole content, or NULL */
     const struct mc_partial *partial; /* or NULL; only where `known` is NULL */
@@ -42,8 +42,9 @@ struct mc_infer_opts {
     size_t n_inputs;
     mc_infer_eval *eval; /* NULL: nothing is folded, only partial contents travel */
     void *eval_ctx;
-    int64_t eval_limit; /* fold a node only if its outputs have at most this many elements; 0: 65536 */
-    bool strict;        /* an unknown operator is an error; otherwise its outputs are unknown */
+    int64_t
+        eval_limit; /* fold a node only if its outputs have at most this many elements; 0: 65536 */
+    bool strict;    /* an unknown operator is an error; otherwise its outputs are unknown */
 };
 
 /* Infer everything. Errors: MC_ESHAPE/MC_EDTYPE naming operator, node and values for contradictions (also

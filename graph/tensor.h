@@ -18,7 +18,8 @@ struct mc_bytes {
 
 /* Where the bytes live: heap, a file mapping, or spill space. Reference counted, thread-safe. */
 struct mc_storage;
-int mc_storage_heap(size_t bytes, struct mc_storage **ret, struct mc_err *err); /* 64-byte aligned */
+int mc_storage_heap(size_t bytes, struct mc_storage **ret,
+                    struct mc_err *err); /* 64-byte aligned */
 int mc_storage_spill(struct mc_spill *spill, size_t bytes, struct mc_storage **ret,
                      struct mc_err *err);
 /* Bytes owned elsewhere; release(owner) is called when the last reference goes, also on failure here. */
@@ -30,9 +31,9 @@ void *mc_storage_data(const struct mc_storage *s);
 size_t mc_storage_bytes(const struct mc_storage *s);
 
 enum mc_tensor_form { /* how the file held the bytes; written back the same way while unchanged */
-    MC_TENSOR_RAW,      /* raw_data */
-    MC_TENSOR_FIELD,    /* float_data, int32_data, … */
-    MC_TENSOR_EXTERNAL, /* a file beside the model */
+                      MC_TENSOR_RAW,      /* raw_data */
+                      MC_TENSOR_FIELD,    /* float_data, int32_data, … */
+                      MC_TENSOR_EXTERNAL, /* a file beside the model */
 };
 
 struct mc_tensor {
@@ -43,7 +44,8 @@ struct mc_tensor {
     const uint8_t *data;   /* row-major, little endian; UNALIGNED when it lies in a file mapping */
     size_t bytes;          /* 0 with data NULL for string tensors, whose content stays in `extra` */
     struct mc_storage *storage;
-    struct mc_bytes extra; /* the rest of the TensorProto (doc_string, string_data, unknown fields), packed */
+    struct mc_bytes
+        extra; /* the rest of the TensorProto (doc_string, string_data, unknown fields), packed */
 };
 
 enum { MC_SPILL_FROM = 1 << 20 }; /* tensors of at least this many bytes go to spill space */
@@ -57,8 +59,9 @@ int mc_tensor_new(enum mc_dtype dtype, const struct mc_shape *shape, struct mc_s
  * fit into the storage. */
 int mc_tensor_view(enum mc_dtype dtype, const struct mc_shape *shape, struct mc_storage *storage,
                    size_t offset, struct mc_tensor **ret, struct mc_err *err);
-struct mc_tensor *mc_tensor_ref(const struct mc_tensor *t); /* casts const away; content stays immutable */
-void mc_tensor_unref(struct mc_tensor *t);                  /* accepts NULL */
+struct mc_tensor *mc_tensor_ref(
+    const struct mc_tensor *t);            /* casts const away; content stays immutable */
+void mc_tensor_unref(struct mc_tensor *t); /* accepts NULL */
 int64_t mc_tensor_count(const struct mc_tensor *t);
 
 #endif

@@ -8,11 +8,11 @@ enum mc_act {
     MC_ACT_LEAKY, /* v < 0 ? lo * v : v */
     MC_ACT_SIGMOID,
     MC_ACT_TANH,
-    MC_ACT_SILU,  /* v * sigmoid(v) */
-    MC_ACT_GELU,  /* v * Phi(v), exact erf */
+    MC_ACT_SILU, /* v * sigmoid(v) */
+    MC_ACT_GELU, /* v * Phi(v), exact erf */
 };
 
-struct mc_epilogue { /* y = act(v + bias + residual) */
+struct mc_epilogue {      /* y = act(v + bias + residual) */
     const void *bias;     /* per output column (gemm) or channel (conv), or NULL */
     const void *residual; /* laid out as the output, or NULL */
     enum mc_act act;

@@ -14,12 +14,14 @@
 struct mc_gemm {
     int64_t m, n, k;
     const void *a;
-    int64_t a_row, a_col; /* strides in elements: element (i,p) at a[i*a_row + p*a_col]; so transposes are free */
+    int64_t a_row,
+        a_col; /* strides in elements: element (i,p) at a[i*a_row + p*a_col]; so transposes are free */
     const void *packed_b; /* from pack_b for (k, n) */
     void *c;
-    int64_t c_row;        /* elements between rows of C; columns are adjacent */
-    double alpha;         /* scales A·B before the epilogue */
-    struct mc_epilogue epilogue; /* zeroed: none; bias is per column [n]; residual has row stride c_row */
+    int64_t c_row; /* elements between rows of C; columns are adjacent */
+    double alpha;  /* scales A·B before the epilogue */
+    struct mc_epilogue
+        epilogue; /* zeroed: none; bias is per column [n]; residual has row stride c_row */
 };
 
 struct mc_gemm_kernels {

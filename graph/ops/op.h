@@ -17,11 +17,11 @@ struct mc_kernels;
 struct mc_pack_cache;
 struct mc_epilogue;
 
-struct mc_buf { /* a value during a run: dense, row-major, 64-byte aligned */
+struct mc_buf {          /* a value during a run: dense, row-major, 64-byte aligned */
     enum mc_dtype dtype; /* MC_DTYPE_NONE: omitted */
     bool constant;       /* same content in every run: may be packed at setup */
     struct mc_shape shape;
-    void *data;          /* at setup only constants have data */
+    void *data; /* at setup only constants have data */
 };
 
 /* A node made ready to run for one signature of shapes. */
@@ -30,13 +30,13 @@ struct mc_call {
     const struct mc_op *op;
     int n_in, n_out;
     struct mc_buf *in, *out;
-    const struct mc_kernels *k;    /* kernel table for this node's float type */
+    const struct mc_kernels *k; /* kernel table for this node's float type */
     struct mc_pool *pool;
-    struct mc_pack_cache *packs;   /* packed constants shared by all plans of a session */
+    struct mc_pack_cache *packs;        /* packed constants shared by all plans of a session */
     const struct mc_epilogue *epilogue; /* what the planner fused behind this node, or NULL */
-    void *state;                   /* of setup; released by the op's teardown */
-    size_t scratch_bytes;          /* set by setup: arena space for the length of this call */
-    void *scratch;                 /* 64-byte aligned */
+    void *state;                        /* of setup; released by the op's teardown */
+    size_t scratch_bytes;               /* set by setup: arena space for the length of this call */
+    void *scratch;                      /* 64-byte aligned */
 };
 
 enum mc_op_flags {

@@ -8,27 +8,29 @@ struct mc_metrics { /* of one model against labels */
     bool labelled;
     int64_t samples, classes;
     double top1, top5; /* fractions; top5 is -1 with 5 or fewer classes */
-    double loss;       /* mean cross entropy in nats; the output is taken as logits unless the graph ends in
+    double
+        loss; /* mean cross entropy in nats; the output is taken as logits unless the graph ends in
                           Softmax/LogSoftmax/Sigmoid */
 };
 
 struct mc_agreement { /* of a model's outputs b with a reference's a, all outputs of all samples */
     int64_t samples;
-    double top1;     /* share of samples with the same arg max; -1 where the output is no class score */
-    double cosine;   /* mean over samples of cos(a, b) of the counting output */
-    double sqnr_db;  /* 10 log10(sum a² / sum (a-b)²) over everything; infinite when equal */
-    double max_abs;  /* largest |a-b| */
-    double max_rel;  /* largest |a-b| / largest |a|, per output, worst output */
+    double top1; /* share of samples with the same arg max; -1 where the output is no class score */
+    double cosine;  /* mean over samples of cos(a, b) of the counting output */
+    double sqnr_db; /* 10 log10(sum a² / sum (a-b)²) over everything; infinite when equal */
+    double max_abs; /* largest |a-b| */
+    double max_rel; /* largest |a-b| / largest |a|, per output, worst output */
 };
 
 struct mc_interval {
     double value, low, high;
 };
 
-struct mc_measure { /* what one pass over the data gives */
+struct mc_measure {                     /* what one pass over the data gives */
     struct mc_metrics model, reference; /* reference.samples 0 without one */
     struct mc_agreement agreement;
-    struct mc_interval drop; /* reference.top1 - model.top1 (labels), else 1 - agreement.top1; paired 95 %
+    struct mc_interval
+        drop; /* reference.top1 - model.top1 (labels), else 1 - agreement.top1; paired 95 %
                                 interval over samples, clamped to [-1, 1] */
     double seconds;
     size_t fallback_nodes;
@@ -36,7 +38,8 @@ struct mc_measure { /* what one pass over the data gives */
 
 struct mc_measure_opts {
     struct mc_observe_opts run;
-    const char *output; /* name of the output that counts; NULL: the first of rank 2, else the first */
+    const char
+        *output; /* name of the output that counts; NULL: the first of rank 2, else the first */
 };
 
 /* Run model (and reference, may be NULL) over the data once, batch by batch side by side, so memory does

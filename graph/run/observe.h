@@ -10,10 +10,10 @@ struct mc_observe_opts {
     struct mc_pool *pool;
     const char *kernels;
     int64_t first, count; /* samples [first, first + count); count < 0: to the end */
-    int64_t batch;        /* samples a run; 0: chosen from the model (256 at most; 1 where its batch axis
+    int64_t batch; /* samples a run; 0: chosen from the model (256 at most; 1 where its batch axis
                              is frozen to 1 or the samples are whole tensors) */
     const struct mc_progress *progress;
-    const char *what;     /* stage name for progress */
+    const char *what; /* stage name for progress */
 };
 
 /* values[i] is the value names[i] for samples [first_sample, first_sample + batch->n), in order of the

@@ -13,17 +13,18 @@
 struct mc_session;
 
 enum mc_precision {
-    MC_PRECISION_MODEL = 0, /* float32 (and half types computed in float32), float64 where the model has it */
-    MC_PRECISION_F64,       /* everything float in float64 through the reference kernels: a definition */
+    MC_PRECISION_MODEL =
+        0, /* float32 (and half types computed in float32), float64 where the model has it */
+    MC_PRECISION_F64, /* everything float in float64 through the reference kernels: a definition */
 };
 
 struct mc_session_opts {
-    struct mc_pool *pool;        /* NULL: serial */
+    struct mc_pool *pool; /* NULL: serial */
     enum mc_precision precision;
-    const char *kernels;         /* "ref", "plain", "avx2", "avx512"; NULL: the best this CPU has */
-    const char *const *keep;     /* names of inner values to keep for mc_session_value */
+    const char *kernels;     /* "ref", "plain", "avx2", "avx512"; NULL: the best this CPU has */
+    const char *const *keep; /* names of inner values to keep for mc_session_value */
     size_t n_keep;
-    const char *const *only;     /* compute only these outputs (or inner values); NULL: all outputs */
+    const char *const *only; /* compute only these outputs (or inner values); NULL: all outputs */
     size_t n_only;
 };
 
