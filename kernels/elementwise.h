@@ -1,0 +1,73 @@
+/* Elementwise functions of one and of two floating-point arrays.
+ *
+ * The reference calls libm; the fast versions use polynomials whose largest error is stated beside each
+ * (kernels/cpu) and checked against libm in double. NaN goes in and NaN comes out, everywhere. */
+#ifndef MC_KERNELS_ELEMENTWISE_H
+#define MC_KERNELS_ELEMENTWISE_H
+
+#include <stdint.h>
+
+#include "base/threads.h"
+#include "kernels/move.h"
+
+enum mc_unary_fn {
+    MC_UNARY_ABS,
+    MC_UNARY_NEG,
+    MC_UNARY_RECIPROCAL,
+    MC_UNARY_SQRT,
+    MC_UNARY_FLOOR,
+    MC_UNARY_CEIL,
+    MC_UNARY_ROUND, /* half to even */
+    MC_UNARY_SIGN,
+    MC_UNARY_CLAMP,       /* min(max(x, a), b): where a > b, b; Relu is (0, +inf) */
+    MC_UNARY_LEAKY,       /* x < 0 ? a x : x */
+    MC_UNARY_HARDSIGMOID, /* max(0, min(1, a x + b)) */
+    MC_UNARY_HARDSWISH,   /* x max(0, min(1, x/6 + 1/2)) */
+    MC_UNARY_EXP,
+    MC_UNARY_LOG,
+    MC_UNARY_ERF,
+    MC_UNARY_SIGMOID,
+    MC_UNARY_TANH,
+    MC_UNARY_SILU,      /* x sigmoid(a x) */
+    MC_UNARY_ELU,       /* x < 0 ? a (exp(x) - 1) : x */
+    MC_UNARY_SOFTPLUS,  /* log(1 + exp(x)) */
+    MC_UNARY_GELU,      /* x Phi(x), by erf */
+    MC_UNARY_GELU_TANH, /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x³))) */
+    MC_UNARY_COUNT
+};
+
+struct mc_unary { /* y = fn(x) */
+    enum mc_unary_fn fn;
+    double a, b;
+    int64_t n;
+    const void *x;
+    void *y; /* may be x */
+};
+
+enum mc_binary_fn {
+    MC_BINARY_ADD,
+    MC_BINARY_SUB,
+    MC_BINARY_MUL,
+    MC_BINARY_DIV,
+    MC_BINARY_POW,
+    MC_BINARY_MIN, /* NaN if either is NaN */
+    MC_BINARY_MAX,
+    MC_BINARY_PRELU, /* x < 0 ? x y : x */
+    MC_BINARY_COUNT
+};
+
+struct mc_binary { /* z = fn(x, y), broadcast */
+    enum mc_binary_fn fn;
+    int rank;                        /* at least 1; merge what can be merged: mc_move_merge */
+    int64_t dim[MC_MOVE_RANK];       /* of z, which is dense */
+    int64_t stride[2][MC_MOVE_RANK]; /* of x and y in elements; 0 repeats */
+    const void *x, *y;
+    void *z; /* may be x or y, where that one has no stride of 0 */
+};
+
+struct mc_elementwise_kernels {
+    void (*unary)(const struct mc_unary *u, struct mc_pool *pool);
+    void (*binary)(const struct mc_binary *b, struct mc_pool *pool);
+};
+
+#endif
