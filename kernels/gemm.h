@@ -1,7 +1,7 @@
 /* Matrix product: C[m,n] = A[m,k] B[k,n], then the epilogue. Row-major, any sizes (0 too: k 0 gives 0).
  *
  * B, usually a weight, is packed once into panels; A is packed block by block during the run.
- * Cost: 2mnk operations. */
+ * C may be the residual; otherwise nothing overlaps. Cost: 2mnk operations. */
 #ifndef MC_KERNELS_GEMM_H
 #define MC_KERNELS_GEMM_H
 

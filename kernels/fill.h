@@ -1,0 +1,20 @@
+/* What fills a table: one function per family and level. kernels.c calls them from the reference upwards;
+ * each replaces the entries its level does better and leaves the others alone. */
+#ifndef MC_KERNELS_FILL_H
+#define MC_KERNELS_FILL_H
+
+#include "kernels/kernels.h"
+
+#define MC_FILLS(level)                                                                            \
+    void mc_gemm_fill_##level(struct mc_gemm_kernels *k);                                          \
+    void mc_conv_fill_##level(struct mc_conv_kernels *k);                                          \
+    void mc_elementwise_fill_##level(struct mc_elementwise_kernels *k);                            \
+    void mc_nn_fill_##level(struct mc_nn_kernels *k)
+
+MC_FILLS(ref_f32);
+MC_FILLS(ref_f64);
+MC_FILLS(plain);
+MC_FILLS(avx2);
+MC_FILLS(avx512);
+
+#endif
