@@ -32,6 +32,7 @@ struct mc_param {
 
 /* Parse argv[1..argc) against `n_tables` tables into a new object that also holds every default; operands
  * (words that are no options, in order; everything after "--") go to "operands", an array, always there.
+ * Text is kept byte for byte (a path need not be UTF-8): give it to mc_json_text before it is printed as JSON.
  * Accepts --name VALUE, --name=VALUE, -lVALUE, -l VALUE, bundled flags, options and operands mixed, and a
  * lone "-" as an operand.
  * Errors: MC_EUSAGE naming the option and what it takes; an unknown option also names the nearest one. */
