@@ -20,6 +20,10 @@ int mc_linalg_gemm(struct mc_linalg *la, char ta, char tb, int64_t m, int64_t n,
                    float alpha, const float *a, int64_t lda, const float *b, int64_t ldb,
                    float beta, float *c, int64_t ldc, struct mc_err *err);
 
+/* Lower triangle of C[n,n] = alpha Aᵀ A + beta C, A [k,n]; the upper triangle is left alone. */
+int mc_linalg_syrk(struct mc_linalg *la, int64_t n, int64_t k, float alpha, const float *a,
+                   int64_t lda, float beta, float *c, int64_t ldc, struct mc_err *err);
+
 /* Thin SVD: A[m,n] = U diag(s) Vt, r = min(m,n), U [m,r], s [r] descending, Vt [r,n]; A is destroyed.
  * sgesdd. Memory: about 6 times A at the worst; see the body for what is avoided. */
 int mc_linalg_svd(struct mc_linalg *la, int64_t m, int64_t n, float *a, int64_t lda, float *u,
@@ -43,7 +47,7 @@ int mc_linalg_cholesky(struct mc_linalg *la, int64_t n, float *a, int64_t lda, s
 /* Solve X L = B (right) or L X = B (left), L lower [n,n]; trans: Lᵀ. B [m,n] or [n,m] is overwritten. */
 int mc_linalg_trsm(struct mc_linalg *la, char side, char trans, int64_t m, int64_t n,
                    const float *l, int64_t ldl, float *b, int64_t ldb, struct mc_err *err);
-/* Least squares min ‖A X - B‖, A [m,n], B [m,r] overwritten by X in its first n rows. A is destroyed. */
+/* Least squares min ‖A X - B‖, A [m,n] of full column rank, m >= n, B [m,r] overwritten by X in its first n rows. A is destroyed. */
 int mc_linalg_lstsq(struct mc_linalg *la, int64_t m, int64_t n, int64_t r, float *a, int64_t lda,
                     float *b, int64_t ldb, struct mc_err *err);
 
