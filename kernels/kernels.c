@@ -11,12 +11,16 @@ static void fill_ref_f32(struct mc_kernels *k)
 {
     mc_gemm_fill_ref_f32(&k->gemm);
     mc_conv_fill_ref_f32(&k->conv);
+    mc_elementwise_fill_ref_f32(&k->elementwise);
+    mc_nn_fill_ref_f32(&k->nn);
 }
 
 static void fill_ref_f64(struct mc_kernels *k)
 {
     mc_gemm_fill_ref_f64(&k->gemm);
     mc_conv_fill_ref_f64(&k->conv);
+    mc_elementwise_fill_ref_f64(&k->elementwise);
+    mc_nn_fill_ref_f64(&k->nn);
 }
 
 static bool always(void)

@@ -1,0 +1,203 @@
+#include "kernels/move.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <string.h>
+
+enum {
+    CHUNK_BYTES = 1 << 16, /* work for one thread at a time: a few microseconds */
+    TILE = 32,             /* of a transpose: 32 x 32 elements of 4 bytes are 4 KiB, far below L1 */
+};
+
+int mc_move_merge(int rank, int64_t *dim, int n, int64_t (*stride)[MC_MOVE_RANK])
+{
+    int to = 0;
+    for (int d = 0; d < rank; d++) {
+        if (dim[d] == 1)
+            continue;
+        bool one = to > 0;
+        for (int i = 0; i < n; i++)
+            one = one && stride[i][to - 1] == stride[i][d] * dim[d];
+        dim[one ? to - 1 : to] = one ? dim[to - 1] * dim[d] : dim[d];
+        for (int i = 0; i < n; i++)
+            stride[i][one ? to - 1 : to] = stride[i][d];
+        to += !one;
+    }
+    if (to == 0) {
+        dim[0] = 1;
+        for (int i = 0; i < n; i++)
+            stride[i][0] = 1;
+        to = 1;
+    }
+    return to;
+}
+
+/* A move with merged dimensions, cut into rows: one step of the outer dimensions each; in a transpose one
+ * step of them and TILE steps of the second-last dimension. */
+struct plan {
+    int rank, elem;
+    int64_t dim[MC_MOVE_RANK], stride[2][MC_MOVE_RANK]; /* source, destination */
+    const char *src;
+    char *dst;
+    bool tiled;
+    int64_t rows, per_chunk;
+};
+
+struct wide {
+    uint64_t part[2];
+};
+
+#define ROW(type)                                                                                  \
+    static void row_##type(int64_t n, const char *src, int64_t ss, char *dst, int64_t ds)          \
+    {                                                                                              \
+        const type *s = (const type *)src;                                                         \
+        type *d = (type *)dst;                                                                     \
+        for (int64_t i = 0; i < n; i++)                                                            \
+            d[i * ds] = s[i * ss];                                                                 \
+    }
+typedef struct wide wide_t;
+ROW(uint8_t)
+ROW(uint16_t)
+ROW(uint32_t)
+ROW(uint64_t)
+ROW(wide_t)
+
+static void copy_row(int elem, int64_t n, const char *src, int64_t ss, char *dst, int64_t ds)
+{
+    if (ss == 1 && ds == 1) {
+        memcpy(dst, src, (size_t)n * (size_t)elem);
+        return;
+    }
+    switch (elem) {
+    case 1: row_uint8_t(n, src, ss, dst, ds); break;
+    case 2: row_uint16_t(n, src, ss, dst, ds); break;
+    case 4: row_uint32_t(n, src, ss, dst, ds); break;
+    case 8: row_uint64_t(n, src, ss, dst, ds); break;
+    case 16: row_wide_t(n, src, ss, dst, ds); break;
+    default: assert(0 && "element of 1, 2, 4, 8 or 16 bytes");
+    }
+}
+
+static void tile_rows(const struct plan *p, const char *src, char *dst, int64_t first)
+{
+    int64_t i_n = p->dim[p->rank - 1], j_n = p->dim[p->rank - 2], elem = p->elem;
+    int64_t si = p->stride[0][p->rank - 1] * elem, sj = p->stride[0][p->rank - 2] * elem;
+    int64_t di = p->stride[1][p->rank - 1] * elem, dj = p->stride[1][p->rank - 2] * elem;
+    int64_t last = first + TILE < j_n ? first + TILE : j_n;
+    for (int64_t i = 0; i < i_n; i += TILE) {
+        int64_t n = i + TILE < i_n ? TILE : i_n - i;
+        for (int64_t j = first; j < last; j++)
+            copy_row(p->elem, n, src + j * sj + i * si, p->stride[0][p->rank - 1],
+                     dst + j * dj + i * di, p->stride[1][p->rank - 1]);
+    }
+}
+
+static void run_rows(void *ctx, int64_t chunk, int worker)
+{
+    (void)worker;
+    const struct plan *p = ctx;
+    int outer = p->rank - (p->tiled ? 2 : 1);
+    int64_t tiles = p->tiled ? (p->dim[outer] + TILE - 1) / TILE : 1;
+    int64_t first = chunk * p->per_chunk, last = first + p->per_chunk;
+    for (int64_t r = first; r < last && r < p->rows; r++) {
+        const char *src = p->src;
+        char *dst = p->dst;
+        int64_t rest = r / tiles;
+        for (int d = outer - 1; d >= 0; d--) {
+            int64_t at = rest % p->dim[d];
+            rest /= p->dim[d];
+            src += at * p->stride[0][d] * p->elem;
+            dst += at * p->stride[1][d] * p->elem;
+        }
+        if (p->tiled)
+            tile_rows(p, src, dst, r % tiles * TILE);
+        else
+            copy_row(p->elem, p->dim[outer], src, p->stride[0][outer], dst, p->stride[1][outer]);
+    }
+}
+
+/* Where the innermost step of the destination jumps through the source while another one walks it, take
+ * both in tiles: every cache line is then used as a whole. */
+static void plan_tiles(struct plan *p)
+{
+    int last = p->rank - 1;
+    if (p->rank < 2 || p->stride[0][last] == 1 || p->stride[0][last] == 0)
+        return;
+    for (int d = 0; d < last; d++) {
+        if (p->stride[0][d] != 1)
+            continue;
+        int64_t dim = p->dim[d], src = p->stride[0][d], dst = p->stride[1][d];
+        for (int i = d; i < last - 1; i++) {
+            p->dim[i] = p->dim[i + 1];
+            p->stride[0][i] = p->stride[0][i + 1];
+            p->stride[1][i] = p->stride[1][i + 1];
+        }
+        p->dim[last - 1] = dim;
+        p->stride[0][last - 1] = src;
+        p->stride[1][last - 1] = dst;
+        p->tiled = true;
+        return;
+    }
+}
+
+void mc_move_run(const struct mc_move *m, struct mc_pool *pool)
+{
+    struct plan p = {.elem = m->elem_bytes, .src = m->src, .dst = m->dst};
+    size_t bytes = (size_t)m->rank * sizeof *p.dim;
+    memcpy(p.dim, m->dim, bytes);
+    memcpy(p.stride[0], m->src_stride, bytes);
+    memcpy(p.stride[1], m->dst_stride, bytes);
+    p.rank = mc_move_merge(m->rank, p.dim, 2, p.stride);
+    plan_tiles(&p);
+    int outer = p.rank - (p.tiled ? 2 : 1);
+    int64_t row = p.elem;
+    p.rows = p.tiled ? (p.dim[outer] + TILE - 1) / TILE : 1;
+    for (int d = 0; d < p.rank; d++) {
+        if (p.dim[d] == 0)
+            return;
+        if (d < outer)
+            p.rows *= p.dim[d];
+        else
+            row *= p.tiled && d == outer ? TILE : p.dim[d];
+    }
+    p.per_chunk = row < CHUNK_BYTES ? CHUNK_BYTES / row : 1;
+    mc_pool_run(pool, (p.rows + p.per_chunk - 1) / p.per_chunk, run_rows, &p);
+}
+
+struct gather_plan {
+    const struct mc_gather *g;
+    int64_t per_chunk;
+};
+
+static void gather_rows(void *ctx, int64_t chunk, int worker)
+{
+    (void)worker;
+    const struct gather_plan *p = ctx;
+    const struct mc_gather *g = p->g;
+    int64_t rows = g->outer * g->n, first = chunk * p->per_chunk, last = first + p->per_chunk;
+    for (int64_t r = first; r < last && r < rows; r++) {
+        int64_t from = r / g->n * g->axis + g->index[r % g->n];
+        memcpy((char *)g->dst + (size_t)r * g->inner,
+               (const char *)g->src + (size_t)from * g->inner, g->inner);
+    }
+}
+
+void mc_move_gather(const struct mc_gather *g, struct mc_pool *pool)
+{
+    if (g->inner == 0)
+        return;
+    struct gather_plan p = {g, g->inner < CHUNK_BYTES ? CHUNK_BYTES / (int64_t)g->inner : 1};
+    mc_pool_run(pool, (g->outer * g->n + p.per_chunk - 1) / p.per_chunk, gather_rows, &p);
+}
+
+void mc_move_fill(void *dst, int64_t n, const void *value, int elem_bytes, struct mc_pool *pool)
+{
+    struct mc_move m = {.rank = 1,
+                        .dim = {n},
+                        .src_stride = {0},
+                        .dst_stride = {1},
+                        .src = value,
+                        .dst = dst,
+                        .elem_bytes = elem_bytes};
+    mc_move_run(&m, pool);
+}

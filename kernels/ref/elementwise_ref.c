@@ -1,0 +1,84 @@
+#include "kernels/fill.h"
+#include "kernels/ref/elem.h"
+
+static elem unary_of(enum mc_unary_fn fn, elem a, elem b, elem x)
+{
+    switch (fn) {
+    case MC_UNARY_ABS: return fabs(x);
+    case MC_UNARY_NEG: return -x;
+    case MC_UNARY_RECIPROCAL: return 1 / x;
+    case MC_UNARY_SQRT: return sqrt(x);
+    case MC_UNARY_FLOOR: return floor(x);
+    case MC_UNARY_CEIL: return ceil(x);
+    case MC_UNARY_ROUND: return rint(x);
+    case MC_UNARY_SIGN: return x > 0 ? 1 : x < 0 ? -1 : x;
+    case MC_UNARY_CLAMP: x = x < a ? a : x; return x > b ? b : x;
+    case MC_UNARY_LEAKY: return x < 0 ? a * x : x;
+    case MC_UNARY_HARDSIGMOID: x = a * x + b; return x < 0 ? 0 : x > 1 ? 1 : x;
+    case MC_UNARY_HARDSWISH: a = x / 6 + (elem)0.5; return x * (a < 0 ? 0 : a > 1 ? 1 : a);
+    case MC_UNARY_EXP: return exp(x);
+    case MC_UNARY_LOG: return log(x);
+    case MC_UNARY_ERF: return erf(x);
+    case MC_UNARY_SIGMOID: return 1 / (1 + exp(-x));
+    case MC_UNARY_TANH: return tanh(x);
+    case MC_UNARY_SILU: return x / (1 + exp(-a * x));
+    case MC_UNARY_ELU: return x < 0 ? a * expm1(x) : x;
+    case MC_UNARY_SOFTPLUS: return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
+    case MC_UNARY_GELU: return x * erfc(-x * (elem)0.70710678118654752440) / 2;
+    case MC_UNARY_GELU_TANH:
+        /* sqrt(2/pi) and the cubic term of Hendrycks & Gimpel, Gaussian Error Linear Units, 2016. */
+        a = (elem)0.79788456080286535588 * (x + (elem)0.044715 * x * x * x);
+        return x / 2 * (1 + tanh(a));
+    case MC_UNARY_COUNT: break;
+    }
+    return x;
+}
+
+static void unary(const struct mc_unary *u, struct mc_pool *pool)
+{
+    (void)pool;
+    const elem *x = u->x;
+    elem *y = u->y, a = (elem)u->a, b = (elem)u->b;
+    for (int64_t i = 0; i < u->n; i++)
+        y[i] = unary_of(u->fn, a, b, x[i]);
+}
+
+static elem binary_of(enum mc_binary_fn fn, elem x, elem y)
+{
+    switch (fn) {
+    case MC_BINARY_ADD: return x + y;
+    case MC_BINARY_SUB: return x - y;
+    case MC_BINARY_MUL: return x * y;
+    case MC_BINARY_DIV: return x / y;
+    case MC_BINARY_POW: return pow(x, y);
+    case MC_BINARY_MIN: return isnan(x) || x < y ? x : y;
+    case MC_BINARY_MAX: return isnan(x) || x > y ? x : y;
+    case MC_BINARY_PRELU: return x < 0 ? x * y : x;
+    case MC_BINARY_COUNT: break;
+    }
+    return x;
+}
+
+static void binary(const struct mc_binary *b, struct mc_pool *pool)
+{
+    (void)pool;
+    int64_t index[MC_MOVE_RANK] = {0}, n = 1;
+    for (int d = 0; d < b->rank; d++)
+        n *= b->dim[d];
+    elem *z = b->z;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at[2] = {0, 0};
+        for (int d = 0; d < b->rank; d++) {
+            at[0] += index[d] * b->stride[0][d];
+            at[1] += index[d] * b->stride[1][d];
+        }
+        z[i] = binary_of(b->fn, ((const elem *)b->x)[at[0]], ((const elem *)b->y)[at[1]]);
+        for (int d = b->rank - 1; d >= 0 && ++index[d] == b->dim[d]; d--)
+            index[d] = 0;
+    }
+}
+
+void MC_REF(mc_elementwise_fill)(struct mc_elementwise_kernels *k)
+{
+    *k = (struct mc_elementwise_kernels){unary, binary};
+}
