@@ -140,6 +140,7 @@ struct mc_graph {
 struct mc_opset {
     const char *domain; /* "" is ai.onnx */
     int64_t version;
+    struct mc_bytes extra; /* the domain where the file spells it another way, unknown fields */
 };
 
 struct mc_meta {

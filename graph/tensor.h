@@ -34,6 +34,7 @@ enum mc_tensor_form { /* how the file held the bytes; written back the same way 
                       MC_TENSOR_RAW,      /* raw_data */
                       MC_TENSOR_FIELD,    /* float_data, int32_data, … */
                       MC_TENSOR_EXTERNAL, /* a file beside the model */
+                      MC_TENSOR_SPARSE,   /* sparse initializer: dtype NONE, all of it in `extra` */
 };
 
 struct mc_tensor {
@@ -42,7 +43,8 @@ struct mc_tensor {
     enum mc_tensor_form form;
     struct mc_shape shape; /* all known */
     const uint8_t *data;   /* row-major, little endian; UNALIGNED when it lies in a file mapping */
-    size_t bytes;          /* 0 with data NULL for string tensors, whose content stays in `extra` */
+    size_t bytes;          /* 0 with data NULL for string tensors, whose content stays in `extra`;
+                              of a type newer than mcompress (dtype NONE): whatever the file has */
     struct mc_storage *storage;
     struct mc_bytes
         extra; /* the rest of the TensorProto (doc_string, string_data, unknown fields), packed */
