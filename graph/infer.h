@@ -10,9 +10,9 @@
 /* A small vector of integers of which some elements are known only as a dimension symbol: what Shape gives
  * of [batch,1,28,28], carried through Gather, Concat, Slice, Unsqueeze and arithmetic to Reshape. */
 struct mc_partial {
-    int n;                /* elements, at most MC_PARTIAL_MAX; rank is 0 or 1, see mc_vtype.shape */
-    const int64_t *value; /* valid where sym[i] == 0 */
-    const int64_t *sym;   /* 0, or a negative dimension as in graph/shape.h */
+    int n;          /* elements, at most MC_PARTIAL_MAX; rank is 0 or 1, see mc_vtype.shape */
+    int64_t *value; /* valid where sym[i] == 0 */
+    int64_t *sym;   /* 0, or a negative dimension as in graph/shape.h */
 };
 enum { MC_PARTIAL_MAX = 64 };
 
