@@ -18,6 +18,12 @@ enum mc_precision {
     MC_PRECISION_F64, /* everything float in float64 through the reference kernels: a definition */
 };
 
+/* What a plan leaves out, to check it against itself. */
+enum mc_session_flags {
+    MC_SESSION_NO_FUSE = 1,  /* every node runs by itself */
+    MC_SESSION_NO_REUSE = 2, /* every result has memory of its own */
+};
+
 struct mc_session_opts {
     struct mc_pool *pool; /* NULL: serial */
     enum mc_precision precision;
@@ -26,16 +32,25 @@ struct mc_session_opts {
     size_t n_keep;
     const char *const *only; /* compute only these outputs (or inner values); NULL: all outputs */
     size_t n_only;
+    unsigned flags; /* enum mc_session_flags */
 };
 
-/* Errors: MC_EUNSUP naming operator, domain, version and node of what cannot run; MC_ENOMEM. */
+/* Only the nodes that the wanted values need are looked at.
+ * Errors: MC_EUNSUP naming operator, domain, version and node of what cannot run; MC_EUSAGE for a wanted
+ * value that the graph does not have; MC_ENOMEM. */
 int mc_session_new(const struct mc_graph *g, const struct mc_session_opts *opts,
                    struct mc_session **ret, struct mc_err *err);
 void mc_session_free(struct mc_session *s);
 
 /* Run on host arrays, matched to graph inputs by name; integers and floats are converted to the input's
- * type where that loses nothing that matters (u8 -> f32, f64 -> f32). Results stay valid until the next run.
- * Errors: MC_ESHAPE/MC_EDTYPE/MC_EDATA naming the input. */
+ * type where that loses nothing that matters (u8 -> f32, f64 -> f32, i32 -> i64). An initializer that is an
+ * input too may be given. NaN and infinity are results like others. Results stay valid until the next run.
+ *
+ * Half types: float16 and bfloat16 values are computed and handed out as float32. Inputs, results of Cast
+ * to a half type, and outputs are rounded through it; values between are not, so results are closer to
+ * the exact ones than those of a runtime that stores halves.
+ * Errors: MC_ESHAPE/MC_EDTYPE/MC_EDATA naming the input; MC_EUNSUP naming a node whose shapes depend on
+ * data; what the operators give. */
 int mc_session_run(struct mc_session *s, const struct mc_array *inputs, int n_inputs,
                    struct mc_err *err);
 
@@ -44,7 +59,8 @@ int mc_session_n_outputs(const struct mc_session *s);
 const struct mc_array *mc_session_output(const struct mc_session *s, int i);
 const struct mc_array *mc_session_value(const struct mc_session *s, const char *name);
 
-/* The order and types of the inputs that must be given (those without an initializer); dims < 0 are free. */
+/* The order and types of the inputs that must be given (those without an initializer); dims < 0 are free,
+ * rank -1: not declared. Those that the wanted values do not need may be left out of a run. */
 int mc_session_n_inputs(const struct mc_session *s);
 const struct mc_array *mc_session_input(const struct mc_session *s, int i);
 

@@ -1,0 +1,229 @@
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "graph/constant.h"
+#include "graph/ops/pack.h"
+#include "graph/run/plan.h"
+#include "kernels/kernels.h"
+
+/* A node of constants only is computed once at first use of the session if its result has at most this
+ * many elements, or is not much larger than what it is made of (8: int4 to float32). Otherwise a broadcast
+ * of a scalar would stay in memory for good instead of in the block for a while. */
+enum { FOLD_ELEMENTS = 65536, FOLD_GROWTH = 8 };
+
+enum mc_dtype mc_run_dtype(enum mc_precision p, enum mc_dtype d)
+{
+    enum mc_dtype real = p == MC_PRECISION_F64 ? MC_DTYPE_F64 : MC_DTYPE_F32;
+    return d == MC_DTYPE_F16 || d == MC_DTYPE_BF16 || d == MC_DTYPE_F32 ? real : d;
+}
+
+const struct mc_kernels *mc_run_kernels(const struct mc_session *s, const struct mc_call *c)
+{
+    for (int i = 0; i < c->n_in; i++)
+        if (c->in[i].dtype == MC_DTYPE_F64)
+            return s->kernels64;
+    for (int i = 0; i < c->n_out; i++)
+        if (c->out[i].dtype == MC_DTYPE_F64)
+            return s->kernels64;
+    return s->kernels;
+}
+
+void mc_const_clear(struct mc_const *c)
+{
+    free(c->owned);
+    mc_tensor_unref(c->tensor);
+    *c = (struct mc_const){0};
+}
+
+int mc_const_set(struct mc_const *c, enum mc_precision p, const struct mc_tensor *t,
+                 struct mc_err *err)
+{
+    enum mc_dtype dtype = mc_run_dtype(p, t->dtype);
+    int64_t n = mc_tensor_count(t);
+    size_t bytes;
+    if (!mc_dtype_bytes(dtype, n, &bytes))
+        return mc_fail(err, MC_EDTYPE, "constants of type %s cannot be computed with",
+                       mc_dtype_name(dtype));
+    struct mc_buf buf = {dtype, true, t->shape, NULL};
+    if (dtype == t->dtype && t->data && (uintptr_t)t->data % MC_ALIGN == 0) {
+        buf.data = (void *)(uintptr_t)t->data;
+        *c = (struct mc_const){buf, NULL, mc_tensor_ref(t)};
+        return 0;
+    }
+    void *data = mc_alloc_aligned(bytes);
+    if (!data)
+        return mc_fail(err, MC_ENOMEM, "out of memory: %zu bytes for a constant", bytes);
+    int rc = 0;
+    if (dtype == t->dtype && bytes)
+        memcpy(data, t->data, bytes);
+    else if (dtype == MC_DTYPE_F64)
+        rc = mc_dtype_to_f64(t->dtype, t->data, data, (size_t)n, err);
+    else if (dtype == MC_DTYPE_F32)
+        rc = mc_dtype_to_f32(t->dtype, t->data, data, (size_t)n, err);
+    if (rc) {
+        free(data);
+        return rc;
+    }
+    buf.data = data;
+    *c = (struct mc_const){buf, data, NULL};
+    return 0;
+}
+
+/* Constant for every signature: an initializer, a Constant node, or folded from those. */
+static int session_const(struct mc_session *s, const struct mc_value *v,
+                         const struct mc_const **ret, struct mc_err *err)
+{
+    struct mc_const *c = &s->consts[v->index];
+    *ret = c;
+    if (c->buf.data)
+        return 0;
+    const struct mc_tensor *t = mc_constant(v);
+    if (t)
+        return mc_const_set(c, s->precision, t, err);
+    *ret = NULL;
+    return 0;
+}
+
+int mc_plan_const(struct mc_session *s, struct mc_plan *p, const struct mc_value *v,
+                  const struct mc_const **ret, struct mc_err *err)
+{
+    int rc = session_const(s, v, ret, err);
+    if (rc || *ret)
+        return rc;
+    struct mc_const *c = &p->consts[v->index];
+    if (!c->buf.data && p->known[v->index])
+        rc = mc_const_set(c, s->precision, p->known[v->index], err);
+    *ret = !rc && c->buf.data ? c : NULL;
+    return rc;
+}
+
+static bool is_session_const(const struct mc_session *s, const struct mc_value *v)
+{
+    return s->consts[v->index].buf.data || mc_constant(v);
+}
+
+/* Everything wanted is known, in a type in which inference computes as this session does: it folds
+ * doubles in float32. */
+static bool all_known(const struct mc_session *s, const struct mc_infer *inf,
+                      const struct mc_node *n)
+{
+    for (size_t i = 0; i < n->n_out; i++) {
+        if (!n->out[i])
+            continue;
+        const struct mc_vtype *t = mc_infer_of(inf, n->out[i]);
+        if (!t->known ||
+            (s->precision == MC_PRECISION_F64 && mc_dtype_info(t->dtype)->kind == MC_KIND_FLOAT))
+            return false;
+    }
+    return true;
+}
+
+static bool worth_folding(const struct mc_session *s, const struct mc_infer *inf,
+                          const struct mc_node *n)
+{
+    size_t in = 0, out = 0, bytes;
+    int64_t most = 0;
+    for (size_t i = 0; i < n->n_in; i++) {
+        const struct mc_vtype *t = n->in[i] ? mc_infer_of(inf, n->in[i]) : NULL;
+        if (t && (!mc_dtype_bytes(t->dtype, mc_shape_count(&t->shape), &bytes) ||
+                  !mc_size_add(in, bytes, &in)))
+            return false;
+    }
+    for (size_t i = 0; i < n->n_out; i++) {
+        const struct mc_vtype *t = n->out[i] ? mc_infer_of(inf, n->out[i]) : NULL;
+        if (!t)
+            continue;
+        int64_t count = t->ranked ? mc_shape_count(&t->shape) : -1;
+        if (!mc_dtype_bytes(mc_run_dtype(s->precision, t->dtype), count, &bytes) ||
+            !mc_size_add(out, bytes, &out))
+            return false;
+        most = count > most ? count : most;
+    }
+    return most <= FOLD_ELEMENTS || out / FOLD_GROWTH <= in;
+}
+
+/* Compute a node of session constants and keep its results as such. */
+static int fold_node(struct mc_session *s, const struct mc_infer *inf, const struct mc_node *n,
+                     struct mc_err *err)
+{
+    int rc = MC_ENOMEM;
+    struct mc_call c = {.node = n,
+                        .op = s->ops[n->id],
+                        .n_in = (int)n->n_in,
+                        .n_out = (int)n->n_out,
+                        .in = mc_calloc(n->n_in + n->n_out, sizeof *c.in),
+                        .pool = s->pool};
+    if (!c.in) {
+        mc_fail(err, MC_ENOMEM, "out of memory");
+        goto out;
+    }
+    c.out = c.in + n->n_in;
+    for (size_t i = 0; i < n->n_in; i++) {
+        const struct mc_const *k = NULL;
+        if (n->in[i] && (rc = session_const(s, n->in[i], &k, err)))
+            goto out;
+        if (k)
+            c.in[i] = k->buf;
+    }
+    for (size_t i = 0; i < n->n_out; i++) {
+        if (!n->out[i])
+            continue;
+        const struct mc_vtype *t = mc_infer_of(inf, n->out[i]);
+        struct mc_buf *b = &c.out[i];
+        size_t bytes;
+        *b = (struct mc_buf){mc_run_dtype(s->precision, t->dtype), true, t->shape, NULL};
+        b->data = mc_dtype_bytes(b->dtype, mc_shape_count(&b->shape), &bytes)
+                      ? mc_alloc_aligned(bytes)
+                      : NULL;
+        if (!b->data) {
+            rc = mc_op_fail(err, MC_ENOMEM, n, "out of memory");
+            goto out;
+        }
+    }
+    c.k = mc_run_kernels(s, &c);
+    if ((rc = mc_eval_call(&c, err)))
+        goto out;
+    for (size_t i = 0; i < n->n_out; i++)
+        if (n->out[i]) {
+            s->consts[n->out[i]->index] = (struct mc_const){c.out[i], c.out[i].data, NULL};
+            c.out[i].data = NULL;
+        }
+out:
+    for (size_t i = 0; c.in && i < n->n_out; i++)
+        free(c.out[i].data);
+    free(c.in);
+    return rc;
+}
+
+int mc_plan_fold(struct mc_session *s, struct mc_plan *p, const struct mc_infer *inf,
+                 const struct mc_node *n, bool *ret_run, struct mc_err *err)
+{
+    bool done = true, constant = !(s->ops[n->id]->flags & MC_OP_RANDOM);
+    for (size_t i = 0; i < n->n_out; i++)
+        done &= !n->out[i] || is_session_const(s, n->out[i]);
+    for (size_t i = 0; i < n->n_in; i++)
+        constant &= !n->in[i] || is_session_const(s, n->in[i]);
+    *ret_run = false;
+    if (done)
+        return 0;
+    if (all_known(s, inf, n)) {
+        for (size_t i = 0; i < n->n_out; i++) {
+            if (!n->out[i])
+                continue;
+            const struct mc_tensor *t = mc_infer_of(inf, n->out[i])->known;
+            size_t v = n->out[i]->index;
+            int rc = constant ? mc_const_set(&s->consts[v], s->precision, t, err) : 0;
+            if (rc)
+                return rc;
+            if (!constant)
+                p->known[v] = mc_tensor_ref(t);
+        }
+        return 0;
+    }
+    if (constant && worth_folding(s, inf, n))
+        return fold_node(s, inf, n, err);
+    *ret_run = true;
+    return 0;
+}

@@ -1,0 +1,151 @@
+#include <limits.h>
+#include <string.h>
+
+#include "graph/run/plan.h"
+
+/* Nodes behind a matrix product or convolution that its epilogue can do on the way to memory:
+ * y = act(v + bias + residual), where every value between is read once and handed out to nobody. */
+
+struct chain {
+    struct mc_plan *p;
+    int head; /* step with the epilogue */
+    int end;  /* last step that was joined */
+    struct mc_epilogue e;
+    const struct mc_value *bias, *residual;
+};
+
+static const struct mc_buf *buf_of(const struct mc_plan *p, const struct mc_value *v)
+{
+    return &p->values[v->index].buf;
+}
+
+/* Constant of one element per channel that broadcasts into the result without changing its shape: along
+ * the last axis for a product, along axis 1 for a convolution. */
+static bool is_bias(const struct chain *c, const struct mc_node *head, const struct mc_buf *out,
+                    const struct mc_value *v)
+{
+    const struct mc_buf *b = buf_of(c->p, v);
+    bool conv = mc_node_is(head, "Conv");
+    if (!b->constant || b->dtype != out->dtype || b->shape.rank > out->shape.rank ||
+        out->shape.rank < 1 || c->bias || c->residual || (head->n_in > 2 && head->in[2]))
+        return false;
+    if (!conv && (!mc_node_is(head, "MatMul") || buf_of(c->p, head->in[1])->shape.rank < 2))
+        return false;
+    int axis = conv ? 1 : out->shape.rank - 1;
+    int at = axis - (out->shape.rank - b->shape.rank);
+    return at >= 0 && b->shape.dim[at] == out->shape.dim[axis] &&
+           mc_shape_count(&b->shape) == out->shape.dim[axis];
+}
+
+/* A value laid out as the result that is there before the head runs. Gemm adds its own third input where
+ * a residual would go, unless that is a row. */
+static bool is_residual(const struct chain *c, const struct mc_node *head, const struct mc_buf *out,
+                        const struct mc_value *v)
+{
+    const struct mc_buf *b = buf_of(c->p, v);
+    if (c->residual || b->dtype != out->dtype || !mc_shape_equal(&b->shape, &out->shape) ||
+        c->p->values[v->index].def >= c->head)
+        return false;
+    if (mc_node_is(head, "Gemm") && head->n_in > 2 && head->in[2]) {
+        const struct mc_shape *s = &buf_of(c->p, head->in[2])->shape;
+        return s->rank > 0 && s->dim[s->rank - 1] == out->shape.dim[1] &&
+               mc_shape_count(s) == out->shape.dim[1];
+    }
+    return true;
+}
+
+/* Join the step that reads `v`; false if it cannot be. */
+static bool join(struct chain *c, struct mc_step *st, const struct mc_value *v)
+{
+    const struct mc_node *head = c->p->steps[c->head].call.node;
+    const struct mc_node *n = st->call.node;
+    const struct mc_buf *out = &st->call.out[0];
+    if (st->call.n_out != 1 || !st->out[0] || out->dtype != buf_of(c->p, v)->dtype ||
+        !mc_shape_equal(&out->shape, &buf_of(c->p, v)->shape))
+        return false;
+    if (mc_node_is(n, "Add") && n->n_in == 2) {
+        const struct mc_value *other = n->in[n->in[0] == v];
+        if (is_bias(c, head, out, other))
+            c->bias = other;
+        else if (is_residual(c, head, out, other))
+            c->residual = other;
+        else
+            return false;
+        return true;
+    }
+    return st->in[0] == v && st->call.op->as_epilogue && st->call.op->as_epilogue(n, &c->e);
+}
+
+/* The only step that reads v, or -1. */
+static int reader(const struct mc_plan *p, const struct mc_value *v)
+{
+    const struct mc_pvalue *pv = &p->values[v->index];
+    return pv->uses == 1 && pv->last != INT_MAX ? pv->last : -1;
+}
+
+static void extend(struct chain *c)
+{
+    const struct mc_value *v = c->p->steps[c->head].out[0];
+    while (c->e.act == MC_ACT_NONE) {
+        int next = reader(c->p, v);
+        if (next < 0 || !join(c, &c->p->steps[next], v))
+            return;
+        c->end = next;
+        v = c->p->steps[next].out[0];
+        c->p->steps[next].skip = true; /* marks what is joined until the steps are packed */
+    }
+}
+
+static void finish(struct chain *c)
+{
+    struct mc_plan *p = c->p;
+    struct mc_step *head = &p->steps[c->head];
+    struct mc_value *out = p->steps[c->end].out[0];
+    head->epilogue = c->e;
+    head->epilogue.bias = c->bias ? buf_of(p, c->bias)->data : NULL;
+    head->residual = c->residual;
+    head->call.epilogue = &head->epilogue;
+    p->values[head->out[0]->index].buf.dtype = MC_DTYPE_NONE;
+    head->out[0] = out;
+    head->call.out[0] = *buf_of(p, out);
+    p->values[out->index].def = c->head;
+}
+
+/* Drop joined steps; step numbers of values follow. */
+static void compact(struct mc_plan *p)
+{
+    for (size_t v = 0, n = p->n_pvalues; v < n; v++) {
+        p->values[v].uses = 0;
+        if (p->values[v].last != INT_MAX)
+            p->values[v].last = -1;
+    }
+    int kept = 0;
+    for (int i = 0; i < p->n_steps; i++) {
+        if (p->steps[i].skip)
+            continue;
+        struct mc_step *st = &p->steps[kept];
+        if (kept != i) {
+            *st = p->steps[i];
+            if (st->call.epilogue)
+                st->call.epilogue = &st->epilogue;
+        }
+        mc_step_number(p, kept++);
+    }
+    p->n_fused = p->n_steps - kept;
+    p->n_steps = kept;
+}
+
+void mc_plan_fuse(struct mc_plan *p)
+{
+    for (int i = 0; i < p->n_steps; i++) {
+        const struct mc_step *st = &p->steps[i];
+        if (st->skip || !(st->call.op->flags & MC_OP_EPILOGUE) || st->call.n_out != 1 ||
+            !st->out[0])
+            continue;
+        struct chain c = {.p = p, .head = i, .end = i};
+        extend(&c);
+        if (c.end != i)
+            finish(&c);
+    }
+    compact(p);
+}

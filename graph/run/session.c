@@ -1,0 +1,303 @@
+#include "graph/run/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "graph/constant.h"
+#include "graph/ops/pack.h"
+#include "graph/run/plan.h"
+#include "kernels/kernels.h"
+
+static int nomem(struct mc_err *err)
+{
+    return mc_fail(err, MC_ENOMEM, "out of memory");
+}
+
+static int kernels(struct mc_session *s, const char *name, struct mc_err *err)
+{
+    s->kernels64 = mc_kernels_get("ref", 8);
+    s->kernels = mc_kernels_get(name, 4);
+    if (!s->kernels)
+        return mc_fail(err, MC_EUSAGE, "this machine has no kernels named '%s'",
+                       name ? name : getenv("MCOMPRESS_KERNELS"));
+    return 0;
+}
+
+static int pin(struct mc_session *s, const char *name, struct mc_value **ret, struct mc_err *err)
+{
+    struct mc_value *v = mc_graph_value(s->g, name);
+    if (!v)
+        return mc_fail(err, MC_EUSAGE, "the model has no value '%s'", name);
+    s->pinned[v->index] = true;
+    *ret = v;
+    return 0;
+}
+
+static int wanted(struct mc_session *s, const struct mc_session_opts *o, struct mc_err *err)
+{
+    size_t n = o->only ? o->n_only : s->g->n_outputs;
+    s->outputs = mc_arena_array(&s->mem, n + 1, sizeof *s->outputs);
+    s->pinned = mc_arena_array(&s->mem, s->g->n_values + 1, sizeof *s->pinned);
+    if (!s->outputs || !s->pinned)
+        return nomem(err);
+    s->n_outputs = (int)n;
+    for (size_t i = 0; i < n; i++) {
+        const char *name = o->only ? o->only[i] : s->g->outputs[i]->name;
+        int rc = pin(s, name, &s->outputs[i], err);
+        if (rc)
+            return rc;
+    }
+    for (size_t i = 0; i < o->n_keep; i++) {
+        struct mc_value *unused;
+        int rc = pin(s, o->keep[i], &unused, err);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+/* Backwards from what is wanted. Nodes are in topological order, so one sweep from the end sees every user
+ * of a node before the node. */
+static int needed(struct mc_session *s, bool *need, struct mc_err *err)
+{
+    const struct mc_graph *g = s->g;
+    s->ops = mc_arena_array(&s->mem, g->n_node_ids + (size_t)1, sizeof *s->ops);
+    s->consts = mc_arena_array(&s->mem, g->n_values + 1, sizeof *s->consts);
+    if (!s->ops || !s->consts)
+        return nomem(err);
+    memcpy(need, s->pinned, g->n_values * sizeof *need);
+    for (size_t i = g->n_nodes; i-- > 0;) {
+        const struct mc_node *n = g->nodes[i];
+        bool runs = false;
+        for (size_t j = 0; j < n->n_out; j++)
+            runs |= n->out[j] && need[n->out[j]->index];
+        if (!runs)
+            continue;
+        const struct mc_op *op = mc_op_find(n);
+        if (!op)
+            return mc_fail(err, MC_EUNSUP,
+                           "node '%s': operator %s of domain '%s' version %d is not known",
+                           mc_node_label(n), n->op_type, n->domain, n->version);
+        s->ops[n->id] = op;
+        for (size_t j = 0; j < n->n_in; j++)
+            if (n->in[j])
+                need[n->in[j]->index] = true;
+    }
+    return 0;
+}
+
+static struct mc_shape declared_shape(const struct mc_type *t)
+{
+    struct mc_shape s = {.rank = -1};
+    if (t->kind != MC_TYPE_TENSOR || !t->ranked || t->rank > MC_RANK_MAX)
+        return s;
+    s.rank = t->rank;
+    for (int i = 0; i < t->rank; i++)
+        s.dim[i] = t->dim[i].value >= 0 ? t->dim[i].value : MC_DIM_ANY;
+    return s;
+}
+
+static int inputs(struct mc_session *s, const bool *need, struct mc_err *err)
+{
+    const struct mc_graph *g = s->g;
+    s->inputs = mc_arena_array(&s->mem, g->n_inputs + 1, sizeof *s->inputs);
+    s->declared = mc_arena_array(&s->mem, g->n_inputs + 1, sizeof *s->declared);
+    s->signature = mc_arena_array(&s->mem, g->n_inputs + 1, sizeof *s->signature);
+    if (!s->inputs || !s->declared || !s->signature)
+        return nomem(err);
+    for (size_t i = 0; i < g->n_inputs; i++) {
+        struct mc_value *v = g->inputs[i];
+        if (mc_constant(v))
+            continue;
+        s->inputs[s->n_inputs++] = (struct mc_session_input){v, need[v->index], NULL};
+        if (need[v->index] && (v->type.kind != MC_TYPE_TENSOR || v->type.dtype == MC_DTYPE_NONE))
+            return mc_fail(err, MC_EUNSUP, "input '%s' is no tensor of a known type", v->name);
+        if (!v->tensor)
+            s->declared[s->n_declared++] =
+                (struct mc_array){v->name, v->type.dtype, declared_shape(&v->type), NULL, 0};
+    }
+    return 0;
+}
+
+int mc_session_new(const struct mc_graph *g, const struct mc_session_opts *opts,
+                   struct mc_session **ret, struct mc_err *err)
+{
+    static const struct mc_session_opts none;
+    const struct mc_session_opts *o = opts ? opts : &none;
+    struct mc_session *s = mc_calloc(1, sizeof *s);
+    bool *need = mc_calloc(g->n_values + 1, sizeof *need);
+    int rc = MC_ENOMEM;
+    if (!s || !need) {
+        nomem(err);
+        goto out;
+    }
+    s->g = g;
+    s->pool = o->pool;
+    s->precision = o->precision;
+    s->flags = o->flags;
+    if ((rc = kernels(s, o->kernels, err)) || (rc = mc_pack_cache_new(&s->packs, err)) ||
+        (rc = wanted(s, o, err)) || (rc = needed(s, need, err)) || (rc = inputs(s, need, err)))
+        goto out;
+    *ret = s;
+    s = NULL;
+out:
+    free(need);
+    mc_session_free(s);
+    return rc;
+}
+
+void mc_session_free(struct mc_session *s)
+{
+    if (!s)
+        return;
+    for (int i = 0; i < MC_PLAN_CACHE; i++)
+        mc_plan_free(s, s->plans[i]);
+    for (size_t i = 0; s->consts && i < s->g->n_values; i++)
+        mc_const_clear(&s->consts[i]);
+    mc_pack_cache_free(s->packs);
+    mc_arena_free(&s->mem);
+    free(s->block);
+    free(s);
+}
+
+/* ---- running ---- */
+
+static int check_input(const struct mc_value *v, const struct mc_array *a, struct mc_err *err)
+{
+    struct mc_shape want = declared_shape(&v->type);
+    size_t bytes;
+    bool fits = want.rank < 0 || want.rank == a->shape.rank;
+    for (int i = 0; fits && i < want.rank; i++)
+        fits = want.dim[i] < 0 || want.dim[i] == a->shape.dim[i];
+    if (!fits || !mc_shape_known(&a->shape)) {
+        char w[MC_SHAPE_TEXT], g[MC_SHAPE_TEXT];
+        return mc_fail(err, MC_ESHAPE, "input '%s' has shape %s in the model, but the data has %s",
+                       v->name, want.rank < 0 ? "any" : mc_shape_text(&want, w),
+                       mc_shape_text(&a->shape, g));
+    }
+    if (!mc_dtype_bytes(a->dtype, mc_shape_count(&a->shape), &bytes) || bytes > a->bytes)
+        return mc_fail(err, MC_EDATA, "input '%s': the data has %zu bytes, too few for its shape",
+                       v->name, a->bytes);
+    return 0;
+}
+
+/* Match the arrays with the inputs; their shapes are the signature. */
+static int match(struct mc_session *s, const struct mc_array *arrays, int n, struct mc_err *err)
+{
+    for (int i = 0; i < s->n_inputs; i++)
+        s->inputs[i].given = NULL;
+    for (int j = 0; j < n; j++) {
+        int i = 0;
+        while (i < s->n_inputs && strcmp(s->inputs[i].value->name, arrays[j].name))
+            i++;
+        if (i == s->n_inputs)
+            return mc_fail(err, MC_EDATA, "the model has no input '%s'", arrays[j].name);
+        int rc = check_input(s->inputs[i].value, &arrays[j], err);
+        if (rc)
+            return rc;
+        s->inputs[i].given = &arrays[j];
+    }
+    for (int i = 0; i < s->n_inputs; i++) {
+        const struct mc_session_input *in = &s->inputs[i];
+        if (in->given)
+            s->signature[i] = in->given->shape;
+        else if (in->value->tensor)
+            s->signature[i] = in->value->tensor->shape;
+        else if (in->needed)
+            return mc_fail(err, MC_EDATA, "input '%s' is missing", in->value->name);
+        else
+            s->signature[i].rank = -1;
+    }
+    return 0;
+}
+
+static bool same_signature(const struct mc_session *s, const struct mc_plan *p)
+{
+    for (int i = 0; i < s->n_inputs; i++) {
+        const struct mc_shape *a = &s->signature[i], *b = &p->signature[i];
+        if (a->rank != b->rank || (a->rank > 0 && !mc_shape_equal(a, b)))
+            return false;
+    }
+    return true;
+}
+
+/* The plan for this signature, made in place of the one that was not used for longest. */
+static int plan_for(struct mc_session *s, struct mc_plan **ret, struct mc_err *err)
+{
+    int oldest = 0;
+    for (int i = 0; i < MC_PLAN_CACHE; i++) {
+        struct mc_plan *p = s->plans[i];
+        if (p && same_signature(s, p)) {
+            *ret = p;
+            return 0;
+        }
+        uint64_t used = p ? p->used : 0;
+        if (used < (s->plans[oldest] ? s->plans[oldest]->used : 0))
+            oldest = i;
+    }
+    struct mc_plan *p;
+    int rc = mc_plan_new(s, &p, err);
+    if (rc)
+        return rc;
+    mc_plan_free(s, s->plans[oldest]);
+    *ret = s->plans[oldest] = p;
+    return 0;
+}
+
+int mc_session_run(struct mc_session *s, const struct mc_array *arrays, int n_arrays,
+                   struct mc_err *err)
+{
+    struct mc_plan *p;
+    s->last = NULL;
+    int rc = match(s, arrays, n_arrays, err);
+    if (!rc)
+        rc = plan_for(s, &p, err);
+    if (rc)
+        return rc;
+    p->used = ++s->clock;
+    rc = mc_plan_exec(s, p, err);
+    if (!rc)
+        s->last = p;
+    return rc;
+}
+
+/* ---- looking ---- */
+
+int mc_session_n_outputs(const struct mc_session *s)
+{
+    return s->n_outputs;
+}
+
+const struct mc_array *mc_session_output(const struct mc_session *s, int i)
+{
+    return s->last && i >= 0 && i < s->n_outputs ? &s->last->arrays[s->outputs[i]->index] : NULL;
+}
+
+const struct mc_array *mc_session_value(const struct mc_session *s, const char *name)
+{
+    const struct mc_value *v = mc_graph_value(s->g, name);
+    return s->last && v && s->pinned[v->index] ? &s->last->arrays[v->index] : NULL;
+}
+
+int mc_session_n_inputs(const struct mc_session *s)
+{
+    return s->n_declared;
+}
+
+const struct mc_array *mc_session_input(const struct mc_session *s, int i)
+{
+    return i >= 0 && i < s->n_declared ? &s->declared[i] : NULL;
+}
+
+void mc_session_stats(const struct mc_session *s, struct mc_session_stats *ret)
+{
+    *ret = (struct mc_session_stats){.packed_bytes = mc_pack_bytes(s->packs)};
+    for (int i = 0; i < MC_PLAN_CACHE; i++)
+        ret->plans += s->plans[i] != NULL;
+    if (s->last) {
+        ret->arena_bytes = s->last->bytes;
+        ret->nodes = (size_t)s->last->n_steps;
+        ret->fused_nodes = (size_t)s->last->n_fused;
+    }
+}
