@@ -23,6 +23,35 @@ static void fill_ref_f64(struct mc_kernels *k)
     mc_nn_fill_ref_f64(&k->nn);
 }
 
+static void fill_plain(struct mc_kernels *k)
+{
+    mc_gemm_fill_plain(&k->gemm);
+}
+
+#ifdef __x86_64__
+static void fill_avx2(struct mc_kernels *k)
+{
+    mc_gemm_fill_avx2(&k->gemm);
+}
+
+static void fill_avx512(struct mc_kernels *k)
+{
+    mc_gemm_fill_avx512(&k->gemm);
+}
+
+static bool has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static bool has_avx512(void)
+{
+    return has_avx2() && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq");
+}
+#endif
+
 static bool always(void)
 {
     return true;
@@ -35,6 +64,11 @@ static const struct level {
     void (*fill)(struct mc_kernels *k);
 } levels[] = {
     {"ref", always, fill_ref_f32},
+    {"plain", always, fill_plain},
+#ifdef __x86_64__
+    {"avx2", has_avx2, fill_avx2},
+    {"avx512", has_avx512, fill_avx512},
+#endif
 };
 enum { LEVELS = sizeof levels / sizeof levels[0] };
 
