@@ -160,6 +160,22 @@ void mc_map_close(struct mc_map *m)
     *m = (struct mc_map){0};
 }
 
+static size_t page_round(size_t n)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (n + page - 1) / page * page;
+}
+
+void mc_map_cool(const struct mc_map *m, size_t offset, size_t bytes)
+{
+    assert(offset <= m->size && bytes <= m->size - offset);
+    /* Whole pages inside the part; a private read-only mapping never holds anything but the file. */
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t from = page_round(offset), to = (offset + bytes) / page * page;
+    if (from < to)
+        madvise((void *)(m->data + from), to - from, MADV_DONTNEED);
+}
+
 /* ---- output ---- */
 
 enum { OUT_BUFFER = 1 << 18 };
@@ -401,12 +417,6 @@ void mc_spill_free(struct mc_spill *s)
     pthread_mutex_destroy(&s->lock);
     free(s->dir);
     free(s);
-}
-
-static size_t page_round(size_t n)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    return (n + page - 1) / page * page;
 }
 
 int mc_spill_alloc(struct mc_spill *s, size_t bytes, void **ret_data, struct mc_err *err)

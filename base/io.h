@@ -20,6 +20,9 @@ struct mc_map {
 /* Errors: MC_EOPEN if missing, a folder, or unreadable. */
 int mc_map_open(const char *path, struct mc_map *ret_map, struct mc_err *err);
 void mc_map_close(struct mc_map *map); /* accepts a zeroed struct */
+/* Let a part that was read, and is not expected again soon, leave this process's memory. The content stays:
+ * touching it brings it back. */
+void mc_map_cool(const struct mc_map *map, size_t offset, size_t bytes);
 
 enum { MC_PATH = 4096 };
 

@@ -28,7 +28,7 @@ struct mc_batch {
 struct mc_dataset_class {
     int (*read)(void *self, const int64_t *index, int64_t n, struct mc_batch **ret,
                 struct mc_err *err);
-    void (*free)(void *self); /* frees all, the struct mc_dataset and its spec included */
+    void (*free)(void *self); /* not the struct mc_dataset, see mc_dataset_free */
 };
 
 struct mc_dataset {
