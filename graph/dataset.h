@@ -34,7 +34,7 @@ struct mc_dataset_class {
 struct mc_dataset {
     const struct mc_dataset_class *class;
     void *self;
-    const char *spec; /* as the user gave it */
+    const char *spec; /* as the user gave it; heap, freed with the dataset */
     int64_t count;    /* -1: unknown until read to the end */
     bool has_labels;
     int64_t classes; /* highest label + 1 where known without reading all, else 0 */
@@ -51,9 +51,11 @@ int mc_dataset_read(struct mc_dataset *d, const int64_t *index, int64_t n, struc
 /* Samples [first, first + n). */
 int mc_dataset_range(struct mc_dataset *d, int64_t first, int64_t n, struct mc_batch **ret,
                      struct mc_err *err);
-void mc_dataset_free(struct mc_dataset *d); /* accepts NULL */
+/* class->free(self), then spec and the struct itself (both from malloc); accepts NULL. */
+void mc_dataset_free(struct mc_dataset *d);
 
-/* One block for everything; arrays zeroed with the given shapes (leading axis n). */
+/* One block for everything; arrays zeroed with the given shapes, whose leading axis becomes n. Names are
+ * borrowed from `like`. Errors: MC_ESHAPE for rank 0, MC_ENOMEM (also for sizes that overflow). */
 int mc_batch_new(int64_t n, int n_arrays, const struct mc_array *like, bool labels,
                  struct mc_batch **ret, struct mc_err *err);
 void mc_batch_free(struct mc_batch *b);

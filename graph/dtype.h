@@ -55,9 +55,12 @@ const char *mc_dtype_name(int dtype);
  * negative n, and for types without a fixed size. */
 bool mc_dtype_bytes(int dtype, int64_t n, size_t *ret_bytes);
 
-/* n elements starting at element 0 of src (may be unaligned) to f32 or f64 and back. Every numeric type
- * but complex; sub-byte types are packed low bits first. Rounding is to nearest even, integers saturate,
- * NaN becomes 0 in integers. Errors: MC_EDTYPE for string and complex. */
+/* n elements starting at element 0 of src to f32 or f64 and back; the side of type `dtype` may be unaligned.
+ * Every numeric type but complex; sub-byte types are packed low bits first, and unused bits of the last byte
+ * become 0. Rounding is to nearest even. Integers saturate, NaN becomes 0 in them; bool is x != 0. Floats too
+ * large become infinity, NaN in a type without one, the largest in F4E2M1 (which has neither); a Cast that
+ * saturates clips first. F8E8M0 has no zero or sign: those become NaN. The same bits as ml_dtypes.
+ * Errors: MC_EDTYPE for string and complex. */
 int mc_dtype_to_f32(int dtype, const void *src, float *dst, size_t n, struct mc_err *err);
 int mc_dtype_from_f32(int dtype, const float *src, void *dst, size_t n, struct mc_err *err);
 int mc_dtype_to_f64(int dtype, const void *src, double *dst, size_t n, struct mc_err *err);

@@ -42,7 +42,8 @@ struct mc_type { /* as the file declares it; inference results live in graph/inf
 
 struct mc_use {
     struct mc_node *node;
-    int slot; /* node->in[slot] is the value; -1: captured by a body of the node */
+    int slot; /* node->in[slot] is the value; -1: captured by a body of the node, as */
+    struct mc_value *proxy; /* this value of the body; NULL where slot >= 0 */
 };
 
 /* An edge: what one node (or an input, or an initializer) gives and others take. */
@@ -95,6 +96,7 @@ struct mc_attr {
     struct mc_bytes *strings;
     struct mc_tensor **tensors;
     struct mc_graph **graphs;
+    struct mc_tensor *cache; /* of graph/constant.h: the numbers of a Constant node as a tensor */
     struct mc_bytes extra;
 };
 
@@ -116,8 +118,9 @@ struct mc_node {
 
 struct mc_graph {
     struct mc_model *model;
-    struct mc_graph *parent; /* of a body; NULL for the main graph and for functions */
-    struct mc_node *owner;   /* node whose attribute holds this body */
+    struct mc_graph *parent;      /* of a body; NULL for the main graph and for functions */
+    struct mc_node *owner;        /* node whose attribute holds this body */
+    struct mc_function *function; /* of a function's body and all bodies in it; NULL elsewhere */
     const char *name;
     struct mc_node **nodes; /* in topological order once verified */
     size_t n_nodes, cap_nodes;
@@ -148,6 +151,7 @@ struct mc_meta {
 };
 
 struct mc_function {
+    struct mc_model *model;
     const char *name, *domain, *overload;
     struct mc_graph *body; /* inputs and outputs carry no types */
     struct mc_opset *opsets;
@@ -169,21 +173,27 @@ struct mc_model {
     struct mc_function **functions;
     size_t n_functions, cap_functions;
     struct mc_graph *graph;
+    struct mc_graph **graphs; /* every graph ever made for this model, for mc_model_free */
+    size_t n_graphs, cap_graphs;
     struct mc_bytes extra; /* producer, model version, doc, training_info, configuration, unknown */
     bool external;         /* read from, and so written to, a model with external data */
     struct mc_spill *spill; /* new large tensors; owned by the caller, may be NULL */
 };
 
+/* An empty model: no main graph (mc_edit_graph makes it), no imports. */
 int mc_model_new(struct mc_model **ret, struct mc_err *err);
 void mc_model_free(struct mc_model *m); /* accepts NULL and half-built models */
 /* Deep copy of everything but tensors, which are shared. Cost: nodes + values, no weights. */
 int mc_model_clone(const struct mc_model *m, struct mc_model **ret, struct mc_err *err);
 
-/* Version imported for a domain ("" or "ai.onnx" for ONNX itself); 0 if not imported. */
+/* Version imported for a domain ("" or "ai.onnx" for ONNX itself); 0 if not imported. Nodes of functions
+ * follow the function's own imports: mc_graph_opset. */
 int64_t mc_model_opset(const struct mc_model *m, const char *domain);
 const struct mc_function *mc_model_function(const struct mc_model *m, const char *domain,
                                             const char *name, const char *overload);
 const char *mc_model_meta(const struct mc_model *m, const char *key); /* NULL if absent */
+
+int64_t mc_graph_opset(const struct mc_graph *g, const char *domain);
 
 /* NULL if the graph itself has no such name (outer scopes are not searched). */
 struct mc_value *mc_graph_value(const struct mc_graph *g, const char *name);

@@ -1,0 +1,100 @@
+#include "graph/dataset.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+int mc_dataset_read(struct mc_dataset *d, const int64_t *index, int64_t n, struct mc_batch **ret,
+                    struct mc_err *err)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (index[i] < 0 || (d->count >= 0 && index[i] >= d->count))
+            return mc_fail(err, MC_EDATA, "'%s': sample %lld of %lld does not exist", d->spec,
+                           (long long)index[i], (long long)d->count);
+    return d->class->read(d->self, index, n, ret, err);
+}
+
+int mc_dataset_range(struct mc_dataset *d, int64_t first, int64_t n, struct mc_batch **ret,
+                     struct mc_err *err)
+{
+    int64_t *index = n < 0 ? NULL : mc_calloc((size_t)n, sizeof *index);
+    if (!index)
+        return mc_fail(err, MC_ENOMEM, "'%s': out of memory for %lld samples", d->spec,
+                       (long long)n);
+    for (int64_t i = 0; i < n; i++)
+        index[i] = first + i;
+    int rc = mc_dataset_read(d, index, n, ret, err);
+    free(index);
+    return rc;
+}
+
+void mc_dataset_free(struct mc_dataset *d)
+{
+    if (!d)
+        return;
+    if (d->class && d->class->free)
+        d->class->free(d->self);
+    free((void *)d->spec);
+    free(d);
+}
+
+/* Rounded up to the next multiple of MC_ALIGN, added to *at; false on overflow. */
+static bool place(size_t *at, size_t bytes)
+{
+    size_t end;
+    if (!mc_size_add(*at, bytes, &end) || !mc_size_add(end, MC_ALIGN - 1, &end))
+        return false;
+    *at = end & ~(size_t)(MC_ALIGN - 1);
+    return true;
+}
+
+int mc_batch_new(int64_t n, int n_arrays, const struct mc_array *like, bool labels,
+                 struct mc_batch **ret, struct mc_err *err)
+{
+    size_t total = 0, bytes = 0;
+    bool ok = n >= 0 && mc_size_mul((size_t)n_arrays, sizeof *like, &bytes) &&
+              place(&total, sizeof(struct mc_batch)) && place(&total, bytes);
+    for (int i = 0; ok && i < n_arrays; i++) {
+        struct mc_shape s = like[i].shape;
+        if (s.rank < 1 || s.rank > MC_RANK_MAX)
+            return mc_fail(err, MC_ESHAPE, "'%s': a batch needs rank 1 to %d, not %d", like[i].name,
+                           MC_RANK_MAX, s.rank);
+        s.dim[0] = n;
+        if (!mc_shape_known(&s))
+            return mc_fail(err, MC_ESHAPE, "'%s': a batch needs all dimensions but the first",
+                           like[i].name);
+        ok = mc_dtype_bytes(like[i].dtype, mc_shape_count(&s), &bytes) && place(&total, bytes);
+    }
+    if (ok && labels)
+        ok = mc_size_mul((size_t)n, sizeof(int64_t), &bytes) && place(&total, bytes);
+    uint8_t *block = ok ? mc_alloc_aligned(total) : NULL;
+    if (!block)
+        return mc_fail(err, MC_ENOMEM, "out of memory for a batch of %lld samples", (long long)n);
+    memset(block, 0, total);
+
+    struct mc_batch *b = (struct mc_batch *)block;
+    size_t at = 0;
+    place(&at, sizeof *b);
+    b->n = n;
+    b->n_arrays = n_arrays;
+    b->arrays = (struct mc_array *)(block + at);
+    place(&at, (size_t)n_arrays * sizeof *b->arrays);
+    for (int i = 0; i < n_arrays; i++) {
+        struct mc_array *a = &b->arrays[i];
+        *a = like[i];
+        a->shape.dim[0] = n;
+        a->data = block + at;
+        mc_dtype_bytes(a->dtype, mc_shape_count(&a->shape), &a->bytes);
+        place(&at, a->bytes);
+    }
+    if (labels)
+        b->labels = (int64_t *)(block + at);
+    *ret = b;
+    return 0;
+}
+
+void mc_batch_free(struct mc_batch *b)
+{
+    free(b);
+}
