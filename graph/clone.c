@@ -205,7 +205,8 @@ static bool copy_function(struct mc_model *m, const struct mc_function *src)
     if (!f->body->name || !copy_graph(m, src->body, f->body))
         return false;
     for (size_t i = 0; i < src->n_opsets; i++)
-        if (mc_edit_function_opset(f, src->opsets[i].domain, src->opsets[i].version, NULL))
+        if (mc_edit_function_opset(f, src->opsets[i].domain, src->opsets[i].version, NULL) ||
+            !copy_bytes(a, src->opsets[i].extra, &f->opsets[i].extra))
             return false;
     for (size_t i = 0; i < src->n_attrs; i++)
         if (mc_edit_function_attr(f, src->attrs[i], NULL))
@@ -225,7 +226,8 @@ static bool copy_model(struct mc_model *m, const struct mc_model *src)
     m->external = src->external;
     m->spill = src->spill;
     for (size_t i = 0; i < src->n_opsets; i++)
-        if (mc_edit_opset(m, src->opsets[i].domain, src->opsets[i].version, NULL))
+        if (mc_edit_opset(m, src->opsets[i].domain, src->opsets[i].version, NULL) ||
+            !copy_bytes(&m->arena, src->opsets[i].extra, &m->opsets[i].extra))
             return false;
     for (size_t i = 0; i < src->n_meta; i++)
         if (mc_edit_meta(m, src->meta[i].key, src->meta[i].value, NULL))

@@ -83,7 +83,7 @@ int mc_edit_function_opset(struct mc_function *f, const char *domain, int64_t ve
     if (!grown || !name)
         return no_memory(err);
     f->opsets = grown;
-    f->opsets[f->n_opsets++] = (struct mc_opset){name, version};
+    f->opsets[f->n_opsets++] = (struct mc_opset){.domain = name, .version = version};
     return 0;
 }
 
@@ -129,7 +129,7 @@ int mc_edit_opset(struct mc_model *m, const char *domain, int64_t version, struc
     const char *name = mc_arena_strdup(&m->arena, domain);
     if (!name || !MC_GROW(m->opsets, m->n_opsets, m->cap_opsets))
         return no_memory(err);
-    m->opsets[m->n_opsets++] = (struct mc_opset){name, version};
+    m->opsets[m->n_opsets++] = (struct mc_opset){.domain = name, .version = version};
     return 0;
 }
 

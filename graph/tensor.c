@@ -161,11 +161,13 @@ int mc_tensor_new(enum mc_dtype dtype, const struct mc_shape *shape, struct mc_s
 int mc_tensor_view(enum mc_dtype dtype, const struct mc_shape *shape, struct mc_storage *storage,
                    size_t offset, struct mc_tensor **ret, struct mc_err *err)
 {
-    if (dtype == MC_DTYPE_STRING && !storage && shape->rank >= 0 && shape->rank <= MC_RANK_MAX &&
-        mc_shape_count(shape) >= 0)
-        return tensor_make(dtype, shape, NULL, 0, 0, ret, err);
     size_t bytes = 0, end;
     int rc = tensor_bytes(dtype, shape, &bytes, err);
+    if (rc == MC_EDTYPE && !storage)
+        return tensor_make(dtype, shape, NULL, 0, 0, ret, err);
+    if (rc == MC_EDTYPE && dtype != MC_DTYPE_STRING && offset <= storage->bytes)
+        return tensor_make(dtype, shape, mc_storage_ref(storage), offset, storage->bytes - offset,
+                           ret, err);
     if (rc)
         return rc;
     if (!storage || !mc_size_add(offset, bytes, &end) || end > storage->bytes) {

@@ -57,8 +57,9 @@ enum { MC_SPILL_FROM = 1 << 20 }; /* tensors of at least this many bytes go to s
  * Errors: MC_ESHAPE (unknown or overflowing), MC_EDTYPE (no fixed size), MC_ENOMEM, MC_EIO. */
 int mc_tensor_new(enum mc_dtype dtype, const struct mc_shape *shape, struct mc_spill *spill,
                   struct mc_tensor **ret, void **ret_data, struct mc_err *err);
-/* A tensor over a part of a storage; takes its own reference. A string tensor has storage NULL and gets its
- * content by mc_tensor_set_extra. Errors as above, MC_EFORMAT if it does not fit into the storage. */
+/* A tensor over a part of a storage; takes its own reference. A string or sparse tensor has
+ * storage NULL and gets its content by mc_tensor_set_extra; one of an unknown type (dtype NONE) takes all of
+ * the storage behind offset. Errors as above, MC_EFORMAT if it does not fit into the storage. */
 int mc_tensor_view(enum mc_dtype dtype, const struct mc_shape *shape, struct mc_storage *storage,
                    size_t offset, struct mc_tensor **ret, struct mc_err *err);
 /* Give a tensor that no graph holds yet its `extra`; copied, freed with the tensor. Errors: MC_ENOMEM. */
