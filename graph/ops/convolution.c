@@ -1,0 +1,172 @@
+/* Conv over 1 to 3 spatial dimensions. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/ops/helper.h"
+#include "graph/ops/pack.h"
+#include "graph/ops/window.h"
+
+enum { LAYOUT_CONV = 2 }; /* kind of packing in a pack's layout */
+
+static int conv_channels(const struct mc_infer_ctx *c, int64_t *ret_oc, struct mc_err *err)
+{
+    const struct mc_vtype *x = c->in[0], *w = c->in[1], *b = mc_op_in(c, 2);
+    int64_t group = mc_node_int(c->node, "group", 1);
+    if (group < 1)
+        return mc_op_fail(err, MC_ESHAPE, c->node, "group %lld, must be at least 1",
+                          (long long)group);
+    *ret_oc = w->ranked ? w->shape.dim[0] : MC_DIM_ANY;
+    if (*ret_oc >= 0 && *ret_oc % group)
+        return mc_op_fail(err, MC_ESHAPE, c->node, "group %lld does not divide %lld filters",
+                          (long long)group, (long long)*ret_oc);
+    if (x->ranked && w->ranked) {
+        int64_t ic = x->shape.dim[1], per = w->shape.dim[1];
+        if (ic >= 0 && per >= 0 && (ic % group || ic / group != per))
+            return mc_op_fail(err, MC_ESHAPE, c->node,
+                              "%lld channels do not fit %lld groups of %lld", (long long)ic,
+                              (long long)group, (long long)per);
+    }
+    if (b && b->ranked)
+        return mc_op_need_dim(c->node, "bias and filters", b->shape.dim[0], *ret_oc, ret_oc, err);
+    return 0;
+}
+
+static int conv_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, 2, 3, err);
+    for (int i = 0; i < 3 && !rc; i++)
+        if (mc_op_in(c, i)) {
+            rc = mc_op_need_float(c, i, err);
+            rc = rc ? rc : mc_op_need_same(c, 0, i, err);
+        }
+    rc = rc ? rc : mc_op_need_rank(c, 0, 3, MC_RANK_MAX, err);
+    rc = rc ? rc : mc_op_need_rank(c, 1, 3, MC_RANK_MAX, err);
+    rc = rc ? rc : mc_op_need_rank(c, 2, 1, 1, err);
+    int64_t oc;
+    rc = rc ? rc : conv_channels(c, &oc, err);
+    if (rc)
+        return rc;
+    const struct mc_vtype *x = c->in[0], *w = c->in[1];
+    if (!x->ranked) {
+        mc_op_give(c, 0, x->dtype, NULL);
+        return 0;
+    }
+    int64_t kernel[MC_RANK_MAX];
+    for (int d = 0; d < x->shape.rank - 2; d++)
+        kernel[d] = w->ranked ? w->shape.dim[d + 2] : MC_DIM_ANY;
+    if (w->ranked && w->shape.rank != x->shape.rank)
+        return mc_op_fail(err, MC_ESHAPE, c->node, "input has rank %d, weight %d", x->shape.rank,
+                          w->shape.rank);
+    struct mc_window_dims win;
+    if ((rc = mc_window_infer(c->node, &x->shape, kernel, &win, err)))
+        return rc;
+    struct mc_shape y = x->shape;
+    y.dim[1] = oc;
+    for (int d = 2; d < y.rank; d++)
+        y.dim[d] = win.out[d + 3 - y.rank];
+    mc_op_give(c, 0, x->dtype, &y);
+    return 0;
+}
+
+struct state {
+    struct mc_conv conv;
+    size_t packed_bytes;
+};
+
+static size_t conv_scratch(const struct mc_call *c, const struct state *s)
+{
+    return c->k->conv.scratch_bytes(&s->conv, mc_pool_threads(c->pool));
+}
+
+static int conv_pack(struct mc_call *c, struct state *s, struct mc_err *err)
+{
+    const struct mc_conv *v = &s->conv;
+    s->packed_bytes = c->k->conv.pack_w_bytes(v);
+    if (!c->in[1].constant)
+        return 0;
+    const int64_t layout[] = {LAYOUT_CONV,  v->oc,        v->c,         v->group,
+                              v->kernel[0], v->kernel[1], v->kernel[2], (int64_t)s->packed_bytes};
+    void *block;
+    bool fresh;
+    int rc = mc_pack_get(c->packs, c->in[1].data, layout, 8, s->packed_bytes, &block, &fresh, err);
+    if (!rc && fresh)
+        c->k->conv.pack_w(v, c->in[1].data, block, c->pool);
+    if (!rc)
+        s->conv.packed_w = block;
+    return rc;
+}
+
+static int conv_setup(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_shape *x = &c->in[0].shape, *w = &c->in[1].shape;
+    struct state s = {.conv = {.n = x->dim[0],
+                               .c = x->dim[1],
+                               .oc = w->dim[0],
+                               .group = mc_node_int(c->node, "group", 1)}};
+    struct mc_window_dims win;
+    int rc = mc_window_infer(c->node, x, w->dim + 2, &win, err);
+    if (rc)
+        return rc;
+    memcpy(s.conv.in, win.in, sizeof win.in);
+    memcpy(s.conv.out, win.out, sizeof win.out);
+    memcpy(s.conv.kernel, win.kernel, sizeof win.kernel);
+    memcpy(s.conv.stride, win.stride, sizeof win.stride);
+    memcpy(s.conv.dilation, win.dilation, sizeof win.dilation);
+    memcpy(s.conv.pad, win.pad, sizeof win.pad);
+    if ((rc = conv_pack(c, &s, err)))
+        return rc;
+    size_t at = 0;
+    if (!s.conv.packed_w)
+        mc_op_scratch(c, &at, s.packed_bytes);
+    mc_op_scratch(c, &at, conv_scratch(c, &s));
+    c->scratch_bytes = at;
+    c->state = malloc(sizeof s);
+    if (!c->state)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    memcpy(c->state, &s, sizeof s);
+    return 0;
+}
+
+static int conv_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct state *s = c->state;
+    const struct mc_buf *bias = mc_op_arg(c, 2);
+    struct mc_conv v = s->conv;
+    size_t at = 0;
+    if (!v.packed_w) {
+        void *block = mc_op_scratch(c, &at, s->packed_bytes);
+        c->k->conv.pack_w(&v, c->in[1].data, block, c->pool);
+        v.packed_w = block;
+    }
+    if (c->epilogue)
+        v.epilogue = *c->epilogue;
+    assert(!bias || !v.epilogue.bias);
+    if (bias)
+        v.epilogue.bias = bias->data;
+    v.x = c->in[0].data;
+    v.y = c->out[0].data;
+    c->k->conv.run(&v, mc_op_scratch(c, &at, conv_scratch(c, s)), c->pool);
+    return 0;
+}
+
+static void conv_teardown(struct mc_call *c)
+{
+    free(c->state);
+    c->state = NULL;
+}
+
+static double conv_macs(const struct mc_infer_ctx *c)
+{
+    int64_t out = c->out[0]->ranked ? mc_shape_count(&c->out[0]->shape) : -1;
+    const struct mc_vtype *w = c->in[1];
+    int64_t per = w->ranked ? mc_shape_span(&w->shape, 1, w->shape.rank) : -1;
+    return out < 0 || per < 0 ? -1 : (double)out * (double)per;
+}
+
+const struct mc_op mc_ops_convolution[] = {
+    {"", "Conv", 1, MC_OP_EPILOGUE, conv_infer, conv_setup, conv_run, conv_teardown, conv_macs,
+     NULL},
+    {0},
+};

@@ -1,0 +1,235 @@
+#include "graph/ops/helper.h"
+
+#include <string.h>
+
+const struct mc_vtype *mc_op_in(const struct mc_infer_ctx *c, int i)
+{
+    return i < c->n_in ? c->in[i] : NULL;
+}
+
+struct mc_vtype *mc_op_out(const struct mc_infer_ctx *c, int i)
+{
+    return i < c->n_out ? c->out[i] : NULL;
+}
+
+int mc_op_rank(const struct mc_infer_ctx *c, int i)
+{
+    const struct mc_vtype *x = mc_op_in(c, i);
+    return x && x->ranked ? x->shape.rank : -1;
+}
+
+void mc_op_give(struct mc_infer_ctx *c, int i, enum mc_dtype dtype, const struct mc_shape *shape)
+{
+    struct mc_vtype *y = mc_op_out(c, i);
+    if (!y)
+        return;
+    y->dtype = dtype;
+    y->ranked = shape != NULL;
+    if (shape)
+        y->shape = *shape;
+}
+
+int mc_op_need_same(const struct mc_infer_ctx *c, int i, int j, struct mc_err *err)
+{
+    const struct mc_vtype *a = mc_op_in(c, i), *b = mc_op_in(c, j);
+    if (!a || !b || !a->dtype || !b->dtype || a->dtype == b->dtype)
+        return 0;
+    return mc_op_fail(err, MC_EDTYPE, c->node, "inputs %d and %d are %s and %s, but must agree", i,
+                      j, mc_dtype_name((int)a->dtype), mc_dtype_name((int)b->dtype));
+}
+
+int mc_op_need_rank(const struct mc_infer_ctx *c, int i, int least, int most, struct mc_err *err)
+{
+    int rank = mc_op_rank(c, i);
+    if (rank < 0 || (rank >= least && rank <= most))
+        return 0;
+    if (least == most)
+        return mc_op_fail(err, MC_ESHAPE, c->node, "input %d has rank %d, must have %d", i, rank,
+                          least);
+    return mc_op_fail(err, MC_ESHAPE, c->node, "input %d has rank %d, must have %d to %d", i, rank,
+                      least, most);
+}
+
+int mc_op_need_axis(const struct mc_node *n, const char *what, int64_t axis, int rank, int *ret,
+                    struct mc_err *err)
+{
+    int a = mc_shape_axis(axis, rank);
+    if (a < 0)
+        return mc_op_fail(err, MC_ESHAPE, n, "%s %lld is outside rank %d", what, (long long)axis,
+                          rank);
+    *ret = a;
+    return 0;
+}
+
+int mc_op_need_dim(const struct mc_node *n, const char *what, int64_t a, int64_t b, int64_t *ret,
+                   struct mc_err *err)
+{
+    if (a >= 0 && b >= 0 && a != b)
+        return mc_op_fail(err, MC_ESHAPE, n, "%s: %lld against %lld", what, (long long)a,
+                          (long long)b);
+    *ret = a >= 0 ? a : b >= 0 ? b : a != MC_DIM_ANY ? a : b;
+    return 0;
+}
+
+int mc_op_need_ints(const struct mc_node *node, const char *name, int n, const int64_t **ret,
+                    struct mc_err *err)
+{
+    size_t got;
+    *ret = mc_node_ints(node, name, &got);
+    if (*ret && got != (size_t)n)
+        return mc_op_fail(err, MC_ESHAPE, node, "%s has %zu values, must have %d", name, got, n);
+    return 0;
+}
+
+bool mc_op_contents(const struct mc_infer_ctx *c, int i, struct mc_contents *ret)
+{
+    ret->n = mc_op_in(c, i) ? mc_infer_ints(c, i, ret->value, ret->sym, MC_PARTIAL_MAX) : -1;
+    return ret->n >= 0;
+}
+
+bool mc_op_numbers(const struct mc_infer_ctx *c, int i, struct mc_contents *ret)
+{
+    if (!mc_op_contents(c, i, ret))
+        return false;
+    for (int j = 0; j < ret->n; j++)
+        if (ret->sym[j])
+            return false;
+    return true;
+}
+
+int mc_op_set_contents(struct mc_infer_ctx *c, int i, const struct mc_contents *p,
+                       struct mc_err *err)
+{
+    struct mc_vtype *y = mc_op_out(c, i);
+    if (!y || y->known || (y->dtype != MC_DTYPE_I64 && y->dtype != MC_DTYPE_I32) || !y->ranked ||
+        y->shape.rank > 1)
+        return 0;
+    struct mc_partial *to = mc_infer_partial(c, p->n);
+    if (!to)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    memcpy(to->value, p->value, (size_t)p->n * sizeof *p->value);
+    memcpy(to->sym, p->sym, (size_t)p->n * sizeof *p->sym);
+    y->partial = to;
+    return 0;
+}
+
+int mc_op_copy_contents(struct mc_infer_ctx *c, int i, struct mc_err *err)
+{
+    struct mc_contents p;
+    return mc_op_contents(c, i, &p) ? mc_op_set_contents(c, 0, &p, err) : 0;
+}
+
+const struct mc_buf *mc_op_arg(const struct mc_call *c, int i)
+{
+    return i < c->n_in && c->in[i].dtype != MC_DTYPE_NONE ? &c->in[i] : NULL;
+}
+
+struct mc_buf *mc_op_res(const struct mc_call *c, int i)
+{
+    return i < c->n_out && c->out[i].dtype != MC_DTYPE_NONE ? &c->out[i] : NULL;
+}
+
+int mc_op_elem_bytes(enum mc_dtype dtype)
+{
+    return mc_dtype_info((int)dtype)->bits / 8;
+}
+
+enum mc_elem mc_op_elem(enum mc_dtype dtype)
+{
+    switch (dtype) {
+    case MC_DTYPE_I8: return MC_ELEM_I8;
+    case MC_DTYPE_I16: return MC_ELEM_I16;
+    case MC_DTYPE_I32: return MC_ELEM_I32;
+    case MC_DTYPE_I64: return MC_ELEM_I64;
+    case MC_DTYPE_BOOL:
+    case MC_DTYPE_U8: return MC_ELEM_U8;
+    case MC_DTYPE_U16: return MC_ELEM_U16;
+    case MC_DTYPE_U32: return MC_ELEM_U32;
+    case MC_DTYPE_U64: return MC_ELEM_U64;
+    case MC_DTYPE_F32: return MC_ELEM_F32;
+    case MC_DTYPE_F64: return MC_ELEM_F64;
+    default: return MC_ELEM_COUNT;
+    }
+}
+
+bool mc_op_is_float(enum mc_dtype dtype)
+{
+    return dtype == MC_DTYPE_F32 || dtype == MC_DTYPE_F64;
+}
+
+bool mc_op_is_integer(enum mc_dtype dtype)
+{
+    return mc_op_elem(dtype) < MC_ELEM_F32 && dtype != MC_DTYPE_BOOL;
+}
+
+int64_t mc_op_count(const struct mc_buf *b)
+{
+    return mc_shape_count(&b->shape);
+}
+
+int64_t mc_op_span(const struct mc_buf *b, int from, int to)
+{
+    return mc_shape_span(&b->shape, from, to);
+}
+
+int mc_op_ints(const struct mc_buf *b, int64_t *ret, int max)
+{
+    if (!b)
+        return -1;
+    int64_t n = mc_op_count(b);
+    if (n > max)
+        n = max;
+    for (int64_t i = 0; i < n; i++)
+        ret[i] = b->dtype == MC_DTYPE_I32 ? ((const int32_t *)b->data)[i]
+                                          : ((const int64_t *)b->data)[i];
+    return (int)n;
+}
+
+void mc_op_strides(const struct mc_shape *s, int64_t *ret)
+{
+    int64_t stride = 1;
+    for (int d = s->rank - 1; d >= 0; d--) {
+        ret[d] = stride;
+        stride *= s->dim[d];
+    }
+}
+
+void mc_op_broadcast_strides(const struct mc_shape *x, const struct mc_shape *to, int64_t *ret)
+{
+    int64_t own[MC_RANK_MAX];
+    mc_op_strides(x, own);
+    int lead = to->rank - x->rank;
+    for (int d = 0; d < to->rank; d++)
+        ret[d] = d < lead || x->dim[d - lead] == 1 ? 0 : own[d - lead];
+}
+
+void mc_op_copy(const struct mc_call *c, const struct mc_buf *in, struct mc_buf *out)
+{
+    size_t bytes;
+    if (out->data == in->data || !mc_dtype_bytes((int)in->dtype, mc_op_count(in), &bytes))
+        return;
+    struct mc_move m = {.rank = 1,
+                        .dim = {(int64_t)bytes},
+                        .src_stride = {1},
+                        .dst_stride = {1},
+                        .src = in->data,
+                        .dst = out->data,
+                        .elem_bytes = 1};
+    mc_move_run(&m, c->pool);
+}
+
+const void *mc_op_scalar(int elem_bytes, double v, double *store)
+{
+    if (elem_bytes == (int)sizeof(double))
+        *store = v;
+    else
+        memcpy(store, &(float){(float)v}, sizeof(float));
+    return store;
+}
+
+void *mc_op_scratch(const struct mc_call *c, size_t *at, size_t bytes)
+{
+    size_t from = *at;
+    *at += (bytes + MC_ALIGN - 1) / MC_ALIGN * MC_ALIGN;
+    return c->scratch ? (char *)c->scratch + from : NULL;
+}

@@ -1,0 +1,393 @@
+/* Gemm and MatMul: products whose second operand, when constant, is packed once per session. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/ops/helper.h"
+#include "graph/ops/pack.h"
+
+enum { LAYOUT_B = 1 }; /* kind of packing in a pack's layout */
+
+/* One call as `batch` products of [m,k] and [k,n]; B has `b_count` distinct matrices. */
+struct product {
+    int64_t batch, m, n, k, b_count;
+    int64_t a_row, a_col, b_row, b_col;
+    size_t packed_each; /* bytes of one packed B */
+    const void *packed; /* of a constant B, or NULL */
+};
+
+static struct mc_epilogue epilogue_of(const struct mc_call *c)
+{
+    return c->epilogue ? *c->epilogue : (struct mc_epilogue){0};
+}
+
+static size_t round_up(size_t n)
+{
+    return (n + MC_ALIGN - 1) / MC_ALIGN * MC_ALIGN;
+}
+
+static size_t gemm_scratch(const struct mc_call *c, const struct product *p)
+{
+    return round_up(c->k->gemm.scratch_bytes(p->m, p->n, p->k, mc_pool_threads(c->pool)));
+}
+
+static void pack_matrices(const struct mc_call *c, const struct product *p, const void *b,
+                          void *dst)
+{
+    size_t each = (size_t)(p->k * p->n * c->k->elem_bytes);
+    for (int64_t i = 0; i < p->b_count; i++)
+        c->k->gemm.pack_b(p->k, p->n, (const char *)b + (size_t)i * each, p->b_row, p->b_col,
+                          (char *)dst + (size_t)i * p->packed_each, c->pool);
+}
+
+/* Pack B where it is constant; otherwise run() packs it into scratch. */
+static int pack_constant(struct mc_call *c, struct product *p, struct mc_err *err)
+{
+    p->packed_each = round_up(c->k->gemm.pack_b_bytes(p->k, p->n));
+    if (!c->in[1].constant)
+        return 0;
+    const int64_t layout[] = {LAYOUT_B, p->b_count, p->k, p->n, p->b_row, p->b_col};
+    void *block;
+    bool fresh;
+    int rc = mc_pack_get(c->packs, c->in[1].data, layout, 6, p->packed_each * (size_t)p->b_count,
+                         &block, &fresh, err);
+    if (rc)
+        return rc;
+    if (fresh)
+        pack_matrices(c, p, c->in[1].data, block);
+    p->packed = block;
+    return 0;
+}
+
+static int keep_state(struct mc_call *c, const struct product *p, struct mc_err *err)
+{
+    struct product *state = malloc(sizeof *state);
+    if (!state)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    *state = *p;
+    c->state = state;
+    return 0;
+}
+
+static void teardown(struct mc_call *c)
+{
+    free(c->state);
+    c->state = NULL;
+}
+
+static const void *packed_b(struct mc_call *c, const struct product *p, size_t *at)
+{
+    if (p->packed)
+        return p->packed;
+    void *block = mc_op_scratch(c, at, p->packed_each * (size_t)p->b_count);
+    if (block)
+        pack_matrices(c, p, c->in[1].data, block);
+    return block;
+}
+
+/* ---- Gemm: Y = alpha A' B' + beta C ---- */
+
+static int gemm_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, 2, 3, err);
+    for (int i = 0; i < 3 && !rc; i++)
+        if (mc_op_in(c, i))
+            rc = mc_op_need_float(c, i, err);
+    for (int i = 0; i < 2 && !rc; i++)
+        rc = mc_op_need_rank(c, i, 2, 2, err);
+    rc = rc ? rc : mc_op_need_same(c, 0, 1, err);
+    rc = rc ? rc : mc_op_need_same(c, 0, 2, err);
+    rc = rc ? rc : mc_op_need_rank(c, 2, 0, 2, err);
+    if (rc)
+        return rc;
+    int ta = mc_node_int(c->node, "transA", 0) != 0, tb = mc_node_int(c->node, "transB", 0) != 0;
+    struct mc_shape y = {2, {MC_DIM_ANY, MC_DIM_ANY}};
+    const struct mc_vtype *a = c->in[0], *b = c->in[1], *bias = mc_op_in(c, 2);
+    if (a->ranked)
+        y.dim[0] = a->shape.dim[ta];
+    if (b->ranked)
+        y.dim[1] = b->shape.dim[!tb];
+    int64_t k;
+    if (a->ranked && b->ranked &&
+        (rc = mc_op_need_dim(c->node, "inner dimensions of A and B", a->shape.dim[!ta],
+                             b->shape.dim[tb], &k, err)))
+        return rc;
+    struct mc_shape sum;
+    if (bias && bias->ranked) {
+        bool fits = mc_shape_broadcast(&bias->shape, &y, &sum);
+        for (int d = 0; d < 2 && fits; d++)
+            fits = y.dim[d] < 0 || sum.dim[d] == y.dim[d];
+        char text[MC_SHAPE_TEXT], to[MC_SHAPE_TEXT];
+        if (!fits)
+            return mc_op_fail(err, MC_ESHAPE, c->node, "C %s does not broadcast to the result %s",
+                              mc_shape_text(&bias->shape, text), mc_shape_text(&y, to));
+    }
+    mc_op_give(c, 0, a->dtype, &y);
+    return 0;
+}
+
+static struct product gemm_product(const struct mc_call *c)
+{
+    bool ta = mc_node_int(c->node, "transA", 0) != 0, tb = mc_node_int(c->node, "transB", 0) != 0;
+    struct product p = {.batch = 1, .b_count = 1};
+    p.m = c->out[0].shape.dim[0];
+    p.n = c->out[0].shape.dim[1];
+    p.k = c->in[0].shape.dim[!ta];
+    p.a_row = ta ? 1 : p.k;
+    p.a_col = ta ? p.m : 1;
+    p.b_row = tb ? 1 : p.n;
+    p.b_col = tb ? p.k : 1;
+    return p;
+}
+
+/* beta C, and what the planner wants added, in the two forms an epilogue knows: a row, or a whole matrix.
+ * Without scratch (at setup) only the sizes are counted. */
+static void gemm_bias(struct mc_call *c, const struct product *p, struct mc_epilogue *e, size_t *at)
+{
+    const struct mc_buf *in = mc_op_arg(c, 2);
+    double beta = (double)mc_node_float(c->node, "beta", 1), store;
+    if (!in || beta == 0)
+        return;
+    struct mc_binary b = {.fn = MC_BINARY_MUL, .rank = 2, .dim = {p->m, p->n}};
+    mc_op_broadcast_strides(&in->shape, &c->out[0].shape, b.stride[0]);
+    bool row = b.stride[0][0] == 0, dense = b.stride[0][1] == 1 || p->n == 1;
+    assert(!e->bias);
+    if (row && dense && beta == 1) {
+        e->bias = in->data;
+        return;
+    }
+    if (!row && dense && beta == 1 && !e->residual) {
+        e->residual = in->data;
+        return;
+    }
+    if (row)
+        b.dim[0] = 1;
+    void *sum = mc_op_scratch(c, at, (size_t)(b.dim[0] * p->n * c->k->elem_bytes));
+    if (!sum)
+        return;
+    b.x = in->data;
+    b.y = mc_op_scalar(c->k->elem_bytes, beta, &store);
+    b.z = sum;
+    c->k->elementwise.binary(&b, c->pool);
+    if (row) {
+        e->bias = sum;
+        return;
+    }
+    if (e->residual) {
+        struct mc_binary add = {.fn = MC_BINARY_ADD,
+                                .rank = 1,
+                                .dim = {p->m * p->n},
+                                .stride = {{1}, {1}},
+                                .x = sum,
+                                .y = e->residual,
+                                .z = sum};
+        c->k->elementwise.binary(&add, c->pool);
+    }
+    e->residual = sum;
+}
+
+static int gemm_setup(struct mc_call *c, struct mc_err *err)
+{
+    struct product p = gemm_product(c);
+    int rc = pack_constant(c, &p, err);
+    if (rc)
+        return rc;
+    size_t at = 0;
+    struct mc_epilogue e = epilogue_of(c);
+    packed_b(c, &p, &at);
+    gemm_bias(c, &p, &e, &at);
+    mc_op_scratch(c, &at, gemm_scratch(c, &p));
+    c->scratch_bytes = at;
+    return keep_state(c, &p, err);
+}
+
+static int gemm_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct product *p = c->state;
+    size_t at = 0;
+    struct mc_gemm g = {.m = p->m, .n = p->n, .k = p->k, .a_row = p->a_row, .a_col = p->a_col};
+    g.epilogue = epilogue_of(c);
+    g.packed_b = packed_b(c, p, &at);
+    gemm_bias(c, p, &g.epilogue, &at);
+    g.a = c->in[0].data;
+    g.c = c->out[0].data;
+    g.c_row = p->n;
+    g.alpha = (double)mc_node_float(c->node, "alpha", 1);
+    c->k->gemm.run(&g, mc_op_scratch(c, &at, gemm_scratch(c, p)), c->pool);
+    return 0;
+}
+
+static double gemm_macs(const struct mc_infer_ctx *c)
+{
+    int ta = mc_node_int(c->node, "transA", 0) != 0;
+    int64_t out = c->out[0]->ranked ? mc_shape_count(&c->out[0]->shape) : -1;
+    int64_t k = c->in[0]->ranked ? c->in[0]->shape.dim[!ta] : -1;
+    return out < 0 || k < 0 ? -1 : (double)out * (double)k;
+}
+
+/* ---- MatMul, as numpy.matmul ---- */
+
+static int matmul_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, 2, 2, err);
+    for (int i = 0; i < 2 && !rc; i++) {
+        rc = mc_op_need_float(c, i, err);
+        rc = rc ? rc : mc_op_need_rank(c, i, 1, MC_RANK_MAX, err);
+    }
+    rc = rc ? rc : mc_op_need_same(c, 0, 1, err);
+    if (rc)
+        return rc;
+    const struct mc_vtype *a = c->in[0], *b = c->in[1];
+    mc_op_give(c, 0, a->dtype ? a->dtype : b->dtype, NULL);
+    if (!a->ranked || !b->ranked)
+        return 0;
+    int ra = a->shape.rank, rb = b->shape.rank;
+    int64_t k;
+    rc = mc_op_need_dim(c->node, "inner dimensions of A and B", a->shape.dim[ra - 1],
+                        b->shape.dim[rb > 1 ? rb - 2 : 0], &k, err);
+    if (rc)
+        return rc;
+    struct mc_shape lead_a = mc_shape_of(ra > 2 ? ra - 2 : 0, a->shape.dim);
+    struct mc_shape lead_b = mc_shape_of(rb > 2 ? rb - 2 : 0, b->shape.dim), y;
+    char ta[MC_SHAPE_TEXT], tb[MC_SHAPE_TEXT];
+    if (!mc_shape_broadcast(&lead_a, &lead_b, &y))
+        return mc_op_fail(err, MC_ESHAPE, c->node, "%s and %s do not broadcast",
+                          mc_shape_text(&a->shape, ta), mc_shape_text(&b->shape, tb));
+    if (ra > 1)
+        y.dim[y.rank++] = a->shape.dim[ra - 2];
+    if (rb > 1)
+        y.dim[y.rank++] = b->shape.dim[rb - 1];
+    mc_op_give(c, 0, a->dtype ? a->dtype : b->dtype, &y);
+    return 0;
+}
+
+static struct product matmul_product(const struct mc_call *c)
+{
+    const struct mc_shape *a = &c->in[0].shape, *b = &c->in[1].shape;
+    struct product p = {.a_col = 1, .b_col = 1};
+    p.k = a->dim[a->rank - 1];
+    p.m = a->rank > 1 ? a->dim[a->rank - 2] : 1;
+    p.n = b->rank > 1 ? b->dim[b->rank - 1] : 1;
+    p.a_row = p.k;
+    p.b_row = p.n;
+    p.b_count = b->rank > 2 ? mc_shape_span(b, 0, b->rank - 2) : 1;
+    p.batch =
+        mc_shape_span(&c->out[0].shape, 0, c->out[0].shape.rank - (a->rank > 1) - (b->rank > 1));
+    if (p.b_count == 1 && a->rank > 1) { /* rows of all matrices of A as one matrix */
+        p.m *= p.batch;
+        p.batch = 1;
+    }
+    return p;
+}
+
+/* Products of less than this many multiplications go to threads whole, larger ones are cut inside: below,
+ * handing out work costs more than the work. */
+static const int64_t SMALL = 1 << 22;
+
+static int64_t inner_scratches(const struct mc_call *c, const struct product *p)
+{
+    return p->batch > 1 && p->m * p->n * p->k < SMALL ? mc_pool_threads(c->pool) : 1;
+}
+
+static int matmul_setup(struct mc_call *c, struct mc_err *err)
+{
+    struct product p = matmul_product(c);
+    int rc = pack_constant(c, &p, err);
+    if (rc)
+        return rc;
+    size_t at = 0;
+    packed_b(c, &p, &at);
+    mc_op_scratch(c, &at, gemm_scratch(c, &p) * (size_t)inner_scratches(c, &p));
+    c->scratch_bytes = at;
+    return keep_state(c, &p, err);
+}
+
+struct batch_job {
+    const struct mc_call *c;
+    const struct product *p;
+    const char *packed;
+    char *scratch;
+    size_t scratch_each;
+    int rank; /* of the batch dimensions */
+    int64_t stride[2][MC_RANK_MAX], per_chunk;
+};
+
+static void batch_one(const struct batch_job *j, int64_t i, int worker)
+{
+    const struct mc_call *c = j->c;
+    const struct product *p = j->p;
+    int64_t rest = i, at[2] = {0, 0};
+    for (int d = j->rank - 1; d >= 0; d--) {
+        int64_t x = rest % c->out[0].shape.dim[d];
+        rest /= c->out[0].shape.dim[d];
+        at[0] += x * j->stride[0][d];
+        at[1] += x * j->stride[1][d];
+    }
+    struct mc_epilogue e = epilogue_of(c);
+    int64_t elem = c->k->elem_bytes, from = i * p->m * p->n * elem;
+    if (e.residual)
+        e.residual = (const char *)e.residual + from;
+    struct mc_gemm g = {.m = p->m,
+                        .n = p->n,
+                        .k = p->k,
+                        .a = (const char *)c->in[0].data + at[0] * p->m * p->k * elem,
+                        .a_row = p->a_row,
+                        .a_col = p->a_col,
+                        .packed_b = j->packed + (size_t)at[1] * p->packed_each,
+                        .c = (char *)c->out[0].data + from,
+                        .c_row = p->n,
+                        .alpha = 1,
+                        .epilogue = e};
+    c->k->gemm.run(&g, j->scratch + (size_t)worker * j->scratch_each, c->pool);
+}
+
+static void batch_chunk(void *ctx, int64_t chunk, int worker)
+{
+    const struct batch_job *j = ctx;
+    for (int64_t i = chunk * j->per_chunk; i < (chunk + 1) * j->per_chunk && i < j->p->batch; i++)
+        batch_one(j, i, worker);
+}
+
+static int matmul_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct product *p = c->state;
+    size_t at = 0;
+    struct batch_job j = {.c = c, .p = p, .packed = packed_b(c, p, &at)};
+    j.scratch_each = gemm_scratch(c, p);
+    int64_t scratches = inner_scratches(c, p), cost = p->m * p->n * p->k + 1;
+    j.scratch = mc_op_scratch(c, &at, j.scratch_each * (size_t)scratches);
+    if (p->batch > 1) {
+        const struct mc_shape *a = &c->in[0].shape, *b = &c->in[1].shape;
+        j.rank = c->out[0].shape.rank - (a->rank > 1) - (b->rank > 1);
+        struct mc_shape to = mc_shape_of(j.rank, c->out[0].shape.dim);
+        struct mc_shape lead_a = mc_shape_of(a->rank > 2 ? a->rank - 2 : 0, a->dim);
+        struct mc_shape lead_b = mc_shape_of(b->rank > 2 ? b->rank - 2 : 0, b->dim);
+        mc_op_broadcast_strides(&lead_a, &to, j.stride[0]);
+        mc_op_broadcast_strides(&lead_b, &to, j.stride[1]);
+    }
+    if (p->batch > 1 && cost <= SMALL) {
+        j.per_chunk = cost < SMALL / 32 ? SMALL / 32 / cost : 1;
+        mc_pool_run(c->pool, (p->batch + j.per_chunk - 1) / j.per_chunk, batch_chunk, &j);
+    } else {
+        for (int64_t i = 0; i < p->batch; i++)
+            batch_one(&j, i, 0);
+    }
+    return 0;
+}
+
+static double matmul_macs(const struct mc_infer_ctx *c)
+{
+    int64_t out = c->out[0]->ranked ? mc_shape_count(&c->out[0]->shape) : -1;
+    int rank = mc_op_rank(c, 0);
+    int64_t k = rank > 0 ? c->in[0]->shape.dim[rank - 1] : -1;
+    return out < 0 || k < 0 ? -1 : (double)out * (double)k;
+}
+
+const struct mc_op mc_ops_matmul[] = {
+    {"", "Gemm", 7, MC_OP_EPILOGUE, gemm_infer, gemm_setup, gemm_run, teardown, gemm_macs, NULL},
+    {"", "MatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run, teardown, matmul_macs,
+     NULL},
+    {0},
+};

@@ -1,0 +1,134 @@
+#include "graph/ops/window.h"
+
+#include <string.h>
+
+#include "graph/ops/helper.h"
+
+/* Attribute values above this are refused, so that products of two of them cannot overflow. */
+static const int64_t LARGEST = INT32_MAX;
+
+/* The list `name` of `dims` values of at least `least` into the last places of to. */
+static int read_list(const struct mc_node *n, const char *name, int dims, int64_t least,
+                     int64_t to[3], struct mc_err *err)
+{
+    const int64_t *v;
+    int rc = mc_op_need_ints(n, name, dims, &v, err);
+    for (int d = 0; d < dims && v && !rc; d++) {
+        if (v[d] < least || v[d] > LARGEST)
+            rc = mc_op_fail(err, MC_ESHAPE, n, "%s holds %lld, must be at least %lld", name,
+                            (long long)v[d], (long long)least);
+        to[3 - dims + d] = v[d];
+    }
+    return rc;
+}
+
+static int read_pads(const struct mc_node *n, int dims, struct mc_window_dims *w,
+                     struct mc_err *err)
+{
+    const int64_t *v;
+    int rc = mc_op_need_ints(n, "pads", 2 * dims, &v, err);
+    for (int d = 0; d < 2 * dims && v && !rc; d++) {
+        if (v[d] < 0 || v[d] > LARGEST)
+            rc = mc_op_fail(err, MC_ESHAPE, n, "pads holds %lld, must not be negative",
+                            (long long)v[d]);
+        (d < dims ? w->pad : w->end)[3 - dims + d % dims] = v[d];
+    }
+    return rc;
+}
+
+static int read_kernel(const struct mc_node *n, int dims, const int64_t *kernel,
+                       struct mc_window_dims *w, struct mc_err *err)
+{
+    int64_t given[3] = {-1, -1, -1};
+    int rc = read_list(n, "kernel_shape", dims, 1, given, err);
+    if (rc)
+        return rc;
+    if (!kernel && !mc_node_attr(n, "kernel_shape"))
+        return mc_op_fail(err, MC_ESHAPE, n, "has no kernel_shape");
+    for (int d = 3 - dims; d < 3; d++) {
+        int64_t own = kernel ? kernel[d - 3 + dims] : -1;
+        if (own == 0 || own > LARGEST)
+            return mc_op_fail(err, MC_ESHAPE, n, "has a window of size %lld", (long long)own);
+        if ((rc = mc_op_need_dim(n, "kernel_shape and weight", given[d], own, &w->kernel[d], err)))
+            return rc;
+    }
+    return 0;
+}
+
+enum padding { PAD_GIVEN, PAD_VALID, PAD_UPPER, PAD_LOWER };
+
+static int read_padding(const struct mc_node *n, enum padding *ret, struct mc_err *err)
+{
+    static const char *const names[] = {"NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"};
+    const char *how = mc_node_string(n, "auto_pad", "NOTSET");
+    for (int i = 0; i < 4; i++)
+        if (!strcmp(*how ? how : names[PAD_GIVEN], names[i])) {
+            *ret = (enum padding)i;
+            return 0;
+        }
+    return mc_op_fail(err, MC_EUNSUP, n, "auto_pad '%s' is not known", how);
+}
+
+/* One dimension: fills in pad, end and out. */
+static int fit(const struct mc_node *n, struct mc_window_dims *w, int d, enum padding how,
+               struct mc_err *err)
+{
+    int64_t in = w->in[d], stride = w->stride[d];
+    if (how != PAD_GIVEN)
+        w->pad[d] = w->end[d] = 0;
+    w->out[d] = MC_DIM_ANY;
+    if (w->kernel[d] < 0)
+        return 0;
+    int64_t extent = (w->kernel[d] - 1) * w->dilation[d] + 1;
+    if (how == PAD_UPPER || how == PAD_LOWER) {
+        if (in < 0) {
+            w->out[d] = stride == 1 ? in : MC_DIM_ANY;
+            return 0;
+        }
+        w->out[d] = in / stride + (in % stride != 0);
+        int64_t pad = (w->out[d] - 1) * stride + extent - in;
+        pad = pad < 0 || in == 0 ? 0 : pad;
+        w->pad[d] = how == PAD_UPPER ? pad / 2 : pad - pad / 2;
+        w->end[d] = pad - w->pad[d];
+        return 0;
+    }
+    int64_t room = w->pad[d] + w->end[d] - extent;
+    if (in < 0) {
+        w->out[d] = stride == 1 && room == -1 ? in : MC_DIM_ANY;
+        return 0;
+    }
+    if (room + in < 0)
+        return mc_op_fail(err, MC_ESHAPE, n,
+                          "window of %lld is larger than the padded input of %lld",
+                          (long long)extent, (long long)(in + w->pad[d] + w->end[d]));
+    bool ceil = mc_node_int(n, "ceil_mode", 0) != 0;
+    room += in;
+    w->out[d] = room / stride + 1 + (ceil && room % stride);
+    /* A window may not begin in the padding at the end. */
+    if (ceil && (w->out[d] - 1) * stride >= in + w->pad[d])
+        w->out[d]--;
+    return 0;
+}
+
+int mc_window_infer(const struct mc_node *n, const struct mc_shape *x, const int64_t *kernel,
+                    struct mc_window_dims *ret, struct mc_err *err)
+{
+    int dims = x->rank - 2;
+    if (dims < 1 || dims > MC_WINDOW_DIMS)
+        return mc_op_fail(err, MC_EUNSUP, n, "%d spatial dimensions; 1 to %d can run", dims,
+                          MC_WINDOW_DIMS);
+    struct mc_window_dims w = {{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0}, {0}};
+    enum padding how;
+    int rc = read_padding(n, &how, err);
+    rc = rc ? rc : read_kernel(n, dims, kernel, &w, err);
+    rc = rc ? rc : read_list(n, "strides", dims, 1, w.stride, err);
+    rc = rc ? rc : read_list(n, "dilations", dims, 1, w.dilation, err);
+    rc = rc ? rc : read_pads(n, dims, &w, err);
+    for (int d = 3 - dims; d < 3 && !rc; d++) {
+        w.in[d] = x->dim[x->rank - 3 + d];
+        rc = fit(n, &w, d, how, err);
+    }
+    if (!rc)
+        *ret = w;
+    return rc;
+}
