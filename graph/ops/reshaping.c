@@ -141,7 +141,7 @@ static int reshape_infer(struct mc_infer_ctx *c, struct mc_err *err)
         mc_op_give(c, 0, x->dtype, &y);
         return 0;
     }
-    int hole;
+    int hole = -1;
     if ((rc = reshape_dims(c, &to, &y, &hole, err)))
         return rc;
     if (x->ranked) {

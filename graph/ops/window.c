@@ -118,7 +118,7 @@ int mc_window_infer(const struct mc_node *n, const struct mc_shape *x, const int
         return mc_op_fail(err, MC_EUNSUP, n, "%d spatial dimensions; 1 to %d can run", dims,
                           MC_WINDOW_DIMS);
     struct mc_window_dims w = {{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0}, {0}};
-    enum padding how;
+    enum padding how = PAD_GIVEN;
     int rc = read_padding(n, &how, err);
     rc = rc ? rc : read_kernel(n, dims, kernel, &w, err);
     rc = rc ? rc : read_list(n, "strides", dims, 1, w.stride, err);
