@@ -94,6 +94,12 @@ struct mc_session {
     uint64_t generation; /* of the block: 1 is the first */
 };
 
+/* ---- session.c ---- */
+
+/* Bytes of the block for arrays of these shapes, without running. */
+int mc_session_plan_bytes(struct mc_session *s, const struct mc_array *arrays, int n_arrays,
+                          size_t *ret, struct mc_err *err);
+
 /* ---- constants.c ---- */
 
 /* Type in which a session computes values declared as d. */

@@ -262,6 +262,19 @@ int mc_session_run(struct mc_session *s, const struct mc_array *arrays, int n_ar
     return rc;
 }
 
+int mc_session_plan_bytes(struct mc_session *s, const struct mc_array *arrays, int n_arrays,
+                          size_t *ret, struct mc_err *err)
+{
+    struct mc_plan *p;
+    s->last = NULL;
+    int rc = match(s, arrays, n_arrays, err);
+    if (!rc)
+        rc = plan_for(s, &p, err);
+    if (!rc)
+        *ret = p->bytes;
+    return rc;
+}
+
 /* ---- looking ---- */
 
 int mc_session_n_outputs(const struct mc_session *s)

@@ -1,0 +1,30 @@
+/* Samples through one or several sessions at once, batch by batch: what observe and measure share.
+ * Private to graph/run. */
+#ifndef MC_GRAPH_RUN_FEED_H
+#define MC_GRAPH_RUN_FEED_H
+
+#include "graph/run/observe.h"
+
+struct mc_feed {
+    struct mc_session *const *sessions;
+    int n_sessions;
+    struct mc_dataset *data;
+    const struct mc_observe_opts *opts;
+};
+
+/* The sessions have run on samples [first, first + batch->n). */
+typedef int mc_feed_fn(void *ctx, int64_t first, const struct mc_batch *batch, struct mc_err *err);
+
+/* Batches in ascending order. Where a model's batch axis is frozen to more samples than are left, the last
+ * sample is repeated; mc_feed_view cuts those results off again.
+ * Errors: MC_EDATA if there is no sample, MC_ESHAPE if the models are frozen to different batches. */
+int mc_feed_run(const struct mc_feed *f, mc_feed_fn *fn, void *ctx, int64_t *ret_samples,
+                struct mc_err *err);
+
+/* *ret = array a of a session that ran on `ran` samples, of which the first n count. An axis 0 that is a
+ * multiple of `ran` holds that many rows for each sample, in order; others have no batch axis. */
+void mc_feed_view(const struct mc_array *a, int64_t ran, int64_t n, struct mc_array *ret);
+/* Samples the sessions ran on for a batch of n: more than n where the batch axis is frozen. */
+int64_t mc_feed_ran(const struct mc_feed *f, int64_t n);
+
+#endif
