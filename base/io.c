@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,13 +192,38 @@ struct mc_out {
     uint8_t buffer[OUT_BUFFER];
 };
 
+/* Names of partial files, for a signal handler; outputs beyond the table only lose that service. */
+enum { PARTIALS = 32 };
+static _Atomic(char *) partials[PARTIALS];
+
+static void set_partial(struct mc_out *o, char *name)
+{
+    char *old = o->partial;
+    bool placed = false;
+    for (int i = 0; i < PARTIALS && !placed; i++) {
+        char *expected = old;
+        placed = (old || name) && atomic_compare_exchange_strong(&partials[i], &expected, name);
+    }
+    o->partial = name;
+    free(old);
+}
+
+void mc_out_discard_all(void)
+{
+    for (int i = 0; i < PARTIALS; i++) {
+        char *name = atomic_load(&partials[i]);
+        if (name)
+            unlink(name);
+    }
+}
+
 static void out_free(struct mc_out *o)
 {
     if (o->fd >= 0)
         close(o->fd);
     if (o->partial)
         unlink(o->partial);
-    free(o->partial);
+    set_partial(o, NULL);
     free(o->path);
     free(o);
 }
@@ -232,16 +258,18 @@ int mc_out_open(const char *path, struct mc_out **ret_out, struct mc_err *err)
 #ifdef O_TMPFILE
         o->fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
 #endif
-        if (o->fd < 0 && (o->partial = partial_template(path))) {
-            o->fd = mkostemps(o->partial, 5, O_CLOEXEC);
-            if (o->fd >= 0) {
-                mode_t mask = umask(0);
-                umask(mask);
-                fchmod(o->fd, 0666 & ~mask);
-            } else {
-                free(o->partial);
-                o->partial = NULL;
-            }
+        char *name = o->fd < 0 ? partial_template(path) : NULL;
+        if (name)
+            o->fd = mkostemps(name, 5, O_CLOEXEC);
+        if (name && o->fd >= 0) {
+            set_partial(o, name);
+            mode_t mask = umask(0);
+            umask(mask);
+            fchmod(o->fd, 0666 & ~mask);
+        } else {
+            int e = errno;
+            free(name);
+            errno = e;
         }
     }
     if (o->fd < 0) {
@@ -316,7 +344,7 @@ static int out_name(struct mc_out *o)
                      0xffffff);
         memcpy(x + 1, digits, 6);
         if (!linkat(AT_FDCWD, link, AT_FDCWD, name, AT_SYMLINK_FOLLOW)) {
-            o->partial = name;
+            set_partial(o, name);
             return 0;
         }
         int e = errno;
@@ -364,8 +392,7 @@ int mc_out_commit(struct mc_out *o, struct mc_err *err)
         } else if (out_name(o) || rename(o->partial, o->path)) {
             rc = mc_fail(err, MC_EIO, "cannot write '%s': %s", o->path, strerror(errno));
         } else {
-            free(o->partial);
-            o->partial = NULL;
+            set_partial(o, NULL);
         }
     }
     out_free(o);

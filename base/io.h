@@ -43,6 +43,9 @@ const char *mc_out_peek(const struct mc_out *out, char ret[MC_PATH]);
 /* Finish if needed and rename; frees out in any case. Errors: MC_EIO. */
 int mc_out_commit(struct mc_out *out, struct mc_err *err);
 void mc_out_abort(struct mc_out *out); /* frees; accepts NULL */
+/* Remove the ".part" files of all outputs that are open now. Async-signal-safe; for a handler that is about
+ * to end the process. */
+void mc_out_discard_all(void);
 
 /* Scratch memory backed by an unlinked file in `dir` (NULL: $TMPDIR or /tmp): large tensors live there
  * instead of in anonymous memory. Thread-safe. */

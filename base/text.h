@@ -1,0 +1,18 @@
+/* Numbers as people read them. Each returns ret. */
+#ifndef MC_BASE_TEXT_H
+#define MC_BASE_TEXT_H
+
+#include <stdint.h>
+
+enum { MC_TEXT = 32 };
+
+/* Three digits and a decimal unit: "932 kB", "3.73 MB"; below 1000 exact: "512 B". */
+const char *mc_text_bytes(double bytes, char ret[MC_TEXT]);
+/* The same without the B: "932 k", "0", "1.20 G". */
+const char *mc_text_count(double n, char ret[MC_TEXT]);
+/* All digits in groups of three: "10,000". */
+const char *mc_text_group(int64_t n, char ret[MC_TEXT]);
+/* "0.4 s", "12 s", "3 min 20 s", "2 h 5 min". */
+const char *mc_text_seconds(double s, char ret[MC_TEXT]);
+
+#endif
