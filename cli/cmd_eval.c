@@ -1,0 +1,96 @@
+#include "base/json.h"
+#include "cli/command.h"
+#include "cli/console.h"
+#include "cli/deliver.h"
+#include "cli/gates.h"
+#include "cli/measured.h"
+#include "cli/models.h"
+
+struct eval {
+    struct mc_cli_model model, reference;
+    struct mc_dataset *data;
+    const char *preprocess;
+    struct mc_measure m;
+    json_t *result, *gates;
+};
+
+static int open_all(struct eval *e, const struct mc_cli *cli, struct mc_err *err)
+{
+    const char *name = mc_cli_operand(cli, 0), *reference = mc_cli_operand(cli, 1);
+    const char *spec = mc_param_text(cli->values, "data");
+    if (!spec)
+        return mc_fail(err, MC_EUSAGE,
+                       "needs samples to run on: pass --data SPEC; see 'mcompress "
+                       "list formats'");
+    const char *const files[] = {name, reference};
+    int rc = mc_cli_check_reports(cli, files, 2, err);
+    if (!rc) /* that a reference is there: known now; that labels are: below */
+        rc = mc_gates_check(cli, reference != NULL, true, err);
+    if (!rc)
+        rc = mc_cli_read(name, &e->model, err);
+    if (!rc && reference)
+        rc = mc_cli_read(reference, &e->reference, err);
+    if (rc)
+        return rc;
+    e->preprocess = mc_cli_preprocess(cli, e->model.model, e->reference.model);
+    rc = mc_cli_samples(spec, e->model.model, e->preprocess, false, &e->data, err);
+    return rc ? rc : mc_gates_check(cli, reference != NULL, e->data->has_labels, err);
+}
+
+static int describe(struct eval *e, const struct mc_cli *cli, struct mc_err *err)
+{
+    bool ok = true;
+    json_t *input = NULL, *reference = NULL, *r = json_object();
+    e->result = r;
+    int rc = mc_cli_describe(&e->model, &input, err);
+    if (!rc && e->reference.model)
+        rc = mc_cli_describe(&e->reference, &reference, err);
+    if (rc) {
+        json_decref(input);
+        return rc;
+    }
+    mc_json_put(r, "mcompress", json_string(MC_VERSION), &ok);
+    mc_json_put(r, "command", json_string("eval"), &ok);
+    mc_json_put(r, "input", input, &ok);
+    mc_json_put(r, "data", mc_json_text(e->data->spec), &ok);
+    mc_json_put(r, "preprocess", mc_json_text(e->preprocess), &ok);
+    mc_json_put(r, "samples", json_integer(e->m.model.samples), &ok);
+    mc_json_put(r, "metrics", mc_cli_metrics(&e->m.model), &ok);
+    if (reference) {
+        mc_json_put(r, "reference", reference, &ok);
+        mc_json_put(r, "reference_metrics", mc_cli_metrics(&e->m.reference), &ok);
+        mc_json_put(r, "drop", mc_cli_drop(&e->m), &ok);
+    }
+    mc_json_put(r, "agreement", reference ? mc_cli_agreement(&e->m.agreement) : json_null(), &ok);
+    mc_json_put(r, "gates", json_incref(e->gates), &ok);
+    mc_json_put(r, "fallback_nodes", mc_json_size(e->m.fallback_nodes), &ok);
+    mc_cli_put_cost(cli, r, &ok);
+    return ok ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
+}
+
+int mc_cmd_eval(struct mc_cli *cli, struct mc_err *err)
+{
+    struct eval e = {0};
+    struct mc_err gate;
+    int missed = 0;
+    int rc = open_all(&e, cli, err);
+    if (!rc)
+        rc = mc_cli_measure(cli, e.model.model, e.reference.model, e.data, &e.m, err);
+    if (!rc) {
+        missed = mc_gates_judge(cli, &e.m, &e.gates, &gate);
+        if (missed && missed != MC_EGATE)
+            rc = mc_fail(err, missed, "%s", gate.msg);
+    }
+    if (!rc)
+        rc = describe(&e, cli, err);
+    if (!rc)
+        rc = mc_cli_deliver(cli, e.result, false, err);
+    if (!rc && missed)
+        rc = mc_fail(err, missed, "%s", gate.msg);
+    json_decref(e.result);
+    json_decref(e.gates);
+    mc_dataset_free(e.data);
+    mc_cli_close(&e.reference);
+    mc_cli_close(&e.model);
+    return rc;
+}

@@ -1,0 +1,20 @@
+/* A finished result goes to where the user wants it. */
+#ifndef MC_CLI_DELIVER_H
+#define MC_CLI_DELIVER_H
+
+#include "cli/command.h"
+
+/* Before any work: are all names of --report usable, and none of them one of the `n` given files?
+ * Errors: MC_EUSAGE. */
+int mc_cli_check_reports(const struct mc_cli *cli, const char *const *files, int n,
+                         struct mc_err *err);
+
+/* Write every --report, then print: --json, else text; nothing with -q. to_stderr: standard output holds
+ * the model. Errors: MC_EIO. */
+int mc_cli_deliver(const struct mc_cli *cli, const json_t *result, bool to_stderr,
+                   struct mc_err *err);
+
+/* "seconds", "peak_rss_bytes", "threads", "device", … of this invocation into a result. */
+void mc_cli_put_cost(const struct mc_cli *cli, json_t *result, bool *ok);
+
+#endif

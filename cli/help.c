@@ -1,0 +1,142 @@
+#include "cli/help.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/exits.h"
+
+static const char about[] =
+    "mcompress makes an ONNX model smaller and proves that it still answers the same.\n";
+
+static const char *name_of(const struct mc_command *c, const struct mc_pass *p)
+{
+    return p ? p->name : c->name;
+}
+
+static const char *summary_of(const struct mc_command *c, const struct mc_pass *p)
+{
+    return p ? p->summary : c->summary;
+}
+
+static const char *example_of(const struct mc_command *c, const struct mc_pass *p)
+{
+    return p ? p->example : c->example;
+}
+
+static const char *usage_tail(const struct mc_pass *p)
+{
+    return p ? " -o OUT [options]" : " [options]";
+}
+
+void mc_help_overview(FILE *out)
+{
+    fprintf(out, "%s\nusage: mcompress COMMAND ...\n\n", about);
+    const struct mc_pass *p;
+    const struct mc_command *c;
+    for (size_t i = 0; (c = mc_command_at(i, &p)); i++)
+        fprintf(out, "  %-10s %s\n", name_of(c, p), summary_of(c, p));
+    fputs("\n  mcompress help COMMAND   options of a command, with an example\n"
+          "  mcompress --version\n\nexit status:\n",
+          out);
+    enum mc_exit status;
+    const char *text;
+    for (int i = 0; (text = mc_exit_text(i, &status)); i++)
+        fprintf(out, "  %-4d %s\n", status, text);
+}
+
+static int print_group(FILE *out, const char *title, const struct mc_param *params,
+                       struct mc_err *err)
+{
+    char *text = mc_param_help(params);
+    if (!text)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    if (*text)
+        fprintf(out, "\n%s\n%s", title, text);
+    free(text);
+    return 0;
+}
+
+int mc_help_command(FILE *out, const struct mc_command *c, const struct mc_pass *pass,
+                    struct mc_err *err)
+{
+    fprintf(out, "%s: %s\n\nusage: mcompress %s %s%s\n\nexample:\n  %s\n", name_of(c, pass),
+            summary_of(c, pass), name_of(c, pass), c->operands, usage_tail(pass),
+            example_of(c, pass));
+    int rc = pass ? print_group(out, "Compression", pass->params, err) : 0;
+    for (int i = 0; !rc && c->groups[i]; i++)
+        rc = print_group(out, c->groups[i]->title, c->groups[i]->params, err);
+    return rc;
+}
+
+/* Text for troff: backslashes and leading dots or quotes are its commands. */
+static void troff(FILE *out, const char *text)
+{
+    for (const char *c = text; *c; c++) {
+        if ((c == text || c[-1] == '\n') && (*c == '.' || *c == '\''))
+            fputs("\\&", out);
+        if (*c == '\\')
+            fputs("\\e", out);
+        else if (*c == '-')
+            fputs("\\-", out);
+        else
+            fputc(*c, out);
+    }
+}
+
+static int man_command(FILE *out, const struct mc_command *c, const struct mc_pass *pass,
+                       struct mc_err *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *plain = open_memstream(&text, &size);
+    if (!plain)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    int rc = mc_help_command(plain, c, pass, err);
+    if (fclose(plain) && !rc)
+        rc = mc_fail(err, MC_ENOMEM, "out of memory");
+    if (!rc) {
+        fprintf(out, ".SS %s\n.nf\n", name_of(c, pass));
+        troff(out, text);
+        fputs(".fi\n", out);
+    }
+    free(text);
+    return rc;
+}
+
+int mc_help_man(FILE *out, struct mc_err *err)
+{
+    fputs(".TH MCOMPRESS 1 \"\" \"mcompress " MC_VERSION "\"\n.SH NAME\n"
+          "mcompress \\- make an ONNX model smaller and measure what it costs\n"
+          ".SH SYNOPSIS\n.B mcompress\n.I COMMAND MODEL\n[options]\n.SH DESCRIPTION\n",
+          out);
+    troff(out, about);
+    fputs(".SH COMMANDS\n", out);
+    const struct mc_pass *p;
+    const struct mc_command *c;
+    for (size_t i = 0; (c = mc_command_at(i, &p)); i++) {
+        int rc = man_command(out, c, p, err);
+        if (rc)
+            return rc;
+    }
+    fputs(".SH EXIT STATUS\n", out);
+    enum mc_exit status;
+    const char *text;
+    for (int i = 0; (text = mc_exit_text(i, &status)); i++)
+        fprintf(out, ".TP\n.B %d\n%s\n", status, text);
+    return 0;
+}
+
+int mc_cmd_help(struct mc_cli *cli, struct mc_err *err)
+{
+    if (mc_param_flag(cli->values, "man"))
+        return mc_help_man(stdout, err);
+    const char *name = mc_cli_operand(cli, 0);
+    const struct mc_command *c;
+    const struct mc_pass *pass;
+    if (!name) {
+        mc_help_overview(stdout);
+        return 0;
+    }
+    int rc = mc_command_find(name, &c, &pass, err);
+    return rc ? rc : mc_help_command(stdout, c, pass, err);
+}

@@ -1,0 +1,111 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/interrupt.h"
+#include "base/io.h"
+#include "cli/command.h"
+#include "cli/console.h"
+#include "cli/exits.h"
+#include "cli/help.h"
+#include "cli/signals.h"
+
+/* Is the help asked for, before any other word is judged? */
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+            return true;
+    return false;
+}
+
+static int check_operands(const struct mc_cli *cli, struct mc_err *err)
+{
+    const struct mc_command *c = cli->command;
+    int n = (int)json_array_size(json_object_get(cli->values, "operands"));
+    if (n < c->min_operands)
+        return mc_fail(err, MC_EUSAGE, "needs %s; see 'mcompress help %s'", c->operands,
+                       mc_console_name(cli));
+    if (n > c->max_operands)
+        return mc_fail(err, MC_EUSAGE, "one word too many: '%s'; it takes %s",
+                       mc_cli_operand(cli, (size_t)c->max_operands), c->operands);
+    return 0;
+}
+
+static int parse(struct mc_cli *cli, int argc, char **argv, struct mc_err *err)
+{
+    const struct mc_param *tables[MC_CLI_GROUPS + 1];
+    int n = 0;
+    if (cli->pass)
+        tables[n++] = cli->pass->params;
+    for (int i = 0; cli->command->groups[i]; i++)
+        tables[n++] = cli->command->groups[i]->params;
+    int rc = mc_param_parse(tables, n, argc, argv, &cli->values, err);
+    if (rc)
+        return rc;
+    cli->json = mc_param_flag(cli->values, "json");
+    cli->quiet = mc_param_flag(cli->values, "quiet");
+    cli->verbose = mc_param_flag(cli->values, "verbose");
+    return check_operands(cli, err);
+}
+
+static int run(struct mc_cli *cli, int argc, char **argv, struct mc_err *err)
+{
+    int rc = parse(cli, argc, argv, err);
+    if (!rc && cli->command->computes) {
+        rc = mc_pool_new((int)mc_param_int(cli->values, "threads", 0), &cli->pool, err);
+        cli->progress = cli->quiet ? NULL : mc_console_progress();
+    }
+    if (!rc)
+        rc = cli->command->run(cli, err);
+    mc_console_clear();
+    mc_pool_free(cli->pool);
+    json_decref(cli->values);
+    return rc;
+}
+
+static int finish(int rc, const char *name, struct mc_err *err)
+{
+    struct mc_err late;
+    if (rc)
+        mc_console_error(name, err->msg);
+    int unwritten = mc_console_finish(&late);
+    if (unwritten && !rc) {
+        mc_console_error(name, late.msg);
+        rc = unwritten;
+    }
+    return mc_exit_of(rc);
+}
+
+int main(int argc, char **argv)
+{
+    struct mc_err err = {0};
+    struct mc_cli cli = {.start = mc_now()};
+    const char *word = argc > 1 ? argv[1] : NULL;
+    mc_signals_install();
+    if (!word) {
+        mc_help_overview(stderr);
+        return MC_EXIT_USAGE;
+    }
+    if (!strcmp(word, "--version") || !strcmp(word, "-V")) {
+        puts("mcompress " MC_VERSION);
+        return finish(0, NULL, &err);
+    }
+    if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
+        mc_help_overview(stdout);
+        return finish(0, NULL, &err);
+    }
+    int rc = *word == '-' ? mc_fail(&err, MC_EUSAGE,
+                                    "the first word is a command, not '%s'; "
+                                    "'mcompress help' lists them",
+                                    word)
+                          : mc_command_find(word, &cli.command, &cli.pass, &err);
+    if (rc)
+        return finish(rc, NULL, &err);
+    const char *name = mc_console_name(&cli);
+    if (wants_help(argc - 1, argv + 1)) {
+        rc = mc_help_command(stdout, cli.command, cli.pass, &err);
+        return finish(rc, name, &err);
+    }
+    return finish(run(&cli, argc - 1, argv + 1, &err), name, &err);
+}

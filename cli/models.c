@@ -1,0 +1,131 @@
+#include "cli/models.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "formats/onnx.h"
+#include "formats/samples.h"
+#include "graph/summary.h"
+
+static const char stdin_path[] = "/dev/stdin";
+
+/* Standard input as a file that can be opened again: a pipe is copied aside and takes its place. */
+static int stdin_to_file(struct mc_err *err)
+{
+    struct stat st;
+    if (!fstat(0, &st) && S_ISREG(st.st_mode))
+        return 0;
+    FILE *copy = tmpfile();
+    char block[1 << 16];
+    ssize_t n = 0;
+    bool ok = copy != NULL;
+    while (ok && (n = read(0, block, sizeof block)) != 0)
+        ok = n > 0 ? fwrite(block, 1, (size_t)n, copy) == (size_t)n : errno == EINTR;
+    ok = ok && !fflush(copy) && dup2(fileno(copy), 0) == 0;
+    int rc = ok ? 0 : mc_fail(err, MC_EOPEN, "cannot read standard input: %s", strerror(errno));
+    if (copy)
+        fclose(copy);
+    return rc;
+}
+
+int mc_cli_read(const char *name, struct mc_cli_model *ret, struct mc_err *err)
+{
+    bool piped = !strcmp(name, "-");
+    int rc = piped ? stdin_to_file(err) : 0;
+    struct mc_cli_model m = {name, piped ? stdin_path : name, NULL};
+    if (!rc)
+        rc = mc_onnx_read(m.path, &m.model, err);
+    if (!rc)
+        *ret = m;
+    return rc;
+}
+
+void mc_cli_close(struct mc_cli_model *m)
+{
+    mc_model_free(m->model);
+    m->model = NULL;
+}
+
+int mc_cli_describe_as(const char *name, const struct mc_model *m, uint64_t bytes,
+                       const char *sha256, json_t **ret, struct mc_err *err)
+{
+    struct mc_summary s;
+    int rc = mc_summary(m, &s, err);
+    if (rc)
+        return rc;
+    bool ok = true;
+    json_t *o = json_object();
+    mc_json_put(o, "path", mc_json_text(name), &ok);
+    mc_json_put(o, "bytes", mc_json_size(bytes), &ok);
+    mc_json_put(o, "parameters", json_integer(s.parameters), &ok);
+    mc_json_put(o, "macs", s.macs < 0 ? json_null() : mc_json_size((uint64_t)s.macs), &ok);
+    mc_json_put(o, "sha256", mc_json_text(sha256), &ok);
+    if (!ok) {
+        json_decref(o);
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    }
+    *ret = o;
+    return 0;
+}
+
+int mc_cli_describe(const struct mc_cli_model *m, json_t **ret, struct mc_err *err)
+{
+    char hex[65];
+    uint64_t bytes;
+    int rc = mc_onnx_digest(m->path, hex, &bytes, err);
+    return rc ? rc : mc_cli_describe_as(m->name, m->model, bytes, hex, ret, err);
+}
+
+const char *mc_cli_preprocess(const struct mc_cli *cli, const struct mc_model *model,
+                              const struct mc_model *reference)
+{
+    static const char key[] = "ai.mcompress.preprocess";
+    const char *steps = mc_param_text(cli->values, "preprocess");
+    if (!steps)
+        steps = mc_model_meta(model, key);
+    if (!steps && reference)
+        steps = mc_model_meta(reference, key);
+    return steps;
+}
+
+/* The input's declared type; undeclared dimensions are free. */
+static int input_like(const struct mc_value *v, struct mc_array *ret, struct mc_err *err)
+{
+    const struct mc_type *t = &v->type;
+    if (t->kind != MC_TYPE_TENSOR || !t->ranked)
+        return mc_fail(err, MC_EUNSUP,
+                       "input '%s' has no declared tensor shape: samples cannot be "
+                       "matched to it",
+                       v->name);
+    if (t->rank > MC_RANK_MAX)
+        return mc_fail(err, MC_EUNSUP, "input '%s' has %d dimensions; at most %d are supported",
+                       v->name, t->rank, MC_RANK_MAX);
+    *ret = (struct mc_array){.name = v->name, .dtype = t->dtype, .shape.rank = t->rank};
+    for (int i = 0; i < t->rank; i++)
+        ret->shape.dim[i] = t->dim[i].value >= 0 ? t->dim[i].value : MC_DIM_ANY;
+    return 0;
+}
+
+int mc_cli_samples(const char *spec, const struct mc_model *model, const char *preprocess,
+                   bool no_labels, struct mc_dataset **ret, struct mc_err *err)
+{
+    const struct mc_graph *g = model->graph;
+    struct mc_array *inputs = calloc(g->n_inputs + 1, sizeof *inputs);
+    if (!inputs)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    struct mc_sample_opts opts = {
+        .inputs = inputs, .preprocess = preprocess, .no_labels = no_labels};
+    int rc = 0;
+    for (size_t i = 0; !rc && i < g->n_inputs; i++)
+        if (!g->inputs[i]->tensor)
+            rc = input_like(g->inputs[i], &inputs[opts.n_inputs++], err);
+    if (!rc)
+        rc = mc_samples_open(spec, &opts, ret, err);
+    free(inputs);
+    return rc;
+}

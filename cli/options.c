@@ -1,0 +1,96 @@
+#include "cli/options.h"
+
+#include <math.h>
+#include <stddef.h>
+
+const struct mc_option_group mc_options_general = {
+    "General",
+    (const struct mc_param[]){
+        {MC_PARAM_FLAG, "json", 0, false, NULL, NULL, 0, 0, NULL,
+         "print the result as JSON on standard output"},
+        {MC_PARAM_FLAG, "quiet", 'q', false, NULL, NULL, 0, 0, NULL, "print only errors"},
+        {MC_PARAM_FLAG, "verbose", 'v', false, NULL, NULL, 0, 0, NULL, "print more"},
+        {MC_PARAM_FLAG, "help", 'h', false, NULL, NULL, 0, 0, NULL, "print this and exit"},
+        {0},
+    },
+};
+
+const struct mc_option_group mc_options_report = {
+    "Report",
+    (const struct mc_param[]){
+        {MC_PARAM_TEXT, "report", 0, true, "FILE", NULL, 0, 0, NULL,
+         "also write the result to FILE, as its extension says: .json or .txt"},
+        {0},
+    },
+};
+
+const struct mc_option_group mc_options_run = {
+    "Machine",
+    (const struct mc_param[]){
+        {MC_PARAM_INT, "threads", 0, false, "N", "0", 0, 4096, NULL,
+         "threads to use; 0 is one per CPU; the result is the same for any number"},
+        {MC_PARAM_CHOICE, "device", 0, false, NULL, "auto", 0, 0, "auto|cpu", "where to compute"},
+        {0},
+    },
+};
+
+const struct mc_option_group mc_options_data = {
+    "Data to measure on",
+    (const struct mc_param[]){
+        {MC_PARAM_TEXT, "data", 0, false, "SPEC", NULL, 0, 0, NULL,
+         "samples to measure on: an .npz or .npy file, an IDX pair IMAGES:LABELS, or a name such "
+         "as "
+         "fashion-mnist:test; see 'mcompress list formats'"},
+        {MC_PARAM_INT, "samples", 0, false, "N", NULL, 1, INFINITY, NULL,
+         "measure on the first N samples only"},
+        {MC_PARAM_TEXT, "preprocess", 0, false, "STEPS", NULL, 0, 0, NULL,
+         "what to do to 8-bit images, such as scale=1/255,mean=0.5,std=0.25; the default is what "
+         "the "
+         "model says, else value/255"},
+        {MC_PARAM_TEXT, "output", 0, false, "NAME", NULL, 0, 0, NULL,
+         "the output that counts; the default is the first of rank 2"},
+        {0},
+    },
+};
+
+const struct mc_option_group mc_options_gate = {
+    "Gates: exit status 4 where missed",
+    (const struct mc_param[]){
+        {MC_PARAM_REAL, "max-drop", 0, false, "X", NULL, 0, 1, NULL,
+         "largest loss of top-1 accuracy (0.005 or 0.5%), upper end of its 95 % interval; without "
+         "labels, of decisions that differ from the original's"},
+        {MC_PARAM_REAL, "min-sqnr", 0, false, "DB", NULL, -INFINITY, INFINITY, NULL,
+         "least signal to quantisation noise ratio of the outputs, in dB"},
+        {MC_PARAM_TEXT, "require", 0, true, "TEST", NULL, 0, 0, NULL,
+         "such as 'top1>=0.88'; also top5, loss, agreement, cosine, sqnr_db, max_abs"},
+        {0},
+    },
+};
+
+const struct mc_option_group mc_options_write = {
+    "Output and calibration",
+    (const struct mc_param[]){
+        {MC_PARAM_TEXT, "out", 'o', false, "OUT", NULL, 0, 0, NULL,
+         "file to write; - is standard output; an existing file is replaced when all is done"},
+        {MC_PARAM_FLAG, "dry-run", 0, false, NULL, NULL, 0, 0, NULL,
+         "say what would be done and the size it would give; write nothing"},
+        {MC_PARAM_FLAG, "external-data", 0, false, NULL, NULL, 0, 0, NULL,
+         "put the weights into OUT.data"},
+        {MC_PARAM_TEXT, "calib", 0, false, "SPEC", NULL, 0, 0, NULL,
+         "samples that guide the compression; never those to measure on"},
+        {MC_PARAM_INT, "calib-count", 0, false, "N", "512", 1, INFINITY, NULL,
+         "how many of them to use, from the first"},
+        {MC_PARAM_INT, "seed", 0, false, "N", "0", 0, 9007199254740992.0, NULL,
+         "seed of everything random"},
+        {0},
+    },
+};
+
+const struct mc_option_group mc_options_help = {
+    "Help",
+    (const struct mc_param[]){
+        {MC_PARAM_FLAG, "man", 0, false, NULL, NULL, 0, 0, NULL,
+         "print the manual page, for man -l"},
+        {0},
+    },
+};

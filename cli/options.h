@@ -1,0 +1,15 @@
+/* Options shared by commands, in groups; the defaults live here. */
+#ifndef MC_CLI_OPTIONS_H
+#define MC_CLI_OPTIONS_H
+
+#include "cli/command.h"
+
+extern const struct mc_option_group mc_options_general; /* --json, -q, -v, --help */
+extern const struct mc_option_group mc_options_report;  /* --report */
+extern const struct mc_option_group mc_options_run;     /* --threads, --device */
+extern const struct mc_option_group mc_options_data; /* --data, --preprocess, --output, --samples */
+extern const struct mc_option_group mc_options_gate; /* --max-drop, --min-sqnr, --require */
+extern const struct mc_option_group mc_options_write; /* -o, --dry-run, --calib, --seed, … */
+extern const struct mc_option_group mc_options_help;
+
+#endif
