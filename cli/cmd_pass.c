@@ -99,7 +99,7 @@ static int open_all(const struct mc_cli *cli, struct mc_job *j, struct mc_err *e
 static int bytes_of(void *host, const struct mc_model *m, uint64_t *ret, struct mc_err *err)
 {
     const struct mc_job *j = host;
-    return mc_onnx_bytes(m, &j->write, ret, err);
+    return mc_onnx_bytes(m, j->out, &j->write, ret, err);
 }
 
 static int run_pass(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err)

@@ -35,9 +35,10 @@ void mc_onnx_staged_abort(struct mc_onnx_staged *s); /* accepts NULL */
 int mc_onnx_write(const struct mc_model *m, const char *path, const struct mc_onnx_write_opts *opts,
                   struct mc_err *err);
 
-/* Bytes mc_onnx_write would write, model and external data together. Cost: no weights are touched. */
-int mc_onnx_bytes(const struct mc_model *m, const struct mc_onnx_write_opts *opts, uint64_t *ret,
-                  struct mc_err *err);
+/* Bytes mc_onnx_write would write to path, model and external data together (the model names the external
+ * file, so the length of the name counts). Cost: no weights are touched. */
+int mc_onnx_bytes(const struct mc_model *m, const char *path, const struct mc_onnx_write_opts *opts,
+                  uint64_t *ret, struct mc_err *err);
 
 /* SHA-256 of a model's file (and, if it has any, its external files in order of first use), lower-case hex,
  * and their bytes together. */

@@ -1,0 +1,325 @@
+/* protobuf-c alone copies every weight, has no limit on recursion (a small file overflows the stack) and
+ * does not say where a file is broken. So a scanner, driven by the generated descriptors, goes first: it
+ * checks the whole file and copies it to a skeleton in which each raw_data is replaced by its number. That
+ * skeleton is unpacked, and the numbers become pointers into the file. */
+#include "formats/onnx_wire.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum wire {
+    WIRE_VARINT = 0,
+    WIRE_64 = 1,
+    WIRE_BYTES = 2,
+    WIRE_GROUP = 3,
+    WIRE_END = 4,
+    WIRE_32 = 5
+};
+
+/* Nested lengths are written before they are known, so always as five bytes. */
+enum { PADDED = 5, PADDED_MAX = INT_MAX, FIELD_NUMBER_MAX = (1 << 29) - 1 };
+
+struct payload {
+    const uint8_t *data;
+    size_t size;
+};
+
+struct scan {
+    const char *path;
+    const uint8_t *data;
+    size_t at;
+    uint8_t *out;
+    size_t n_out, cap_out;
+    struct payload *payloads;
+    size_t n_payloads, cap_payloads;
+    struct mc_err *err;
+};
+
+static int broken(struct scan *s, size_t at, const char *what)
+{
+    return mc_fail(s->err, MC_EFORMAT, "'%s' is not a valid ONNX model: %s at byte %zu", s->path,
+                   what, at);
+}
+
+static int no_memory(struct scan *s)
+{
+    return mc_fail(s->err, MC_ENOMEM, "out of memory reading '%s'", s->path);
+}
+
+static int emit(struct scan *s, const void *data, size_t n)
+{
+    if (n > s->cap_out - s->n_out) {
+        size_t cap;
+        if (!mc_size_add(s->n_out, n, &cap) || !mc_size_add(cap, cap / 2 + 4096, &cap))
+            return no_memory(s);
+        uint8_t *p = realloc(s->out, cap);
+        if (!p)
+            return no_memory(s);
+        s->out = p;
+        s->cap_out = cap;
+    }
+    if (n)
+        memcpy(s->out + s->n_out, data, n);
+    s->n_out += n;
+    return 0;
+}
+
+static int emit_varint(struct scan *s, uint64_t v)
+{
+    uint8_t b[10];
+    size_t n = 0;
+    for (; v > 127; v >>= 7)
+        b[n++] = (uint8_t)(v | 128);
+    b[n++] = (uint8_t)v;
+    return emit(s, b, n);
+}
+
+static int read_varint(struct scan *s, size_t end, uint64_t *ret)
+{
+    uint64_t v = 0;
+    size_t start = s->at;
+    for (int shift = 0; s->at < end; shift += 7) {
+        uint8_t b = s->data[s->at++];
+        if (shift == 63 && b > 1)
+            return broken(s, start, "a number longer than 64 bits");
+        v |= (uint64_t)(b & 127) << shift;
+        if (b < 128) {
+            *ret = v;
+            return 0;
+        }
+    }
+    return broken(s, start, "a number cut off");
+}
+
+static enum wire natural_wire(ProtobufCType type)
+{
+    switch (type) {
+    case PROTOBUF_C_TYPE_SFIXED32:
+    case PROTOBUF_C_TYPE_FIXED32:
+    case PROTOBUF_C_TYPE_FLOAT: return WIRE_32;
+    case PROTOBUF_C_TYPE_SFIXED64:
+    case PROTOBUF_C_TYPE_FIXED64:
+    case PROTOBUF_C_TYPE_DOUBLE: return WIRE_64;
+    case PROTOBUF_C_TYPE_STRING:
+    case PROTOBUF_C_TYPE_BYTES:
+    case PROTOBUF_C_TYPE_MESSAGE: return WIRE_BYTES;
+    default: return WIRE_VARINT;
+    }
+}
+
+/* May this field come in this wire type? Repeated numbers may be packed or not. */
+static bool wire_fits(const ProtobufCFieldDescriptor *f, enum wire wire)
+{
+    return wire == natural_wire(f->type) ||
+           (wire == WIRE_BYTES && f->label == PROTOBUF_C_LABEL_REPEATED);
+}
+
+static int check_packed(struct scan *s, enum wire element, size_t end)
+{
+    size_t start = s->at;
+    if (element == WIRE_32 || element == WIRE_64) {
+        if ((end - start) % (element == WIRE_32 ? 4 : 8))
+            return broken(s, start, "a list of numbers cut off");
+        return 0;
+    }
+    int rc = 0;
+    uint64_t v;
+    while (!rc && s->at < end)
+        rc = read_varint(s, end, &v);
+    s->at = start;
+    return rc;
+}
+
+static int scan_message(struct scan *s, const ProtobufCMessageDescriptor *type, size_t end,
+                        int depth);
+
+static int scan_nested(struct scan *s, const ProtobufCMessageDescriptor *type, size_t end,
+                       int depth)
+{
+    static const uint8_t room[PADDED];
+    size_t head = s->n_out;
+    int rc = emit(s, room, PADDED);
+    if (!rc)
+        rc = scan_message(s, type, end, depth + 1);
+    if (rc)
+        return rc;
+    size_t n = s->n_out - head - PADDED;
+    if (n > PADDED_MAX)
+        return mc_fail(s->err, MC_EUNSUP, "'%s' has more than 2 GB besides raw tensor data",
+                       s->path);
+    for (int i = 0; i < PADDED; i++, n >>= 7)
+        s->out[head + (size_t)i] = (uint8_t)((n & 127) | (i < PADDED - 1 ? 128 : 0));
+    return 0;
+}
+
+/* The content of a length-prefixed field, s->at to end. */
+static int scan_bytes(struct scan *s, const ProtobufCMessageDescriptor *type,
+                      const ProtobufCFieldDescriptor *f, size_t end, int depth)
+{
+    const uint8_t *p = s->data + s->at;
+    size_t n = end - s->at;
+    int rc;
+    if (f && f->type == PROTOBUF_C_TYPE_MESSAGE)
+        return scan_nested(s, f->descriptor, end, depth);
+    if (type == &onnx__tensor_proto__descriptor && f && f->type == PROTOBUF_C_TYPE_BYTES &&
+        f->label != PROTOBUF_C_LABEL_REPEATED) {
+        uint64_t number = s->n_payloads;
+        if (!MC_GROW(s->payloads, s->n_payloads, s->cap_payloads))
+            return no_memory(s);
+        s->payloads[s->n_payloads++] = (struct payload){p, n};
+        s->at = end;
+        rc = emit_varint(s, sizeof number);
+        return rc ? rc : emit(s, &number, sizeof number);
+    }
+    if (f && f->type == PROTOBUF_C_TYPE_STRING && n && memchr(p, 0, n))
+        return mc_fail(s->err, MC_EUNSUP, "'%s': %s.%s has a NUL byte at byte %zu", s->path,
+                       type->short_name, f->name,
+                       s->at + (size_t)((const uint8_t *)memchr(p, 0, n) - p));
+    if (f && natural_wire(f->type) != WIRE_BYTES) {
+        rc = check_packed(s, natural_wire(f->type), end);
+        if (rc)
+            return rc;
+    }
+    if (n > PADDED_MAX)
+        return mc_fail(s->err, MC_EUNSUP, "'%s' has more than 2 GB besides raw tensor data",
+                       s->path);
+    s->at = end;
+    rc = emit_varint(s, n);
+    return rc ? rc : emit(s, p, n);
+}
+
+static int scan_field(struct scan *s, const ProtobufCMessageDescriptor *type, size_t end, int depth)
+{
+    size_t start = s->at;
+    uint64_t tag, v;
+    int rc = read_varint(s, end, &tag);
+    if (rc)
+        return rc;
+    uint64_t number = tag >> 3;
+    enum wire wire = tag & 7;
+    if (!number || number > FIELD_NUMBER_MAX || wire > WIRE_32)
+        return broken(s, start, "no field of a message");
+    if (wire == WIRE_GROUP || wire == WIRE_END)
+        return mc_fail(s->err, MC_EUNSUP,
+                       "'%s' uses a protobuf group, which ONNX does not, at byte %zu", s->path,
+                       start);
+    const ProtobufCFieldDescriptor *f =
+        protobuf_c_message_descriptor_get_field(type, (unsigned)number);
+    if (f && !wire_fits(f, wire))
+        return mc_fail(s->err, MC_EFORMAT,
+                       "'%s' is not a valid ONNX model: %s.%s of a wrong type at byte %zu", s->path,
+                       type->short_name, f->name, start);
+    rc = emit_varint(s, tag);
+    if (rc)
+        return rc;
+    if (wire == WIRE_VARINT) {
+        rc = read_varint(s, end, &v);
+        return rc ? rc : emit_varint(s, v);
+    }
+    uint64_t size = wire == WIRE_32 ? 4 : 8;
+    if (wire == WIRE_BYTES && (rc = read_varint(s, end, &size)))
+        return rc;
+    if (size > end - s->at)
+        return mc_fail(s->err, MC_EFORMAT,
+                       "'%s' is not a valid ONNX model, or cut off: %llu bytes wanted at byte %zu, "
+                       "%zu are there",
+                       s->path, (unsigned long long)size, s->at, end - s->at);
+    if (wire == WIRE_BYTES)
+        return scan_bytes(s, type, f, s->at + (size_t)size, depth);
+    s->at += (size_t)size;
+    return emit(s, s->data + s->at - size, (size_t)size);
+}
+
+static int scan_message(struct scan *s, const ProtobufCMessageDescriptor *type, size_t end,
+                        int depth)
+{
+    if (depth > MC_ONNX_DEPTH)
+        return broken(s, s->at, "messages nested more than 100 deep");
+    int rc = 0;
+    while (!rc && s->at < end)
+        rc = scan_field(s, type, end, depth);
+    return rc;
+}
+
+/* ---- from skeleton to tree ---- */
+
+static void *arena_alloc(void *arena, size_t bytes)
+{
+    return mc_arena_alloc(arena, bytes);
+}
+
+static void arena_keep(void *arena, void *p)
+{
+    (void)arena;
+    (void)p;
+}
+
+ProtobufCMessage **mc_onnx_children(ProtobufCMessage *m, const ProtobufCFieldDescriptor *field,
+                                    size_t *ret_n)
+{
+    void *member = (char *)m + field->offset;
+    const void *quantifier = (char *)m + field->quantifier_offset;
+    *ret_n = 0;
+    if (field->type != PROTOBUF_C_TYPE_MESSAGE)
+        return NULL;
+    if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+        *ret_n = *(const size_t *)quantifier;
+        return *(ProtobufCMessage ***)member;
+    }
+    bool other =
+        (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) && *(const uint32_t *)quantifier != field->id;
+    if (!other && *(ProtobufCMessage **)member)
+        *ret_n = 1;
+    return member;
+}
+
+/* Turn the numbers that the scanner left in raw_data into the bytes they stand for. */
+static void place_payloads(ProtobufCMessage *m, const struct payload *payloads)
+{
+    if (m->descriptor == &onnx__tensor_proto__descriptor) {
+        Onnx__TensorProto *t = (Onnx__TensorProto *)m;
+        if (t->has_raw_data) {
+            uint64_t number;
+            memcpy(&number, t->raw_data.data, sizeof number);
+            t->raw_data.data = (uint8_t *)payloads[number].data;
+            t->raw_data.len = payloads[number].size;
+        }
+    }
+    for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
+        size_t n;
+        ProtobufCMessage **child = mc_onnx_children(m, &m->descriptor->fields[i], &n);
+        for (size_t k = 0; k < n; k++)
+            place_payloads(child[k], payloads);
+    }
+}
+
+int mc_onnx_unpack(const uint8_t *data, size_t size, const char *path, struct mc_arena *arena,
+                   Onnx__ModelProto **ret, struct mc_err *err)
+{
+    struct scan s = {.path = path, .data = data, .err = err};
+    int rc = size ? scan_message(&s, &onnx__model_proto__descriptor, size, 1)
+                  : mc_fail(err, MC_EFORMAT, "'%s' is not an ONNX model: it is empty", path);
+    if (!rc && s.n_out > PADDED_MAX)
+        rc = mc_fail(err, MC_EUNSUP, "'%s' has more than 2 GB besides raw tensor data", path);
+    if (rc)
+        goto out;
+    ProtobufCAllocator alloc = {arena_alloc, arena_keep, arena};
+    *ret = onnx__model_proto__unpack(&alloc, s.n_out, s.out);
+    if (*ret)
+        place_payloads(&(*ret)->base, s.payloads);
+    else
+        rc = no_memory(&s); /* the scanner let nothing else through */
+out:
+    free(s.out);
+    free(s.payloads);
+    return rc;
+}
+
+void *mc_onnx_unpack_extra(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size,
+                           struct mc_arena *arena)
+{
+    static const uint8_t nothing[1];
+    ProtobufCAllocator alloc = {arena_alloc, arena_keep, arena};
+    return protobuf_c_message_unpack(type, &alloc, size, size ? data : nothing);
+}
