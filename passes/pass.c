@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "passes/registry.h"
+#include "passes/pass_registry.h"
 
 const struct mc_pass *mc_pass_find(const char *name)
 {

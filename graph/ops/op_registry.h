@@ -1,6 +1,6 @@
 /* All operator families, closed by NULL; each is a table closed by a row without name. */
-#ifndef MC_GRAPH_OPS_REGISTRY_H
-#define MC_GRAPH_OPS_REGISTRY_H
+#ifndef MC_GRAPH_OPS_OP_REGISTRY_H
+#define MC_GRAPH_OPS_OP_REGISTRY_H
 
 #include "graph/ops/op.h"
 

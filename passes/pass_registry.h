@@ -1,6 +1,6 @@
 /* All passes, closed by NULL. */
-#ifndef MC_PASSES_REGISTRY_H
-#define MC_PASSES_REGISTRY_H
+#ifndef MC_PASSES_PASS_REGISTRY_H
+#define MC_PASSES_PASS_REGISTRY_H
 
 #include "passes/pass.h"
 
