@@ -29,7 +29,7 @@ static void head(const json_t *r, FILE *out)
     char a[MC_TEXT], b[MC_TEXT], c[MC_TEXT];
     const char *key;
     const json_t *v;
-    fprintf(out, "%s\n\n  %s, %s parameters", mc_json_string(json_object_get(r, "input"), "path"),
+    fprintf(out, "%s\n\n  %s, %s parameters", mc_json_string(r, "path"),
             mc_text_bytes(mc_json_number(r, "bytes", 0), a),
             mc_text_count(mc_json_number(r, "parameters", 0), b));
     double macs = mc_json_number(r, "macs", NAN);
