@@ -47,16 +47,25 @@ struct mc_infer_opts {
     bool strict;    /* an unknown operator is an error; otherwise its outputs are unknown */
 };
 
-/* Infer everything. Errors: MC_ESHAPE/MC_EDTYPE naming operator, node and values for contradictions (also
+/* Infer everything, in the order of the (verified) graph; opts may be NULL.
+ * Inputs: a negative dimension in opts->inputs stands for what the graph declares there. A known one where
+ * the graph declares a name gives that name its value everywhere; if two inputs disagree on a name, it is
+ * unknown elsewhere. Where an input contradicts its declaration, declared shapes of other values are ignored.
+ * Declared types of other values fill what inference leaves open; every dimension still unknown becomes a
+ * symbol of its own. Outputs of unknown operators, of nodes with bodies, and of calls of model-local
+ * functions have their declared types. Errors: MC_ESHAPE/MC_EDTYPE naming operator, node and values for contradictions (also
  * with a declared shape), MC_EUNSUP naming operator, domain, version, node when strict. */
 int mc_infer_run(const struct mc_graph *g, const struct mc_infer_opts *opts, struct mc_infer **ret,
                  struct mc_err *err);
 void mc_infer_free(struct mc_infer *inf);
 
-/* Borrowed row of a value of this graph. */
+/* Borrowed row of a value of this graph; one that knows nothing for values made since. */
 const struct mc_vtype *mc_infer_of(const struct mc_infer *inf, const struct mc_value *v);
 /* Name of a symbol dimension ("batch"), or NULL. */
 const char *mc_infer_symbol(const struct mc_infer *inf, int64_t dim);
+/* Multiply-accumulates of one run of a node; 0 where none are worth counting, -1 where that is unknown
+ * (shape, operator, a body). */
+double mc_infer_macs(const struct mc_infer *inf, const struct mc_node *n);
 
 /* ---- for operator rows ---- */
 

@@ -78,7 +78,8 @@ const struct mc_op *mc_op_at(size_t i);
 int mc_op_fail(struct mc_err *err, int code, const struct mc_node *n, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Helpers for infer functions (graph/ops/op.c). */
+/* Helpers for infer functions (graph/ops/op.c). Arity: at least min_in inputs, none of those left out, and at
+ * most max_in (-1: any number). */
 int mc_op_arity(const struct mc_infer_ctx *c, int min_in, int max_in, struct mc_err *err);
 /* out[i] = dtype and shape of in[0]. */
 int mc_op_same(struct mc_infer_ctx *c, struct mc_err *err);

@@ -1,0 +1,38 @@
+/* The table behind graph/infer.h. Private to graph/. */
+#ifndef MC_GRAPH_INFER_TABLE_H
+#define MC_GRAPH_INFER_TABLE_H
+
+#include "graph/infer.h"
+
+struct mc_infer_symbol {
+    const char *name; /* NULL: an unknown of inference's own */
+    uint64_t hash;
+    int64_t bound; /* its value where an input gives one, else -1 */
+    bool torn;     /* inputs give it different values: every place is an unknown of its own */
+};
+
+struct mc_infer {
+    const struct mc_graph *g;
+    struct mc_vtype *rows; /* by value index */
+    size_t n_rows;
+    bool loose; /* an input contradicts its declaration: declared dimensions do not hold */
+    struct mc_arena arena;
+    struct mc_tensor **tensors; /* folded ones, owned */
+    size_t n_tensors, cap_tensors;
+    struct mc_infer_symbol *symbols; /* dimension -2 - i is symbols[i] */
+    size_t n_symbols, cap_symbols;
+    size_t *slots; /* hash of the named ones: index + 1, 0 empty */
+    size_t n_slots, n_named;
+};
+
+/* All three return false when out of memory. */
+/* A new unknown. */
+bool mc_infer_fresh(struct mc_infer *inf, int64_t *ret_dim);
+/* The dimension a name stands for: its value if bound, else its symbol. */
+bool mc_infer_named(struct mc_infer *inf, const char *name, int64_t *ret_dim);
+/* An input says what a name is. */
+bool mc_infer_bind(struct mc_infer *inf, const char *name, int64_t value);
+/* Row of a declared type; dtype NONE and not ranked where nothing is declared. */
+bool mc_infer_declared(struct mc_infer *inf, const struct mc_type *type, struct mc_vtype *ret);
+
+#endif
