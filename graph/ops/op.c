@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "graph/ops/registry.h"
+#include "graph/ops/op_registry.h"
 
 const struct mc_op *mc_op_lookup(const char *domain, const char *name, int version)
 {
