@@ -12,28 +12,7 @@
 
 enum { LARGEST = 5 };
 
-/* Text of a shape whose dimensions are given as JSON: "[batch,1,28,28]". */
-static json_t *shape_text(const json_t *dims)
-{
-    char text[512] = "[";
-    size_t n = 1, i;
-    const json_t *d;
-    json_array_foreach(dims, i, d)
-    {
-        const char *name = json_is_string(d) ? json_string_value(d) : "?";
-        int used = json_is_integer(d)
-                       ? snprintf(text + n, sizeof text - n, "%s%" JSON_INTEGER_FORMAT,
-                                  i ? "," : "", json_integer_value(d))
-                       : snprintf(text + n, sizeof text - n, "%s%s", i ? "," : "", name);
-        if (used < 0 || (size_t)used >= sizeof text - n - 2)
-            break; /* a name without end: what fits is shown */
-        n += (size_t)used;
-    }
-    snprintf(text + n, sizeof text - n, "]");
-    return mc_json_text(text);
-}
-
-/* {name, type, shape, shape_text} of an input or output as declared. */
+/* {name, type, shape} of an input or output as declared. */
 static json_t *value(const struct mc_value *v, bool *ok)
 {
     const struct mc_type *t = &v->type;
@@ -50,7 +29,6 @@ static json_t *value(const struct mc_value *v, bool *ok)
                         t->dim[i].value >= 0 ? json_integer(t->dim[i].value)
                                              : mc_json_text(t->dim[i].param),
                         ok);
-        mc_json_put(o, "shape_text", shape_text(dims), ok);
         mc_json_put(o, "shape", dims, ok);
     } else {
         json_decref(dims);
@@ -110,7 +88,6 @@ static json_t *largest(const struct mc_census *c, bool *ok)
             mc_json_add(dims, json_integer(t->shape.dim[k]), ok);
         mc_json_put(o, "name", mc_json_text(c->tensors[i].name), ok);
         mc_json_put(o, "type", json_string(mc_dtype_name(t->dtype)), ok);
-        mc_json_put(o, "shape_text", shape_text(dims), ok);
         mc_json_put(o, "shape", dims, ok);
         mc_json_put(o, "bytes", mc_json_size(t->bytes), ok);
         mc_json_add(list, o, ok);

@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,9 +95,9 @@ static const struct {
     void (*fill)(json_t *list, bool *ok);
     const char *columns; /* of the table */
 } lists[] = {
-    {"passes", list_passes, "llL"},
+    {"passes", list_passes, "lll"},
     {"operators", list_operators, "lrl"},
-    {"formats", list_formats, "llL"},
+    {"formats", list_formats, "lll"},
     {"devices", list_devices, "lll"},
 };
 enum { N_LISTS = sizeof lists / sizeof *lists };
@@ -114,7 +115,7 @@ static int print_table(const json_t *list, const char *columns, struct mc_err *e
     json_array_foreach(list, i, o) json_object_foreach((json_t *)o, key, v)
         mc_table_cell(t, "%s", json_string_value(v));
     FILE *out = open_memstream(&text, &size);
-    int rc = out ? mc_table_print(t, out, 0, mc_console_columns()) : -1;
+    int rc = out ? mc_table_print(t, out, 0, INT_MAX) : -1;
     if (out && fclose(out))
         rc = -1;
     if (!rc)

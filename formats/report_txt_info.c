@@ -7,9 +7,31 @@
 #include "base/table.h"
 #include "base/text.h"
 
-static int values(const json_t *list, const char *what, FILE *out, int columns)
+/* "[batch,1,28,28]"; a dimension without number or name is "?". */
+static const char *shape_of(const json_t *v, char *ret, size_t size)
 {
-    struct mc_table *t = mc_table_new("lLlL");
+    const json_t *dims = json_object_get(v, "shape"), *d;
+    size_t n = 0, i;
+    if (!json_is_array(dims))
+        return "";
+    ret[n++] = '[';
+    json_array_foreach(dims, i, d)
+    {
+        const char *name = json_is_string(d) ? json_string_value(d) : "?", *comma = i ? "," : "";
+        int used = json_is_integer(d) ? snprintf(ret + n, size - n, "%s%" JSON_INTEGER_FORMAT,
+                                                 comma, json_integer_value(d))
+                                      : snprintf(ret + n, size - n, "%s%s", comma, name);
+        if (used < 0 || (size_t)used + 2 >= size - n)
+            break; /* a name without end: the dimensions before it are shown */
+        n += (size_t)used;
+    }
+    memcpy(ret + n, "]", 2);
+    return ret;
+}
+
+static void values(struct mc_table *t, const json_t *list, const char *what)
+{
+    char shape[512];
     size_t i;
     const json_t *v;
     json_array_foreach(list, i, v)
@@ -17,9 +39,16 @@ static int values(const json_t *list, const char *what, FILE *out, int columns)
         mc_table_cell(t, "%s", i ? "" : what);
         mc_table_cell(t, "%s", mc_json_string(v, "name"));
         mc_table_cell(t, "%s", mc_json_string(v, "type"));
-        mc_table_cell(t, "%s", mc_json_string(v, "shape_text"));
+        mc_table_cell(t, "%s", shape_of(v, shape, sizeof shape));
     }
-    int rc = i || !t ? mc_table_print(t, out, 2, columns) : 0;
+}
+
+static int ends(const json_t *r, FILE *out, int columns)
+{
+    struct mc_table *t = mc_table_new("lLlL");
+    values(t, json_object_get(r, "inputs"), "input");
+    values(t, json_object_get(r, "outputs"), "output");
+    int rc = mc_table_print(t, out, 2, columns);
     mc_table_free(t);
     return rc;
 }
@@ -46,24 +75,44 @@ static void head(const json_t *r, FILE *out)
     fputs("\n\n", out);
 }
 
-/* "Conv 15, Relu 13, Add 6", wrapped. */
+/* One more word of a list "what a, b, c", on a new line where this one is full. */
+static void word(FILE *out, const char *what, size_t i, const char *text, int columns, int *column)
+{
+    int indent = (int)strlen(what), length = (int)strlen(text) + 2;
+    if (i == 0) {
+        *column = fprintf(out, "%s", what);
+    } else if (*column + length > columns) {
+        fprintf(out, ",\n%*s", indent, "");
+        *column = indent;
+    } else {
+        *column += fprintf(out, ", ");
+    }
+    *column += fprintf(out, "%s", text);
+}
+
 static void operators(const json_t *counts, FILE *out, int columns)
 {
     const char *key;
     const json_t *v;
-    int column = fprintf(out, "  operators");
-    size_t i = 0, n = json_object_size(counts);
+    int column = 0;
+    size_t i = 0;
     json_object_foreach((json_t *)counts, key, v)
     {
-        char word[160];
-        int length = snprintf(word, sizeof word, " %s %" JSON_INTEGER_FORMAT "%s", key,
-                              json_integer_value(v), ++i < n ? "," : "");
-        if (column + length > columns)
-            column = fprintf(out, "\n           ") - 1;
-        fputs(word, out);
-        column += length;
+        char text[320];
+        snprintf(text, sizeof text, "%s %" JSON_INTEGER_FORMAT, key, json_integer_value(v));
+        word(out, "  operators  ", i++, text, columns, &column);
     }
-    fputs(n ? "\n" : " none\n", out);
+    fputs(i ? "\n" : "  no operators\n", out);
+}
+
+static void names(const json_t *list, const char *what, FILE *out, int columns)
+{
+    int column = 0;
+    size_t i;
+    const json_t *v;
+    json_array_foreach(list, i, v) word(out, what, i, json_string_value(v), columns, &column);
+    if (i)
+        fputc('\n', out);
 }
 
 static int weights(const json_t *r, FILE *out, int columns)
@@ -89,7 +138,7 @@ static int weights(const json_t *r, FILE *out, int columns)
 
 static int largest(const json_t *list, FILE *out, int columns)
 {
-    char b[MC_TEXT];
+    char b[MC_TEXT], shape[512];
     struct mc_table *t = mc_table_new("lLllr");
     size_t i;
     const json_t *v;
@@ -98,7 +147,7 @@ static int largest(const json_t *list, FILE *out, int columns)
         mc_table_cell(t, "%s", i ? "" : "largest");
         mc_table_cell(t, "%s", mc_json_string(v, "name"));
         mc_table_cell(t, "%s", mc_json_string(v, "type"));
-        mc_table_cell(t, "%s", mc_json_string(v, "shape_text"));
+        mc_table_cell(t, "%s", shape_of(v, shape, sizeof shape));
         mc_table_cell(t, "%s", mc_text_bytes(mc_json_number(v, "bytes", 0), b));
     }
     int rc = i || !t ? mc_table_print(t, out, 2, columns) : 0;
@@ -106,26 +155,16 @@ static int largest(const json_t *list, FILE *out, int columns)
     return rc;
 }
 
-static void names(const json_t *list, const char *what, FILE *out)
-{
-    size_t i;
-    const json_t *v;
-    json_array_foreach(list, i, v) fprintf(out, "%s%s", i ? ", " : what, json_string_value(v));
-    if (i)
-        fputc('\n', out);
-}
-
 int mc_report_txt_info(const json_t *r, FILE *out, int columns)
 {
     head(r, out);
-    if (values(json_object_get(r, "inputs"), "input", out, columns) ||
-        values(json_object_get(r, "outputs"), "output", out, columns))
+    if (ends(r, out, columns))
         return -1;
     fputc('\n', out);
     operators(json_object_get(r, "operators"), out, columns);
-    names(json_object_get(r, "unsupported"), "  not run by mcompress: ", out);
-    names(json_object_get(r, "functions"), "  functions: ", out);
-    names(json_object_get(r, "external_files"), "  external data: ", out);
+    names(json_object_get(r, "unsupported"), "  not run by mcompress: ", out, columns);
+    names(json_object_get(r, "functions"), "  functions: ", out, columns);
+    names(json_object_get(r, "external_files"), "  external data: ", out, columns);
     fputc('\n', out);
     if (weights(r, out, columns) || largest(json_object_get(r, "largest"), out, columns))
         return -1;
