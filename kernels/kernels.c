@@ -26,17 +26,20 @@ static void fill_ref_f64(struct mc_kernels *k)
 static void fill_plain(struct mc_kernels *k)
 {
     mc_gemm_fill_plain(&k->gemm);
+    mc_conv_fill_plain(&k->conv);
 }
 
 #ifdef __x86_64__
 static void fill_avx2(struct mc_kernels *k)
 {
     mc_gemm_fill_avx2(&k->gemm);
+    mc_conv_fill_avx2(&k->conv);
 }
 
 static void fill_avx512(struct mc_kernels *k)
 {
     mc_gemm_fill_avx512(&k->gemm);
+    mc_conv_fill_avx512(&k->conv);
 }
 
 static bool has_avx2(void)

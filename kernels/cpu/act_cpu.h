@@ -20,12 +20,12 @@ static inline float act_scalar(enum mc_act act, float lo, float v)
 }
 
 static inline void act_block(const struct mc_epilogue *e, float *c, int64_t c_row, int rows,
-                             int cols)
+                             int64_t cols)
 {
     if (e->act == MC_ACT_NONE || e->act == MC_ACT_CLAMP)
         return;
     for (int i = 0; i < rows; i++) {
-        for (int j = 0; j < cols; j++)
+        for (int64_t j = 0; j < cols; j++)
             c[i * c_row + j] = act_scalar(e->act, (float)e->lo, c[i * c_row + j]);
     }
 }

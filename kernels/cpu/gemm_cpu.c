@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernels/cpu/act_cpu.h"
+#include "kernels/cpu/blocks.h"
 #include "kernels/cpu/tile.h"
 #include "kernels/fill.h"
 
@@ -14,16 +15,6 @@ enum {
     ROUND_BYTES = 8 << 20, /* of packed A */
     CHUNK_FLOPS = 1 << 21, /* about 10 us: well above the price of handing a chunk to a thread */
 };
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
 
 /* Rows per tile, so that the tiles of m rows are as equal as can be. */
 static int64_t tile_rows(int64_t m)
@@ -215,13 +206,13 @@ static void run(const struct mc_gemm *g, void *scratch, struct mc_pool *pool)
         return;
     int64_t panels = ceil_div(g->n, PANEL);
     struct gemm_job j = {.g = g, .tile = tile_rows(g->m), .k_block = K_BLOCK};
-    /* Packing A pays only if several panels use it. */
-    bool strided = g->m > 1 && g->a_row != 1 && g->a_col != 1;
-    bool in_place = !strided && (g->m <= TILE_ROWS || panels <= 2);
+    /* Packing A pays only if several panels use it. With one row there is nothing to pack. */
+    bool row = g->m == 1, strided = !row && g->a_row != 1 && g->a_col != 1;
+    bool in_place = row || (!strided && panels <= 2);
     int64_t step = in_place ? g->m : round_rows(g->m, g->k);
-    if (in_place)
+    if (in_place || g->m <= TILE_ROWS)
         j.k_block = g->k;
-    else
+    if (!in_place)
         j.packed = scratch;
     for (j.first = 0; j.first < g->m; j.first += step) {
         j.count = min64(step, g->m - j.first);

@@ -1,3 +1,4 @@
+#include <stdbool.h>
 #include <string.h>
 
 #include "kernels/fill.h"
@@ -27,7 +28,8 @@ static size_t scratch_bytes(const struct mc_conv *c, int threads)
     return 0;
 }
 
-/* sum over ic, k… for output position (z,y,x); image and w start at the group's first channel. */
+/* Sum over ic, k… for output position o; image and w start at the group's first channel. Padding is
+ * zeros: an infinite weight meets them too and gives NaN. */
 static elem dot(const struct mc_conv *c, const elem *image, const elem *w, const int64_t o[3])
 {
     elem sum = 0;
@@ -38,9 +40,10 @@ static elem dot(const struct mc_conv *c, const elem *image, const elem *w, const
                 int64_t y = o[1] * c->stride[1] + ky * c->dilation[1] - c->pad[1];
                 for (int64_t kx = 0; kx < c->kernel[2]; kx++, w++) {
                     int64_t x = o[2] * c->stride[2] + kx * c->dilation[2] - c->pad[2];
-                    if (z < 0 || z >= c->in[0] || y < 0 || y >= c->in[1] || x < 0 || x >= c->in[2])
-                        continue;
-                    sum += *w * image[((ic * c->in[0] + z) * c->in[1] + y) * c->in[2] + x];
+                    bool inside =
+                        z >= 0 && z < c->in[0] && y >= 0 && y < c->in[1] && x >= 0 && x < c->in[2];
+                    sum += *w * (inside ? image[((ic * c->in[0] + z) * c->in[1] + y) * c->in[2] + x]
+                                        : 0);
                 }
             }
         }

@@ -231,6 +231,8 @@ int main(int argc, char **argv)
         printf("check [--kernel NAME] [--level NAME] [--seed N] [--case N] [--bench]\n");
         return 2;
     }
+    if (o.bench)
+        bench_prepare(argv);
     struct check c = {
         .seed = o.seed, .k = mc_kernels_get(o.level, 4), .ref = mc_kernels_get("ref", 8)};
     if (!c.k) {

@@ -1,2 +1,3 @@
 /* Every kernel under test: CHECK_ROW(name) stands for check_name in check_name.c. */
 CHECK_ROW(gemm)
+CHECK_ROW(conv)
