@@ -22,8 +22,8 @@ bool mc_idx_probe(const uint8_t *head, size_t n)
 int mc_idx_read(const uint8_t *head, size_t n, struct mc_narray *a, struct mc_err *err)
 {
     if (!mc_idx_probe(head, n))
-        return mc_fail(err, MC_EFORMAT, "%s is no IDX file: its magic number is not 0000TTRR",
-                       a->what);
+        return mc_fail(err, MC_EFORMAT,
+                       "%s is no IDX file: its first bytes are not 0, 0, a type, axes", a->what);
     a->dtype = type_of(head[2]);
     a->swap = mc_dtype_info(a->dtype)->bits > 8;
     a->image = a->dtype == MC_DTYPE_U8;

@@ -97,15 +97,28 @@ static void interleave(const struct mc_field *f, const uint8_t *src, int64_t n, 
                        src + (i * f->elements + k * plane + p) * item, item);
 }
 
-/* dst[e] = table[channel of e][src[e]] */
+/* n pixels, `step` apart, through one channel's table. */
+static void look_up_channel(const uint8_t *table, size_t item, const uint8_t *src, size_t n,
+                            size_t step, uint8_t *dst)
+{
+    if (item == 4)
+        for (size_t k = 0; k < n; k++)
+            memcpy(dst + k * step * 4, table + (size_t)src[k * step] * 4, 4);
+    else
+        for (size_t k = 0; k < n; k++)
+            memcpy(dst + k * step * item, table + src[k * step] * item, item);
+}
+
 static void look_up(const struct mc_field *f, const uint8_t *src, int64_t n, uint8_t *dst)
 {
-    size_t item = mc_dtype_info(f->to)->bits / 8;
-    size_t plane = f->channels ? f->elements / f->channels : 0;
+    size_t item = mc_dtype_info(f->to)->bits / 8, channels = f->table_channels;
+    size_t plane = f->elements / channels;
+    size_t step = f->interleave ? channels : 1, apart = f->interleave ? 1 : plane;
     for (size_t i = 0; i < (size_t)n; i++)
-        for (size_t e = 0; e < f->elements; e++, src++, dst += item) {
-            size_t c = f->table_channels == 1 ? 0 : f->interleave ? e % f->channels : e / plane;
-            memcpy(dst, f->table + (c * 256 + *src) * item, item);
+        for (size_t c = 0; c < channels; c++) {
+            size_t at = i * f->elements + c * apart;
+            look_up_channel(f->table + c * 256 * item, item, src + at, plane, step,
+                            dst + at * item);
         }
 }
 

@@ -51,16 +51,15 @@ static bool find_both(const struct named *s, const char *folder, struct mc_sampl
     return find(folder, s->images, ret->path) && find(folder, s->labels, ret->labels);
 }
 
-static int missing(const struct named *s, const char *folder, struct mc_err *err)
+static int missing(const struct named *s, struct mc_err *err)
 {
-    const char *where = folder ? folder : "$MCOMPRESS_DATA";
     if (s->package)
         return mc_fail(err, MC_EOPEN,
                        "%s:%s is not in %s; install the package %s, or put its IDX files in "
                        "$MCOMPRESS_DATA/%s",
                        s->name, s->part, s->folder, s->package, s->name);
-    return mc_fail(err, MC_EOPEN, "%s:%s is not in %s/%s; put %s.gz and %s.gz there", s->name,
-                   s->part, where, s->name, s->images, s->labels);
+    return mc_fail(err, MC_EOPEN, "%s:%s is not in $MCOMPRESS_DATA/%s; put %s.gz and %s.gz there",
+                   s->name, s->part, s->name, s->images, s->labels);
 }
 
 int mc_sample_name(const char *spec, struct mc_sample_files *ret, struct mc_err *err)
@@ -81,7 +80,7 @@ int mc_sample_name(const char *spec, struct mc_sample_files *ret, struct mc_err 
             return 1;
         if (s->folder && find_both(s, s->folder, ret))
             return 1;
-        return missing(s, data, err);
+        return missing(s, err);
     }
     if (known)
         return mc_fail(err, MC_EUSAGE, "samples '%s': say %s:train or %s:test", spec, known->name,
