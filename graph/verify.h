@@ -7,7 +7,8 @@
 /* Checks: one producer per value, every input defined before use (sorts first where only the order is
  * wrong), no cycle, outputs defined, use lists and positions consistent, tensors' bytes match their shape
  * and type, bodies and functions likewise, functions not recursive.
- * Errors: MC_EFORMAT naming graph, node and value. Cost: linear in nodes + uses. */
+ * Errors: MC_EFORMAT naming graph, node and value; MC_EFAIL where an edit, not a file, left the graph
+ * inconsistent. Cost: linear in nodes, values and uses (n log n in nodes where it sorts). */
 int mc_verify(struct mc_model *m, struct mc_err *err);
 
 #endif
