@@ -38,6 +38,24 @@ int mc_op_need_same(const struct mc_infer_ctx *c, int i, int j, struct mc_err *e
                       j, mc_dtype_name((int)a->dtype), mc_dtype_name((int)b->dtype));
 }
 
+int mc_op_need_movable(const struct mc_infer_ctx *c, int i, struct mc_err *err)
+{
+    const struct mc_vtype *x = mc_op_in(c, i);
+    if (!x || !x->dtype || mc_op_elem_bytes(x->dtype) > 0)
+        return 0;
+    return mc_op_fail(err, MC_EUNSUP, c->node, "elements of type %s cannot be moved",
+                      mc_dtype_name((int)x->dtype));
+}
+
+int mc_op_need_index(const struct mc_infer_ctx *c, int i, struct mc_err *err)
+{
+    const struct mc_vtype *x = mc_op_in(c, i);
+    if (!x || !x->dtype || x->dtype == MC_DTYPE_I64 || x->dtype == MC_DTYPE_I32)
+        return 0;
+    return mc_op_fail(err, MC_EDTYPE, c->node, "input %d is %s, must be int64 or int32", i,
+                      mc_dtype_name((int)x->dtype));
+}
+
 int mc_op_need_rank(const struct mc_infer_ctx *c, int i, int least, int most, struct mc_err *err)
 {
     int rank = mc_op_rank(c, i);

@@ -18,6 +18,10 @@ void mc_op_give(struct mc_infer_ctx *c, int i, enum mc_dtype dtype, const struct
 
 /* Inputs i and j have equal dtypes where both are known. Errors: MC_EDTYPE. */
 int mc_op_need_same(const struct mc_infer_ctx *c, int i, int j, struct mc_err *err);
+/* Elements of input i are whole bytes, where the type is known. Errors: MC_EUNSUP. */
+int mc_op_need_movable(const struct mc_infer_ctx *c, int i, struct mc_err *err);
+/* Input i is int64 or int32, where it is known and there: run() may call mc_op_ints. Errors: MC_EDTYPE. */
+int mc_op_need_index(const struct mc_infer_ctx *c, int i, struct mc_err *err);
 /* Input i has rank in [least, most] where it is known. Errors: MC_ESHAPE. */
 int mc_op_need_rank(const struct mc_infer_ctx *c, int i, int least, int most, struct mc_err *err);
 /* Axis in [-rank, rank) to [0, rank). Errors: MC_ESHAPE naming `what`. */

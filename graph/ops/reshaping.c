@@ -201,6 +201,7 @@ static int squeeze_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
     struct mc_contents axes;
     int rc = mc_op_arity(c, 1, c->node->version >= 13 ? 2 : 1, err);
+    rc = rc ? rc : mc_op_need_index(c, 1, err);
     rc = rc ? rc : axes_of(c, &axes, err);
     if (rc)
         return rc;
@@ -232,6 +233,7 @@ static int unsqueeze_infer(struct mc_infer_ctx *c, struct mc_err *err)
     struct mc_contents axes;
     bool input = c->node->version >= 13;
     int rc = mc_op_arity(c, input ? 2 : 1, input ? 2 : 1, err);
+    rc = rc ? rc : mc_op_need_index(c, 1, err);
     rc = rc ? rc : axes_of(c, &axes, err);
     if (rc)
         return rc;

@@ -1,0 +1,144 @@
+/* Elements picked by index: Gather, GatherElements. */
+#include <string.h>
+
+#include "graph/ops/helper.h"
+
+static int gather_axis(const struct mc_infer_ctx *c, int *ret, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, 2, 2, err);
+    rc = rc ? rc : mc_op_need_movable(c, 0, err);
+    rc = rc ? rc : mc_op_need_index(c, 1, err);
+    rc = rc ? rc : mc_op_need_rank(c, 0, 1, MC_RANK_MAX, err);
+    *ret = -1;
+    int rank = mc_op_rank(c, 0);
+    if (!rc && rank > 0)
+        rc = mc_op_need_axis(c->node, "axis", mc_node_int(c->node, "axis", 0), rank, ret, err);
+    return rc;
+}
+
+static int carry_contents(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    struct mc_contents x, at, y;
+    if (mc_op_rank(c, 0) != 1 || !mc_op_contents(c, 0, &x) || !mc_op_numbers(c, 1, &at))
+        return 0;
+    y.n = at.n;
+    for (int i = 0; i < at.n; i++) {
+        int64_t from = at.value[i] < 0 ? at.value[i] + x.n : at.value[i];
+        if (from < 0 || from >= x.n)
+            return mc_op_fail(err, MC_EDATA, c->node, "index %lld is outside %d elements",
+                              (long long)at.value[i], x.n);
+        y.value[i] = x.value[from];
+        y.sym[i] = x.sym[from];
+    }
+    return mc_op_set_contents(c, 0, &y, err);
+}
+
+static int gather_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int axis, rc = gather_axis(c, &axis, err);
+    if (rc)
+        return rc;
+    const struct mc_vtype *x = c->in[0], *at = c->in[1];
+    mc_op_give(c, 0, x->dtype, NULL);
+    if (!x->ranked || !at->ranked)
+        return 0;
+    struct mc_shape y = {x->shape.rank - 1 + at->shape.rank, {0}};
+    if (y.rank > MC_RANK_MAX)
+        return mc_op_fail(err, MC_EUNSUP, c->node, "rank %d, at most %d can run", y.rank,
+                          MC_RANK_MAX);
+    for (int d = 0; d < y.rank; d++)
+        y.dim[d] = d < axis                    ? x->shape.dim[d]
+                   : d < axis + at->shape.rank ? at->shape.dim[d - axis]
+                                               : x->shape.dim[d + 1 - at->shape.rank];
+    mc_op_give(c, 0, x->dtype, &y);
+    return carry_contents(c, err);
+}
+
+/* Index i of a buffer of int32 or int64, wrapped into [0, axis). Errors: MC_EDATA. */
+static int index_at(const struct mc_call *c, const struct mc_buf *b, int64_t i, int64_t axis,
+                    int64_t *ret, struct mc_err *err)
+{
+    int64_t v =
+        b->dtype == MC_DTYPE_I32 ? ((const int32_t *)b->data)[i] : ((const int64_t *)b->data)[i];
+    *ret = v < 0 ? v + axis : v;
+    if (*ret < 0 || *ret >= axis)
+        return mc_op_fail(err, MC_EDATA, c->node, "index %lld is outside %lld elements",
+                          (long long)v, (long long)axis);
+    return 0;
+}
+
+static int gather_setup(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    c->scratch_bytes = (size_t)mc_op_count(&c->in[1]) * sizeof(int64_t);
+    return 0;
+}
+
+static int gather_run(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_buf *x = &c->in[0];
+    int rank = x->shape.rank, axis = mc_shape_axis(mc_node_int(c->node, "axis", 0), rank);
+    int64_t *index = c->scratch;
+    struct mc_gather g = {.outer = mc_op_span(x, 0, axis),
+                          .axis = x->shape.dim[axis],
+                          .n = mc_op_count(&c->in[1]),
+                          .index = index,
+                          .src = x->data,
+                          .dst = c->out[0].data};
+    g.inner = (size_t)mc_op_span(x, axis + 1, rank) * (size_t)mc_op_elem_bytes(x->dtype);
+    for (int64_t i = 0; i < g.n; i++) {
+        int rc = index_at(c, &c->in[1], i, g.axis, &index[i], err);
+        if (rc)
+            return rc;
+    }
+    mc_move_gather(&g, c->pool);
+    return 0;
+}
+
+static int elements_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int axis, rc = gather_axis(c, &axis, err);
+    if (rc)
+        return rc;
+    const struct mc_vtype *x = c->in[0], *at = c->in[1];
+    if (x->ranked && at->ranked) {
+        if (x->shape.rank != at->shape.rank)
+            return mc_op_fail(err, MC_ESHAPE, c->node, "data has rank %d, indices %d",
+                              x->shape.rank, at->shape.rank);
+        for (int d = 0; d < x->shape.rank; d++)
+            if (d != axis && x->shape.dim[d] >= 0 && at->shape.dim[d] > x->shape.dim[d])
+                return mc_op_fail(err, MC_ESHAPE, c->node,
+                                  "indices have %lld elements where the data has %lld",
+                                  (long long)at->shape.dim[d], (long long)x->shape.dim[d]);
+    }
+    mc_op_give(c, 0, x->dtype, at->ranked ? &at->shape : NULL);
+    return 0;
+}
+
+static int elements_run(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_buf *x = &c->in[0], *at = &c->in[1];
+    int rank = x->shape.rank, axis = mc_shape_axis(mc_node_int(c->node, "axis", 0), rank);
+    int64_t stride[MC_RANK_MAX], place[MC_RANK_MAX] = {0};
+    size_t elem = (size_t)mc_op_elem_bytes(x->dtype);
+    mc_op_strides(&x->shape, stride);
+    for (int64_t i = 0, n = mc_op_count(at); i < n; i++) {
+        int64_t pick, from = 0;
+        int rc = index_at(c, at, i, x->shape.dim[axis], &pick, err);
+        if (rc)
+            return rc;
+        for (int d = 0; d < rank; d++)
+            from += (d == axis ? pick : place[d]) * stride[d];
+        memcpy((char *)c->out[0].data + (size_t)i * elem,
+               (const char *)x->data + (size_t)from * elem, elem);
+        for (int d = rank - 1; d >= 0 && ++place[d] == at->shape.dim[d]; d--)
+            place[d] = 0;
+    }
+    return 0;
+}
+
+const struct mc_op mc_ops_gathering[] = {
+    {"", "Gather", 1, 0, gather_infer, gather_setup, gather_run, NULL, NULL, NULL},
+    {"", "GatherElements", 11, 0, elements_infer, NULL, elements_run, NULL, NULL, NULL},
+    {0},
+};

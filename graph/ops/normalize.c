@@ -1,0 +1,341 @@
+/* Softmax LogSoftmax, BatchNormalization, InstanceNormalization, LayerNormalization, GroupNormalization. */
+#include <math.h>
+#include <string.h>
+
+#include "graph/ops/helper.h"
+
+/* ---- Softmax: before version 13 over all dimensions from `axis` on, then over one ---- */
+
+static int softmax_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, 1, 1, err), rank = mc_op_rank(c, 0), axis;
+    rc = rc ? rc : mc_op_need_float(c, 0, err);
+    bool old = c->node->version < 13;
+    int64_t given = mc_node_int(c->node, "axis", old ? 1 : -1);
+    if (!rc && rank >= 0 && !(old && given == rank))
+        rc = mc_op_need_axis(c->node, "axis", given, rank, &axis, err);
+    return rc ? rc : mc_op_same(c, err);
+}
+
+static int softmax_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct mc_buf *x = &c->in[0];
+    int rank = x->shape.rank;
+    bool old = c->node->version < 13;
+    int64_t given = mc_node_int(c->node, "axis", old ? 1 : -1);
+    int axis = (int)(given < 0 ? given + rank : given);
+    struct mc_softmax s = {.log = mc_node_is(c->node, "LogSoftmax"),
+                           .outer = mc_op_span(x, 0, axis),
+                           .n = mc_op_span(x, axis, old ? rank : axis + 1),
+                           .inner = old ? 1 : mc_op_span(x, axis + 1, rank),
+                           .x = x->data,
+                           .y = c->out[0].data};
+    c->k->nn.softmax(&s, c->pool);
+    return 0;
+}
+
+/* ---- parameters: a vector of n elements in the kernels' type, from whatever type it has ---- */
+
+static double param(const struct mc_buf *b, int64_t i)
+{
+    return b->dtype == MC_DTYPE_F64 ? ((const double *)b->data)[i]
+                                    : (double)((const float *)b->data)[i];
+}
+
+static void set_param(void *p, int elem_bytes, int64_t i, double v)
+{
+    if (elem_bytes == 8)
+        ((double *)p)[i] = v;
+    else
+        ((float *)p)[i] = (float)v;
+}
+
+/* Inputs [from, to) are float vectors of `n` elements (n < 0: not known). */
+static int need_vectors(const struct mc_infer_ctx *c, int from, int to, int64_t n,
+                        struct mc_err *err)
+{
+    for (int i = from; i < to; i++) {
+        if (!mc_op_in(c, i))
+            continue;
+        int rc = mc_op_need_float(c, i, err);
+        rc = rc ? rc : mc_op_need_rank(c, i, 1, 1, err);
+        int64_t same;
+        if (!rc && c->in[i]->ranked)
+            rc = mc_op_need_dim(c->node, "parameter and channels", c->in[i]->shape.dim[0], n, &same,
+                                err);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+static int64_t channels_of(const struct mc_infer_ctx *c)
+{
+    const struct mc_vtype *x = c->in[0];
+    if (!x->ranked)
+        return -1;
+    return x->shape.rank > 1 ? x->shape.dim[1] : 1;
+}
+
+/* y = x scale + shift per channel, dimension 1 (a single one where x has rank 1). */
+static void affine(const struct mc_call *c, const void *x, const void *scale, const void *shift)
+{
+    const struct mc_buf *in = &c->in[0];
+    int rank = in->shape.rank, lead = rank > 1 ? 2 : 1;
+    struct mc_affine a = {.outer = rank > 0 ? in->shape.dim[0] : 1,
+                          .channels = rank > 1 ? in->shape.dim[1] : 1,
+                          .inner = mc_op_span(in, lead < rank ? lead : rank, rank),
+                          .x = x,
+                          .scale = scale,
+                          .shift = shift,
+                          .y = c->out[0].data};
+    c->k->nn.affine(&a, c->pool);
+}
+
+/* ---- BatchNormalization at inference ---- */
+
+static int batch_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, 5, 5, err);
+    rc = rc ? rc : mc_op_need_float(c, 0, err);
+    rc = rc ? rc : mc_op_need_rank(c, 0, 1, MC_RANK_MAX, err);
+    rc = rc ? rc : need_vectors(c, 1, 5, channels_of(c), err);
+    if (rc)
+        return rc;
+    bool training = mc_node_int(c->node, "training_mode", 0) != 0;
+    for (int i = 1; i < c->n_out; i++)
+        training = training || c->out[i];
+    if (training)
+        return mc_op_fail(err, MC_EUNSUP, c->node,
+                          "training mode; only inference can run: remove the extra outputs");
+    if (c->node->version < 9 && !mc_node_int(c->node, "spatial", 1))
+        return mc_op_fail(err, MC_EUNSUP, c->node, "spatial 0 cannot run");
+    mc_op_give(c, 0, c->in[0]->dtype, c->in[0]->ranked ? &c->in[0]->shape : NULL);
+    return 0;
+}
+
+static size_t channel_scratch(struct mc_call *c, void **ret_scale, void **ret_shift)
+{
+    const struct mc_shape *x = &c->in[0].shape;
+    size_t at = 0, bytes = (size_t)((x->rank > 1 ? x->dim[1] : 1) * c->k->elem_bytes);
+    *ret_scale = mc_op_scratch(c, &at, bytes);
+    *ret_shift = mc_op_scratch(c, &at, bytes);
+    return at;
+}
+
+static int batch_setup(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    void *scale, *shift;
+    c->scratch_bytes = channel_scratch(c, &scale, &shift);
+    return 0;
+}
+
+static int batch_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    void *scale, *shift;
+    channel_scratch(c, &scale, &shift);
+    double eps = (double)mc_node_float(c->node, "epsilon", 1e-5f);
+    for (int64_t i = 0, n = mc_op_count(&c->in[1]); i < n; i++) {
+        double s = param(&c->in[1], i) / sqrt(param(&c->in[4], i) + eps);
+        set_param(scale, c->k->elem_bytes, i, s);
+        set_param(shift, c->k->elem_bytes, i, param(&c->in[2], i) - param(&c->in[3], i) * s);
+    }
+    affine(c, c->in[0].data, scale, shift);
+    return 0;
+}
+
+/* ---- InstanceNormalization and GroupNormalization ---- */
+
+static int instance_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    bool group = mc_node_is(c->node, "GroupNormalization");
+    int rc = mc_op_arity(c, 3, 3, err);
+    rc = rc ? rc : mc_op_need_float(c, 0, err);
+    rc = rc ? rc : mc_op_need_same(c, 0, 1, err);
+    rc = rc ? rc : mc_op_need_same(c, 0, 2, err);
+    rc = rc ? rc : mc_op_need_rank(c, 0, group ? 2 : 3, MC_RANK_MAX, err);
+    if (rc)
+        return rc;
+    int64_t channels = channels_of(c), groups = mc_node_int(c->node, "num_groups", 0);
+    if (group && (groups < 1 || (channels >= 0 && channels % groups)))
+        return mc_op_fail(err, MC_ESHAPE, c->node, "num_groups %lld does not divide %lld channels",
+                          (long long)groups, (long long)channels);
+    /* Before version 21 a group had one scale. */
+    rc = need_vectors(c, 1, 3, group && c->node->version < 21 ? groups : channels, err);
+    return rc ? rc : mc_op_same(c, err);
+}
+
+static int instance_setup(struct mc_call *c, struct mc_err *err)
+{
+    return mc_node_is(c->node, "GroupNormalization") ? batch_setup(c, err) : 0;
+}
+
+static int instance_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct mc_buf *x = &c->in[0];
+    bool group = mc_node_is(c->node, "GroupNormalization");
+    int64_t channels = x->shape.dim[1];
+    int64_t groups = group ? mc_node_int(c->node, "num_groups", 1) : channels;
+    int64_t rows = x->shape.dim[0] * groups, all = mc_op_count(x);
+    struct mc_norm m = {.rows = rows,
+                        .n = rows ? all / rows : 0,
+                        .channels = groups,
+                        .eps = (double)mc_node_float(c->node, "epsilon", 1e-5f),
+                        .x = x->data,
+                        .scale = group ? NULL : c->in[1].data,
+                        .bias = group ? NULL : c->in[2].data,
+                        .y = c->out[0].data};
+    c->k->nn.norm(&m, c->pool);
+    if (!group)
+        return 0;
+    void *scale, *shift;
+    channel_scratch(c, &scale, &shift);
+    int64_t per = channels / groups, given = mc_op_count(&c->in[1]);
+    for (int64_t i = 0; i < channels; i++) {
+        int64_t from = given == channels ? i : i / per;
+        set_param(scale, c->k->elem_bytes, i, param(&c->in[1], from));
+        set_param(shift, c->k->elem_bytes, i, param(&c->in[2], from));
+    }
+    affine(c, c->out[0].data, scale, shift);
+    return 0;
+}
+
+/* ---- LayerNormalization: over the dimensions from `axis` on ---- */
+
+static int layer_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, 2, 3, err), axis = 0;
+    for (int i = 0; i < 3 && !rc; i++)
+        if (mc_op_in(c, i))
+            rc = mc_op_need_float(c, i, err);
+    rc = rc ? rc : mc_op_need_same(c, 0, 1, err);
+    rc = rc ? rc : mc_op_need_same(c, 0, 2, err);
+    if (rc)
+        return rc;
+    const struct mc_vtype *x = c->in[0];
+    struct mc_shape y = x->shape;
+    const struct mc_shape *one = NULL;
+    if (x->ranked) {
+        rc = mc_op_need_axis(c->node, "axis", mc_node_int(c->node, "axis", -1), y.rank, &axis, err);
+        struct mc_shape over = mc_shape_of(rc ? 0 : y.rank - axis, y.dim + axis), sum;
+        for (int i = 1; i < 3 && !rc; i++) {
+            const struct mc_vtype *p = mc_op_in(c, i);
+            char a[MC_SHAPE_TEXT], b[MC_SHAPE_TEXT];
+            if (p && p->ranked &&
+                (!mc_shape_broadcast(&p->shape, &over, &sum) ||
+                 (mc_shape_known(&over) && mc_shape_known(&sum) && !mc_shape_equal(&sum, &over))))
+                rc = mc_op_fail(err, MC_ESHAPE, c->node, "input %d %s does not fit %s", i,
+                                mc_shape_text(&p->shape, a), mc_shape_text(&over, b));
+        }
+        if (rc)
+            return rc;
+        for (int d = axis; d < y.rank; d++)
+            y.dim[d] = 1;
+        one = &y;
+    }
+    mc_op_give(c, 0, x->dtype, x->ranked ? &x->shape : NULL);
+    int64_t stash = mc_node_int(c->node, "stash_type", 1);
+    enum mc_dtype stats = stash == MC_DTYPE_BF16 ? MC_DTYPE_BF16 : MC_DTYPE_F32;
+    mc_op_give(c, 1, stats, one);
+    mc_op_give(c, 2, stats, one);
+    return 0;
+}
+
+static int layer_axis(const struct mc_call *c)
+{
+    return mc_shape_axis(mc_node_int(c->node, "axis", -1), c->in[0].shape.rank);
+}
+
+/* Scale (1) or bias (2) with one element per column: as it is, or spread out in scratch. */
+static const void *layer_param(struct mc_call *c, int i, size_t *at)
+{
+    const struct mc_buf *p = mc_op_arg(c, i);
+    const struct mc_shape *x = &c->in[0].shape;
+    int axis = layer_axis(c);
+    int64_t n = mc_op_span(&c->in[0], axis, x->rank);
+    if (!p || mc_op_count(p) == n)
+        return p ? p->data : NULL;
+    void *to = mc_op_scratch(c, at, (size_t)(n * c->k->elem_bytes));
+    if (!to)
+        return NULL;
+    struct mc_shape over = mc_shape_of(x->rank - axis, x->dim + axis);
+    struct mc_move m = {
+        .rank = over.rank, .src = p->data, .dst = to, .elem_bytes = c->k->elem_bytes};
+    memcpy(m.dim, over.dim, sizeof *m.dim * (size_t)m.rank);
+    mc_op_broadcast_strides(&p->shape, &over, m.src_stride);
+    mc_op_strides(&over, m.dst_stride);
+    mc_move_run(&m, c->pool);
+    return to;
+}
+
+/* Where the kernel puts the means (1) or deviations (2): the output, or scratch for another type. */
+static void *layer_stats(struct mc_call *c, int i, size_t *at)
+{
+    const struct mc_buf *out = mc_op_res(c, i);
+    if (!out)
+        return NULL;
+    if (out->dtype == c->in[0].dtype)
+        return out->data;
+    return mc_op_scratch(c, at, (size_t)(mc_op_count(out) * c->k->elem_bytes));
+}
+
+static int layer_setup(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    size_t at = 0;
+    for (int i = 1; i < 3; i++) {
+        layer_param(c, i, &at);
+        layer_stats(c, i, &at);
+    }
+    c->scratch_bytes = at;
+    return 0;
+}
+
+static int layer_run(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_buf *x = &c->in[0];
+    int axis = layer_axis(c);
+    size_t at = 0;
+    struct mc_norm m = {.rows = mc_op_span(x, 0, axis),
+                        .n = mc_op_span(x, axis, x->shape.rank),
+                        .eps = (double)mc_node_float(c->node, "epsilon", 1e-5f),
+                        .x = x->data,
+                        .y = c->out[0].data};
+    m.scale = layer_param(c, 1, &at);
+    m.mean = layer_stats(c, 1, &at);
+    m.bias = layer_param(c, 2, &at);
+    m.inv_std = layer_stats(c, 2, &at);
+    c->k->nn.norm(&m, c->pool);
+    for (int i = 1; i < 3; i++) {
+        struct mc_buf *out = mc_op_res(c, i);
+        const void *from = i == 1 ? m.mean : m.inv_std;
+        if (out && out->data != from) { /* float32 statistics of a float64 input */
+            int rc = mc_dtype_from_f64((int)out->dtype, from, out->data, (size_t)m.rows, err);
+            if (rc)
+                return rc;
+        }
+    }
+    return 0;
+}
+
+#define SOFTMAX(name)                                                                              \
+    {                                                                                              \
+        "", name, 1, MC_OP_INPLACE, softmax_infer, NULL, softmax_run, NULL, NULL, NULL             \
+    }
+const struct mc_op mc_ops_normalize[] = {
+    SOFTMAX("Softmax"),
+    SOFTMAX("LogSoftmax"),
+    {"", "BatchNormalization", 7, MC_OP_INPLACE, batch_infer, batch_setup, batch_run, NULL, NULL,
+     NULL},
+    {"", "InstanceNormalization", 6, MC_OP_INPLACE, instance_infer, instance_setup, instance_run,
+     NULL, NULL, NULL},
+    {"", "GroupNormalization", 18, MC_OP_INPLACE, instance_infer, instance_setup, instance_run,
+     NULL, NULL, NULL},
+    {"", "LayerNormalization", 17, MC_OP_INPLACE, layer_infer, layer_setup, layer_run, NULL, NULL,
+     NULL},
+    {0},
+};
