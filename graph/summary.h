@@ -4,15 +4,18 @@
 
 #include "graph/graph.h"
 
+/* parameters: elements of floating-point constants and of integer ones of more than 64 elements (smaller are
+ * shapes), each counted once, in all graphs and functions.
+ * nodes: bodies and functions included.
+ * macs: multiply-accumulates for one sample (free dimensions taken as 1); -1: unknown, for a shape, an
+ * operator or a body whose runs cannot be told. */
 struct mc_summary {
-    int64_t
-        parameters; /* elements of floating-point (and packed) constants, each counted once, in all
-                           graphs and functions; integer constants of at most 64 elements (shapes) are not */
+    int64_t parameters;
     uint64_t constant_bytes;
-    int64_t nodes; /* bodies and functions included */
-    double macs; /* multiply-accumulates for one sample (free dimensions taken as 1); -1: some shape
-                           unknown */
+    int64_t nodes;
+    double macs;
 };
+/* Errors: MC_ENOMEM. Cost: one inference without folding. */
 int mc_summary(const struct mc_model *m, struct mc_summary *ret, struct mc_err *err);
 
 #endif

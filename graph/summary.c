@@ -1,0 +1,130 @@
+#include "graph/summary.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/constant.h"
+#include "graph/infer.h"
+#include "graph/ops/op.h"
+
+enum { SMALL = 64 }; /* integer constants up to this size are shapes, axes, pads */
+
+static void count(enum mc_dtype dtype, int64_t elements, uint64_t bytes, struct mc_summary *s)
+{
+    enum mc_dtype_kind kind = mc_dtype_info(dtype)->kind;
+    bool integer = kind == MC_KIND_INT || kind == MC_KIND_UINT;
+    s->constant_bytes += bytes;
+    if (kind == MC_KIND_FLOAT || (integer && elements > SMALL))
+        s->parameters += elements;
+}
+
+static void count_tensor(const struct mc_tensor *t, struct mc_summary *s)
+{
+    count(t->dtype, mc_tensor_count(t), t->bytes, s);
+}
+
+/* Recursion by nesting depth only. */
+static void count_graph(const struct mc_graph *g, struct mc_summary *s)
+{
+    for (size_t i = 0; i < g->n_inits; i++)
+        count_tensor(g->inits[i]->tensor, s);
+    s->nodes += (int64_t)g->n_nodes;
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        const struct mc_node *n = g->nodes[i];
+        for (size_t k = 0; k < n->n_attr; k++) {
+            const struct mc_attr *a = &n->attr[k];
+            for (size_t t = 0; a->tensors && t < a->n; t++)
+                count_tensor(a->tensors[t], s);
+            for (size_t b = 0; a->graphs && b < a->n; b++)
+                count_graph(a->graphs[b], s);
+            if (a->floats && mc_node_is(n, "Constant"))
+                count(MC_DTYPE_F32, (int64_t)a->n, a->n * sizeof *a->floats, s);
+            if (a->ints && mc_node_is(n, "Constant"))
+                count(MC_DTYPE_I64, (int64_t)a->n, a->n * sizeof *a->ints, s);
+        }
+    }
+}
+
+/* Does a body hold anything whose multiplications would have to be counted? */
+static bool has_macs(const struct mc_graph *g)
+{
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        const struct mc_node *n = g->nodes[i];
+        const struct mc_op *op = mc_op_find(n);
+        bool body = false;
+        for (size_t k = 0; k < n->n_attr; k++)
+            for (size_t b = 0; n->attr[k].graphs && b < n->attr[k].n; b++) {
+                body = true;
+                if (has_macs(n->attr[k].graphs[b]))
+                    return true;
+            }
+        if (op ? op->macs != NULL : !body)
+            return true;
+    }
+    return false;
+}
+
+static double node_macs(const struct mc_infer *inf, const struct mc_node *n)
+{
+    double macs = mc_infer_macs(inf, n);
+    bool body = false, counts = false;
+    for (size_t k = 0; macs < 0 && k < n->n_attr; k++)
+        for (size_t b = 0; n->attr[k].graphs && b < n->attr[k].n; b++) {
+            body = true;
+            counts |= has_macs(n->attr[k].graphs[b]);
+        }
+    return body && !counts ? 0 : macs;
+}
+
+/* Inputs with every free dimension 1; *ret_n of them, or NULL when out of memory. */
+static struct mc_infer_input *one_sample(const struct mc_graph *g, size_t *ret_n)
+{
+    struct mc_infer_input *in = mc_calloc(g->n_inputs, sizeof *in);
+    size_t n = 0;
+    for (size_t i = 0; in && i < g->n_inputs; i++) {
+        const struct mc_type *t = &g->inputs[i]->type;
+        if (g->inputs[i]->tensor || t->kind != MC_TYPE_TENSOR || !t->ranked ||
+            t->rank > MC_RANK_MAX)
+            continue;
+        in[n] = (struct mc_infer_input){.name = g->inputs[i]->name, .shape = {.rank = t->rank}};
+        for (int k = 0; k < t->rank; k++)
+            in[n].shape.dim[k] = t->dim[k].value < 0 ? 1 : t->dim[k].value;
+        n++;
+    }
+    *ret_n = n;
+    return in;
+}
+
+static int count_macs(const struct mc_graph *g, double *ret, struct mc_err *err)
+{
+    struct mc_infer_opts o = {0};
+    struct mc_infer_input *in = one_sample(g, &o.n_inputs);
+    if (!in)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    o.inputs = in;
+    struct mc_infer *inf = NULL;
+    int rc = mc_infer_run(g, &o, &inf, err);
+    double total = 0;
+    for (size_t i = 0; !rc && total >= 0 && i < g->n_nodes; i++) {
+        double macs = node_macs(inf, g->nodes[i]);
+        total = macs < 0 ? -1 : total + macs;
+    }
+    free(in);
+    mc_infer_free(inf);
+    /* A model that cannot run on one element per free dimension has no such number; that is no error. */
+    *ret = rc ? -1 : total;
+    return rc == MC_ENOMEM ? rc : 0;
+}
+
+int mc_summary(const struct mc_model *m, struct mc_summary *ret, struct mc_err *err)
+{
+    struct mc_summary s = {0};
+    if (m->graph)
+        count_graph(m->graph, &s);
+    for (size_t i = 0; i < m->n_functions; i++)
+        count_graph(m->functions[i]->body, &s);
+    int rc = m->graph ? count_macs(m->graph, &s.macs, err) : 0;
+    if (!rc)
+        *ret = s;
+    return rc;
+}
