@@ -35,8 +35,8 @@ void mc_onnx_staged_abort(struct mc_onnx_staged *s); /* accepts NULL */
 int mc_onnx_write(const struct mc_model *m, const char *path, const struct mc_onnx_write_opts *opts,
                   struct mc_err *err);
 
-/* Bytes mc_onnx_write would write to path, model and external data together (the model names the external
- * file, so the length of the name counts). Cost: no weights are touched. */
+/* Bytes mc_onnx_write would write to path, model and external data together. The model names the external
+ * file, so the length of the name counts; path NULL: that of "model.onnx". Cost: no weights are touched. */
 int mc_onnx_bytes(const struct mc_model *m, const char *path, const struct mc_onnx_write_opts *opts,
                   uint64_t *ret, struct mc_err *err);
 

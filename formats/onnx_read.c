@@ -29,7 +29,8 @@ int mc_onnx_pack_rest(struct mc_onnx_reader *r, const ProtobufCMessage *p, struc
     return 0;
 }
 
-/* Two imports of one domain ("" and "ai.onnx") are one here, if they agree; the second stays in `extra`. */
+/* Two imports of one domain ("" and "ai.onnx") are one here, if they agree; the second stays in `extra`, and
+ * is written behind the others. */
 static int read_opsets(struct mc_onnx_reader *r, Onnx__ModelProto *p)
 {
     struct mc_model *m = r->m;

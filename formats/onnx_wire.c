@@ -33,7 +33,16 @@ struct scan {
     size_t n_out, cap_out;
     struct payload *payloads;
     size_t n_payloads, cap_payloads;
+    size_t n_unknown; /* fields so far that the schema does not have */
     struct mc_err *err;
+};
+
+/* The message that is being scanned. */
+struct level {
+    const ProtobufCMessageDescriptor *type;
+    size_t end;
+    int depth;
+    uint64_t unknown_in; /* a bit for each field that holds a message with unknown fields in it */
 };
 
 static int broken(struct scan *s, size_t at, const char *what)
@@ -131,69 +140,116 @@ static int check_packed(struct scan *s, enum wire element, size_t end)
     return rc;
 }
 
+static int too_large(struct scan *s)
+{
+    return mc_fail(s->err, MC_EUNSUP, "'%s' has more than 2 GB besides raw tensor data", s->path);
+}
+
+/* A message that may come once may still come in parts, which are merged; protobuf-c does that, but loses
+ * unknown fields of all parts but the last. */
+static int note_part(struct scan *s, struct level *in, const ProtobufCFieldDescriptor *f,
+                     size_t unknown_before)
+{
+    uint64_t bit = UINT64_C(1) << (f - in->type->fields);
+    if (f->label == PROTOBUF_C_LABEL_REPEATED)
+        return 0;
+    if (in->unknown_in & bit)
+        return mc_fail(
+            s->err, MC_EUNSUP,
+            "'%s': %s.%s comes in parts and has fields newer than mcompress, up to byte %zu",
+            s->path, in->type->short_name, f->name, s->at);
+    if (s->n_unknown > unknown_before)
+        in->unknown_in |= bit;
+    return 0;
+}
+
 static int scan_message(struct scan *s, const ProtobufCMessageDescriptor *type, size_t end,
                         int depth);
 
-static int scan_nested(struct scan *s, const ProtobufCMessageDescriptor *type, size_t end,
-                       int depth)
+static int scan_nested(struct scan *s, struct level *in, const ProtobufCFieldDescriptor *f,
+                       size_t end)
 {
     static const uint8_t room[PADDED];
-    size_t head = s->n_out;
+    size_t head = s->n_out, unknown = s->n_unknown;
     int rc = emit(s, room, PADDED);
     if (!rc)
-        rc = scan_message(s, type, end, depth + 1);
+        rc = scan_message(s, f->descriptor, end, in->depth + 1);
+    if (!rc)
+        rc = note_part(s, in, f, unknown);
     if (rc)
         return rc;
     size_t n = s->n_out - head - PADDED;
     if (n > PADDED_MAX)
-        return mc_fail(s->err, MC_EUNSUP, "'%s' has more than 2 GB besides raw tensor data",
-                       s->path);
+        return too_large(s);
     for (int i = 0; i < PADDED; i++, n >>= 7)
         s->out[head + (size_t)i] = (uint8_t)((n & 127) | (i < PADDED - 1 ? 128 : 0));
     return 0;
 }
 
-/* The content of a length-prefixed field, s->at to end. */
-static int scan_bytes(struct scan *s, const ProtobufCMessageDescriptor *type,
-                      const ProtobufCFieldDescriptor *f, size_t end, int depth)
+static int leave_payload(struct scan *s, const uint8_t *data, size_t n)
 {
-    const uint8_t *p = s->data + s->at;
+    uint64_t number = s->n_payloads;
+    if (!MC_GROW(s->payloads, s->n_payloads, s->cap_payloads))
+        return no_memory(s);
+    s->payloads[s->n_payloads++] = (struct payload){data, n};
+    s->at += n;
+    int rc = emit_varint(s, sizeof number);
+    return rc ? rc : emit(s, &number, sizeof number);
+}
+
+/* The content of a length-prefixed field, s->at to end; f is NULL for an unknown one. */
+static int scan_bytes(struct scan *s, struct level *in, const ProtobufCFieldDescriptor *f,
+                      size_t end)
+{
+    const uint8_t *p = s->data + s->at, *nul;
     size_t n = end - s->at;
-    int rc;
+    int rc = 0;
     if (f && f->type == PROTOBUF_C_TYPE_MESSAGE)
-        return scan_nested(s, f->descriptor, end, depth);
-    if (type == &onnx__tensor_proto__descriptor && f && f->type == PROTOBUF_C_TYPE_BYTES &&
-        f->label != PROTOBUF_C_LABEL_REPEATED) {
-        uint64_t number = s->n_payloads;
-        if (!MC_GROW(s->payloads, s->n_payloads, s->cap_payloads))
-            return no_memory(s);
-        s->payloads[s->n_payloads++] = (struct payload){p, n};
-        s->at = end;
-        rc = emit_varint(s, sizeof number);
-        return rc ? rc : emit(s, &number, sizeof number);
-    }
-    if (f && f->type == PROTOBUF_C_TYPE_STRING && n && memchr(p, 0, n))
+        return scan_nested(s, in, f, end);
+    if (f && f->type == PROTOBUF_C_TYPE_BYTES && f->label != PROTOBUF_C_LABEL_REPEATED &&
+        in->type == &onnx__tensor_proto__descriptor)
+        return leave_payload(s, p, n);
+    if (f && f->type == PROTOBUF_C_TYPE_STRING && n && (nul = memchr(p, 0, n)))
         return mc_fail(s->err, MC_EUNSUP, "'%s': %s.%s has a NUL byte at byte %zu", s->path,
-                       type->short_name, f->name,
-                       s->at + (size_t)((const uint8_t *)memchr(p, 0, n) - p));
-    if (f && natural_wire(f->type) != WIRE_BYTES) {
+                       in->type->short_name, f->name, s->at + (size_t)(nul - p));
+    if (f && natural_wire(f->type) != WIRE_BYTES)
         rc = check_packed(s, natural_wire(f->type), end);
-        if (rc)
-            return rc;
-    }
-    if (n > PADDED_MAX)
-        return mc_fail(s->err, MC_EUNSUP, "'%s' has more than 2 GB besides raw tensor data",
-                       s->path);
+    if (!rc && n > PADDED_MAX)
+        rc = too_large(s);
+    if (!rc)
+        rc = emit_varint(s, n);
     s->at = end;
-    rc = emit_varint(s, n);
     return rc ? rc : emit(s, p, n);
 }
 
-static int scan_field(struct scan *s, const ProtobufCMessageDescriptor *type, size_t end, int depth)
+/* What follows a tag. */
+static int scan_content(struct scan *s, struct level *in, const ProtobufCFieldDescriptor *f,
+                        enum wire wire)
+{
+    uint64_t v, size = wire == WIRE_32 ? 4 : 8;
+    int rc;
+    if (wire == WIRE_VARINT) {
+        rc = read_varint(s, in->end, &v);
+        return rc ? rc : emit_varint(s, v);
+    }
+    if (wire == WIRE_BYTES && (rc = read_varint(s, in->end, &size)))
+        return rc;
+    if (size > in->end - s->at)
+        return mc_fail(s->err, MC_EFORMAT,
+                       "'%s' is not a valid ONNX model, or cut off: %llu bytes wanted at byte %zu, "
+                       "%zu are there",
+                       s->path, (unsigned long long)size, s->at, in->end - s->at);
+    if (wire == WIRE_BYTES)
+        return scan_bytes(s, in, f, s->at + (size_t)size);
+    s->at += (size_t)size;
+    return emit(s, s->data + s->at - size, (size_t)size);
+}
+
+static int scan_field(struct scan *s, struct level *in)
 {
     size_t start = s->at;
-    uint64_t tag, v;
-    int rc = read_varint(s, end, &tag);
+    uint64_t tag;
+    int rc = read_varint(s, in->end, &tag);
     if (rc)
         return rc;
     uint64_t number = tag >> 3;
@@ -205,40 +261,25 @@ static int scan_field(struct scan *s, const ProtobufCMessageDescriptor *type, si
                        "'%s' uses a protobuf group, which ONNX does not, at byte %zu", s->path,
                        start);
     const ProtobufCFieldDescriptor *f =
-        protobuf_c_message_descriptor_get_field(type, (unsigned)number);
+        protobuf_c_message_descriptor_get_field(in->type, (unsigned)number);
     if (f && !wire_fits(f, wire))
         return mc_fail(s->err, MC_EFORMAT,
                        "'%s' is not a valid ONNX model: %s.%s of a wrong type at byte %zu", s->path,
-                       type->short_name, f->name, start);
+                       in->type->short_name, f->name, start);
+    s->n_unknown += !f;
     rc = emit_varint(s, tag);
-    if (rc)
-        return rc;
-    if (wire == WIRE_VARINT) {
-        rc = read_varint(s, end, &v);
-        return rc ? rc : emit_varint(s, v);
-    }
-    uint64_t size = wire == WIRE_32 ? 4 : 8;
-    if (wire == WIRE_BYTES && (rc = read_varint(s, end, &size)))
-        return rc;
-    if (size > end - s->at)
-        return mc_fail(s->err, MC_EFORMAT,
-                       "'%s' is not a valid ONNX model, or cut off: %llu bytes wanted at byte %zu, "
-                       "%zu are there",
-                       s->path, (unsigned long long)size, s->at, end - s->at);
-    if (wire == WIRE_BYTES)
-        return scan_bytes(s, type, f, s->at + (size_t)size, depth);
-    s->at += (size_t)size;
-    return emit(s, s->data + s->at - size, (size_t)size);
+    return rc ? rc : scan_content(s, in, f, wire);
 }
 
 static int scan_message(struct scan *s, const ProtobufCMessageDescriptor *type, size_t end,
                         int depth)
 {
+    struct level in = {.type = type, .end = end, .depth = depth};
     if (depth > MC_ONNX_DEPTH)
         return broken(s, s->at, "messages nested more than 100 deep");
     int rc = 0;
     while (!rc && s->at < end)
-        rc = scan_field(s, type, end, depth);
+        rc = scan_field(s, &in);
     return rc;
 }
 
@@ -301,7 +342,7 @@ int mc_onnx_unpack(const uint8_t *data, size_t size, const char *path, struct mc
     int rc = size ? scan_message(&s, &onnx__model_proto__descriptor, size, 1)
                   : mc_fail(err, MC_EFORMAT, "'%s' is not an ONNX model: it is empty", path);
     if (!rc && s.n_out > PADDED_MAX)
-        rc = mc_fail(err, MC_EUNSUP, "'%s' has more than 2 GB besides raw tensor data", path);
+        rc = too_large(&s);
     if (rc)
         goto out;
     ProtobufCAllocator alloc = {arena_alloc, arena_keep, arena};

@@ -61,7 +61,7 @@ int mc_onnx_bytes(const struct mc_model *m, const char *path, const struct mc_on
 {
     struct mc_onnx_tree t;
     uint64_t bytes;
-    char *location = location_for(path);
+    char *location = location_for(path ? path : "model.onnx");
     int rc = location ? make_tree(m, location, opts, &t, &bytes, err)
                       : mc_fail(err, MC_ENOMEM, "out of memory");
     if (!rc) {
