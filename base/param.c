@@ -26,6 +26,7 @@ static const char *takes(const struct mc_param *p, char ret[TAKES_MAX])
     const char *noun = p->type == MC_PARAM_INT     ? "a whole number"
                        : p->type == MC_PARAM_REAL  ? "a number"
                        : p->type == MC_PARAM_BYTES ? "a size such as 900k or 1.5Gi"
+                       : p->arg                    ? p->arg
                                                    : "text";
     if (p->type == MC_PARAM_CHOICE) {
         int n = snprintf(ret, TAKES_MAX, "one of ");

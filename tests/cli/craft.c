@@ -1,0 +1,181 @@
+/* craft KIND … FILE: models and samples that no exporter makes, for the command line's tests.
+ *
+ *   nested DEPTH FILE        a model whose graphs are nested DEPTH deep in attributes
+ *   nan MODEL FILE           MODEL with a NaN in its first weight
+ *   rename MODEL FROM TO FILE  the first operator FROM becomes TO of the domain com.acme
+ *   npy N C H W FILE         float samples of that shape, values i / count
+ *   idx N SIZE FILE          N images of SIZE x SIZE
+ *   labels N VALUE FILE      N labels that all have one value */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/mem.h"
+#include "formats/onnx.h"
+#include "graph/edit.h"
+#include "graph/tensor.h"
+
+static struct mc_err err;
+
+static int put_file(const char *path, const void *data, size_t n)
+{
+    FILE *f = fopen(path, "wb");
+    bool ok = f && fwrite(data, 1, n, f) == n;
+    return (f && fclose(f)) || !ok;
+}
+
+/* ---- a nested model: built from the inside out, in front of what is there ---- */
+
+struct front {
+    uint8_t *end;
+    size_t n;
+};
+
+static void put_length(struct front *f, unsigned key, size_t length)
+{
+    uint8_t v[16];
+    int n = 0;
+    v[n++] = (uint8_t)(key << 3 | 2);
+    for (; length >= 0x80; length >>= 7)
+        v[n++] = (uint8_t)(length | 0x80);
+    v[n++] = (uint8_t)length;
+    f->n += (size_t)n;
+    memcpy(f->end - f->n, v, (size_t)n);
+}
+
+static int nested(int depth, const char *path)
+{
+    enum { GRAPH_NODE = 1, NODE_ATTRIBUTE = 5, ATTRIBUTE_G = 6, MODEL_GRAPH = 7 };
+    size_t cap = (size_t)depth * 16 + 64;
+    uint8_t *block = calloc(1, cap);
+    if (!block)
+        return 1;
+    struct front f = {block + cap, 0};
+    for (int i = 0; i < depth; i++) {
+        put_length(&f, ATTRIBUTE_G, f.n);
+        put_length(&f, NODE_ATTRIBUTE, f.n);
+        put_length(&f, GRAPH_NODE, f.n);
+    }
+    put_length(&f, MODEL_GRAPH, f.n);
+    static const uint8_t ir_version[] = {1 << 3, 8};
+    f.n += sizeof ir_version;
+    memcpy(f.end - f.n, ir_version, sizeof ir_version);
+    int rc = put_file(path, f.end - f.n, f.n);
+    free(block);
+    return rc;
+}
+
+/* ---- models changed ---- */
+
+static int add_nan(struct mc_model *m)
+{
+    struct mc_value *v = m->graph->inits[0];
+    struct mc_tensor *t;
+    void *data;
+    if (mc_tensor_new(v->tensor->dtype, &v->tensor->shape, NULL, &t, &data, &err))
+        return 1;
+    memcpy(data, v->tensor->data, v->tensor->bytes);
+    ((float *)data)[0] = NAN;
+    int rc = mc_edit_tensor(v, t, &err);
+    mc_tensor_unref(t);
+    return rc;
+}
+
+static int rename_node(struct mc_model *m, const char *from, const char *to)
+{
+    struct mc_graph *g = m->graph;
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        struct mc_node *n = g->nodes[i], *made;
+        if (strcmp(n->op_type, from))
+            continue;
+        struct mc_value *in = n->in[0], *out = n->out[0];
+        char name[256];
+        snprintf(name, sizeof name, "%s", n->name);
+        mc_edit_remove_node(n);
+        return mc_edit_opset(m, "com.acme", 1, &err) ||
+               mc_edit_node(g, i, to, "com.acme", 1, name, &in, 1, &out, 1, &made, &err);
+    }
+    return 1;
+}
+
+static int change(const char *from, const char *op, const char *to, const char *path)
+{
+    struct mc_model *m = NULL;
+    int rc = mc_onnx_read(from, &m, &err);
+    if (!rc)
+        rc = op ? rename_node(m, op, to) : add_nan(m);
+    if (!rc)
+        rc = mc_onnx_write(m, path, NULL, &err);
+    mc_model_free(m);
+    return rc;
+}
+
+/* ---- samples ---- */
+
+static int npy(const int *dim, const char *path)
+{
+    char head[128];
+    memset(head, ' ', sizeof head);
+    memcpy(head, "\x93NUMPY\x01\x00\x76\x00", 10);
+    int n = snprintf(head + 10, 100,
+                     "{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d, %d, %d), }",
+                     dim[0], dim[1], dim[2], dim[3]);
+    head[10 + n] = ' ';
+    head[127] = '\n';
+    size_t count = (size_t)dim[0] * (size_t)dim[1] * (size_t)dim[2] * (size_t)dim[3];
+    uint8_t *block = malloc(sizeof head + count * sizeof(float));
+    if (!block)
+        return 1;
+    memcpy(block, head, sizeof head);
+    for (size_t i = 0; i < count; i++) {
+        float v = (float)i / (float)count;
+        memcpy(block + sizeof head + i * sizeof v, &v, sizeof v);
+    }
+    int rc = put_file(path, block, sizeof head + count * sizeof(float));
+    free(block);
+    return rc;
+}
+
+static int idx(int rank, int n, int size, int value, const char *path)
+{
+    size_t each = rank == 3 ? (size_t)size * (size_t)size : 1, total = (size_t)n * each;
+    size_t head = 4 + 4 * (size_t)rank;
+    uint8_t *block = calloc(1, head + total);
+    if (!block)
+        return 1;
+    block[2] = 8; /* unsigned bytes */
+    block[3] = (uint8_t)rank;
+    int dims[3] = {n, size, size};
+    for (int i = 0; i < rank; i++)
+        for (int b = 0; b < 4; b++)
+            block[4 + 4 * i + b] = (uint8_t)(dims[i] >> (24 - 8 * b));
+    for (size_t i = 0; i < total; i++)
+        block[head + i] = (uint8_t)(rank == 3 ? i * 31 + i / 7 : (size_t)value);
+    int rc = put_file(path, block, head + total);
+    free(block);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    const char *kind = argc > 2 ? argv[1] : "", *path = argv[argc - 1];
+    int rc = 1;
+    if (!strcmp(kind, "nested") && argc == 4)
+        rc = nested(atoi(argv[2]), path);
+    else if (!strcmp(kind, "nan") && argc == 4)
+        rc = change(argv[2], NULL, NULL, path);
+    else if (!strcmp(kind, "rename") && argc == 6)
+        rc = change(argv[2], argv[3], argv[4], path);
+    else if (!strcmp(kind, "npy") && argc == 7)
+        rc = npy((int[]){atoi(argv[2]), atoi(argv[3]), atoi(argv[4]), atoi(argv[5])}, path);
+    else if (!strcmp(kind, "idx") && argc == 5)
+        rc = idx(3, atoi(argv[2]), atoi(argv[3]), 0, path);
+    else if (!strcmp(kind, "labels") && argc == 5)
+        rc = idx(1, atoi(argv[2]), 0, atoi(argv[3]), path);
+    if (rc)
+        fprintf(stderr, "craft %s: cannot make '%s'%s%s\n", kind, path, err.msg[0] ? ": " : "",
+                err.msg);
+    return rc ? 1 : 0;
+}
