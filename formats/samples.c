@@ -42,6 +42,8 @@ static int resolve(const char *spec, struct mc_sample_files *ret, struct mc_err 
         memcpy(ret->path, spec, left);
         ret->path[left] = 0;
         if (exists(ret->path)) {
+            if (!colon[1])
+                return mc_fail(err, MC_EUSAGE, "samples '%s': no file of labels after ':'", spec);
             memcpy(ret->labels, colon + 1, n - left);
             return 0;
         }
