@@ -13,7 +13,6 @@
 
 enum {
     K_BLOCK = 384,         /* a tile of weights, 384 * 12 floats, is 18 KiB: well inside an L1 */
-    CHUNK_PANELS = 8,      /* 384 * 32 floats are 48 KiB: 384 KiB of an L2 */
     CHUNK_TILES = 4,       /* at least, so that gathering stays below a few percent */
     CHUNKS = 16,           /* wanted, for threads */
     CHUNK_FLOPS = 1 << 21, /* but not smaller than this */
@@ -67,8 +66,8 @@ static struct plan make_plan(const struct mc_conv *given)
     double flops = 2.0 * (double)p.rows * (double)p.k * (double)p.columns * (double)c->group;
     int64_t wanted =
         flops < (double)CHUNKS * CHUNK_FLOPS ? (int64_t)(flops / CHUNK_FLOPS) + 1 : CHUNKS;
-    p.n_chunks = max64(ceil_div(panels, CHUNK_PANELS), min64(panels, ceil_div(wanted, c->group)));
-    p.chunk_panels = ceil_div(panels, p.n_chunks);
+    /* Weights are read once per chunk of columns, so columns are split no more than L2 asks for. */
+    p.chunk_panels = ceil_div(panels, ceil_div(panels, CHUNK_PANELS));
     p.n_chunks = ceil_div(panels, p.chunk_panels);
     p.m_chunks = min64(ceil_div(wanted, c->group * p.n_chunks), ceil_div(p.tiles, CHUNK_TILES));
     p.chunk_tiles = max64(1, ceil_div(p.tiles, max64(1, p.m_chunks)));
@@ -204,18 +203,16 @@ static void compute_chunk(void *ctx, int64_t chunk, int worker)
     int64_t k0 = 0;
     do {
         int64_t kc = min64(p->k_block, p->k - k0);
-        for (int64_t col = col0; col < col1; col += PANEL) {
-            struct mc_patches patches = {
-                .c = c,
-                .x = (const float *)c->x + group * (c->c / c->group) * plane,
-                .column = col,
-                .cols = (int)min64(PANEL, col1 - col),
-                .k0 = k0,
-                .kc = kc,
-                .dst = panels + (col - col0) * kc,
-            };
-            MC_CPU(mc_patches_gather)(&patches);
-        }
+        struct mc_patches patches = {
+            .c = c,
+            .x = (const float *)c->x + group * (c->c / c->group) * plane,
+            .column = col0,
+            .columns = col1 - col0,
+            .k0 = k0,
+            .kc = kc,
+            .dst = panels,
+        };
+        MC_CPU(mc_patches_gather)(&patches);
         for (int64_t t = t0; t < t1; t++) {
             int rows = (int)min64(p->tile, p->rows - t * p->tile);
             for (int64_t col = col0; col < col1; col += PANEL) {

@@ -5,15 +5,16 @@
 #include "kernels/conv.h"
 #include "kernels/cpu/tile.h"
 
-/* Patches of some output positions as a panel of B in a matrix product. A column is a position counted
+enum { CHUNK_PANELS = 8 }; /* at most; 384 * 32 floats each are 384 KiB of an L2 */
+
+/* Patches of some output positions as panels of B in a matrix product. A column is a position counted
  * through all images: image * out_size + position. A row is k = tap * channels + channel, of one group. */
 struct mc_patches {
     const struct mc_conv *c;
-    const float *x; /* the group's first channel in image 0 */
-    int64_t column; /* the panel's first */
-    int cols;       /* at most PANEL; zeros follow */
-    int64_t k0, kc; /* rows */
-    float *dst;     /* [kc][PANEL] */
+    const float *x;          /* the group's first channel in image 0 */
+    int64_t column, columns; /* the first, and how many: at most CHUNK_PANELS * PANEL */
+    int64_t k0, kc;          /* rows */
+    float *dst;              /* [panel][kc][PANEL]; columns beyond the last stay as they are */
 };
 void MC_CPU(mc_patches_gather)(const struct mc_patches *p);
 

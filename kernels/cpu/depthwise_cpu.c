@@ -98,13 +98,18 @@ struct job {
 static void sum_units(const struct job *j, const struct sums *u, const float *w, int64_t channel,
                       int64_t plane)
 {
+    const int64_t *offset = j->offsets;
+    const float *from[UNITS];
     vf sum[UNITS];
-    for (int i = 0; i < UNITS; i++)
+    UNROLL for (int i = 0; i < UNITS; i++)
+    {
+        from[i] = u->from[i];
         sum[i] = vf_set1(0);
+    }
     for (int64_t t = 0; t < j->s.taps; t++) {
         vf wt = vf_set1(w[t]);
-        for (int i = 0; i < UNITS; i++)
-            sum[i] = vf_fma(wt, vf_load(u->from[i] + j->offsets[t]), sum[i]);
+        UNROLL for (int i = 0; i < UNITS; i++) sum[i] =
+            vf_fma(wt, vf_load(from[i] + offset[t]), sum[i]);
     }
     const struct mc_epilogue *e = &j->c->epilogue;
     bool clamp = e->act == MC_ACT_CLAMP;
@@ -112,7 +117,10 @@ static void sum_units(const struct job *j, const struct sums *u, const float *w,
        hi = vf_set1(clamp ? (float)e->hi : INFINITY);
     vf bias = vf_set1(e->bias ? ((const float *)e->bias)[channel] : 0);
     const float *residual = e->residual;
-    for (int i = 0; i < u->units; i++) {
+    UNROLL for (int i = 0; i < UNITS; i++)
+    {
+        if (i >= u->units)
+            break;
         int64_t at = plane * j->s.outs + u->to[i];
         vm some = vm_first(u->count[i]);
         vf y = sum[i] + bias;

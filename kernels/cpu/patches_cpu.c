@@ -1,69 +1,77 @@
-/* Per tap, a row of the panel is described once, as pieces of at most a vector; the rows of all channels are
- * then copied piece by piece, so that the search for borders is paid once per tap and panel. */
+/* The columns of all panels are cut once into pieces: at most a vector of outputs in one row. Per tap each
+ * piece becomes a masked load and a masked store (lanes in the padding read as 0), the same for every
+ * channel. Channels are the outer loop, so that x is read in long stretches. */
+#include <assert.h>
+#include <stdbool.h>
+
 #include "kernels/cpu/blocks.h"
 #include "kernels/cpu/conv_cpu.h"
 
 struct piece {
-    int at, count; /* columns */
-    int64_t from;  /* of the first column's element, counted from the channel's start; -1: zeros */
+    int64_t to;      /* in a row of panels: panel * kc * PANEL + column */
+    int64_t image;   /* its first element, counted from the group's first in image 0 */
+    int64_t z, y, x; /* of the first output: o * stride - pad */
+    int count;
 };
 
-struct pieces {
-    int n;
-    struct piece piece[PANEL];
+struct move {
+    int64_t from, to;
+    vm load, load_high, store; /* load_high: the second vector, at stride 2 */
+    int count;                 /* 0: outside, nothing but zeros */
 };
 
-static void add(struct pieces *list, int64_t at, int64_t count, int64_t from, int64_t step)
-{
-    for (int64_t i = 0; i < count; i += LANES)
-        list->piece[list->n++] = (struct piece){(int)(at + i), (int)min64(LANES, count - i),
-                                                from < 0 ? -1 : from + i * step};
-}
+enum { MOST = CHUNK_PANELS * PANEL };
 
-/* `count` outputs of one row, from o[2] on, seen through the tap at offset d. */
-static void add_run(struct pieces *list, const struct mc_conv *c, int64_t at, int64_t count,
-                    int64_t image, const int64_t o[3], const int64_t d[3])
-{
-    int64_t z = o[0] * c->stride[0] + d[0], y = o[1] * c->stride[1] + d[1];
-    int64_t x = o[2] * c->stride[2] + d[2], step = c->stride[2];
-    if (z < 0 || z >= c->in[0] || y < 0 || y >= c->in[1]) {
-        add(list, at, count, -1, 0);
-        return;
-    }
-    int64_t before = x < 0 ? min64(count, ceil_div(-x, step)) : 0;
-    int64_t end = x < c->in[2] ? min64(count, ceil_div(c->in[2] - x, step)) : 0;
-    end = max64(end, before);
-    int64_t from = ((image * c->c * c->in[0] + z) * c->in[1] + y) * c->in[2] + x;
-    add(list, at, before, -1, 0);
-    add(list, at + before, end - before, from + before * step, step);
-    add(list, at + end, count - end, -1, 0);
-}
-
-static void describe(struct pieces *list, const struct mc_patches *p, int64_t tap)
+static int cut(const struct mc_patches *p, struct piece piece[MOST])
 {
     const struct mc_conv *c = p->c;
-    const int64_t *k = c->kernel, *out = c->out;
-    int64_t d[3] = {tap / (k[1] * k[2]), tap / k[2] % k[1], tap % k[2]};
-    for (int i = 0; i < 3; i++)
-        d[i] = d[i] * c->dilation[i] - c->pad[i];
+    const int64_t *out = c->out;
     int64_t row = p->column / out[2]; /* through all images */
     int64_t o[3] = {row / out[1] % out[0], row % out[1], p->column % out[2]};
-    int64_t image = row / (out[0] * out[1]);
-    list->n = 0;
-    for (int64_t at = 0; at < p->cols;) {
-        int64_t count = min64(out[2] - o[2], p->cols - at);
-        add_run(list, c, at, count, image, o, d);
+    int64_t size = c->c * c->in[0] * c->in[1] * c->in[2];
+    int64_t image = row / (out[0] * out[1]) * size;
+    int n = 0;
+    for (int64_t at = 0; at < p->columns;) {
+        int64_t count =
+            min64(min64(LANES, out[2] - o[2]), min64(p->columns, at / PANEL * PANEL + PANEL) - at);
+        assert(n < MOST);
+        piece[n++] = (struct piece){
+            .to = at / PANEL * PANEL * p->kc + at % PANEL,
+            .image = image,
+            .z = o[0] * c->stride[0] - c->pad[0],
+            .y = o[1] * c->stride[1] - c->pad[1],
+            .x = o[2] * c->stride[2] - c->pad[2],
+            .count = (int)count,
+        };
         at += count;
-        o[2] = 0;
-        if (++o[1] == out[1]) {
-            o[1] = 0;
-            if (++o[0] == out[0]) {
-                o[0] = 0;
-                image++;
-            }
+        o[2] += count;
+        for (int i = 2; i > 0 && o[i] == out[i]; i--) {
+            o[i] = 0;
+            o[i - 1]++;
+        }
+        if (o[0] == out[0]) {
+            o[0] = 0;
+            image += size;
         }
     }
-    add(list, p->cols, PANEL - p->cols, -1, 0);
+    return n;
+}
+
+/* The piece seen through the tap at offset d. */
+static struct move move_for(const struct mc_conv *c, const struct piece *piece, const int64_t d[3])
+{
+    int64_t z = piece->z + d[0], y = piece->y + d[1], x = piece->x + d[2];
+    bool inside = z >= 0 && z < c->in[0] && y >= 0 && y < c->in[1];
+    int64_t span = (piece->count - 1) * c->stride[2] + 1; /* columns of x from first to last */
+    int64_t lo = -x, hi = inside ? min64(c->in[2] - x, span) : 0;
+    return (struct move){
+        .from = piece->image + (z * c->in[1] + y) * c->in[2] + x,
+        .to = piece->to,
+        .load = vm_range(lo, hi),
+        .load_high = vm_range(lo - LANES, hi - LANES),
+        .store = vm_first(piece->count),
+        .count = inside ? piece->count : 0,
+    };
 }
 
 static vf even(vf a, vf b)
@@ -77,32 +85,37 @@ static vf even(vf a, vf b)
 #endif
 }
 
-/* One piece in the rows of `channels` channels, `plane` elements apart. */
-static void copy(const struct piece *piece, const float *x, int64_t channels, int64_t plane,
-                 int64_t step, float *dst)
+/* Every step-th element of a row; x is not read outside [lo, hi) of its columns. */
+static vf load_step(const float *x, int64_t step, int count, int64_t lo, int64_t hi)
 {
-    vm to = vm_first(piece->count);
-    dst += piece->at;
-    if (piece->from < 0) {
-        for (int64_t i = 0; i < channels; i++)
-            vf_store_mask(dst + i * PANEL, vf_set1(0), to);
-        return;
+    vf v = vf_set1(0);
+    for (int i = 0; i < count; i++) {
+        if (i * step >= lo && i * step < hi)
+            v[i] = x[i * step];
     }
-    x += piece->from;
+    return v;
+}
+
+static void make_row(const struct mc_conv *c, const struct move *move, const struct piece *piece,
+                     int64_t dx, int n, const float *x, float *dst)
+{
+    int64_t step = c->stride[2];
     if (step == 1) {
-        for (int64_t i = 0; i < channels; i++)
-            vf_store_mask(dst + i * PANEL, vf_load_mask(x + i * plane, to), to);
+        for (int i = 0; i < n; i++)
+            vf_store_mask(dst + move[i].to, vf_load_mask(x + move[i].from, move[i].load),
+                          move[i].store);
     } else if (step == 2) {
-        int64_t span = 2 * piece->count - 1;
-        vm low = vm_first(span), high = vm_first(max64(0, span - LANES));
-        for (int64_t i = 0; i < channels; i++, x += plane) {
-            vf a = vf_load_mask(x, low), b = vf_load_mask(x + LANES, high);
-            vf_store_mask(dst + i * PANEL, even(a, b), to);
+        for (int i = 0; i < n; i++) {
+            const float *from = x + move[i].from;
+            vf a = vf_load_mask(from, move[i].load),
+               b = vf_load_mask(from + LANES, move[i].load_high);
+            vf_store_mask(dst + move[i].to, even(a, b), move[i].store);
         }
     } else {
-        for (int64_t i = 0; i < channels; i++, x += plane) {
-            for (int j = 0; j < piece->count; j++)
-                dst[i * PANEL + j] = x[j * step];
+        for (int i = 0; i < n; i++) {
+            int64_t first = piece[i].x + dx;
+            vf v = load_step(x + move[i].from, step, move[i].count, -first, c->in[2] - first);
+            vf_store_mask(dst + move[i].to, v, move[i].store);
         }
     }
 }
@@ -110,15 +123,21 @@ static void copy(const struct piece *piece, const float *x, int64_t channels, in
 void MC_CPU(mc_patches_gather)(const struct mc_patches *p)
 {
     const struct mc_conv *c = p->c;
+    const int64_t *kernel = c->kernel;
     int64_t channels = c->c / c->group, plane = c->in[0] * c->in[1] * c->in[2];
+    struct piece piece[MOST];
+    struct move move[MOST];
+    int n = cut(p, piece);
     for (int64_t k = p->k0; k < p->k0 + p->kc;) {
         int64_t tap = k / channels, first = k % channels;
         int64_t count = min64(channels - first, p->k0 + p->kc - k);
-        struct pieces list;
-        describe(&list, p, tap);
-        for (int i = 0; i < list.n; i++)
-            copy(&list.piece[i], p->x + first * plane, count, plane, c->stride[2],
-                 p->dst + (k - p->k0) * PANEL);
-        k += count;
+        int64_t d[3] = {tap / (kernel[1] * kernel[2]), tap / kernel[2] % kernel[1],
+                        tap % kernel[2]};
+        for (int i = 0; i < 3; i++)
+            d[i] *= c->dilation[i];
+        for (int i = 0; i < n; i++)
+            move[i] = move_for(c, &piece[i], d);
+        for (int64_t i = first; i < first + count; i++, k++)
+            make_row(c, move, piece, d[2], n, p->x + i * plane, p->dst + (k - p->k0) * PANEL);
     }
 }

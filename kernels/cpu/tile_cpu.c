@@ -2,8 +2,6 @@
 
 #include <stdbool.h>
 
-#define UNROLL _Pragma("GCC unroll 12")
-
 static inline vf load_part(const float *p, int n)
 {
     return n >= LANES ? vf_load(p) : vf_load_mask(p, vm_first(n));

@@ -25,6 +25,9 @@ enum { LANES = 8 };
 enum { LANES = 4 };
 #endif
 
+/* Loops over registers must be unrolled whole: UNROLL for (…). */
+#define UNROLL _Pragma("GCC unroll 24")
+
 typedef float vf __attribute__((vector_size(4 * LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * LANES)));
 typedef float vf_unaligned __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -47,16 +50,25 @@ static inline vf vf_set1(float x)
     return x - (vf){0};
 }
 
-/* The first n of LANES, 0 <= n; n may be more than there are. */
+/* Lanes lo <= i < hi; both may lie anywhere. */
+static inline vm vm_range(int64_t lo, int64_t hi)
+{
+    int64_t from = lo < 0 ? 0 : lo > LANES ? LANES : lo, to = hi < 0 ? 0 : hi > LANES ? LANES : hi;
+#if MC_LEVEL == 5
+    return (vm)(((1u << to) - 1) & ~((1u << from) - 1));
+#elif MC_LEVEL == 2
+    const vi lane = {0, 1, 2, 3, 4, 5, 6, 7};
+    return (lane >= (int)from - (vi){0}) & (lane < (int)to - (vi){0});
+#else
+    const vi lane = {0, 1, 2, 3};
+    return (lane >= (int)from - (vi){0}) & (lane < (int)to - (vi){0});
+#endif
+}
+
+/* The first n. */
 static inline vm vm_first(int64_t n)
 {
-#if MC_LEVEL == 5
-    return (vm)_bzhi_u32(0xffff, n < LANES ? (unsigned)n : LANES);
-#elif MC_LEVEL == 2
-    return (vi){0, 1, 2, 3, 4, 5, 6, 7} < (n < LANES ? (int)n : LANES) - (vi){0};
-#else
-    return (vi){0, 1, 2, 3} < (n < LANES ? (int)n : LANES) - (vi){0};
-#endif
+    return vm_range(0, n);
 }
 
 /* Lanes of m only: the others read as 0, are not written, and their memory is not touched. */

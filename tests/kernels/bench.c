@@ -1,82 +1,59 @@
 #include "bench.h"
 
 #include <cblas.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
-
-#include "base/io.h"
 
 void bench_prepare(char **argv)
 {
     static const char variable[] = "OPENBLAS_CORETYPE";
-    if (getenv(variable) || strcmp(openblas_get_corename(), "Prescott"))
-        return;
+    if (!getenv(variable) && !strcmp(openblas_get_corename(), "Prescott")) {
 #ifdef __x86_64__
-    const char *core = __builtin_cpu_supports("avx512f") ? "SkylakeX"
-                       : __builtin_cpu_supports("avx2")  ? "Haswell"
-                                                         : NULL;
-    if (core && !setenv(variable, core, 1))
-        execv("/proc/self/exe", argv);
+        const char *core = __builtin_cpu_supports("avx512f") ? "SkylakeX"
+                           : __builtin_cpu_supports("avx2")  ? "Haswell"
+                                                             : NULL;
+        if (core && !setenv(variable, core, 1))
+            execv("/proc/self/exe", argv);
 #endif
-}
-
-double bench_seconds(void (*fn)(void *ctx), void *ctx)
-{
-    enum { TIMINGS = 7 };
-    fn(ctx);
-    double once = mc_now();
-    fn(ctx);
-    once = mc_now() - once;
-    int calls = once > 0.02 ? 1 : (int)(0.02 / (once > 1e-8 ? once : 1e-8)) + 1;
-    double best = 1e9;
-    for (int t = 0; t < TIMINGS; t++) {
-        double s = mc_now();
-        for (int i = 0; i < calls; i++)
-            fn(ctx);
-        s = (mc_now() - s) / calls;
-        best = s < best ? s : best;
     }
-    return best;
+    openblas_set_num_threads(1);
+    printf("one thread; sgemm is OpenBLAS %s\n", openblas_get_corename());
 }
 
-struct square {
-    int n;
-    float *a, *b, *c;
-};
+/* This thread's CPU time: on a shared machine the clock on the wall also counts other programs' turns. */
+static double cpu_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
+/* Seconds of one call, over about 20 ms. */
+static double timing(void (*fn)(void *ctx), void *ctx)
+{
+    double start = cpu_now(), now = start;
+    int calls = 0;
+    while (calls == 0 || now - start < 0.02) {
+        fn(ctx);
+        calls++;
+        now = cpu_now();
+    }
+    return (now - start) / calls;
+}
+
+enum { SQUARE = 768, COPY_BYTES = 256 << 20 };
+
+/* 768 is large enough for its best rate and takes 6 ms at 150 GFLOP/s. */
 static void sgemm(void *ctx)
 {
-    const struct square *s = ctx;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, s->n, s->n, s->n, 1, s->a, s->n, s->b,
-                s->n, 0, s->c, s->n);
+    float *m = ctx;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, SQUARE, SQUARE, SQUARE, 1, m, SQUARE,
+                m + SQUARE * SQUARE, SQUARE, 0, m + 2 * SQUARE * SQUARE, SQUARE);
 }
-
-double bench_sgemm_gflops(void)
-{
-    static double best;
-    if (best > 0)
-        return best;
-    openblas_set_num_threads(1);
-    for (int n = 512; n <= 1024; n *= 2) {
-        size_t count = (size_t)n * (size_t)n;
-        struct square s = {n, calloc(count, sizeof(float)), calloc(count, sizeof(float)),
-                           calloc(count, sizeof(float))};
-        if (!s.a || !s.b || !s.c)
-            abort();
-        for (size_t i = 0; i < count; i++)
-            s.a[i] = s.b[i] = 1.0f / (float)(i % 7 + 1);
-        double rate = 2.0 * n * n * n / bench_seconds(sgemm, &s) * 1e-9;
-        best = rate > best ? rate : best;
-        free(s.a);
-        free(s.b);
-        free(s.c);
-    }
-    return best;
-}
-
-enum { COPY_BYTES = 256 << 20 };
 
 static void copy(void *ctx)
 {
@@ -85,30 +62,55 @@ static void copy(void *ctx)
     __asm__ volatile("" ::"r"(block) : "memory"); /* the copy is wanted though nobody reads it */
 }
 
-double bench_copy_gbs(void)
+static void *probe_memory(size_t bytes)
 {
-    static double rate;
-    if (rate > 0)
-        return rate;
-    char *block = malloc(2 * (size_t)COPY_BYTES);
+    float *block = malloc(bytes);
     if (!block)
         abort();
-    memset(block, 1, 2 * (size_t)COPY_BYTES);
-    rate = 2.0 * COPY_BYTES / bench_seconds(copy, block) * 1e-9;
-    free(block);
-    return rate;
+    for (size_t i = 0; i < bytes / sizeof *block; i++)
+        block[i] = 1.0f / (float)(i % 7 + 1);
+    return block;
 }
 
-void bench_flops(const char *what, double flops, double seconds)
+static void improve(double *best, double seconds)
 {
-    double rate = flops / seconds * 1e-9;
-    printf("  %-44s %9.1f us %8.1f GFLOP/s  %5.1f %% of sgemm\n", what, seconds * 1e6, rate,
-           100 * rate / bench_sgemm_gflops());
+    if (seconds < *best)
+        *best = seconds;
 }
 
-void bench_bytes(const char *what, double bytes, double seconds)
+void bench_line(const struct bench *b, const char *fmt, ...)
 {
-    double rate = bytes / seconds * 1e-9;
-    printf("  %-44s %9.1f us %8.1f GB/s     %5.1f %% of copy\n", what, seconds * 1e6, rate,
-           100 * rate / bench_copy_gbs());
+    static void *square, *block;
+    if (!square)
+        square = probe_memory((size_t)3 * SQUARE * SQUARE * sizeof(float));
+    if (!block && b->bytes > 0)
+        block = probe_memory(2 * (size_t)COPY_BYTES);
+    double ours = 1e9, rival = 1e9, product = 1e9, memory = 1e9;
+    b->fn(b->ctx);
+    for (int i = 0; i < 7; i++) {
+        improve(&ours, timing(b->fn, b->ctx));
+        if (b->rival)
+            improve(&rival, timing(b->rival, b->ctx));
+        if (b->flops > 0)
+            improve(&product, timing(sgemm, square));
+        if (b->bytes > 0)
+            improve(&memory, timing(copy, block));
+    }
+    char what[100];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof what, fmt, ap);
+    va_end(ap);
+    printf("%-42s %10.1f us", what, ours * 1e6);
+    double peak = 2.0 * SQUARE * SQUARE * SQUARE / product, width = 2.0 * COPY_BYTES / memory;
+    if (b->flops > 0)
+        printf("  %6.1f GFLOP/s, %5.1f %% of sgemm's %5.1f", b->flops / ours * 1e-9,
+               100 * b->flops / ours / peak, peak * 1e-9);
+    if (b->bytes > 0)
+        printf("  %6.1f GB/s, %5.1f %% of copy's %4.1f", b->bytes / ours * 1e-9,
+               100 * b->bytes / ours / width, width * 1e-9);
+    if (b->rival)
+        printf("  %5.2fx its rival", rival / ours);
+    printf("\n");
+    fflush(stdout);
 }

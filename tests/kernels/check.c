@@ -1,7 +1,6 @@
 /* check [--kernel NAME] [--level ref|plain|avx2|avx512] [--seed N] [--case N] [--bench] */
 #include "check.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -244,9 +243,6 @@ int main(int argc, char **argv)
             return 1;
     }
     printf("level %s, seed %llu\n", c.k->name, (unsigned long long)c.seed);
-    if (o.bench)
-        printf("this machine, one thread: sgemm %.1f GFLOP/s (OpenBLAS %s), copy %.1f GB/s\n",
-               bench_sgemm_gflops(), openblas_get_corename(), bench_copy_gbs());
     bool ok = true, found = false;
     for (int i = 0; i < ROWS; i++) {
         if (o.kernel && strcmp(o.kernel, rows[i]->name))

@@ -195,14 +195,15 @@ static void bench(struct check *c)
         v->epilogue.act = MC_ACT_CLAMP;
         v->epilogue.hi = INFINITY;
         t.scratch = check_alloc(c, c->k->conv.scratch_bytes(v, 1), MC_ALIGN);
-        double s = bench_seconds(ours, &t);
-        char what[80];
-        snprintf(what, sizeof what, "conv %s n%d %d>%d %dx%d k%d s%d g%d", c->k->name, (int)v->n,
-                 (int)v->c, (int)v->oc, size, size, kernel, stride, (int)v->group);
-        bench_flops(what, 2.0 * (double)(v->n * v->oc * product(v->out)) * (double)k, s);
-        if (v->group == v->c && v->group > 1)
-            bench_bytes("  the same, bytes of x and y",
-                        (double)(v->n * (v->c * product(v->in) + v->oc * product(v->out))) * 4, s);
+        int64_t moved = v->n * (v->c * product(v->in) + v->oc * product(v->out));
+        struct bench b = {
+            .flops = 2.0 * (double)(v->n * v->oc * product(v->out)) * (double)k,
+            .bytes = v->group == v->c && v->group > 1 ? (double)moved * 4 : 0, /* of x and y */
+            .fn = ours,
+            .ctx = &t,
+        };
+        bench_line(&b, "conv %s n%d %d>%d %dx%d k%d s%d g%d", c->k->name, (int)v->n, (int)v->c,
+                   (int)v->oc, size, size, kernel, stride, (int)v->group);
     }
 }
 

@@ -162,15 +162,14 @@ static void bench(struct check *c)
         c->k->gemm.pack_b(g->k, g->n, t.b, g->n, 1, packed, NULL);
         g->packed_b = packed;
         t.scratch = check_alloc(c, c->k->gemm.scratch_bytes(g->m, g->n, g->k, 1), MC_ALIGN);
-        double flops = 2.0 * (double)g->m * (double)g->n * (double)g->k,
-               s = bench_seconds(ours, &t);
-        double theirs = bench_seconds(openblas, &t);
-        char what[80];
-        snprintf(what, sizeof what, "gemm %s %dx%dx%d (%.2f of sgemm's time)", c->k->name,
-                 (int)g->m, (int)g->n, (int)g->k, s / theirs);
-        bench_flops(what, flops, s);
-        if (g->m <= 4)
-            bench_bytes("  the same, bytes of B", (double)(g->k * g->n) * 4, s);
+        struct bench b = {
+            .flops = 2.0 * (double)g->m * (double)g->n * (double)g->k,
+            .bytes = g->m <= 4 ? (double)(g->k * g->n) * 4 : 0, /* of B */
+            .fn = ours,
+            .ctx = &t,
+            .rival = openblas,
+        };
+        bench_line(&b, "gemm %s %dx%dx%d", c->k->name, (int)g->m, (int)g->n, (int)g->k);
     }
 }
 
