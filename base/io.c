@@ -16,6 +16,14 @@
 
 #include "base/mem.h"
 
+/* Reading on behind the end of a mapped file is silent up to the end of its page; ASan is told of it. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, bytes)   ((void)(at), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
+#endif
+
 /* ---- paths ---- */
 
 const char *mc_path_base(const char *path)
@@ -112,6 +120,12 @@ static int spool(int fd)
     }
 }
 
+static size_t page_round(size_t n)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (n + page - 1) / page * page;
+}
+
 int mc_map_open(const char *path, struct mc_map *ret_map, struct mc_err *err)
 {
     static const uint8_t empty[1];
@@ -146,6 +160,7 @@ int mc_map_open(const char *path, struct mc_map *ret_map, struct mc_err *err)
             goto out;
         }
         m.data = p;
+        ASAN_POISON_MEMORY_REGION(m.data + m.size, page_round(m.size) - m.size);
     }
     *ret_map = m;
 out:
@@ -156,15 +171,11 @@ out:
 
 void mc_map_close(struct mc_map *m)
 {
-    if (m->data && m->size)
+    if (m->data && m->size) {
+        ASAN_UNPOISON_MEMORY_REGION(m->data + m->size, page_round(m->size) - m->size);
         munmap((void *)m->data, m->size);
+    }
     *m = (struct mc_map){0};
-}
-
-static size_t page_round(size_t n)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    return (n + page - 1) / page * page;
 }
 
 void mc_map_cool(const struct mc_map *m, size_t offset, size_t bytes)
