@@ -8,6 +8,7 @@
 #include "kernels/cpu/act_cpu.h"
 #include "kernels/cpu/blocks.h"
 #include "kernels/cpu/conv_cpu.h"
+#include "kernels/cpu/row.h"
 
 enum {
     UNITS = 8,             /* vectors of outputs summed side by side: latency 4 times 2 FMA units */
@@ -15,10 +16,11 @@ enum {
 };
 
 struct shape {
-    int64_t taps, outs;  /* elements of the kernel, of an output plane */
-    int64_t size[3];     /* of the padded plane, columns per remainder */
-    int64_t row, buffer; /* floats */
-    int64_t multiple;    /* output channels per input channel */
+    int64_t taps, outs; /* elements of the kernel, of an output plane */
+    int64_t size[3];    /* of the padded plane; columns per remainder */
+    int64_t row, loads; /* floats of a row in the buffer; vectors that make one */
+    int64_t buffer;     /* floats of a thread's buffer */
+    int64_t multiple;   /* output channels per input channel */
     int64_t chunk_planes, planes;
 };
 
@@ -30,73 +32,105 @@ static struct shape shape_of(const struct mc_conv *c)
         s.outs *= c->out[i];
         s.size[i] = (c->out[i] - 1) * c->stride[i] + (c->kernel[i] - 1) * c->dilation[i] + 1;
     }
-    s.size[2] =
-        ceil_div(c->out[2], LANES) * LANES + (c->kernel[2] - 1) * c->dilation[2] / c->stride[2];
+    s.size[2] = ceil_div(max64(1, c->out[2]), LANES) * LANES +
+                (c->kernel[2] - 1) * c->dilation[2] / c->stride[2];
     s.row = s.size[2] * c->stride[2];
-    s.buffer = ceil_div(s.size[0] * s.size[1] * s.row, 16) * 16;
+    s.loads = ceil_div(s.size[2], LANES) * c->stride[2];
+    s.buffer = (ceil_div(max64(0, s.size[0] * s.size[1] * s.row), 16) + 1) * 16;
     s.multiple = c->oc / c->c;
     s.planes = c->n * c->c;
-    int64_t flops = max64(1, 2 * s.taps * s.outs * s.multiple);
-    s.chunk_planes = ceil_div(CHUNK_FLOPS, flops);
+    s.chunk_planes = ceil_div(CHUNK_FLOPS, max64(1, 2 * s.taps * s.outs * s.multiple));
     return s;
 }
 
-size_t MC_CPU(mc_depthwise_scratch)(const struct mc_conv *c, int threads)
-{
-    struct shape s = shape_of(c);
-    size_t offsets = ((size_t)s.taps * sizeof(int64_t) + MC_ALIGN - 1) / MC_ALIGN * MC_ALIGN;
-    return offsets + (size_t)s.buffer * sizeof(float) * (size_t)threads;
-}
-
-/* One row of the input, or NULL for a row of padding. */
-static void fill_row(const struct mc_conv *c, const struct shape *s, const float *x, float *to)
-{
-    int64_t step = c->stride[2];
-    for (int64_t phase = 0; phase < step; phase++, to += s->size[2]) {
-        /* element q is column q * step + phase - pad */
-        int64_t shift = phase - c->pad[2];
-        int64_t q0 = shift < 0 ? min64(s->size[2], ceil_div(-shift, step)) : 0;
-        int64_t q1 = c->in[2] > shift ? min64(s->size[2], ceil_div(c->in[2] - shift, step)) : 0;
-        if (!x)
-            q0 = q1 = 0;
-        q1 = max64(q0, q1);
-        memset(to, 0, (size_t)q0 * sizeof *to);
-        if (step == 1)
-            memcpy(to + q0, x + q0 + shift, (size_t)(q1 - q0) * sizeof *to);
-        for (int64_t q = q0; q < q1 && step > 1; q++)
-            to[q] = x[q * step + shift];
-        memset(to + q1, 0, (size_t)(s->size[2] - q1) * sizeof *to);
-    }
-}
-
-static void fill_buffer(const struct mc_conv *c, const struct shape *s, const float *x, float *to)
-{
-    for (int64_t z = 0; z < s->size[0]; z++) {
-        int64_t iz = z - c->pad[0];
-        for (int64_t y = 0; y < s->size[1]; y++, to += s->row) {
-            int64_t iy = y - c->pad[1];
-            bool inside = iz >= 0 && iz < c->in[0] && iy >= 0 && iy < c->in[1];
-            fill_row(c, s, inside ? x + (iz * c->in[1] + iy) * c->in[2] : NULL, to);
-        }
-    }
-}
-
-struct sums {
-    const float *from[UNITS]; /* in the buffer, for the first tap */
-    int64_t to[UNITS];        /* in the output plane */
-    int count[UNITS];         /* outputs of this vector */
-    int units;
+/* A vector of a row in the buffer: where it comes from in a row of the input. */
+struct load {
+    int64_t first, to; /* column of the first lane */
+    vm low, high;      /* at stride 2, the second vector */
 };
 
 struct job {
     const struct mc_conv *c;
     struct shape s;
-    int64_t *offsets; /* of each tap in the buffer */
+    struct load *loads; /* of any row */
+    int64_t *offsets;   /* of each tap in the buffer */
     float *buffers;
 };
 
-static void sum_units(const struct job *j, const struct sums *u, const float *w, int64_t channel,
-                      int64_t plane)
+static size_t round_up(size_t bytes)
+{
+    return (bytes + MC_ALIGN - 1) / MC_ALIGN * MC_ALIGN;
+}
+
+/* Lay the job's tables out in scratch; returns the bytes all takes. */
+static size_t lay_out(struct job *j, int threads, char *scratch)
+{
+    size_t loads = round_up((size_t)j->s.loads * sizeof *j->loads);
+    size_t offsets = round_up((size_t)j->s.taps * sizeof *j->offsets);
+    if (scratch) {
+        j->loads = (struct load *)scratch;
+        j->offsets = (int64_t *)(scratch + loads);
+        j->buffers = (float *)(scratch + loads + offsets);
+    }
+    return loads + offsets + (size_t)j->s.buffer * sizeof(float) * (size_t)threads;
+}
+
+size_t MC_CPU(mc_depthwise_scratch)(const struct mc_conv *c, int threads)
+{
+    struct job j = {.c = c, .s = shape_of(c)};
+    return lay_out(&j, threads, NULL);
+}
+
+/* Whole vectors are written: a row's last may reach into the next row, which is made later. */
+static void fill_row(const struct job *j, const float *x, float *to)
+{
+    const struct load *load = j->loads;
+    int64_t step = j->c->stride[2], n = j->s.loads;
+    if (step == 1) {
+        for (int64_t i = 0; i < n; i++)
+            vf_store(to + load[i].to, vf_load_mask(x + load[i].first, load[i].low));
+    } else if (step == 2) {
+        for (int64_t i = 0; i < n; i++) {
+            const float *from = x + load[i].first;
+            vf_store(to + load[i].to, vf_even(vf_load_mask(from, load[i].low),
+                                              vf_load_mask(from + LANES, load[i].high)));
+        }
+    } else {
+        for (int64_t i = 0; i < n; i++)
+            vf_store(to + load[i].to, load_row(x, load[i].first, step, j->c->in[2]));
+    }
+}
+
+static void fill_buffer(const struct job *j, const float *x, float *to)
+{
+    const struct mc_conv *c = j->c;
+    for (int64_t z = 0; z < j->s.size[0]; z++) {
+        int64_t iz = z - c->pad[0];
+        for (int64_t y = 0; y < j->s.size[1]; y++, to += j->s.row) {
+            int64_t iy = y - c->pad[1];
+            if (iz >= 0 && iz < c->in[0] && iy >= 0 && iy < c->in[1])
+                fill_row(j, x + (iz * c->in[1] + iy) * c->in[2], to);
+            else
+                memset(to, 0, (size_t)j->s.row * sizeof *to);
+        }
+    }
+}
+
+/* The plane being summed. */
+struct plane {
+    const float *w, *residual;
+    float *y;
+    vf bias, lo, hi;
+};
+
+struct units {
+    int n;
+    const float *from[UNITS]; /* in the buffer, for the first tap */
+    int64_t to[UNITS];        /* in the output plane */
+    vm some[UNITS];           /* lanes that are outputs */
+};
+
+static void sum_units(const struct job *j, const struct plane *p, const struct units *u)
 {
     const int64_t *offset = j->offsets;
     const float *from[UNITS];
@@ -107,84 +141,108 @@ static void sum_units(const struct job *j, const struct sums *u, const float *w,
         sum[i] = vf_set1(0);
     }
     for (int64_t t = 0; t < j->s.taps; t++) {
-        vf wt = vf_set1(w[t]);
+        vf wt = vf_set1(p->w[t]);
         UNROLL for (int i = 0; i < UNITS; i++) sum[i] =
             vf_fma(wt, vf_load(from[i] + offset[t]), sum[i]);
     }
-    const struct mc_epilogue *e = &j->c->epilogue;
-    bool clamp = e->act == MC_ACT_CLAMP;
-    vf lo = vf_set1(clamp ? (float)e->lo : -INFINITY),
-       hi = vf_set1(clamp ? (float)e->hi : INFINITY);
-    vf bias = vf_set1(e->bias ? ((const float *)e->bias)[channel] : 0);
-    const float *residual = e->residual;
     UNROLL for (int i = 0; i < UNITS; i++)
     {
-        if (i >= u->units)
+        if (i >= u->n)
             break;
-        int64_t at = plane * j->s.outs + u->to[i];
-        vm some = vm_first(u->count[i]);
-        vf y = sum[i] + bias;
-        if (residual)
-            y += vf_load_mask(residual + at, some);
-        vf_store_mask((float *)j->c->y + at, vf_at_most(vf_at_least(y, lo), hi), some);
+        vf y = sum[i] + p->bias;
+        if (p->residual)
+            y += vf_load_mask(p->residual + u->to[i], u->some[i]);
+        vf_store_mask(p->y + u->to[i], vf_at_most(vf_at_least(y, p->lo), p->hi), u->some[i]);
     }
 }
 
-/* All outputs of one output plane from the buffer of its input plane. */
-static void sum_plane(const struct job *j, const float *buffer, int64_t channel, int64_t plane)
+/* All outputs of one plane from the buffer of its input plane. */
+static void sum_plane(const struct job *j, const struct plane *p, const float *buffer)
 {
     const struct mc_conv *c = j->c;
-    const struct shape *s = &j->s;
-    const float *w = (const float *)c->packed_w + channel * s->taps;
-    struct sums u = {.units = 0};
-    for (int64_t row = 0; row < c->out[0] * c->out[1]; row++) {
-        int64_t z = row / c->out[1] * c->stride[0], y = row % c->out[1] * c->stride[1];
-        for (int64_t x = 0; x < c->out[2]; x += LANES) {
-            u.from[u.units] = buffer + (z * s->size[1] + y) * s->row + x;
-            u.to[u.units] = row * c->out[2] + x;
-            u.count[u.units] = (int)min64(LANES, c->out[2] - x);
-            if (++u.units == UNITS) {
-                sum_units(j, &u, w, channel, plane);
-                u.units = 0;
+    int64_t width = c->out[2], to = 0, step = c->stride[1] * j->s.row;
+    vm all = vm_first(LANES), rest = vm_first((width - 1) % LANES + 1);
+    struct units u = {.n = 0};
+    for (int i = 0; i < UNITS; i++)
+        u.from[i] = buffer;
+    for (int64_t z = 0; z < c->out[0]; z++) {
+        const float *from = buffer + z * c->stride[0] * j->s.size[1] * j->s.row;
+        for (int64_t y = 0; y < c->out[1]; y++, from += step, to += width) {
+            for (int64_t x = 0; x < width; x += LANES) {
+                u.from[u.n] = from + x;
+                u.to[u.n] = to + x;
+                u.some[u.n] = x + LANES < width ? all : rest;
+                if (++u.n == UNITS) {
+                    sum_units(j, p, &u);
+                    u.n = 0;
+                }
             }
         }
     }
-    if (u.units > 0) {
-        for (int i = u.units; i < UNITS; i++)
-            u.from[i] = u.from[0];
-        sum_units(j, &u, w, channel, plane);
-    }
-    act_block(&c->epilogue, (float *)c->y + plane * s->outs, 0, 1, s->outs);
+    if (u.n > 0)
+        sum_units(j, p, &u);
+    act_block(&c->epilogue, p->y, 0, 1, j->s.outs);
 }
 
 static void compute_chunk(void *ctx, int64_t chunk, int worker)
 {
     const struct job *j = ctx;
     const struct mc_conv *c = j->c;
-    const struct shape *s = &j->s;
-    float *buffer = j->buffers + s->buffer * worker;
-    int64_t end = min64((chunk + 1) * s->chunk_planes, s->planes);
-    for (int64_t plane = chunk * s->chunk_planes; plane < end; plane++) {
-        fill_buffer(c, s, (const float *)c->x + plane * c->in[0] * c->in[1] * c->in[2], buffer);
-        for (int64_t i = 0; i < s->multiple; i++)
-            sum_plane(j, buffer, plane % c->c * s->multiple + i, plane * s->multiple + i);
+    const struct mc_epilogue *e = &c->epilogue;
+    const float *bias = e->bias, *residual = e->residual;
+    int64_t first = chunk * j->s.chunk_planes, in_size = c->in[0] * c->in[1] * c->in[2];
+    float *buffer = j->buffers + j->s.buffer * worker;
+    bool clamp = e->act == MC_ACT_CLAMP;
+    struct plane p = {
+        .lo = vf_set1(clamp ? (float)e->lo : -INFINITY),
+        .hi = vf_set1(clamp ? (float)e->hi : INFINITY),
+    };
+    for (int64_t i = first; i < min64(first + j->s.chunk_planes, j->s.planes); i++) {
+        fill_buffer(j, (const float *)c->x + i * in_size, buffer);
+        for (int64_t m = 0; m < j->s.multiple; m++) {
+            int64_t plane = i * j->s.multiple + m, channel = plane % c->oc;
+            p.w = (const float *)c->packed_w + channel * j->s.taps;
+            p.bias = vf_set1(bias ? bias[channel] : 0);
+            p.residual = residual ? residual + plane * j->s.outs : NULL;
+            p.y = (float *)c->y + plane * j->s.outs;
+            sum_plane(j, &p, buffer);
+        }
+    }
+}
+
+static void make_tables(struct job *j)
+{
+    const struct mc_conv *c = j->c;
+    int64_t step = c->stride[2], n = 0;
+    for (int64_t phase = 0; phase < step; phase++) {
+        for (int64_t q = 0; q < j->s.size[2]; q += LANES) {
+            int64_t first = q * step + phase - c->pad[2];
+            j->loads[n++] = (struct load){
+                .first = first,
+                .to = phase * j->s.size[2] + q,
+                .low = vm_range(-first, c->in[2] - first),
+                .high = vm_range(-first - LANES, c->in[2] - first - LANES),
+            };
+        }
+    }
+    n = 0;
+    for (int64_t z = 0; z < c->kernel[0]; z++) {
+        for (int64_t y = 0; y < c->kernel[1]; y++) {
+            int64_t row = (z * c->dilation[0] * j->s.size[1] + y * c->dilation[1]) * j->s.row;
+            for (int64_t x = 0; x < c->kernel[2]; x++) {
+                int64_t column = x * c->dilation[2];
+                j->offsets[n++] = row + column % step * j->s.size[2] + column / step;
+            }
+        }
     }
 }
 
 void MC_CPU(mc_depthwise_run)(const struct mc_conv *c, void *scratch, struct mc_pool *pool)
 {
-    struct job j = {.c = c, .s = shape_of(c), .offsets = scratch};
-    j.buffers = (float *)((char *)scratch + MC_CPU(mc_depthwise_scratch)(c, 0));
-    int64_t t = 0;
-    for (int64_t z = 0; z < c->kernel[0]; z++) {
-        for (int64_t y = 0; y < c->kernel[1]; y++) {
-            int64_t row = (z * c->dilation[0] * j.s.size[1] + y * c->dilation[1]) * j.s.row;
-            for (int64_t x = 0; x < c->kernel[2]; x++) {
-                int64_t column = x * c->dilation[2];
-                j.offsets[t++] = row + column % c->stride[2] * j.s.size[2] + column / c->stride[2];
-            }
-        }
-    }
-    if (j.s.outs > 0)
-        mc_pool_run(pool, ceil_div(j.s.planes, j.s.chunk_planes), compute_chunk, &j);
+    struct job j = {.c = c, .s = shape_of(c)};
+    if (j.s.outs <= 0)
+        return;
+    lay_out(&j, 0, scratch);
+    make_tables(&j);
+    mc_pool_run(pool, ceil_div(j.s.planes, j.s.chunk_planes), compute_chunk, &j);
 }

@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/blocks.h"
 #include "kernels/cpu/conv_cpu.h"
+#include "kernels/cpu/row.h"
 
 struct piece {
     int64_t to;      /* in a row of panels: panel * kc * PANEL + column */
@@ -16,8 +17,8 @@ struct piece {
 
 struct move {
     int64_t from, to;
-    vm load, load_high, store; /* load_high: the second vector, at stride 2 */
-    int count;                 /* 0: outside, nothing but zeros */
+    vm load, load_high, store; /* load_high: of the second vector, at stride 2 */
+    int64_t first, width;      /* column at from; columns of the row, 0 if it is padding */
 };
 
 enum { MOST = CHUNK_PANELS * PANEL };
@@ -70,53 +71,27 @@ static struct move move_for(const struct mc_conv *c, const struct piece *piece, 
         .load = vm_range(lo, hi),
         .load_high = vm_range(lo - LANES, hi - LANES),
         .store = vm_first(piece->count),
-        .count = inside ? piece->count : 0,
+        .first = x,
+        .width = inside ? c->in[2] : 0,
     };
 }
 
-static vf even(vf a, vf b)
+/* One channel's row of all panels. */
+static void make_row(const struct move *move, int n, int64_t step, const float *x, float *dst)
 {
-#if MC_LEVEL == 5
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-#elif MC_LEVEL == 2
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
-#else
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6);
-#endif
-}
-
-/* Every step-th element of a row; x is not read outside [lo, hi) of its columns. */
-static vf load_step(const float *x, int64_t step, int count, int64_t lo, int64_t hi)
-{
-    vf v = vf_set1(0);
-    for (int i = 0; i < count; i++) {
-        if (i * step >= lo && i * step < hi)
-            v[i] = x[i * step];
-    }
-    return v;
-}
-
-static void make_row(const struct mc_conv *c, const struct move *move, const struct piece *piece,
-                     int64_t dx, int n, const float *x, float *dst)
-{
-    int64_t step = c->stride[2];
     if (step == 1) {
         for (int i = 0; i < n; i++)
             vf_store_mask(dst + move[i].to, vf_load_mask(x + move[i].from, move[i].load),
                           move[i].store);
-    } else if (step == 2) {
-        for (int i = 0; i < n; i++) {
-            const float *from = x + move[i].from;
-            vf a = vf_load_mask(from, move[i].load),
-               b = vf_load_mask(from + LANES, move[i].load_high);
-            vf_store_mask(dst + move[i].to, even(a, b), move[i].store);
-        }
-    } else {
-        for (int i = 0; i < n; i++) {
-            int64_t first = piece[i].x + dx;
-            vf v = load_step(x + move[i].from, step, move[i].count, -first, c->in[2] - first);
-            vf_store_mask(dst + move[i].to, v, move[i].store);
-        }
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        const struct move *m = &move[i];
+        const float *from = x + m->from;
+        vf v = step == 2
+                   ? vf_even(vf_load_mask(from, m->load), vf_load_mask(from + LANES, m->load_high))
+                   : load_row(from - m->first, m->first, step, m->width);
+        vf_store_mask(dst + m->to, v, m->store);
     }
 }
 
@@ -138,6 +113,6 @@ void MC_CPU(mc_patches_gather)(const struct mc_patches *p)
         for (int i = 0; i < n; i++)
             move[i] = move_for(c, &piece[i], d);
         for (int64_t i = first; i < first + count; i++, k++)
-            make_row(c, move, piece, d[2], n, p->x + i * plane, p->dst + (k - p->k0) * PANEL);
+            make_row(move, n, c->stride[2], p->x + i * plane, p->dst + (k - p->k0) * PANEL);
     }
 }
