@@ -330,6 +330,7 @@ static int infer_node(struct mc_infer *inf, const struct mc_infer_opts *o, const
         rc = op->infer(&c, err);
         if (rc == MC_EUNSUP && !o->strict) {
             memset(s->fill, 0, n->n_out * sizeof *s->fill);
+            op = NULL; /* nothing below may run it */
             rc = 0;
         }
     } else if (!op && o->strict &&

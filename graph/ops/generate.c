@@ -139,6 +139,11 @@ static int fill_run(struct mc_call *c, struct mc_err *err)
 {
     const struct mc_attr *a = mc_node_attr(c->node, "value");
     double one[2] = {0}; /* 16 bytes of zeros: an element of any type */
+    int64_t dim[MC_RANK_MAX];
+    int rank = mc_op_ints(&c->in[0], dim, MC_RANK_MAX);
+    for (int d = 0; d < rank; d++)
+        if (rank != c->out[0].shape.rank || dim[d] != c->out[0].shape.dim[d])
+            return mc_op_fail(err, MC_EDATA, c->node, "the result has another shape than planned");
     struct mc_buf y = {.dtype = c->out[0].dtype, .data = one};
     int rc = a ? put(a->tensors[0], &y, 1, err) : 0;
     if (!rc)

@@ -159,6 +159,11 @@ static int reduce_run(struct mc_call *c, struct mc_err *err)
             r.keep[r.keep_rank] = x->shape.dim[d];
             r.keep_stride[r.keep_rank++] = stride[d];
         }
+    int64_t kept = 1;
+    for (int d = 0; d < r.keep_rank; d++)
+        kept *= r.keep[d];
+    if (kept != mc_op_count(&c->out[0]))
+        return mc_op_fail(err, MC_EDATA, c->node, "the axes give another shape than planned");
     memcpy(walk[0], r.keep_stride, sizeof walk[0]);
     r.keep_rank = mc_move_merge(r.keep_rank, r.keep, 1, walk);
     memcpy(r.keep_stride, walk[0], sizeof walk[0]);

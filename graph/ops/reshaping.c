@@ -5,7 +5,9 @@
 
 static int copy_run(struct mc_call *c, struct mc_err *err)
 {
-    (void)err;
+    /* A shape that is only known now may not be the one that was declared. */
+    if (mc_op_count(&c->in[0]) != mc_op_count(&c->out[0]))
+        return mc_op_fail(err, MC_EDATA, c->node, "the result has another shape than planned");
     mc_op_copy(c, &c->in[0], &c->out[0]);
     return 0;
 }
@@ -286,7 +288,7 @@ static int dropout_run(struct mc_call *c, struct mc_err *err)
 {
     const struct mc_buf *mode = mc_op_arg(c, 2);
     if (mode && *(const uint8_t *)mode->data)
-        return mc_op_fail(err, MC_EDATA, c->node, "training_mode is set; only inference can run");
+        return mc_op_fail(err, MC_EUNSUP, c->node, "training_mode is set; only inference can run");
     mc_op_copy(c, &c->in[0], &c->out[0]);
     struct mc_buf *mask = mc_op_res(c, 1);
     double store;

@@ -180,6 +180,12 @@ static int slice_run(struct mc_call *c, struct mc_err *err)
     memcpy(m.dim, y->dim, sizeof *m.dim * (size_t)m.rank);
     mc_op_strides(x, m.src_stride);
     mc_op_strides(y, m.dst_stride);
+    bool sliced[MC_RANK_MAX] = {0};
+    for (int i = 0; i < r.n; i++)
+        sliced[r.axis[i]] = true;
+    for (int d = 0; d < x->rank; d++)
+        if (!sliced[d] && x->dim[d] != y->dim[d])
+            return mc_op_fail(err, MC_EDATA, c->node, "the axes give another shape than planned");
     for (int i = 0; i < r.n; i++) {
         int d = (int)r.axis[i];
         int64_t start;

@@ -105,10 +105,33 @@ static int expand_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return mc_op_set_contents(c, 0, &p, err);
 }
 
+/* The shape input of Expand, or the repeats of Tile, are what the planned result was made with. */
+static int check_planned(const struct mc_call *c, bool repeats, struct mc_err *err)
+{
+    const struct mc_shape *x = &c->in[0].shape, *y = &c->out[0].shape;
+    int64_t v[MC_RANK_MAX];
+    int n = mc_op_ints(mc_op_arg(c, 1), v, MC_RANK_MAX);
+    bool same = true;
+    for (int i = 0; i < n && same; i++) {
+        int d = y->rank - n + i, from = d - (y->rank - x->rank);
+        int64_t have = from >= 0 ? x->dim[from] : 1;
+        same = d >= 0 &&
+               y->dim[d] == (repeats     ? have * v[i]
+                             : v[i] == 1 ? have
+                                         : v[i]) &&
+               (repeats || have == 1 || have == y->dim[d]);
+    }
+    if (same)
+        return 0;
+    return mc_op_fail(err, MC_EDATA, c->node, "the result has another shape than planned");
+}
+
 static int expand_run(struct mc_call *c, struct mc_err *err)
 {
-    (void)err;
     const struct mc_shape *y = &c->out[0].shape;
+    int rc = check_planned(c, false, err);
+    if (rc)
+        return rc;
     struct mc_move m = {.rank = y->rank,
                         .src = c->in[0].data,
                         .dst = c->out[0].data,
@@ -157,8 +180,10 @@ static int tile_infer(struct mc_infer_ctx *c, struct mc_err *err)
 
 static int tile_run(struct mc_call *c, struct mc_err *err)
 {
-    (void)err;
     const struct mc_shape *x = &c->in[0].shape, *y = &c->out[0].shape;
+    int rc = check_planned(c, true, err);
+    if (rc)
+        return rc;
     struct mc_move m = {.src = c->in[0].data,
                         .dst = c->out[0].data,
                         .elem_bytes = mc_op_elem_bytes(c->in[0].dtype)};

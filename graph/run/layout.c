@@ -51,7 +51,9 @@ static bool reuse(const struct mc_session *s, struct mc_plan *p, struct mc_step 
     if (!st->call.n_out || !st->out[0])
         return false;
     struct mc_pvalue *out = &p->values[st->out[0]->index];
-    if ((flags & MC_OP_VIEW) && st->in[0]) {
+    /* Where the result was only declared, it may be of another size: run() says so. */
+    if ((flags & MC_OP_VIEW) && st->in[0] &&
+        mc_shape_count(&st->call.in[0].shape) == mc_shape_count(&st->call.out[0].shape)) {
         struct mc_pvalue *in = &p->values[st->in[0]->index];
         st->skip = true;
         for (int i = 1; i < st->call.n_out; i++)

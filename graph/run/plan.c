@@ -116,7 +116,40 @@ static int make_step(struct mc_session *s, struct mc_plan *p, const struct mc_in
     return 0;
 }
 
-static int make_steps(struct mc_session *s, struct mc_plan *p, const struct mc_infer *inf,
+/* Inference lets a node pass whose mode its row cannot do, or whose attributes are references, and takes what
+ * the model declares for its outputs. Running must not: ask the row again, and hold it to what is planned. */
+static int check_row(struct mc_session *s, struct mc_plan *p, struct mc_infer *inf,
+                     const struct mc_node *n, struct mc_err *err)
+{
+    const struct mc_vtype **in = mc_arena_array(&p->mem, n->n_in + 1, sizeof *in);
+    struct mc_vtype **out = mc_arena_array(&p->mem, n->n_out + 1, sizeof *out);
+    struct mc_vtype *fill = mc_arena_array(&p->mem, n->n_out + 1, sizeof *fill);
+    if (!in || !out || !fill)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    for (size_t i = 0; i < n->n_attr; i++)
+        if (n->attr[i].ref)
+            return mc_op_fail(err, MC_EUNSUP, n, "attribute '%s' refers to '%s' of no function",
+                              n->attr[i].name, n->attr[i].ref);
+    for (size_t i = 0; i < n->n_in; i++)
+        in[i] = n->in[i] ? mc_infer_of(inf, n->in[i]) : NULL;
+    for (size_t i = 0; i < n->n_out; i++)
+        out[i] = n->out[i] ? &fill[i] : NULL;
+    struct mc_infer_ctx c = {n, (int)n->n_in, (int)n->n_out, in, out, inf};
+    int rc = s->ops[n->id]->infer(&c, err);
+    for (size_t i = 0; i < n->n_out && !rc; i++) {
+        const struct mc_vtype *t = n->out[i] ? mc_infer_of(inf, n->out[i]) : NULL;
+        bool same = !t || !fill[i].ranked || !t->ranked || fill[i].shape.rank == t->shape.rank;
+        for (int d = 0; t && same && fill[i].ranked && t->ranked && d < t->shape.rank; d++)
+            same = fill[i].shape.dim[d] < 0 || t->shape.dim[d] < 0 ||
+                   fill[i].shape.dim[d] == t->shape.dim[d];
+        if (!same || (t && fill[i].dtype && fill[i].dtype != t->dtype))
+            rc = mc_op_fail(err, MC_ESHAPE, n, "output '%s' is not what the model declares",
+                            n->out[i]->name);
+    }
+    return rc;
+}
+
+static int make_steps(struct mc_session *s, struct mc_plan *p, struct mc_infer *inf,
                       struct mc_err *err)
 {
     const struct mc_graph *g = s->g;
@@ -130,8 +163,9 @@ static int make_steps(struct mc_session *s, struct mc_plan *p, const struct mc_i
     for (size_t i = 0; i < g->n_nodes; i++) {
         if (!s->ops[g->nodes[i]->id])
             continue;
-        bool run;
-        int rc = mc_plan_fold(s, p, inf, g->nodes[i], &run, err);
+        bool run = false;
+        int rc = check_row(s, p, inf, g->nodes[i], err);
+        rc = rc ? rc : mc_plan_fold(s, p, inf, g->nodes[i], &run, err);
         if (!rc && run)
             rc = make_step(s, p, inf, g->nodes[i], err);
         if (rc)
