@@ -1,0 +1,164 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "passes/svd_run.h"
+
+static const struct mc_param params[] = {
+    {MC_PARAM_REAL, "keep", 'k', false, "R", NULL, 0, 1, NULL,
+     "share of the model's bytes that remains, spread over the layers so that it costs least; the "
+     "default way to say how much, with R 0.5"},
+    {MC_PARAM_INT, "rank", 0, false, "N", NULL, 1, INFINITY, NULL,
+     "the same rank N in every layer that it makes smaller"},
+    {MC_PARAM_REAL, "energy", 0, false, "E", NULL, 0, 1, NULL,
+     "in each layer the smallest rank that keeps this share of the sum of squares"},
+    {MC_PARAM_CHOICE, "svd", 0, false, NULL, "auto", 0, 0, "auto|exact|random",
+     "how singular values are computed; auto takes the randomised method where it is much faster"},
+    {MC_PARAM_END},
+};
+
+/* ---- report ---- */
+
+static const char *node_op(const struct mc_svd_layer *l)
+{
+    return l->sites[0].node->op_type;
+}
+
+/* One row per node; the bytes of a weight that several share stand in the first. */
+static json_t *row(const struct mc_svd_run *r, const struct mc_svd_layer *l, size_t site,
+                   const struct mc_svd_choice *c)
+{
+    bool ok = true;
+    json_t *o = json_object();
+    uint64_t before = l->weight && site == 0 ? mc_svd_dense_bytes(l) : 0, after = before;
+    mc_json_put(o, "name", mc_json_text(mc_node_label(l->sites[site].node)), &ok);
+    mc_json_put(o, "op", mc_json_text(node_op(l)), &ok);
+    mc_json_put(o, "action", json_string(l->reason ? "left" : "factorised"), &ok);
+    if (l->reason)
+        mc_json_put(o, "reason", json_string(l->reason), &ok);
+    if (l->weight)
+        mc_json_put(o, "weight", mc_json_text(l->value->name), &ok);
+    if (!l->reason) {
+        after = site == 0 ? (uint64_t)c->rank * mc_svd_rank_bytes(l) : 0;
+        mc_json_put(o, "rank", json_integer(c->rank), &ok);
+        mc_json_put(o, "rows", json_integer(l->m), &ok);
+        mc_json_put(o, "columns", json_integer(l->n), &ok);
+        if (c->tail)
+            mc_json_put(o, "error", mc_json_real(sqrt(c->tail[c->rank])), &ok);
+    }
+    if (l->weight) {
+        mc_json_put(o, "bytes_before", mc_json_size(before), &ok);
+        mc_json_put(o, "bytes_after", mc_json_size(after), &ok);
+    }
+    (void)r;
+    if (!ok) {
+        json_decref(o);
+        return NULL;
+    }
+    return o;
+}
+
+static int report(const struct mc_svd_run *r, json_t **ret, struct mc_err *err)
+{
+    bool ok = true;
+    json_t *o = json_object(), *rows = json_array();
+    for (size_t i = 0; i < r->layers.n; i++)
+        for (size_t s = 0; s < r->layers.item[i].n_sites; s++)
+            mc_json_add(rows, row(r, &r->layers.item[i], s, &r->choice[i]), &ok);
+    for (size_t i = 0; i < r->layers.n_others; i++)
+        mc_json_add(rows, row(r, &r->layers.others[i], 0, NULL), &ok);
+    mc_json_put(o, "layers", rows, &ok);
+    mc_json_put(o, "bytes_before", mc_json_size(r->bytes_before), &ok);
+    mc_json_put(o, "bytes_after", mc_json_size(r->bytes_after), &ok);
+    if (r->target)
+        mc_json_put(o, "bytes_target", mc_json_size(r->target), &ok);
+    if (!ok) {
+        json_decref(o);
+        return mc_fail(err, MC_ENOMEM, "svd: out of memory");
+    }
+    *ret = o;
+    return 0;
+}
+
+/* ---- the pass ---- */
+
+static int read_options(struct mc_svd_run *r, const json_t *options, struct mc_err *err)
+{
+    const char *svd = mc_param_text(options, "svd");
+    r->method = !svd || !strcmp(svd, "auto") ? MC_SVD_AUTO
+                : !strcmp(svd, "exact")      ? MC_SVD_EXACT
+                                             : MC_SVD_RANDOM;
+    r->rank = mc_param_int(options, "rank", 0);
+    r->energy = mc_param_real(options, "energy", -1);
+    r->keep = mc_param_real(options, "keep", -1);
+    int given = (r->rank > 0) + (r->energy >= 0) + (r->keep >= 0);
+    if (given > 1)
+        return mc_fail(err, MC_EUSAGE, "svd: give one of --keep, --rank and --energy");
+    if (!given)
+        r->keep = 0.5;
+    return 0;
+}
+
+static int prepare(struct mc_svd_run *r, struct mc_err *err)
+{
+    int rc = mc_linalg_new("cpu", &r->la, err);
+    if (!rc)
+        rc = mc_svd_collect(r->model, &r->layers, err);
+    if (rc)
+        return rc;
+    r->spectrum = mc_calloc(r->layers.n, sizeof *r->spectrum);
+    r->choice = mc_calloc(r->layers.n, sizeof *r->choice);
+    if (!r->spectrum || !r->choice)
+        return mc_fail(err, MC_ENOMEM, "svd: out of memory");
+    return r->ctx->bytes_of(r->ctx->host, r->model, &r->bytes_before, err);
+}
+
+static void release(struct mc_svd_run *r)
+{
+    for (size_t i = 0; r->spectrum && i < r->layers.n; i++)
+        mc_svd_spectrum_free(&r->spectrum[i]);
+    free(r->spectrum);
+    free(r->choice);
+    mc_svd_layers_free(&r->layers);
+    mc_linalg_free(r->la);
+}
+
+static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+               json_t **ret_report, struct mc_err *err)
+{
+    struct mc_svd_run r = {.ctx = ctx, .model = m};
+    int rc = read_options(&r, options, err);
+    if (!rc)
+        rc = prepare(&r, err);
+    if (!rc)
+        rc = mc_svd_decide(&r, err);
+    if (!rc)
+        rc = mc_svd_run_bytes(&r, &r.bytes_after, err);
+    if (!rc)
+        rc = report(&r, ret_report, err);
+    if (!rc && !ctx->dry_run) {
+        rc = mc_svd_run_apply(&r, err);
+        if (rc) {
+            json_decref(*ret_report);
+            *ret_report = NULL;
+        }
+    }
+    if (!rc && r.missed)
+        rc = mc_fail(err, MC_EGATE,
+                     "svd: the target of %llu bytes cannot be reached; the smallest is %llu "
+                     "(keep %.3f)",
+                     (unsigned long long)r.target, (unsigned long long)r.bytes_after,
+                     (double)r.bytes_after / (double)r.bytes_before);
+    release(&r);
+    return rc;
+}
+
+const struct mc_pass mc_pass_svd = {
+    .name = "svd",
+    .summary = "factorise weight matrices into two of low rank",
+    .example = "mcompress svd model.onnx -o small.onnx --keep 0.4 --calib samples.npz",
+    .params = params,
+    .applies = mc_svd_applies,
+    .run = run,
+};

@@ -1,0 +1,326 @@
+#include "passes/svd_layer.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/constant.h"
+
+/* ---- one node ---- */
+
+static bool no(const char **ret_why, const char *why)
+{
+    *ret_why = why;
+    return false;
+}
+
+static bool has_weights(const struct mc_node *n)
+{
+    static const char *const ops[] = {"ConvTranspose", "LSTM",       "GRU",
+                                      "RNN",           "DeformConv", "Einsum"};
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+        if (mc_node_is(n, ops[i]))
+            return true;
+    return false;
+}
+
+static bool weight_fits(const struct mc_tensor *w, int min_rank, int max_rank, const char **ret_why)
+{
+    const struct mc_dtype_info *info = mc_dtype_info(w->dtype);
+    if (info->kind != MC_KIND_FLOAT || info->bits < 16)
+        return no(ret_why, "the weight is not of a floating-point type of 16 bits or more");
+    if (w->shape.rank < min_rank || w->shape.rank > max_rank)
+        return no(ret_why, "the weight is not one matrix");
+    if (mc_shape_count(&w->shape) <= 0)
+        return no(ret_why, "the weight is empty");
+    return true;
+}
+
+bool mc_svd_applies(const struct mc_node *n, const char **ret_why)
+{
+    bool gemm = mc_node_is(n, "Gemm"), conv = mc_node_is(n, "Conv");
+    if (!gemm && !conv && !mc_node_is(n, "MatMul"))
+        return no(ret_why, has_weights(n) ? "weights of this operator are not factorised" : NULL);
+    if (n->n_in < 2 || !n->in[0] || !n->in[1] || n->n_out < 1 || !n->out[0])
+        return no(ret_why, "an input or the output is missing");
+    const struct mc_tensor *w = mc_constant(n->in[1]);
+    if (!w)
+        return no(ret_why, mc_constant(n->in[0]) && !conv ? "the constant is the left operand"
+                                                          : "there is no constant weight");
+    if (gemm && mc_node_int(n, "transA", 0))
+        return no(ret_why, "transA is set: the input is transposed");
+    if (conv && mc_node_int(n, "group", 1) != 1)
+        return no(ret_why, "a grouped convolution is not one matrix");
+    return weight_fits(w, conv ? 3 : 2, conv ? MC_RANK_MAX : 2, ret_why);
+}
+
+/* ---- bias ---- */
+
+/* The Add that gives a MatMul its bias: a constant of one element per output, or one for all. */
+static void find_add(struct mc_svd_site *s, int64_t m)
+{
+    const struct mc_value *y = s->node->out[0];
+    if (y->n_uses != 1 || y->is_output || y->uses[0].slot < 0)
+        return;
+    struct mc_node *add = y->uses[0].node;
+    if (add->graph != s->node->graph || !mc_node_is(add, "Add") || add->n_in != 2)
+        return;
+    int slot = y->uses[0].slot == 0;
+    const struct mc_tensor *c = mc_constant(add->in[slot]);
+    if (!c || c->shape.rank < 1 || c->shape.rank > 2 || c->shape.dim[c->shape.rank - 1] != m ||
+        mc_tensor_count(c) != m)
+        return;
+    s->add = add;
+    s->add_slot = slot;
+    s->bias = true;
+}
+
+/* Gemm's C and Conv's B are there, or can be, unless something computes them or C has several rows. */
+static void find_bias(struct mc_svd_site *s, const struct mc_svd_layer *l)
+{
+    const struct mc_node *n = s->node;
+    if (l->kind == MC_SVD_MATMUL) {
+        find_add(s, l->m);
+        return;
+    }
+    const struct mc_value *c = n->n_in > 2 ? n->in[2] : NULL;
+    const struct mc_tensor *t = c ? mc_constant(c) : NULL;
+    int64_t count = t ? mc_tensor_count(t) : 0;
+    bool row = t && (count == 1 || (count == l->m && t->shape.rank > 0 &&
+                                    t->shape.dim[t->shape.rank - 1] == l->m));
+    bool silent = l->kind == MC_SVD_GEMM && c && mc_node_float(n, "beta", 1) == 0;
+    s->bias = !c || silent || row;
+}
+
+/* ---- all nodes ---- */
+
+static int no_memory(struct mc_err *err)
+{
+    return mc_fail(err, MC_ENOMEM, "out of memory");
+}
+
+static struct mc_svd_layer describe(struct mc_node *n)
+{
+    struct mc_svd_layer l = {.value = n->in[1], .weight = mc_constant(n->in[1])};
+    l.kind = mc_node_is(n, "Conv")   ? MC_SVD_CONV
+             : mc_node_is(n, "Gemm") ? MC_SVD_GEMM
+                                     : MC_SVD_MATMUL;
+    l.out_major = l.kind == MC_SVD_CONV || (l.kind == MC_SVD_GEMM && mc_node_int(n, "transB", 0));
+    const struct mc_shape *s = &l.weight->shape;
+    l.m = s->dim[l.out_major ? 0 : 1];
+    l.n = l.out_major ? mc_shape_span(s, 1, s->rank) : s->dim[0];
+    return l;
+}
+
+static int add_site(struct mc_svd_layer *l, struct mc_node *n, struct mc_err *err)
+{
+    if (!MC_GROW(l->sites, l->n_sites, l->cap_sites))
+        return no_memory(err);
+    l->sites[l->n_sites] = (struct mc_svd_site){.node = n, .cov = -1};
+    find_bias(&l->sites[l->n_sites++], l);
+    return 0;
+}
+
+/* ---- weight -> layer ---- */
+
+static size_t slot_of(const struct mc_svd_layers *all, const struct mc_tensor *w)
+{
+    /* Fibonacci hashing (Knuth, The Art of Computer Programming, vol. 3, section 6.4). */
+    size_t h = ((uint64_t)(uintptr_t)w * 0x9E3779B97F4A7C15u) >> 32;
+    for (;; h++) {
+        uint32_t at = all->slots[h & (all->n_slots - 1)];
+        if (!at || all->item[at - 1].weight == w)
+            return h & (all->n_slots - 1);
+    }
+}
+
+static struct mc_svd_layer *layer_of(const struct mc_svd_layers *all, const struct mc_tensor *w)
+{
+    uint32_t at = w && all->n_slots ? all->slots[slot_of(all, w)] : 0;
+    return at ? &all->item[at - 1] : NULL;
+}
+
+static struct mc_svd_layer *add_layer(struct mc_svd_layers *all, const struct mc_svd_layer *l)
+{
+    if (!MC_GROW(all->item, all->n, all->cap))
+        return NULL;
+    all->item[all->n++] = *l;
+    if (2 * all->n > all->n_slots) {
+        size_t n = all->n_slots ? 2 * all->n_slots : 64;
+        uint32_t *slots = mc_calloc(n, sizeof *slots);
+        if (!slots)
+            return NULL;
+        free(all->slots);
+        all->slots = slots;
+        all->n_slots = n;
+        for (size_t i = 0; i + 1 < all->n; i++)
+            slots[slot_of(all, all->item[i].weight)] = (uint32_t)(i + 1);
+    }
+    all->slots[slot_of(all, l->weight)] = (uint32_t)all->n;
+    return &all->item[all->n - 1];
+}
+
+static int add_node(struct mc_svd_layers *all, struct mc_node *n, struct mc_err *err)
+{
+    const char *why = NULL;
+    if (!mc_svd_applies(n, &why)) {
+        if (!why)
+            return 0;
+        if (!MC_GROW(all->others, all->n_others, all->cap_others))
+            return no_memory(err);
+        all->others[all->n_others] = (struct mc_svd_layer){.reason = why};
+        return add_site(&all->others[all->n_others++], n, err);
+    }
+    struct mc_svd_layer fresh = describe(n), *l = layer_of(all, fresh.weight);
+    if (!l) {
+        if (!(l = add_layer(all, &fresh)))
+            return no_memory(err);
+    } else if (l->kind != fresh.kind || l->out_major != fresh.out_major) {
+        l->reason = "other nodes use the weight in another form";
+    } else if (l->sites[0].node->graph != n->graph) {
+        l->reason = "the weight is shared between graphs";
+    }
+    return add_site(l, n, err);
+}
+
+/* Bodies of a graph's nodes, and theirs, go to the work list: no recursion over hostile nesting. */
+struct graphs {
+    struct mc_graph **item;
+    size_t n, cap;
+};
+
+static bool push_bodies(struct graphs *g, const struct mc_node *n)
+{
+    for (size_t a = 0; a < n->n_attr; a++)
+        for (size_t i = 0; i < n->attr[a].n && n->attr[a].graphs; i++) {
+            if (!MC_GROW(g->item, g->n, g->cap))
+                return false;
+            g->item[g->n++] = n->attr[a].graphs[i];
+        }
+    return true;
+}
+
+/* Identity nodes only pass it on: their readers are counted. */
+static void count_uses(const struct mc_svd_layers *all, const struct mc_node *n)
+{
+    for (size_t i = 0; i < n->n_in && !mc_node_is(n, "Identity"); i++) {
+        struct mc_svd_layer *l = n->in[i] ? layer_of(all, mc_constant(n->in[i])) : NULL;
+        if (l)
+            l->uses++;
+    }
+}
+
+static void mark_outputs(const struct mc_svd_layers *all, const struct mc_graph *g)
+{
+    for (size_t i = 0; i < g->n_outputs; i++) {
+        struct mc_svd_layer *l = layer_of(all, mc_constant(g->outputs[i]));
+        if (l)
+            l->reason = "the weight is also an output";
+    }
+}
+
+/* A weight that anything else reads as well stays in the file: factorising it would only add to it. */
+static void judge(struct mc_svd_layer *l)
+{
+    if (!l->reason && l->uses != l->n_sites)
+        l->reason = "another node reads the weight too";
+    if (!l->reason && mc_svd_rank_cap(l) < 1)
+        l->reason = "no rank makes it smaller";
+}
+
+int mc_svd_collect(struct mc_model *m, struct mc_svd_layers *ret, struct mc_err *err)
+{
+    struct mc_svd_layers all = {0};
+    struct graphs g = {0};
+    int rc = MC_GROW(g.item, 0, g.cap) ? 0 : no_memory(err);
+    if (!rc)
+        g.item[g.n++] = m->graph;
+    for (size_t k = 0; !rc && k < g.n; k++)
+        for (size_t i = 0; !rc && i < g.item[k]->n_nodes; i++) {
+            rc = add_node(&all, g.item[k]->nodes[i], err);
+            if (!rc && !push_bodies(&g, g.item[k]->nodes[i]))
+                rc = no_memory(err);
+        }
+    for (size_t k = 0; !rc && k < g.n; k++) {
+        for (size_t i = 0; i < g.item[k]->n_nodes; i++)
+            count_uses(&all, g.item[k]->nodes[i]);
+        mark_outputs(&all, g.item[k]);
+    }
+    free(g.item);
+    for (size_t i = 0; !rc && i < all.n; i++)
+        judge(&all.item[i]);
+    if (rc)
+        mc_svd_layers_free(&all);
+    else
+        *ret = all;
+    return rc;
+}
+
+void mc_svd_layers_free(struct mc_svd_layers *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        free(l->item[i].sites);
+    for (size_t i = 0; i < l->n_others; i++)
+        free(l->others[i].sites);
+    free(l->item);
+    free(l->slots);
+    free(l->others);
+    *l = (struct mc_svd_layers){0};
+}
+
+/* ---- content and cost ---- */
+
+static int not_finite(const struct mc_svd_layer *l, int64_t at, float x, struct mc_err *err)
+{
+    const struct mc_node *n = l->sites[0].node;
+    return mc_fail(
+        err, MC_EDATA, "%s '%s': element %lld of its weight '%s' is %s; repair the model first",
+        n->op_type, mc_node_label(n), (long long)at, l->value->name, isnan(x) ? "NaN" : "infinite");
+}
+
+/* Rows are converted a few at a time: with [n,m] storage each turns into a column, and a cache line of the
+ * result should be written whole. */
+int mc_svd_read(const struct mc_svd_layer *l, float **ret, struct mc_err *err)
+{
+    enum { ROWS = 16 };
+    int64_t rows = l->out_major ? l->m : l->n, cols = l->out_major ? l->n : l->m;
+    size_t elem = mc_dtype_info(l->weight->dtype)->bits / 8, bytes = 0;
+    bool fits = mc_size_mul((size_t)rows * sizeof(float), (size_t)cols, &bytes);
+    float *w = fits ? mc_alloc_aligned(bytes) : NULL;
+    float *some = mc_calloc((size_t)cols, ROWS * sizeof *some);
+    int rc = w && some ? 0 : no_memory(err);
+    for (int64_t i = 0; !rc && i < rows; i += ROWS) {
+        int64_t k = rows - i < ROWS ? rows - i : ROWS;
+        float *dst = l->out_major ? w + i * cols : some;
+        rc = mc_dtype_to_f32(l->weight->dtype, l->weight->data + (size_t)(i * cols) * elem, dst,
+                             (size_t)(k * cols), err);
+        for (int64_t j = 0; !rc && j < k * cols; j++)
+            if (!(fabsf(dst[j]) <= FLT_MAX))
+                rc = not_finite(l, i * cols + j, dst[j], err);
+        for (int64_t c = 0; !rc && !l->out_major && c < cols; c++)
+            for (int64_t j = 0; j < k; j++)
+                w[c * rows + i + j] = some[j * cols + c];
+    }
+    free(some);
+    if (rc)
+        free(w);
+    else
+        *ret = w;
+    return rc;
+}
+
+uint64_t mc_svd_dense_bytes(const struct mc_svd_layer *l)
+{
+    return l->weight->bytes;
+}
+
+uint64_t mc_svd_rank_bytes(const struct mc_svd_layer *l)
+{
+    return (uint64_t)(l->m + l->n) * (mc_dtype_info(l->weight->dtype)->bits / 8);
+}
+
+int64_t mc_svd_rank_cap(const struct mc_svd_layer *l)
+{
+    return (l->m * l->n - 1) / (l->m + l->n);
+}

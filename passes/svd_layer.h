@@ -1,0 +1,61 @@
+/* The weight matrices of a model that low rank can work on.
+ *
+ * A layer is one constant and every node that multiplies by it ("site"). W [m,n] maps n inputs to m
+ * outputs, whatever way round the model stores it: MatMul [n,m], Gemm either way, Conv [m, c, k…] with
+ * n = c·k…. */
+#ifndef MC_PASSES_SVD_LAYER_H
+#define MC_PASSES_SVD_LAYER_H
+
+#include "graph/graph.h"
+
+enum mc_svd_kind { MC_SVD_MATMUL, MC_SVD_GEMM, MC_SVD_CONV };
+
+struct mc_svd_site {
+    struct mc_node *node;
+    struct mc_node
+        *add;     /* of a MatMul: the node that adds its bias, and nothing else reads it; NULL */
+    int add_slot; /* of the bias in `add` */
+    bool bias;    /* a constant can be added to its output for (nearly) nothing */
+    int cov;      /* its input's statistics, or -1 */
+};
+
+struct mc_svd_layer {
+    enum mc_svd_kind kind;
+    bool out_major; /* stored [m,n], otherwise [n,m] */
+    struct mc_value *value;
+    const struct mc_tensor *weight;
+    int64_t m, n;
+    struct mc_svd_site *sites;
+    size_t n_sites, cap_sites;
+    size_t uses;        /* of the weight by any node; more than sites: others read it too */
+    const char *reason; /* why it is left alone; NULL: it is not */
+};
+
+struct mc_svd_layers {
+    struct mc_svd_layer *item;
+    size_t n, cap;
+    uint32_t *slots; /* hash of weights: position in item + 1 */
+    size_t n_slots;
+    struct mc_svd_layer
+        *others; /* nodes that have weights but no form this pass knows: one site each */
+    size_t n_others, cap_others;
+};
+
+/* Whether a node by itself can be factorised; otherwise *ret_why, or NULL there for a node without
+ * weights, which nobody misses. */
+bool mc_svd_applies(const struct mc_node *n, const char **ret_why);
+
+/* Find all layers of the model and of the bodies in it, in the order of the nodes. Two clones of a model
+ * give the same list. */
+int mc_svd_collect(struct mc_model *m, struct mc_svd_layers *ret, struct mc_err *err);
+void mc_svd_layers_free(struct mc_svd_layers *l);
+
+/* W [m,n] as f32 (free()). Errors: MC_EDATA naming node, weight and element for NaN and infinity. */
+int mc_svd_read(const struct mc_svd_layer *l, float **ret, struct mc_err *err);
+
+/* Bytes of the weight, and of its two factors of rank r; ranks below mc_svd_rank_cap + 1 save bytes. */
+uint64_t mc_svd_dense_bytes(const struct mc_svd_layer *l);
+uint64_t mc_svd_rank_bytes(const struct mc_svd_layer *l);
+int64_t mc_svd_rank_cap(const struct mc_svd_layer *l);
+
+#endif
