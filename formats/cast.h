@@ -13,7 +13,7 @@ struct mc_cast_fault {
 /* Can elements be converted at all? Numbers to numbers; complex only to itself; no types below 8 bits. */
 bool mc_cast_possible(enum mc_dtype from, enum mc_dtype to);
 
-/* n elements. Floats round to nearest even and keep infinities; a finite one that would become infinite
+/* n elements. Floats round to nearest even (64-bit integers by way of f64) and keep infinities; a finite one that would become infinite
  * does not fit. Integers and bool take only values they can hold exactly. NaN is a fault everywhere: no
  * model answers it usefully. src and dst may be the same buffer if the types are. Returns 0, or MC_EDATA
  * (NaN) or MC_EDTYPE (does not fit) with the first fault in *ret.

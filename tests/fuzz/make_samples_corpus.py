@@ -36,6 +36,7 @@ class Pipe(io.BytesIO):
 
 def npz(arrays, method, zip64=False, f=None):
     f = f or io.BytesIO()
+    zipfile.ZIP64_LIMIT = 0 if zip64 else 2**31 - 1
     with zipfile.ZipFile(f, "w", method) as z:
         for name, array in arrays.items():
             info = zipfile.ZipInfo(name + ".npy", (1980, 1, 1, 0, 0, 0))
