@@ -84,3 +84,9 @@ const char *mc_json_string(const json_t *object, const char *key)
 {
     return json_string_value(json_object_get(object, key));
 }
+
+const char *mc_json_string_or(const json_t *object, const char *key, const char *missing)
+{
+    const char *s = mc_json_string(object, key);
+    return s ? s : missing;
+}

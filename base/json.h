@@ -22,7 +22,8 @@ void mc_json_add(json_t *array, json_t *value, bool *ok);
 
 /* Number at object[key] whatever its JSON kind; `missing` if absent or null. */
 double mc_json_number(const json_t *object, const char *key, double missing);
-/* Text at object[key], or NULL. */
+/* Text at object[key]; NULL, or `missing`, if there is none. */
 const char *mc_json_string(const json_t *object, const char *key);
+const char *mc_json_string_or(const json_t *object, const char *key, const char *missing);
 
 #endif

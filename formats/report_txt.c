@@ -83,12 +83,12 @@ static void drop(FILE *out, const json_t *report)
 {
     const json_t *d = json_object_get(report, "drop"), *ci = json_object_get(d, "ci95");
     double value = number(d, "top1");
-    const char *of = mc_json_string(d, "of");
     if (!isfinite(value) || json_array_size(ci) != 2)
         return;
     fprintf(out, "  %s %.2f points, 95 %% interval %.2f to %.2f\n",
-            of && !strcmp(of, "agreement") ? "changed decisions" : "drop of top-1", 100 * value,
-            100 * json_number_value(json_array_get(ci, 0)),
+            !strcmp(mc_json_string_or(d, "of", ""), "agreement") ? "changed decisions"
+                                                                 : "drop of top-1",
+            100 * value, 100 * json_number_value(json_array_get(ci, 0)),
             100 * json_number_value(json_array_get(ci, 1)));
 }
 
@@ -130,9 +130,9 @@ static void measured_on(FILE *out, const json_t *report)
 static void title(FILE *out, const json_t *report)
 {
     const json_t *in = json_object_get(report, "input"), *to = json_object_get(report, "output");
-    const char *path = mc_json_string(in, "path"), *written = mc_json_string(to, "path");
+    const char *written = mc_json_string(to, "path");
     const char *reference = mc_json_string(json_object_get(report, "reference"), "path");
-    fprintf(out, "%s", path ? path : "?");
+    fputs(mc_json_string_or(in, "path", "?"), out);
     if (json_is_true(json_object_get(report, "dry_run")))
         fputs(": dry run, nothing is written; sizes are predicted", out);
     else if (written)
@@ -148,13 +148,13 @@ static void remarks(FILE *out, const json_t *report)
     const json_t *v;
     json_array_foreach(json_object_get(report, "gates"), i, v)
     {
-        const char *name = mc_json_string(v, "name"), *text = mc_json_string(v, "message");
-        fprintf(out, "  gate %s: %s\n", name ? name : "?", text ? text : "?");
+        fprintf(out, "  gate %s %s\n", mc_json_string_or(v, "name", "?"),
+                mc_json_string_or(v, "message", "?"));
     }
     json_array_foreach(json_object_get(report, "warnings"), i, v)
-        fprintf(out, "  warning: %s\n", json_string_value(v));
+        fprintf(out, "  warning: %s\n", json_is_string(v) ? json_string_value(v) : "?");
     json_array_foreach(json_object_get(report, "notes"), i, v)
-        fprintf(out, "  %s\n", json_string_value(v));
+        fprintf(out, "  %s\n", json_is_string(v) ? json_string_value(v) : "?");
 }
 
 static void cost(FILE *out, const json_t *report)
@@ -164,7 +164,7 @@ static void cost(FILE *out, const json_t *report)
     const json_t *p;
     fprintf(out, "  %s", mc_text_seconds(number(report, "seconds"), s));
     json_array_foreach(json_object_get(report, "passes"), i, p)
-        fprintf(out, "%s%s %s", i ? ", " : " (", mc_json_string(p, "name"),
+        fprintf(out, "%s%s %s", i ? ", " : " (", mc_json_string_or(p, "name", "?"),
                 mc_text_seconds(number(p, "seconds"), s));
     if (i)
         fputc(')', out);

@@ -37,8 +37,8 @@ static void values(struct mc_table *t, const json_t *list, const char *what)
     json_array_foreach(list, i, v)
     {
         mc_table_cell(t, "%s", i ? "" : what);
-        mc_table_cell(t, "%s", mc_json_string(v, "name"));
-        mc_table_cell(t, "%s", mc_json_string(v, "type"));
+        mc_table_cell(t, "%s", mc_json_string_or(v, "name", "?"));
+        mc_table_cell(t, "%s", mc_json_string_or(v, "type", "?"));
         mc_table_cell(t, "%s", shape_of(v, shape, sizeof shape));
     }
 }
@@ -58,7 +58,7 @@ static void head(const json_t *r, FILE *out)
     char a[MC_TEXT], b[MC_TEXT], c[MC_TEXT];
     const char *key;
     const json_t *v;
-    fprintf(out, "%s\n\n  %s, %s parameters", mc_json_string(r, "path"),
+    fprintf(out, "%s\n\n  %s, %s parameters", mc_json_string_or(r, "path", "?"),
             mc_text_bytes(mc_json_number(r, "bytes", 0), a),
             mc_text_count(mc_json_number(r, "parameters", 0), b));
     double macs = mc_json_number(r, "macs", NAN);
@@ -110,7 +110,8 @@ static void names(const json_t *list, const char *what, FILE *out, int columns)
     int column = 0;
     size_t i;
     const json_t *v;
-    json_array_foreach(list, i, v) word(out, what, i, json_string_value(v), columns, &column);
+    json_array_foreach(list, i, v)
+        word(out, what, i, json_is_string(v) ? json_string_value(v) : "?", columns, &column);
     if (i)
         fputc('\n', out);
 }
@@ -145,8 +146,8 @@ static int largest(const json_t *list, FILE *out, int columns)
     json_array_foreach(list, i, v)
     {
         mc_table_cell(t, "%s", i ? "" : "largest");
-        mc_table_cell(t, "%s", mc_json_string(v, "name"));
-        mc_table_cell(t, "%s", mc_json_string(v, "type"));
+        mc_table_cell(t, "%s", mc_json_string_or(v, "name", "?"));
+        mc_table_cell(t, "%s", mc_json_string_or(v, "type", "?"));
         mc_table_cell(t, "%s", shape_of(v, shape, sizeof shape));
         mc_table_cell(t, "%s", mc_text_bytes(mc_json_number(v, "bytes", 0), b));
     }

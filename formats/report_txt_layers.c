@@ -14,19 +14,13 @@ static bool is_left(const json_t *layer)
     return mc_json_string(layer, "reason") != NULL;
 }
 
-static const char *text_or(const json_t *layer, const char *key, const char *missing)
-{
-    const char *s = mc_json_string(layer, key);
-    return s ? s : missing;
-}
-
 static void changed_row(struct mc_table *t, const json_t *layer)
 {
     char a[MC_TEXT], b[MC_TEXT];
     double rank = mc_json_number(layer, "rank", NAN), error = mc_json_number(layer, "error", NAN);
-    mc_table_cell(t, "%s", text_or(layer, "name", "?"));
-    mc_table_cell(t, "%s", text_or(layer, "op", "?"));
-    mc_table_cell(t, "%s", text_or(layer, "action", ""));
+    mc_table_cell(t, "%s", mc_json_string_or(layer, "name", "?"));
+    mc_table_cell(t, "%s", mc_json_string_or(layer, "op", "?"));
+    mc_table_cell(t, "%s", mc_json_string_or(layer, "action", ""));
     if (isfinite(rank))
         mc_table_cell(t, "%.0f", rank);
     else
@@ -65,7 +59,7 @@ static int changed(const json_t *layers, FILE *out, int columns)
 
 static const char *reason_at(const json_t *layers, size_t i)
 {
-    return text_or(json_array_get(layers, i), "reason", "");
+    return mc_json_string_or(json_array_get(layers, i), "reason", "");
 }
 
 /* All layers left for one reason on one line: "3 layers (a, b, c): why". */
@@ -81,7 +75,7 @@ static void left_group(const json_t *layers, size_t first, FILE *out)
     for (size_t i = first; i < n && named < NAMED; i++) {
         const json_t *layer = json_array_get(layers, i);
         if (is_left(layer) && !strcmp(reason_at(layers, i), reason))
-            fprintf(out, "%s%s", named++ ? ", " : "", text_or(layer, "name", "?"));
+            fprintf(out, "%s%s", named++ ? ", " : "", mc_json_string_or(layer, "name", "?"));
     }
     fprintf(out, "%s: %s\n", count > NAMED ? ", ..." : "", reason);
 }
