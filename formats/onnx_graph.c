@@ -109,21 +109,21 @@ static int read_output(struct mc_onnx_reader *r, struct mc_graph *g, const char 
     return mc_edit_output(g, v, r->err);
 }
 
-/* Outputs that are declared otherwise in another place (an input passed on) stay in `extra`, too. */
+/* If an output is declared otherwise in another place (an input passed on), all of them stay in `extra`, too:
+ * see put_outputs. */
 static int read_outputs(struct mc_onnx_reader *r, struct mc_graph *g, Onnx__GraphProto *p)
 {
-    size_t kept = 0;
+    bool other, any = false;
     int rc = 0;
     for (size_t i = 0; !rc && i < p->n_output; i++) {
         const char *name = text(p->output[i]->name);
-        bool other = false;
         rc = read_output(r, g, name);
         if (!rc)
             rc = declare(r, p->output[i], mc_graph_value(g, name), &other);
-        if (other)
-            p->output[kept++] = p->output[i];
+        any |= !rc && other;
     }
-    p->n_output = kept;
+    if (!any)
+        p->n_output = 0;
     return rc;
 }
 

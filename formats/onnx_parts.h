@@ -53,6 +53,9 @@ struct mc_onnx_reader {
 int mc_onnx_load(const char *bytes_at, const char *path, struct mc_onnx_files *files,
                  struct mc_model **ret, struct mc_err *err);
 
+/* Hand m over if it is sound, else free it; messages name the path. */
+int mc_onnx_verify(struct mc_model *m, const char *path, struct mc_model **ret, struct mc_err *err);
+
 /* A tensor over the file's bytes where these are raw. what, name: "initializer", "w".
  * named: the name is somebody else's matter and does not go into `extra`. */
 int mc_onnx_read_tensor(struct mc_onnx_reader *r, Onnx__TensorProto *p, const char *what,

@@ -121,18 +121,24 @@ int mc_onnx_load(const char *bytes_at, const char *path, struct mc_onnx_files *f
     return rc;
 }
 
+int mc_onnx_verify(struct mc_model *m, const char *path, struct mc_model **ret, struct mc_err *err)
+{
+    struct mc_err why;
+    int rc = mc_verify(m, &why);
+    if (rc) {
+        mc_model_free(m);
+        return mc_fail(err, rc, "'%s': %s", path, why.msg);
+    }
+    *ret = m;
+    return 0;
+}
+
 int mc_onnx_read(const char *path, struct mc_model **ret, struct mc_err *err)
 {
     struct mc_onnx_files files;
-    struct mc_model *m = NULL;
+    struct mc_model *m;
     mc_onnx_files_init(&files, path);
     int rc = mc_onnx_load(path, path, &files, &m, err);
     mc_onnx_files_close(&files);
-    if (!rc)
-        rc = mc_verify(m, err);
-    if (rc)
-        mc_model_free(m);
-    else
-        *ret = m;
-    return rc;
+    return rc ? rc : mc_onnx_verify(m, path, ret, err);
 }

@@ -90,23 +90,21 @@ static Onnx__ValueInfoProto *tree_value(struct mc_onnx_tree *t, const struct mc_
     return p;
 }
 
-/* Outputs; a declaration that the reader kept apart (see read_outputs) is the one to write. */
+/* Outputs. What the reader kept apart (see read_outputs) is written for those that are still in their place. */
 static bool put_outputs(struct mc_onnx_tree *t, const struct mc_graph *g, Onnx__GraphProto *p)
 {
     Onnx__ValueInfoProto **apart = p->output;
     size_t n_apart = p->n_output;
     if (!(p->output = list_with(t, g->n_outputs, NULL, 0)))
         return false;
-    for (p->n_output = 0; p->n_output < g->n_outputs; p->n_output++) {
-        const struct mc_value *v = g->outputs[p->n_output];
-        Onnx__ValueInfoProto *x = NULL;
-        for (size_t k = 0; v->info.size && !x && k < n_apart; k++)
-            if (apart[k]->name && !strcmp(apart[k]->name, v->name))
-                x = apart[k];
-        if (!x && !(x = tree_value(t, v)))
+    for (size_t i = 0; i < g->n_outputs; i++) {
+        const struct mc_value *v = g->outputs[i];
+        if (i < n_apart && v->info.size && apart[i]->name && !strcmp(apart[i]->name, v->name))
+            p->output[i] = apart[i];
+        else if (!(p->output[i] = tree_value(t, v)))
             return false;
-        p->output[p->n_output] = x;
     }
+    p->n_output = g->n_outputs;
     return true;
 }
 

@@ -8,7 +8,6 @@
 
 #include "base/interrupt.h"
 #include "formats/onnx_parts.h"
-#include "graph/verify.h"
 
 /* No reader of protobuf takes a longer message. */
 enum { MODEL_MAX = INT_MAX, EXTERNAL_FROM = 1024 };
@@ -178,19 +177,13 @@ int mc_onnx_staged_read(const struct mc_onnx_staged *s, struct mc_model **ret, s
 {
     char peek[MC_PATH];
     struct mc_onnx_files files;
-    struct mc_model *m = NULL;
+    struct mc_model *m;
     mc_onnx_files_init(&files, s->path);
     int rc = s->data ? mc_onnx_files_add(&files, s->location, mc_out_peek(s->data, peek), err) : 0;
     if (!rc)
         rc = mc_onnx_load(mc_out_peek(s->model, peek), s->path, &files, &m, err);
     mc_onnx_files_close(&files);
-    if (!rc)
-        rc = mc_verify(m, err);
-    if (rc)
-        mc_model_free(m);
-    else
-        *ret = m;
-    return rc;
+    return rc ? rc : mc_onnx_verify(m, s->path, ret, err);
 }
 
 /* ---- digest ---- */
