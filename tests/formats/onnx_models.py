@@ -1,4 +1,6 @@
 """Models that hold everything the format can: for onnx_roundtrip.py and for the fuzz corpus."""
+import sys
+
 import numpy as np
 import onnx
 from onnx import AttributeProto as A, TensorProto as T, helper as h, numpy_helper
@@ -70,7 +72,7 @@ def training():
     m = identity()
     info = m.training_info.add()
     info.algorithm.CopyFrom(m.graph)
-    big = numpy_helper.from_array(np.arange(600, dtype=np.float64), 'state')
+    big = numpy_helper.from_array(np.arange(20, dtype=np.float64), 'state')
     info.initialization.initializer.append(big)
     info.initialization.name = 'init'
     info.update_binding.add(key='w', value='y')
@@ -250,3 +252,10 @@ def everything():
     for opset in range(7, onnx.defs.onnx_opset_version() + 1):
         models[f'opset{opset}'] = identity(14, opset)
     return models
+
+
+if __name__ == '__main__':
+    # onnx_models.py FOLDER: write the small ones, for tests/fuzz/corpus/onnx.
+    for name, made in everything().items():
+        if not name.startswith(('ir', 'opset')):
+            onnx.save(made, f'{sys.argv[1]}/{name}.onnx')
