@@ -436,8 +436,7 @@ int mc_spill_new(const char *dir, struct mc_spill **ret_spill, struct mc_err *er
     }
     s->fd = open_unlinked(dir);
     if (s->fd < 0) {
-        int rc =
-            mc_fail(err, MC_EIO, "cannot make a temporary file in '%s': %s", dir, strerror(errno));
+        int rc = mc_fail(err, MC_EIO, "cannot write into folder '%s': %s", dir, strerror(errno));
         free(s->dir);
         free(s);
         return rc;

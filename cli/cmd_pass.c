@@ -75,11 +75,26 @@ static int check_runs(const struct mc_cli *cli, const struct mc_job *j, struct m
     return rc;
 }
 
+/* Can OUT be written? Found out now, by opening it without committing anything. */
+static int check_writable(const struct mc_job *j, struct mc_err *err)
+{
+    struct mc_out *probe;
+    int rc = mc_out_open(j->out, &probe, err);
+    if (!rc)
+        mc_out_abort(probe);
+    return rc;
+}
+
 static int open_all(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err)
 {
     int rc = check_options(cli, j, err);
+    if (!rc && !j->dry_run)
+        rc = check_writable(j, err);
     if (!rc)
         rc = mc_cli_read(mc_cli_operand(cli, 0), &j->original, err);
+    if (!rc && j->to_stdout && (j->write.external || j->original.model->external))
+        rc = mc_fail(err, MC_EUSAGE,
+                     "a model with external data cannot go to standard output: give a file name");
     if (!rc)
         rc = mc_cli_describe(&j->original, &j->input, err);
     if (!rc)

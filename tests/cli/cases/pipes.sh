@@ -1,0 +1,14 @@
+# "-" is standard input and output; the text then goes to standard error.
+M=$MODELS/fashion-mlp.onnx
+mcompress svd "$M" -o file.onnx --keep 0.5 -q
+mcompress svd - -o - --keep 0.5 <"$M" 2>text | cmp - file.onnx
+cat "$M" | mcompress svd - -o - --keep 0.5 -q | cmp - file.onnx
+grep -c 'parameters' text
+mcompress svd "$M" -o - --keep 0.5 -q | mcompress info - | head -n 1
+mcompress svd "$M" -o - --keep 0.5 -q --external-data >none
+echo "$?"
+wc -c <none
+# A reader that goes away ends the program without a word; a full one is an error.
+mcompress info "$M" | true
+mcompress list operators >/dev/full
+echo "$?"
