@@ -198,6 +198,76 @@ static void zips_that_lie(void **state)
     refused(save("z.npz", make_zip(&m, 1)), &o, MC_EFORMAT, "longer than its header says");
 }
 
+/* An archive of one member "a.npy", plain or zip64; the directory ends with its last 22 bytes. */
+static struct buf archive(unsigned how)
+{
+    struct zip_member m = zip_member("a.npy", floats("(2, 2)", 4), how);
+    return make_zip(&m, 1);
+}
+
+static void broken_directories(void **state)
+{
+    (void)state;
+    struct mc_array in = input("a", MC_DTYPE_F32, DIMS(-2, 2));
+    struct mc_sample_opts o = {.inputs = &in, .n_inputs = 1};
+    enum { CENTRAL = 46 + 5 }; /* the one entry, without zip64 fields */
+    static const struct {
+        int from_end; /* of the byte that changes */
+        uint8_t value;
+        int code;
+        const char *words;
+    } cases[] = {
+        {18, 1, MC_EUNSUP, "split"},
+        {12, 9, MC_EFORMAT, "outside the file"},  /* entries without room */
+        {10, 99, MC_EFORMAT, "outside the file"}, /* more bytes than there are before it */
+        {3, 1, MC_EFORMAT, "outside the file"},   /* far behind the end */
+        {6, 0, MC_EFORMAT, "damaged"},            /* at another place of the file */
+        {2, 1, MC_EFORMAT, "no zip directory"},   /* a comment that is not there */
+        {22 + CENTRAL, 'Q', MC_EFORMAT, "damaged"},
+        {22 + CENTRAL - 28, 99, MC_EFORMAT, "damaged"}, /* a name longer than the entry */
+        {22 + 4, 0, MC_EFORMAT, "damaged"},             /* a zero in the name */
+        {22 + 5 + 4, 99, MC_EFORMAT, "not where"},      /* of the local header */
+        {22 + 5 + 1, 99, MC_EFORMAT, "not where"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf b = archive(0);
+        b.p[b.n - (size_t)cases[i].from_end] = cases[i].value;
+        refused(save("d.npz", b), &o, cases[i].code, cases[i].words);
+    }
+    /* zip64: the locator, the record it points to, and the extra field of the entry. */
+    enum { LOCATOR = 22 + 20, RECORD = LOCATOR + 56, EXTRA = RECORD + 28 };
+    static const struct {
+        int from_end;
+        uint8_t value;
+        const char *words;
+    } wide[] = {
+        {LOCATOR - 9, 9, "not where it should be"}, {LOCATOR - 15, 9, "not where it should be"},
+        {RECORD, 'Q', "not where it should be"},    {RECORD - 36, 9, "outside the file"},
+        {EXTRA, 2, "lacks its zip64 sizes"},        {EXTRA - 2, 8, "lacks its zip64 sizes"},
+        {EXTRA - 2, 99, "lacks its zip64 sizes"}};
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
+        struct buf b = archive(ZIP_64);
+        b.p[b.n - (size_t)wide[i].from_end] = wide[i].value;
+        refused(save("d.npz", b), &o, MC_EFORMAT, wide[i].words);
+    }
+    struct buf b = archive(0);
+    b.n = 21;
+    refused(save("d.npz", b), &o, MC_EFORMAT, "truncated");
+    /* A local header of which only the magic number fits into the file. */
+    b = archive(0);
+    b.p[b.n - 31] = (uint8_t)b.n;
+    b.p[b.n - 2] = 4;
+    put(&b, "PK\3\4", 4);
+    assert_true(b.n < 256 + 4);
+    refused(save("d.npz", b), &o, MC_EFORMAT, "not where");
+    /* A comment behind the directory is fine. */
+    b = archive(0);
+    b.p[b.n - 2] = 5;
+    put(&b, "hello", 5);
+    struct mc_dataset *d = open_one(save("d.npz", b), in, NULL);
+    mc_dataset_free(d);
+}
+
 static int clean(void **state)
 {
     (void)state;
@@ -208,10 +278,9 @@ static int clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(npy_batch_and_whole),
-        cmocka_unit_test(npz_names),
-        cmocka_unit_test(npz_that_do_not_serve),
-        cmocka_unit_test(zips_that_lie),
+        cmocka_unit_test(npy_batch_and_whole),   cmocka_unit_test(npz_names),
+        cmocka_unit_test(npz_that_do_not_serve), cmocka_unit_test(zips_that_lie),
+        cmocka_unit_test(broken_directories),
     };
     return cmocka_run_group_tests(tests, NULL, clean);
 }
