@@ -27,6 +27,7 @@ static void fill_plain(struct mc_kernels *k)
 {
     mc_gemm_fill_plain(&k->gemm);
     mc_conv_fill_plain(&k->conv);
+    mc_elementwise_fill_plain(&k->elementwise);
 }
 
 #ifdef __x86_64__
@@ -34,12 +35,14 @@ static void fill_avx2(struct mc_kernels *k)
 {
     mc_gemm_fill_avx2(&k->gemm);
     mc_conv_fill_avx2(&k->conv);
+    mc_elementwise_fill_avx2(&k->elementwise);
 }
 
 static void fill_avx512(struct mc_kernels *k)
 {
     mc_gemm_fill_avx512(&k->gemm);
     mc_conv_fill_avx512(&k->conv);
+    mc_elementwise_fill_avx512(&k->elementwise);
 }
 
 static bool has_avx2(void)

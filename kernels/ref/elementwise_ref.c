@@ -19,12 +19,12 @@ static elem unary_of(enum mc_unary_fn fn, elem a, elem b, elem x)
     case MC_UNARY_EXP: return exp(x);
     case MC_UNARY_LOG: return log(x);
     case MC_UNARY_ERF: return erf(x);
-    case MC_UNARY_SIGMOID: return 1 / (1 + exp(-x));
+    case MC_UNARY_SIGMOID: return sigmoid_ref(x);
     case MC_UNARY_TANH: return tanh(x);
-    case MC_UNARY_SILU: return x / (1 + exp(-a * x));
+    case MC_UNARY_SILU: return x * sigmoid_ref(a * x);
     case MC_UNARY_ELU: return x < 0 ? a * expm1(x) : x;
     case MC_UNARY_SOFTPLUS: return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
-    case MC_UNARY_GELU: return x * erfc(-x * (elem)0.70710678118654752440) / 2;
+    case MC_UNARY_GELU: return x * (erfc(-x * (elem)0.70710678118654752440) / 2);
     case MC_UNARY_GELU_TANH:
         /* sqrt(2/pi) and the cubic term of Hendrycks & Gimpel, Gaussian Error Linear Units, 2016. */
         a = (elem)0.79788456080286535588 * (x + (elem)0.044715 * x * x * x);

@@ -11,7 +11,7 @@ static inline elem rnn_ref(const struct mc_rnn_fn *f, double clip, elem x)
     if (clip > 0)
         x = x > limit ? limit : x < -limit ? -limit : x;
     switch (f->act) {
-    case MC_RNN_SIGMOID: return 1 / (1 + exp(-x));
+    case MC_RNN_SIGMOID: return sigmoid_ref(x);
     case MC_RNN_TANH: return tanh(x);
     case MC_RNN_RELU: return x < 0 ? 0 : x;
     case MC_RNN_AFFINE: return a * x + b;
