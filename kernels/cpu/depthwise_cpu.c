@@ -97,7 +97,8 @@ static void fill_row(const struct job *j, const float *x, float *to)
         }
     } else {
         for (int64_t i = 0; i < n; i++)
-            vf_store(to + load[i].to, load_row(x, load[i].first, step, j->c->in[2]));
+            vf_store(to + load[i].to, load_row(x + load[i].first, step, -load[i].first,
+                                               j->c->in[2] - load[i].first));
     }
 }
 

@@ -16,21 +16,18 @@ static inline vf vf_even(vf a, vf b)
 #endif
 }
 
-/* Lane i is x[first + i * step] where that lies in [0, width), else 0. */
-static inline vf load_row(const float *x, int64_t first, int64_t step, int64_t width)
+/* Lane i is from[i * step] where lo <= i * step < hi, else 0. */
+static inline vf load_row(const float *from, int64_t step, int64_t lo, int64_t hi)
 {
-    vm low = vm_range(-first, width - first);
     if (step == 1)
-        return vf_load_mask(x + first, low);
+        return vf_load_mask(from, vm_range(lo, hi));
     if (step == 2)
-        return vf_even(
-            vf_load_mask(x + first, low),
-            vf_load_mask(x + first + LANES, vm_range(-first - LANES, width - first - LANES)));
+        return vf_even(vf_load_mask(from, vm_range(lo, hi)),
+                       vf_load_mask(from + LANES, vm_range(lo - LANES, hi - LANES)));
     vf v = vf_set1(0);
-    for (int i = 0; i < LANES; i++) {
-        int64_t at = first + i * step;
-        if (at >= 0 && at < width)
-            v[i] = x[at];
+    for (int64_t i = 0; i < LANES; i++) {
+        if (i * step >= lo && i * step < hi)
+            v[i] = from[i * step];
     }
     return v;
 }

@@ -71,6 +71,12 @@ static inline vm vm_first(int64_t n)
     return vm_range(0, n);
 }
 
+/* Bitwise: x or 0 is x. */
+static inline vf vf_or(vf a, vf b)
+{
+    return (vf)((vi)a | (vi)b);
+}
+
 /* Lanes of m only: the others read as 0, are not written, and their memory is not touched. */
 static inline vf vf_load_mask(const float *p, vm m)
 {
@@ -85,6 +91,16 @@ static inline vf vf_load_mask(const float *p, vm m)
             v[i] = p[i];
     }
     return v;
+#endif
+}
+
+/* v, whose lanes in m are 0, with those lanes read from p. */
+static inline vf vf_load_more(vf v, const float *p, vm m)
+{
+#if MC_LEVEL == 5
+    return (vf)_mm512_mask_loadu_ps((__m512)v, m, p);
+#else
+    return vf_or(v, vf_load_mask(p, m));
 #endif
 }
 
