@@ -62,27 +62,30 @@ static const char *reason_at(const json_t *layers, size_t i)
     return mc_json_string_or(json_array_get(layers, i), "reason", "");
 }
 
-/* All layers left for one reason on one line: "3 layers (a, b, c): why". */
-static void left_group(const json_t *layers, size_t first, FILE *out)
+/* All layers left for one reason in one row: "3 x  why  a, b, c". */
+static void left_row(const json_t *layers, size_t first, struct mc_table *t)
 {
     enum { NAMED = 3 };
     size_t n = json_array_size(layers), count = 0;
-    const char *reason = reason_at(layers, first);
-    for (size_t i = first; i < n; i++)
-        count += is_left(json_array_get(layers, i)) && !strcmp(reason_at(layers, i), reason);
-    fprintf(out, "    %zu x ", count);
-    size_t named = 0;
-    for (size_t i = first; i < n && named < NAMED; i++) {
+    const char *reason = reason_at(layers, first), *names[NAMED] = {"", "", ""};
+    for (size_t i = first; i < n; i++) {
         const json_t *layer = json_array_get(layers, i);
-        if (is_left(layer) && !strcmp(reason_at(layers, i), reason))
-            fprintf(out, "%s%s", named++ ? ", " : "", mc_json_string_or(layer, "name", "?"));
+        if (!is_left(layer) || strcmp(reason_at(layers, i), reason))
+            continue;
+        if (count < NAMED)
+            names[count] = mc_json_string_or(layer, "name", "?");
+        count++;
     }
-    fprintf(out, "%s: %s\n", count > NAMED ? ", ..." : "", reason);
+    mc_table_cell(t, "%zu x", count);
+    mc_table_cell(t, "%s", reason);
+    mc_table_cell(t, "%s%s%s%s%s%s", names[0], count > 1 ? ", " : "", names[1],
+                  count > 2 ? ", " : "", names[2], count > NAMED ? ", ..." : "");
 }
 
-static void left(const json_t *layers, FILE *out)
+static int left(const json_t *layers, FILE *out, int columns)
 {
-    size_t n = json_array_size(layers), groups = 0;
+    size_t n = json_array_size(layers), rows = 0;
+    struct mc_table *t = mc_table_new("rlL");
     for (size_t i = 0; i < n; i++) {
         if (!is_left(json_array_get(layers, i)))
             continue;
@@ -92,12 +95,16 @@ static void left(const json_t *layers, FILE *out)
                    !strcmp(reason_at(layers, k), reason_at(layers, i));
         if (seen)
             continue;
-        if (groups++ == 0)
-            fputs("  left as they were\n", out);
-        left_group(layers, i, out);
+        rows++;
+        left_row(layers, i, t);
     }
-    if (groups)
+    if (rows)
+        fputs("  left as they were\n", out);
+    int rc = rows || !t ? mc_table_print(t, out, 4, columns) : 0;
+    mc_table_free(t);
+    if (rows)
         fputc('\n', out);
+    return rc;
 }
 
 int mc_report_txt_layers(const json_t *report, FILE *out, int columns)
@@ -107,9 +114,8 @@ int mc_report_txt_layers(const json_t *report, FILE *out, int columns)
     json_array_foreach(json_object_get(report, "passes"), i, pass)
     {
         const json_t *layers = json_object_get(pass, "layers");
-        if (changed(layers, out, columns))
+        if (changed(layers, out, columns) || left(layers, out, columns))
             return -1;
-        left(layers, out);
     }
     return 0;
 }

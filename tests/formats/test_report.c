@@ -48,8 +48,8 @@ static const char face[] =
     "  fc1    Gemm      low rank    96  1.60 MB  ->  400 kB  0.1250\n"
     "\n"
     "  left as they were\n"
-    "    2 x fc2, fc3: too small\n"
-    "    1 x evil?[2J: grouped\n"
+    "    2 x  too small  fc2, fc3\n"
+    "    1 x  grouped    evil?[2J\n"
     "\n"
     "  warning: look out\n"
     "  1 min 15 s (svd 1.2 s), cpu\n";
