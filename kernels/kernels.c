@@ -28,6 +28,7 @@ static void fill_plain(struct mc_kernels *k)
     mc_gemm_fill_plain(&k->gemm);
     mc_conv_fill_plain(&k->conv);
     mc_elementwise_fill_plain(&k->elementwise);
+    mc_nn_fill_plain(&k->nn);
 }
 
 #ifdef __x86_64__
@@ -36,6 +37,7 @@ static void fill_avx2(struct mc_kernels *k)
     mc_gemm_fill_avx2(&k->gemm);
     mc_conv_fill_avx2(&k->conv);
     mc_elementwise_fill_avx2(&k->elementwise);
+    mc_nn_fill_avx2(&k->nn);
 }
 
 static void fill_avx512(struct mc_kernels *k)
@@ -43,6 +45,7 @@ static void fill_avx512(struct mc_kernels *k)
     mc_gemm_fill_avx512(&k->gemm);
     mc_conv_fill_avx512(&k->conv);
     mc_elementwise_fill_avx512(&k->elementwise);
+    mc_nn_fill_avx512(&k->nn);
 }
 
 static bool has_avx2(void)

@@ -2,3 +2,4 @@
 CHECK_ROW(gemm)
 CHECK_ROW(conv)
 CHECK_ROW(elementwise)
+CHECK_ROW(nn)

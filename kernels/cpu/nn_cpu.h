@@ -1,0 +1,37 @@
+/* The parts of the nn family, one file each. Private to kernels/cpu. */
+#ifndef MC_KERNELS_CPU_NN_CPU_H
+#define MC_KERNELS_CPU_NN_CPU_H
+
+#include "kernels/cpu/vec.h"
+#include "kernels/nn.h"
+
+void MC_CPU(mc_nn_window)(const struct mc_window *w, struct mc_pool *pool);
+void MC_CPU(mc_nn_reduce)(const struct mc_reduce *r, struct mc_pool *pool);
+void MC_CPU(mc_nn_lstm_cell)(const struct mc_lstm_cell *c, struct mc_pool *pool);
+
+/* The lanes joined in a fixed order: halves onto each other. The largest is of numbers, not of NaN. */
+static inline float vf_sum(vf v)
+{
+#if MC_LEVEL == 5
+    return _mm512_reduce_add_ps((__m512)v);
+#else
+    for (int step = LANES / 2; step > 0; step /= 2)
+        for (int i = 0; i < step; i++)
+            v[i] += v[i + step];
+    return v[0];
+#endif
+}
+
+static inline float vf_max_lane(vf v)
+{
+#if MC_LEVEL == 5
+    return _mm512_reduce_max_ps((__m512)v);
+#else
+    for (int step = LANES / 2; step > 0; step /= 2)
+        for (int i = 0; i < step; i++)
+            v[i] = v[i] > v[i + step] ? v[i] : v[i + step];
+    return v[0];
+#endif
+}
+
+#endif
