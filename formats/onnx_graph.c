@@ -100,9 +100,20 @@ static int read_input(struct mc_onnx_reader *r, struct mc_graph *g, const char *
     return rc ? rc : mc_edit_input(g, v, r->err);
 }
 
+/* Why a name could not be resolved: nobody has it, or there was no memory for the way to who has it. */
+static bool is_defined(const struct mc_graph *g, const char *name)
+{
+    for (; g; g = g->parent)
+        if (mc_graph_value(g, name))
+            return true;
+    return false;
+}
+
 static int read_output(struct mc_onnx_reader *r, struct mc_graph *g, const char *name)
 {
     struct mc_value *v = mc_edit_resolve(g, name);
+    if (!v && is_defined(g, name))
+        return mc_onnx_no_memory(r);
     if (!v)
         return mc_fail(r->err, MC_EFORMAT, "'%s': graph '%s': nothing produces the output '%s'",
                        r->path, g->name, name);
@@ -208,6 +219,8 @@ static int find_values(struct mc_onnx_reader *r, struct mc_graph *g, const Onnx_
         if (!*names[i])
             continue;
         list[i] = mc_edit_resolve(g, names[i]);
+        if (!list[i] && is_defined(g, names[i]))
+            return mc_onnx_no_memory(r);
         if (!list[i])
             return mc_fail(r->err, MC_EFORMAT,
                            "'%s': graph '%s': nothing produces '%s', input %zu of %s '%s'", r->path,

@@ -276,7 +276,10 @@ static int scan_message(struct scan *s, const ProtobufCMessageDescriptor *type, 
 {
     struct level in = {.type = type, .end = end, .depth = depth};
     if (depth > MC_ONNX_DEPTH)
-        return broken(s, s->at, "messages nested more than 100 deep");
+        return mc_fail(
+            s->err, MC_EFORMAT,
+            "'%s' is not a valid ONNX model: messages nested more than %d deep at byte %zu",
+            s->path, MC_ONNX_DEPTH, s->at);
     int rc = 0;
     while (!rc && s->at < end)
         rc = scan_field(s, &in);
