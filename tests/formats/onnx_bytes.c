@@ -1,6 +1,9 @@
 #include "onnx_bytes.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void put_varint(struct buf *b, uint64_t v)
 {
@@ -111,4 +114,29 @@ struct buf make_model_with(struct buf tensor)
     struct buf g = make_graph();
     put_message(&g, 5, tensor);
     return make_model(g);
+}
+
+const char *save_large(const char *name, struct buf graph, int64_t bytes)
+{
+    struct buf t = make_tensor("w", 2, 1, &bytes), file = {0}, opset = {0};
+    put_tag(&t, 9, WIRE_BYTES);
+    put_varint(&t, (uint64_t)bytes);
+    put_tag(&graph, 5, WIRE_BYTES);
+    put_varint(&graph, t.n + (uint64_t)bytes);
+    put(&graph, t.p, t.n);
+    put_int(&file, 1, 8);
+    put_int(&opset, 2, 17);
+    put_message(&file, 8, opset);
+    put_tag(&file, 7, WIRE_BYTES);
+    put_varint(&file, graph.n + (uint64_t)bytes);
+    put(&file, graph.p, graph.n);
+    buf_free(&t);
+    buf_free(&graph);
+    off_t size = (off_t)file.n + bytes;
+    const char *path = save(name, file);
+    if (truncate(path, size)) {
+        perror(path);
+        exit(99);
+    }
+    return path;
 }

@@ -26,5 +26,7 @@ struct buf make_graph(void);
 struct buf make_model(struct buf graph);
 /* make_model(make_graph() with this initializer). */
 struct buf make_model_with(struct buf tensor);
+/* Save make_model(graph with an initializer "w" of this many uint8 zeros): a hole at the end of the file. */
+const char *save_large(const char *name, struct buf graph, int64_t bytes);
 
 #endif

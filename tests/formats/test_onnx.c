@@ -105,6 +105,21 @@ static void names_need_not_be_utf8(void **state)
     mc_model_free(m);
 }
 
+/* Longer than protobuf libraries take; a hole in the file. */
+static void weights_beyond_2_gb(void **state)
+{
+    (void)state;
+    const int64_t bytes = 5LL << 30;
+    struct mc_model *m;
+    struct mc_err err;
+    if (mc_onnx_read(save_large("large.onnx", make_graph(), bytes), &m, &err))
+        fail_msg("%s", err.msg);
+    const struct mc_tensor *t = m->graph->inits[0]->tensor;
+    assert_int_equal(t->bytes, bytes);
+    assert_int_equal(t->data[bytes - 1], 0);
+    mc_model_free(m);
+}
+
 /* ---- files that are refused ---- */
 
 static void refused(struct buf b, int code, const char *part)
@@ -300,6 +315,7 @@ int main(void)
         cmocka_unit_test(typed_fields_become_bytes),
         cmocka_unit_test(loose_files_are_read),
         cmocka_unit_test(names_need_not_be_utf8),
+        cmocka_unit_test(weights_beyond_2_gb),
         cmocka_unit_test(broken_wire),
         cmocka_unit_test(deep_nesting),
         cmocka_unit_test(broken_models),
