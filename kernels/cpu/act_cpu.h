@@ -2,19 +2,17 @@
 #ifndef MC_KERNELS_CPU_ACT_CPU_H
 #define MC_KERNELS_CPU_ACT_CPU_H
 
-#include <math.h>
-
-#include "kernels/cpu/vec.h"
+#include "kernels/cpu/math_cpu.h"
 #include "kernels/epilogue.h"
 
-static inline float act_scalar(enum mc_act act, float lo, float v)
+static inline __attribute__((always_inline)) vf act_of(enum mc_act act, vf lo, vf v)
 {
     switch (act) {
-    case MC_ACT_LEAKY: return v < 0 ? lo * v : v;
-    case MC_ACT_SIGMOID: return 1 / (1 + expf(-v));
-    case MC_ACT_TANH: return tanhf(v);
-    case MC_ACT_SILU: return v / (1 + expf(-v));
-    case MC_ACT_GELU: return v * erfcf(-v * 0.707106781f) / 2;
+    case MC_ACT_LEAKY: return vf_select(vf_lt(v, (vf){0}), lo * v, v);
+    case MC_ACT_SIGMOID: return vf_sigmoid(v);
+    case MC_ACT_TANH: return vf_tanh(v);
+    case MC_ACT_SILU: return v * vf_sigmoid(v);
+    case MC_ACT_GELU: return vf_gelu(v);
     default: return v;
     }
 }
@@ -25,8 +23,11 @@ static inline void act_block(const struct mc_epilogue *e, float *c, int64_t c_ro
     if (e->act == MC_ACT_NONE || e->act == MC_ACT_CLAMP)
         return;
     for (int i = 0; i < rows; i++) {
-        for (int64_t j = 0; j < cols; j++)
-            c[i * c_row + j] = act_scalar(e->act, (float)e->lo, c[i * c_row + j]);
+        for (int64_t j = 0; j < cols; j += LANES) {
+            vm m = vm_first(cols - j);
+            float *at = c + i * c_row + j;
+            vf_store_mask(at, act_of(e->act, vf_set1((float)e->lo), vf_load_mask(at, m)), m);
+        }
     }
 }
 
