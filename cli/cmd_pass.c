@@ -24,9 +24,6 @@ static int check_options(const struct mc_cli *cli, struct mc_job *j, struct mc_e
     if (!j->out && !j->dry_run)
         return mc_fail(err, MC_EUSAGE, "needs -o OUT to write to, or --dry-run");
     j->to_stdout = j->out && !j->dry_run && !strcmp(j->out, "-");
-    if (j->out && mc_path_same(j->out, model))
-        return mc_fail(err, MC_EUSAGE,
-                       "'%s' would replace the model itself; give another name with -o", j->out);
     if (j->to_stdout && cli->json)
         return mc_fail(err, MC_EUSAGE,
                        "-o - and --json both want standard output; use --report FILE");
@@ -92,6 +89,8 @@ static int open_all(const struct mc_cli *cli, struct mc_job *j, struct mc_err *e
         rc = check_writable(j, err);
     if (!rc)
         rc = mc_cli_read(mc_cli_operand(cli, 0), &j->original, err);
+    if (!rc && !j->dry_run)
+        rc = mc_cli_check_out(&j->original, j->out, err);
     if (!rc && j->to_stdout && (j->write.external || j->original.model->external))
         rc = mc_fail(err, MC_EUSAGE,
                      "a model with external data cannot go to standard output: give a file name");

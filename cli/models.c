@@ -9,6 +9,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "formats/onnx.h"
+#include "formats/onnx_about.h"
 #include "formats/samples.h"
 #include "graph/summary.h"
 
@@ -49,6 +50,32 @@ void mc_cli_close(struct mc_cli_model *m)
 {
     mc_model_free(m->model);
     m->model = NULL;
+}
+
+int mc_cli_check_out(const struct mc_cli_model *m, const char *out, struct mc_err *err)
+{
+    struct mc_onnx_about about;
+    char dir[MC_PATH], weights[MC_PATH], external[2 * MC_PATH];
+    if (mc_path_same(out, m->path))
+        return mc_fail(err, MC_EUSAGE,
+                       "'%s' would replace the model itself; give another name with -o", out);
+    if (!m->model->external)
+        return 0;
+    int rc = mc_onnx_about(m->path, m->model, &about, err);
+    if (rc)
+        return rc;
+    snprintf(weights, sizeof weights, "%s.data", out);
+    for (size_t i = 0; !rc && i < about.n_external; i++) {
+        snprintf(external, sizeof external, "%s/%s", mc_path_dir(m->path, dir),
+                 about.external[i].location);
+        if (mc_path_same(out, external) || mc_path_same(weights, external))
+            rc = mc_fail(err, MC_EUSAGE,
+                         "'%s' would replace '%s', which holds weights of the model; give another "
+                         "name with -o",
+                         out, external);
+    }
+    mc_onnx_about_free(&about);
+    return rc;
 }
 
 int mc_cli_describe_as(const char *name, const struct mc_model *m, uint64_t bytes,

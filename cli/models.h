@@ -15,6 +15,9 @@ struct mc_cli_model {
 int mc_cli_read(const char *name, struct mc_cli_model *ret, struct mc_err *err);
 void mc_cli_close(struct mc_cli_model *m); /* accepts a zeroed struct */
 
+/* Would writing a model (and OUT.data, its weights) to `out` replace the model's own files? */
+int mc_cli_check_out(const struct mc_cli_model *m, const char *out, struct mc_err *err);
+
 /* {path, bytes, parameters, macs, sha256} of a file as it is. */
 int mc_cli_describe(const struct mc_cli_model *m, json_t **ret, struct mc_err *err);
 /* The same with bytes and digest already known. */

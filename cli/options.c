@@ -29,6 +29,8 @@ const struct mc_option_group mc_options_run = {
     (const struct mc_param[]){
         {MC_PARAM_INT, "threads", 0, false, "N", "0", 0, 4096, NULL,
          "threads to use; 0 is one per CPU; the result is the same for any number"},
+        {MC_PARAM_INT, "seed", 0, false, "N", "0", 0, 9007199254740992.0, NULL,
+         "seed of everything random"},
         {MC_PARAM_CHOICE, "device", 0, false, NULL, "auto", 0, 0, "auto|cpu", "where to compute"},
         {0},
     },
@@ -80,8 +82,6 @@ const struct mc_option_group mc_options_write = {
          "samples that guide the compression; never those to measure on"},
         {MC_PARAM_INT, "calib-count", 0, false, "N", "512", 1, INFINITY, NULL,
          "how many of them to use, from the first"},
-        {MC_PARAM_INT, "seed", 0, false, "N", "0", 0, 9007199254740992.0, NULL,
-         "seed of everything random"},
         {0},
     },
 };

@@ -22,6 +22,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 bin=$(absolute "$1") craft=$(absolute "$2") MODELS=$(cd "$3" && pwd) case=$(absolute "$4")
 expected=${case%.sh}
 
+if grep -q 'fashion-mnist:' "$case" && [ ! -d /usr/share/datasets/fashion-mnist ] &&
+    [ ! -d "${MCOMPRESS_DATA:-/nowhere}/fashion-mnist" ]; then
+    echo 'the Fashion-MNIST files are not installed (Debian: dataset-fashion-mnist)'
+    exit 77
+fi
+
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/bin" "$work/run" "$work/got"

@@ -23,3 +23,14 @@ else
 fi
 chmod u+w locked
 ls -A locked
+# Neither the model nor the file with its weights is replaced.
+mcompress svd m.onnx -o ext.onnx --keep 1 --external-data -q
+mv ext.onnx other.onnx
+ls ext.onnx.data
+try mcompress svd other.onnx -o ext.onnx --keep 0.5
+try mcompress svd other.onnx -o ext.onnx.data --keep 0.5
+try mcompress svd other.onnx -o ./other.onnx --keep 0.5
+mcompress svd other.onnx -o third.onnx --keep 0.5 -q
+ls third.onnx third.onnx.data
+mcompress eval third.onnx other.onnx --data fashion-mnist:test --samples 100 --min-sqnr 5 -q
+echo "$?"
