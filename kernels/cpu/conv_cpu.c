@@ -182,7 +182,7 @@ static void compute_tile(const struct plan *p, const struct mc_tile_in *in, int6
     }
     MC_CPU(mc_tile)(in, rows, cols, &s);
     if (last)
-        act_block(e, s.c, s.c_row, rows, cols);
+        MC_CPU(mc_act_block)(e, s.c, s.c_row, rows, cols);
     if (apart)
         spread(p, channel, column, rows, cols, y, tile, true);
 }

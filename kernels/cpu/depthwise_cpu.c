@@ -182,7 +182,7 @@ static void sum_plane(const struct job *j, const struct plane *p, const float *b
     }
     if (u.n > 0)
         sum_units(j, p, &u);
-    act_block(&c->epilogue, p->y, 0, 1, j->s.outs);
+    MC_CPU(mc_act_block)(&c->epilogue, p->y, 0, 1, j->s.outs);
 }
 
 static void compute_chunk(void *ctx, int64_t chunk, int worker)

@@ -193,7 +193,7 @@ static void compute_chunk(void *ctx, int64_t chunk, int worker)
                 struct mc_tile_store s = tile_store(g, j->first + i, c, k0, last);
                 MC_CPU(mc_tile)(&in, rows, cols, &s);
                 if (last)
-                    act_block(&g->epilogue, s.c, s.c_row, rows, cols);
+                    MC_CPU(mc_act_block)(&g->epilogue, s.c, s.c_row, rows, cols);
             }
         }
         k0 += kc;

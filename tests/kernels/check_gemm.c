@@ -86,10 +86,41 @@ static double *reference(struct check *c, const struct gemm_case *t, bool absolu
     return y;
 }
 
+/* The reference itself, in double, against another library's product. */
+static void compare_blas(struct check *c, const struct gemm_case *t)
+{
+    struct mc_gemm g = t->g;
+    bool ta = g.a_row == 1, tb = t->b_row == 1;
+    int64_t lda = ta ? g.a_col : g.a_row, ldb = tb ? t->b_col : t->b_row;
+    if ((!ta && g.a_col != 1) || (!tb && t->b_col != 1) || lda < (ta ? g.m : g.k) || g.k == 0 ||
+        ldb < (tb ? g.k : g.n))
+        return;
+    memset(&g.epilogue, 0, sizeof g.epilogue);
+    size_t bytes = (size_t)t->c_count * sizeof(double);
+    double *ours = check_alloc(c, bytes, sizeof(double)),
+           *blas = check_alloc(c, bytes, sizeof(double));
+    const double *a = check_widen(c, t->g.a, t->a_count), *b = check_widen(c, t->b, t->b_count);
+    g.a = a;
+    g.c = ours;
+    call(c, c->ref, &g, t, b, c->pool[0]);
+    cblas_dgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans,
+                (int)g.m, (int)g.n, (int)g.k, g.alpha, a, (int)lda, b, (int)ldb, 0, blas,
+                (int)g.c_row);
+    for (int64_t i = 0; i < g.m; i++) {
+        for (int64_t j = 0; j < g.n; j++) {
+            double x = ours[i * g.c_row + j], y = blas[i * g.c_row + j];
+            if (isfinite(x) && !(fabs(x - y) <= 1e-12 * (double)(g.k + 10)))
+                check_fail(c, "the reference says %.17g, BLAS %.17g at %d,%d", x, y, (int)i,
+                           (int)j);
+        }
+    }
+}
+
 static void test(struct check *c)
 {
     struct gemm_case t;
     draw(c, &t);
+    compare_blas(c, &t);
     const double *want = reference(c, &t, false), *scale = reference(c, &t, true);
     const float *first = NULL;
     for (int p = 0; p < CHECK_POOLS; p++) {
