@@ -18,6 +18,9 @@ int mc_dataset_read(struct mc_dataset *d, const int64_t *index, int64_t n, struc
 int mc_dataset_range(struct mc_dataset *d, int64_t first, int64_t n, struct mc_batch **ret,
                      struct mc_err *err)
 {
+    if (n > 0 && first > INT64_MAX - n)
+        return mc_fail(err, MC_EDATA, "'%s': sample %lld does not exist", d->spec,
+                       (long long)first);
     int64_t *index = n < 0 ? NULL : mc_calloc((size_t)n, sizeof *index);
     if (!index)
         return mc_fail(err, MC_ENOMEM, "'%s': out of memory for %lld samples", d->spec,
