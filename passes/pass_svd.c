@@ -15,7 +15,7 @@ static const struct mc_param params[] = {
      "in each layer the smallest rank that keeps this share of the sum of squares"},
     {MC_PARAM_CHOICE, "svd", 0, false, NULL, "auto", 0, 0, "auto|exact|random",
      "how singular values are computed; auto takes the randomised method where it is much faster"},
-    {MC_PARAM_END},
+    {0},
 };
 
 /* ---- report ---- */
