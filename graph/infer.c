@@ -426,23 +426,20 @@ int mc_infer_ints(const struct mc_infer_ctx *c, int i, int64_t *value, int64_t *
 
 double mc_infer_macs(const struct mc_infer *inf, const struct mc_node *n)
 {
+    enum { ARGS = 64 }; /* far more than any operator with products to count has */
+    const struct mc_vtype *in[ARGS];
+    struct mc_vtype *out[ARGS];
     const struct mc_op *op = mc_op_find(n);
     if (!op || is_opaque(n))
         return -1;
     if (!op->macs)
         return 0;
-    const struct mc_vtype **in = mc_calloc(n->n_in, sizeof *in);
-    struct mc_vtype **out = mc_calloc(n->n_out, sizeof *out);
-    double macs = -1;
-    if (in && out) {
-        for (size_t i = 0; i < n->n_in; i++)
-            in[i] = n->in[i] ? mc_infer_of(inf, n->in[i]) : NULL;
-        for (size_t i = 0; i < n->n_out; i++)
-            out[i] = n->out[i] ? (struct mc_vtype *)mc_infer_of(inf, n->out[i]) : NULL;
-        struct mc_infer_ctx c = {n, (int)n->n_in, (int)n->n_out, in, out, (struct mc_infer *)inf};
-        macs = op->macs(&c);
-    }
-    free(in);
-    free(out);
-    return macs;
+    if (n->n_in > ARGS || n->n_out > ARGS)
+        return -1;
+    for (size_t i = 0; i < n->n_in; i++)
+        in[i] = n->in[i] ? mc_infer_of(inf, n->in[i]) : NULL;
+    for (size_t i = 0; i < n->n_out; i++)
+        out[i] = n->out[i] ? (struct mc_vtype *)mc_infer_of(inf, n->out[i]) : NULL;
+    struct mc_infer_ctx c = {n, (int)n->n_in, (int)n->n_out, in, out, (struct mc_infer *)inf};
+    return op->macs(&c);
 }
