@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "passes/svd_run.h"
+#include "passes/svd_norm.h"
 
 static const struct mc_param params[] = {
     {MC_PARAM_REAL, "keep", 'k', false, "R", NULL, 0, 1, NULL,
@@ -13,10 +13,16 @@ static const struct mc_param params[] = {
      "the same rank N in every layer that it makes smaller"},
     {MC_PARAM_REAL, "energy", 0, false, "E", NULL, 0, 1, NULL,
      "in each layer the smallest rank that keeps this share of the sum of squares"},
+    {MC_PARAM_CHOICE, "norm", 0, false, NULL, "auto", 0, 0, "auto|weights|inputs|outputs",
+     "what the error of a layer is: the change of its weights, of its own output on --calib "
+     "samples, "
+     "or what that does to the model's outputs; auto takes outputs with --calib, else weights"},
     {MC_PARAM_CHOICE, "svd", 0, false, NULL, "auto", 0, 0, "auto|exact|random",
      "how singular values are computed; auto takes the randomised method where it is much faster"},
     {0},
 };
+
+static const char *const norm_names[] = {"auto", "weights", "inputs", "outputs"};
 
 /* ---- report ---- */
 
@@ -26,8 +32,7 @@ static const char *node_op(const struct mc_svd_layer *l)
 }
 
 /* One row per node; the bytes of a weight that several share stand in the first. */
-static json_t *row(const struct mc_svd_run *r, const struct mc_svd_layer *l, size_t site,
-                   const struct mc_svd_choice *c)
+static json_t *row(const struct mc_svd_layer *l, size_t site, const struct mc_svd_choice *c)
 {
     bool ok = true;
     json_t *o = json_object();
@@ -51,7 +56,6 @@ static json_t *row(const struct mc_svd_run *r, const struct mc_svd_layer *l, siz
         mc_json_put(o, "bytes_before", mc_json_size(before), &ok);
         mc_json_put(o, "bytes_after", mc_json_size(after), &ok);
     }
-    (void)r;
     if (!ok) {
         json_decref(o);
         return NULL;
@@ -65,17 +69,20 @@ static int report(const struct mc_svd_run *r, json_t **ret, struct mc_err *err)
     json_t *o = json_object(), *rows = json_array();
     for (size_t i = 0; i < r->layers.n; i++)
         for (size_t s = 0; s < r->layers.item[i].n_sites; s++)
-            mc_json_add(rows, row(r, &r->layers.item[i], s, &r->choice[i]), &ok);
+            mc_json_add(rows, row(&r->layers.item[i], s, &r->choice[i]), &ok);
     for (size_t i = 0; i < r->layers.n_others; i++)
-        mc_json_add(rows, row(r, &r->layers.others[i], 0, NULL), &ok);
+        mc_json_add(rows, row(&r->layers.others[i], 0, NULL), &ok);
     mc_json_put(o, "layers", rows, &ok);
+    mc_json_put(o, "norm", json_string(norm_names[r->norm_kind]), &ok);
+    if (r->n_covs)
+        mc_json_put(o, "calibration_samples", json_integer(r->ctx->calib_count), &ok);
     mc_json_put(o, "bytes_before", mc_json_size(r->bytes_before), &ok);
     mc_json_put(o, "bytes_after", mc_json_size(r->bytes_after), &ok);
     if (r->target)
         mc_json_put(o, "bytes_target", mc_json_size(r->target), &ok);
     if (!ok) {
         json_decref(o);
-        return mc_fail(err, MC_ENOMEM, "svd: out of memory");
+        return mc_fail(err, MC_ENOMEM, "out of memory");
     }
     *ret = o;
     return 0;
@@ -89,12 +96,19 @@ static int read_options(struct mc_svd_run *r, const json_t *options, struct mc_e
     r->method = !svd || !strcmp(svd, "auto") ? MC_SVD_AUTO
                 : !strcmp(svd, "exact")      ? MC_SVD_EXACT
                                              : MC_SVD_RANDOM;
+    const char *norm = mc_param_text(options, "norm");
+    for (int i = 0; norm && i < 4; i++)
+        if (!strcmp(norm, norm_names[i]))
+            r->norm_kind = (enum mc_svd_norm_kind)i;
+    if (r->norm_kind >= MC_SVD_NORM_INPUTS && !r->ctx->calib)
+        return mc_fail(err, MC_EUSAGE,
+                       "--norm %s needs samples of the model's inputs: pass --calib SPEC", norm);
     r->rank = mc_param_int(options, "rank", 0);
     r->energy = mc_param_real(options, "energy", -1);
     r->keep = mc_param_real(options, "keep", -1);
     int given = (r->rank > 0) + (r->energy >= 0) + (r->keep >= 0);
     if (given > 1)
-        return mc_fail(err, MC_EUSAGE, "svd: give one of --keep, --rank and --energy");
+        return mc_fail(err, MC_EUSAGE, "give one of --keep, --rank and --energy");
     if (!given)
         r->keep = 0.5;
     return 0;
@@ -110,7 +124,7 @@ static int prepare(struct mc_svd_run *r, struct mc_err *err)
     r->spectrum = mc_calloc(r->layers.n, sizeof *r->spectrum);
     r->choice = mc_calloc(r->layers.n, sizeof *r->choice);
     if (!r->spectrum || !r->choice)
-        return mc_fail(err, MC_ENOMEM, "svd: out of memory");
+        return mc_fail(err, MC_ENOMEM, "out of memory");
     return r->ctx->bytes_of(r->ctx->host, r->model, &r->bytes_before, err);
 }
 
@@ -120,6 +134,7 @@ static void release(struct mc_svd_run *r)
         mc_svd_spectrum_free(&r->spectrum[i]);
     free(r->spectrum);
     free(r->choice);
+    mc_svd_norm_release(r);
     mc_svd_layers_free(&r->layers);
     mc_linalg_free(r->la);
 }
@@ -131,6 +146,8 @@ static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *
     int rc = read_options(&r, options, err);
     if (!rc)
         rc = prepare(&r, err);
+    if (!rc && !(r.rank > 0 && ctx->dry_run)) /* where nothing is decided by the error */
+        rc = mc_svd_norm_measure(&r, err);
     if (!rc)
         rc = mc_svd_decide(&r, err);
     if (!rc)
@@ -146,7 +163,7 @@ static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *
     }
     if (!rc && r.missed)
         rc = mc_fail(err, MC_EGATE,
-                     "svd: the target of %llu bytes cannot be reached; the smallest is %llu "
+                     "the target of %llu bytes cannot be reached; the smallest is %llu "
                      "(keep %.3f)",
                      (unsigned long long)r.target, (unsigned long long)r.bytes_after,
                      (double)r.bytes_after / (double)r.bytes_before);

@@ -5,6 +5,7 @@
 
 #include "base/interrupt.h"
 #include "graph/edit.h"
+#include "passes/svd_norm.h"
 #include "passes/svd_rewrite.h"
 
 int mc_svd_run_analyse(struct mc_svd_run *r, size_t i, int64_t want, struct mc_err *err)
@@ -12,10 +13,15 @@ int mc_svd_run_analyse(struct mc_svd_run *r, size_t i, int64_t want, struct mc_e
     const struct mc_svd_layer *l = &r->layers.item[i];
     struct mc_svd_spectrum *s = &r->spectrum[i];
     struct mc_svd_choice *c = &r->choice[i];
+    struct mc_svd_norm norm;
+    struct mc_svd_norm_hold hold = {0};
     int rc = mc_interrupt_check(err);
     if (!rc)
-        rc = mc_svd_analyse(r->la, l, &(struct mc_svd_norm){0}, r->method, want, r->ctx->seed + i,
-                            r->model->spill, s, err);
+        rc = mc_svd_norm_of(r, i, &norm, &hold, err);
+    if (!rc)
+        rc = mc_svd_analyse(r->la, l, &norm, r->method, want, r->ctx->seed + i, r->model->spill, s,
+                            err);
+    mc_svd_norm_free(&hold);
     if (rc)
         return rc;
     if (r->ctx->dry_run) { /* ranks are all that is asked for */
@@ -25,7 +31,7 @@ int mc_svd_run_analyse(struct mc_svd_run *r, size_t i, int64_t want, struct mc_e
     }
     c->tail = s->tail;
     c->known = s->known;
-    c->weight = 1;
+    c->weight = mc_svd_norm_worth(r, i, s->total);
     c->dense_bytes = mc_svd_dense_bytes(l);
     c->rank_bytes = mc_svd_rank_bytes(l);
     return 0;
@@ -36,7 +42,41 @@ static bool changes(const struct mc_svd_run *r, size_t i)
     return !r->layers.item[i].reason && r->choice[i].rank > 0;
 }
 
-/* A clone is rewritten with factors that have sizes and no content. */
+/* Per site the mean, or what stands for it where only sizes count. */
+static int shifts(const struct mc_svd_run *r, size_t i, const float ***ret, struct mc_err *err)
+{
+    const float **mean = mc_calloc(r->layers.item[i].n_sites, sizeof *mean);
+    if (!mean)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    for (size_t s = 0; s < r->layers.item[i].n_sites; s++)
+        mean[s] = mc_svd_norm_mean(r, i, s);
+    *ret = mean;
+    return 0;
+}
+
+/* Rewrite a clone's layer with factors that have sizes and no content. */
+static int place(const struct mc_svd_run *r, size_t i, struct mc_model *clone,
+                 const struct mc_svd_layer *l, struct mc_err *err)
+{
+    const float **mean = NULL;
+    int rc = shifts(r, i, &mean, err);
+    if (rc)
+        return rc;
+    float *zeros = mc_calloc((size_t)l->m, sizeof *zeros);
+    float **shift = mc_calloc(l->n_sites, sizeof *shift);
+    if (!zeros || !shift)
+        rc = mc_fail(err, MC_ENOMEM, "out of memory");
+    for (size_t s = 0; !rc && s < l->n_sites; s++)
+        shift[s] = mean[s] ? zeros : NULL;
+    struct mc_svd_factors f = {.rank = r->choice[i].rank, .shift = shift};
+    if (!rc)
+        rc = mc_svd_rewrite(clone, l, &f, err);
+    free(mean);
+    free(shift);
+    free(zeros);
+    return rc;
+}
+
 int mc_svd_run_bytes(struct mc_svd_run *r, uint64_t *ret, struct mc_err *err)
 {
     struct mc_model *m;
@@ -48,14 +88,33 @@ int mc_svd_run_bytes(struct mc_svd_run *r, uint64_t *ret, struct mc_err *err)
     rc = mc_svd_collect(m, &same, err);
     for (size_t i = 0; !rc && i < same.n; i++)
         if (changes(r, i))
-            rc = mc_svd_rewrite(m, &same.item[i],
-                                &(struct mc_svd_factors){.rank = r->choice[i].rank}, err);
+            rc = place(r, i, m, &same.item[i], err);
     if (!rc) {
         mc_edit_sweep(m->graph);
         rc = r->ctx->bytes_of(r->ctx->host, m, ret, err);
     }
     mc_svd_layers_free(&same);
     mc_model_free(m);
+    return rc;
+}
+
+static int apply(struct mc_svd_run *r, size_t i, struct mc_err *err)
+{
+    const struct mc_svd_layer *l = &r->layers.item[i];
+    int64_t rank = r->choice[i].rank;
+    const float **mean = NULL;
+    struct mc_svd_pair p;
+    int rc = shifts(r, i, &mean, err);
+    if (rc)
+        return rc;
+    rc = mc_svd_pair(r->la, l, &r->spectrum[i], rank, mean, &p, err);
+    free(mean);
+    if (rc)
+        return rc;
+    struct mc_svd_factors f = {.rank = rank, .lda = rank, .a = p.a, .b = p.b, .shift = p.shift};
+    rc = mc_svd_rewrite(r->model, l, &f, err);
+    mc_svd_pair_free(&p);
+    mc_svd_spectrum_free(&r->spectrum[i]);
     return rc;
 }
 
@@ -66,20 +125,9 @@ int mc_svd_run_apply(struct mc_svd_run *r, struct mc_err *err)
         if (!changes(r, i))
             continue;
         mc_progress_tell(r->ctx->progress, "factors", (double)i, (double)r->layers.n);
-        struct mc_svd_pair p;
         rc = mc_interrupt_check(err);
         if (!rc)
-            rc = mc_svd_pair(r->la, &r->layers.item[i], &r->spectrum[i], r->choice[i].rank, NULL,
-                             &p, err);
-        if (rc)
-            break;
-        struct mc_svd_factors f = {.rank = r->choice[i].rank,
-                                   .lda = r->choice[i].rank,
-                                   .a = p.a,
-                                   .b = p.b,
-                                   .shift = p.shift};
-        rc = mc_svd_rewrite(r->model, &r->layers.item[i], &f, err);
-        mc_svd_pair_free(&p);
+            rc = apply(r, i, err);
     }
     if (rc)
         return rc;

@@ -2,9 +2,18 @@
 #ifndef MC_PASSES_SVD_RUN_H
 #define MC_PASSES_SVD_RUN_H
 
+#include "passes/covariance.h"
+#include "passes/influence.h"
 #include "passes/pass.h"
 #include "passes/svd_factor.h"
 #include "passes/svd_plan.h"
+
+enum mc_svd_norm_kind {
+    MC_SVD_NORM_AUTO,
+    MC_SVD_NORM_WEIGHTS, /* difference of the weights */
+    MC_SVD_NORM_INPUTS,  /* difference of the layer's outputs on calibration samples */
+    MC_SVD_NORM_OUTPUTS, /* what that does to the model's outputs */
+};
 
 struct mc_svd_run {
     struct mc_pass_ctx *ctx;
@@ -13,12 +22,18 @@ struct mc_svd_run {
     enum mc_svd_method method;
     int64_t rank;        /* of --rank; 0: not given */
     double energy, keep; /* < 0: not given */
+    enum mc_svd_norm_kind norm_kind;
 
     struct mc_svd_layers layers;
     struct mc_svd_spectrum *spectrum;           /* [layers.n]; filled in where a layer can change */
     struct mc_svd_choice *choice;               /* [layers.n] */
     uint64_t bytes_before, bytes_after, target; /* of the model; target 0: none */
     bool missed;
+
+    struct mc_cov *covs; /* inputs of the layers' sites */
+    size_t n_covs, cap_covs;
+    struct mc_influence *influence; /* of the layers' sites, from influence_of[layer] on */
+    size_t n_influences, *influence_of;
 };
 
 /* Decide every layer's rank: choice[i].rank, or layers.item[i].reason where it stays as it is. */
