@@ -157,6 +157,15 @@ static struct mc_tile_store tile_store(const struct mc_gemm *g, int64_t row, int
     };
 }
 
+/* Panels of the next tile: no more than there are, and a number that tiles come in. */
+static int64_t panels_at(int64_t rows, int64_t cols)
+{
+    int64_t panels = tile_panels((int)rows);
+    while (panels > ceil_div(cols, PANEL))
+        panels /= 2;
+    return panels;
+}
+
 static void compute_chunk(void *ctx, int64_t chunk, int worker)
 {
     (void)worker;
@@ -167,12 +176,12 @@ static void compute_chunk(void *ctx, int64_t chunk, int worker)
     int64_t i1 = min64(i0 + j->m_tiles * tile, j->count);
     int64_t c0 = chunk / j->m_chunks * j->n_panels * PANEL;
     int64_t c1 = min64(c0 + j->n_panels * PANEL, g->n);
-    int64_t step = PANEL * tile_panels((int)tile);
     int64_t k0 = 0;
     do {
         int64_t kc = min64(j->k_block, g->k - k0);
         bool last = k0 + kc == g->k;
-        for (int64_t c = c0; c < c1; c += step) {
+        for (int64_t c = c0, step; c < c1; c += step) {
+            step = PANEL * panels_at(j->tile, c1 - c);
             int cols = (int)min64(step, c1 - c);
             for (int64_t i = i0; i < i1; i += tile) {
                 int rows = (int)min64(tile, j->count - i);

@@ -42,8 +42,8 @@ static inline int tile_panels(int rows)
     return rows * 8 <= WIDE_SUMS ? 4 : rows * 4 <= WIDE_SUMS ? 2 : 1;
 }
 
-/* 1 <= rows <= TILE_ROWS, 1 <= cols <= PANEL * tile_panels(rows). Nothing outside rows x cols of c and
- * prior is touched; of b, whole vectors are read. */
+/* 1 <= rows <= TILE_ROWS. cols decide how many panels are read, whole: 1, 2 (if more than PANEL) or 4 (if
+ * more than 2 PANEL), at most tile_panels(rows). Of c, prior and the biases only rows x cols are touched. */
 void MC_CPU(mc_tile)(const struct mc_tile_in *in, int rows, int cols,
                      const struct mc_tile_store *s);
 
