@@ -98,7 +98,8 @@ struct mc_rnn_fn {
  * gates (complete sums, bias included) and P the peepholes,
  *     i = f0(i + Pi C)   f = f0(f + Pf C) or 1 - i   c = f1(c)   C' = f C + i c
  *     o = f0(o + Po C')  H = o f2(C')
- * every argument of an activation limited to [-clip, clip] where clip > 0. */
+ * where the arguments of f0 and f1 are limited to [-clip, clip] if clip > 0; that of f2 is not, as in ONNX
+ * Runtime (ONNX says "the input of activations"). */
 struct mc_lstm_cell {
     int64_t batch, hidden;
     struct mc_rnn_fn f[3];

@@ -58,7 +58,7 @@ static void lstm_row(const struct mc_lstm_cell *l, int64_t row)
         vf z = apply(&l->f[1], clip, vf_load_mask(g + 3 * n + j, m));
         vf now = vf_fma(f, old, i * z);
         vf o = apply(&l->f[0], clip, vf_fma(peep_o, now, vf_load_mask(g + n + j, m)));
-        vf out = o * apply(&l->f[2], clip, now);
+        vf out = o * apply(&l->f[2], 0, now);
         vf_store_mask(c + j, now, m);
         vf_store_mask(h + j, out, m);
         if (y)

@@ -188,7 +188,7 @@ static void lstm_row(const struct mc_lstm_cell *l, int64_t row)
                          : rnn_ref(&l->f[0], l->clip, g[2 * n + j] + (p ? p[2 * n + j] * old : 0));
             c[j] = f * old + i * rnn_ref(&l->f[1], l->clip, g[3 * n + j]);
             elem o = rnn_ref(&l->f[0], l->clip, g[n + j] + (p ? p[n + j] * c[j] : 0));
-            h[j] = o * rnn_ref(&l->f[2], l->clip, c[j]);
+            h[j] = o * rnn_ref(&l->f[2], 0, c[j]);
         }
         if (y)
             y[j] = skip ? 0 : h[j];

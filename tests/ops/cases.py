@@ -83,3 +83,13 @@ def operators(driver):
     """Names of the operators that mcompress has."""
     done = subprocess.run([driver, "--operators"], capture_output=True, text=True, check=True)
     return done.stdout.split()
+
+
+def variants(driver, level):
+    """Options of op_case for a level, for "f64", or (None) for every one of them."""
+    if level == "f64":
+        return [["--f64"]]
+    if level:
+        return [["--kernels", level]]
+    done = subprocess.run([driver, "--levels"], capture_output=True, text=True, check=True)
+    return [["--kernels", name] for name in done.stdout.split()] + [["--f64"]]

@@ -6,7 +6,8 @@
  * with raw little-endian elements in FILE. For every folder one line is printed: its name, a tab, and pass,
  * fail, unsupported or error, with a tab and the reason. The exit status says only whether all were tried.
  *
- * op_case --operators: print the name of every operator of ai.onnx that has a row. */
+ * op_case --operators: print the name of every operator of ai.onnx that has a row.
+ * op_case --levels: print the names of the kernel levels that this CPU can run. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include "formats/onnx.h"
 #include "graph/ops/op.h"
 #include "graph/run/session.h"
+#include "kernels/kernels.h"
 
 enum { ARRAYS = 64, NAME = 256 };
 
@@ -176,10 +178,21 @@ static int list_operators(void)
     return 0;
 }
 
+static int list_levels(void)
+{
+    static const char *const names[] = {"ref", "plain", "avx2", "avx512"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (mc_kernels_get(names[i], 4))
+            puts(names[i]);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && !strcmp(argv[1], "--operators"))
         return list_operators();
+    if (argc == 2 && !strcmp(argv[1], "--levels"))
+        return list_levels();
     const char *list = NULL;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--f64"))
