@@ -35,4 +35,7 @@ bool mc_infer_bind(struct mc_infer *inf, const char *name, int64_t value);
 /* Row of a declared type; dtype NONE and not ranked where nothing is declared. */
 bool mc_infer_declared(struct mc_infer *inf, const struct mc_type *type, struct mc_vtype *ret);
 
+/* Has the node bodies, or attributes that a function's caller gives? Its operator's row would not see all. */
+bool mc_infer_opaque(const struct mc_node *n);
+
 #endif
