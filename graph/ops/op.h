@@ -44,8 +44,10 @@ enum mc_op_flags {
     MC_OP_INPLACE = 2,     /* output 0 may be written over input 0 when shape and dtype are equal */
     MC_OP_INPLACE_ANY = 4, /* … over any input of equal shape and dtype */
     MC_OP_RANDOM = 8,      /* never folded */
-    MC_OP_EPILOGUE = 16,   /* run() honours call->epilogue: activations may be fused behind it */
-    MC_OP_HOST = 32,       /* works on shapes; inputs and outputs stay on the host */
+    MC_OP_EPILOGUE =
+        16, /* run() honours call->epilogue behind its only output: residual and activation, and
+                              where the node has no third input also the bias */
+    MC_OP_HOST = 32, /* works on shapes; inputs and outputs stay on the host */
 };
 
 struct mc_op {
@@ -60,7 +62,7 @@ struct mc_op {
     int (*setup)(struct mc_call *c, struct mc_err *err);
     /* Compute. Data-dependent errors only (an index out of range): MC_EDATA. */
     int (*run)(struct mc_call *c, struct mc_err *err);
-    void (*teardown)(struct mc_call *c);
+    void (*teardown)(struct mc_call *c); /* also after a setup that failed */
     /* Multiply-accumulates of one run, from shapes alone; NULL: none worth counting. Unknown: -1. */
     double (*macs)(const struct mc_infer_ctx *c);
     /* If the operator is y = f(x) with a form that an epilogue can hold (Relu, Clip with constants), fill

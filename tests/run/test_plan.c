@@ -84,6 +84,8 @@ static struct mc_model *random_model(void)
         case 3: v[n++] = build_binary(g, binary[below(&draw, 4)], "e", a, c); break;
         case 4:
             a = build_binary(g, "MatMul", "m", a, w);
+            if (below(&draw, 3) == 0)
+                v[n++] = a; /* and so perhaps read by others */
             if (below(&draw, 2))
                 a = build_binary(g, "Add", "mb", b, a);
             if (below(&draw, 2))
@@ -180,7 +182,7 @@ static void residual_blocks_are_fused(void **state)
     struct mc_value *sum = build_binary(g, "Add", "s", a, conv(g, "b", x, 30));
     struct mc_value *r = build_unary(g, "Relu", "sr", sum);
     struct mc_value *c =
-        build_unary(g, "Relu", "r", build_binary(g, "Add", "s2", r, conv(g, "c", r, 40)));
+        build_unary(g, "Relu", "r", build_binary(g, "Add", "s2", conv(g, "c", r, 40), r));
     build_output(g, c);
     build_output(g, r);
     struct mc_session *plan = session_of(m, NULL);
@@ -226,11 +228,15 @@ static void values_in_use_are_not_fused_away(void **state)
     mc_session_free(s);
     mc_session_free(k);
 
-    build_output(g, build_unary(g, "Neg", "z", h));
+    build_output(g, build_unary(g, "Sigmoid", "z", h));
     s = session_of(m, NULL);
     run_x(s, 2, DIMS(1, 4), F(1, -2, 3, -4));
     mc_session_stats(s, &st);
     assert_int_equal(st.fused_nodes, 0);
+    y = mc_session_output(s, 0)->data;
+    const float *z = mc_session_output(s, 1)->data;
+    for (int i = 0; i < 4; i++)
+        assert_true(z[i] > 0 && z[i] < 1 && (z[i] > 0.5f) == (y[i] > 0));
     mc_session_free(s);
     mc_model_free(m);
 }

@@ -189,6 +189,17 @@ static void plans_are_kept_for_four_signatures(void **state)
             assert_int_equal(st.plans, round || n > 4 ? 4 : n);
         }
     mc_session_free(one);
+    /* A larger plan moves the block; the smaller one follows. */
+    enum { LARGE = 1 << 20 };
+    float *large = calloc(2 * LARGE, sizeof *large);
+    run_x(s, 2, DIMS(3, 2), x);
+    const float *at = mc_session_output(s, 0)->data;
+    float first = at[2];
+    run_x(s, 2, DIMS(LARGE, 2), large);
+    run_x(s, 2, DIMS(3, 2), x);
+    assert_ptr_not_equal(mc_session_output(s, 0)->data, at);
+    assert_true(((const float *)mc_session_output(s, 0)->data)[2] == first);
+    free(large);
     mc_session_free(s);
     mc_model_free(m);
 }
@@ -269,6 +280,25 @@ static void halves_are_rounded_where_they_are_stored(void **state)
     mc_model_free(m);
 }
 
+/* A shape that an input gives is known in no plan. */
+static void shapes_from_data_are_named(void **state)
+{
+    (void)state;
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 1, DIMS(-2));
+    struct mc_value *to = build_input(g, "to", MC_DTYPE_I64, 1, DIMS(2));
+    build_output(g, build_binary(g, "Reshape", "y", x, to));
+    struct mc_session *s = session_of(m, NULL);
+    const struct mc_array in[] = {array_of("x", MC_DTYPE_F32, 1, DIMS(2), F(1, 2)),
+                                  array_of("to", MC_DTYPE_I64, 1, DIMS(2), DIMS(2, 1))};
+    struct mc_err err;
+    expect_error(mc_session_run(s, in, 2, &err), MC_EUNSUP, &err,
+                 "Reshape 'y': the shape of 'y' depends on the data");
+    mc_session_free(s);
+    mc_model_free(m);
+}
+
 static void nan_and_infinity_pass_through(void **state)
 {
     (void)state;
@@ -323,6 +353,7 @@ int main(void)
         cmocka_unit_test(an_initialized_input_has_a_default),
         cmocka_unit_test(doubles_are_a_definition),
         cmocka_unit_test(halves_are_rounded_where_they_are_stored),
+        cmocka_unit_test(shapes_from_data_are_named),
         cmocka_unit_test(nan_and_infinity_pass_through),
         cmocka_unit_test(threads_change_no_bit),
     };
