@@ -124,7 +124,7 @@ static int make_factors(struct mc_model *m, const struct mc_svd_layer *l,
 
 /* ---- bias ---- */
 
-/* c [m] or of one element, or NULL, plus shift/scale: a new constant of the old one's dtype and rank. */
+/* c [m] or of one element, or NULL, plus scale * shift: a new constant of the old one's dtype and rank. */
 static int shifted(struct mc_model *m, const struct mc_svd_layer *l, struct mc_graph *g,
                    const struct mc_value *c, const float *shift, float scale, struct mc_value **ret,
                    struct mc_err *err)
@@ -136,7 +136,7 @@ static int shifted(struct mc_model *m, const struct mc_svd_layer *l, struct mc_g
     if (!rc && old)
         rc = mc_constant_f32(c, &have, &count, err);
     for (int64_t i = 0; !rc && i < l->m; i++)
-        sum[i] = shift[i] / scale + (count == l->m ? have[i] : count == 1 ? have[0] : 0);
+        sum[i] = scale * shift[i] + (count == l->m ? have[i] : count == 1 ? have[0] : 0);
     struct mc_shape shape = mc_shape_of(1, &l->m);
     if (count == l->m && count > 1)
         shape = old->shape;
@@ -150,13 +150,14 @@ static int shifted(struct mc_model *m, const struct mc_svd_layer *l, struct mc_g
     return rc;
 }
 
-/* Gemm: y = alpha x Wᵀ + beta c. The shift is of y, so c takes shift / beta. */
+/* Gemm: y = alpha x Wᵀ + beta c. The shift is of x Wᵀ, so c takes alpha / beta of it. */
 static int shift_site(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_svd_site *s,
                       const float *shift, struct mc_err *err)
 {
     struct mc_node *n = s->add ? s->add : s->node;
     size_t slot = s->add ? (size_t)s->add_slot : 2;
     struct mc_value *c = slot < n->n_in ? n->in[slot] : NULL, *v;
+    float alpha = l->kind == MC_SVD_GEMM ? mc_node_float(n, "alpha", 1) : 1;
     float beta = l->kind == MC_SVD_GEMM ? mc_node_float(n, "beta", 1) : 1;
     int rc = 0;
     if (beta == 0) {
@@ -165,7 +166,7 @@ static int shift_site(struct mc_model *m, const struct mc_svd_layer *l, const st
         rc = mc_edit_attr_float(n, "beta", 1, err);
     }
     if (!rc)
-        rc = shifted(m, l, n->graph, c, shift, beta, &v, err);
+        rc = shifted(m, l, n->graph, c, shift, alpha / beta, &v, err);
     return rc ? rc : mc_edit_set_input(n, slot, v, err);
 }
 

@@ -6,7 +6,7 @@
 
 /* W ≈ A B: A [m, rank] (row stride lda), B [rank, n]; both NULL: placeholders that must never be read, of
  * the right size, for a model that is only counted.
- * shift: per site, what to add to its output, [m]; NULL, or NULL for a site: nothing. */
+ * shift: per site, what to add to its product W x, [m]; NULL, or NULL for a site: nothing. */
 struct mc_svd_factors {
     int64_t rank, lda;
     const float *a, *b;
