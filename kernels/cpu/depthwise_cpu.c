@@ -136,18 +136,19 @@ static void sum_units(const struct job *j, const struct plane *p, const struct u
     const int64_t *offset = j->offsets;
     const float *from[UNITS];
     vf sum[UNITS];
-    UNROLL for (int i = 0; i < UNITS; i++)
-    {
+#pragma GCC unroll 24
+    for (int i = 0; i < UNITS; i++) {
         from[i] = u->from[i];
         sum[i] = vf_set1(0);
     }
     for (int64_t t = 0; t < j->s.taps; t++) {
         vf wt = vf_set1(p->w[t]);
-        UNROLL for (int i = 0; i < UNITS; i++) sum[i] =
-            vf_fma(wt, vf_load(from[i] + offset[t]), sum[i]);
+#pragma GCC unroll 24
+        for (int i = 0; i < UNITS; i++)
+            sum[i] = vf_fma(wt, vf_load(from[i] + offset[t]), sum[i]);
     }
-    UNROLL for (int i = 0; i < UNITS; i++)
-    {
+#pragma GCC unroll 24
+    for (int i = 0; i < UNITS; i++) {
         if (i >= u->n)
             break;
         vf y = sum[i] + p->bias;

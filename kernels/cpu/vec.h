@@ -25,9 +25,6 @@ enum { LANES = 8 };
 enum { LANES = 4 };
 #endif
 
-/* Loops over registers must be unrolled whole: UNROLL for (…). */
-#define UNROLL _Pragma("GCC unroll 24")
-
 typedef float vf __attribute__((vector_size(4 * LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * LANES)));
 typedef float vf_unaligned __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
