@@ -21,6 +21,7 @@ static int64_t product(const int64_t size[3])
 
 static void draw_shape(struct check *c, struct mc_conv *v)
 {
+    static const int tile[] = {64, 16, 4}, most[] = {150, 20, 7}; /* of an axis, by rank */
     int rank = 1 + (int)check_below(c, 3);
     v->n = check_size(c, 2, 5);
     for (int i = 0; i < 3; i++) {
@@ -32,11 +33,7 @@ static void draw_shape(struct check *c, struct mc_conv *v)
         int64_t span = (v->kernel[i] - 1) * v->dilation[i];
         v->pad[i] = used && check_coin(c) ? check_below(c, (uint32_t)span + 2) : 0;
         int64_t end = used && check_coin(c) ? check_below(c, (uint32_t)span + 2) : 0;
-        v->in[i] = used ? check_size(c, rank == 1 ? 64 : 8,
-                                     rank == 1   ? 150
-                                     : rank == 2 ? 20
-                                                 : 7)
-                        : 1;
+        v->in[i] = used ? check_size(c, tile[rank - 1], most[rank - 1]) : 1;
         if (v->in[i] + v->pad[i] + end < span + 1)
             v->in[i] = span + 1;
         v->out[i] = (v->in[i] + v->pad[i] + end - span - 1) / v->stride[i] + 1;
