@@ -31,31 +31,25 @@ static const char *node_op(const struct mc_svd_layer *l)
     return l->sites[0].node->op_type;
 }
 
-/* One row per node; the bytes of a weight that several share stand in the first. */
+/* One row per node, every key in each; the bytes of a weight that several share stand in the first. */
 static json_t *row(const struct mc_svd_layer *l, size_t site, const struct mc_svd_choice *c)
 {
-    bool ok = true;
+    bool ok = true, done = !l->reason;
     json_t *o = json_object();
     uint64_t before = l->weight && site == 0 ? mc_svd_dense_bytes(l) : 0, after = before;
+    if (done)
+        after = site == 0 ? (uint64_t)c->rank * mc_svd_rank_bytes(l) : 0;
     mc_json_put(o, "name", mc_json_text(mc_node_label(l->sites[site].node)), &ok);
     mc_json_put(o, "op", mc_json_text(node_op(l)), &ok);
-    mc_json_put(o, "action", json_string(l->reason ? "left" : "factorised"), &ok);
-    if (l->reason)
-        mc_json_put(o, "reason", json_string(l->reason), &ok);
-    if (l->weight)
-        mc_json_put(o, "weight", mc_json_text(l->value->name), &ok);
-    if (!l->reason) {
-        after = site == 0 ? (uint64_t)c->rank * mc_svd_rank_bytes(l) : 0;
-        mc_json_put(o, "rank", json_integer(c->rank), &ok);
-        mc_json_put(o, "rows", json_integer(l->m), &ok);
-        mc_json_put(o, "columns", json_integer(l->n), &ok);
-        if (c->tail)
-            mc_json_put(o, "error", mc_json_real(sqrt(c->tail[c->rank])), &ok);
-    }
-    if (l->weight) {
-        mc_json_put(o, "bytes_before", mc_json_size(before), &ok);
-        mc_json_put(o, "bytes_after", mc_json_size(after), &ok);
-    }
+    mc_json_put(o, "action", json_string(done ? "factorised" : "left"), &ok);
+    mc_json_put(o, "reason", mc_json_text(l->reason), &ok);
+    mc_json_put(o, "weight", mc_json_text(l->weight ? l->value->name : NULL), &ok);
+    mc_json_put(o, "rows", l->weight ? json_integer(l->m) : json_null(), &ok);
+    mc_json_put(o, "columns", l->weight ? json_integer(l->n) : json_null(), &ok);
+    mc_json_put(o, "rank", done ? json_integer(c->rank) : json_null(), &ok);
+    mc_json_put(o, "bytes_before", mc_json_size(before), &ok);
+    mc_json_put(o, "bytes_after", mc_json_size(after), &ok);
+    mc_json_put(o, "error", mc_json_real(done && c->tail ? sqrt(c->tail[c->rank]) : NAN), &ok);
     if (!ok) {
         json_decref(o);
         return NULL;
