@@ -40,8 +40,10 @@ static bool *find_behind(const struct mc_graph *g, const struct mc_value *y)
     return ok ? behind : NULL;
 }
 
-static bool node_is_behind(const bool *behind, const struct mc_node *n)
+static bool node_is_behind(const bool *behind, const struct mc_value *y, const struct mc_node *n)
 {
+    if (n == y->producer)
+        return false;
     for (size_t k = 0; k < n->n_out; k++)
         if (n->out[k] && behind[n->out[k]->index])
             return true;
@@ -49,12 +51,12 @@ static bool node_is_behind(const bool *behind, const struct mc_node *n)
 }
 
 /* An edge into the part: not behind y, not constant, and read by a node that is. */
-static bool crosses(const bool *behind, const struct mc_value *v)
+static bool crosses(const bool *behind, const struct mc_value *y, const struct mc_value *v)
 {
     if (behind[v->index] || mc_constant(v))
         return false;
     for (size_t u = 0; u < v->n_uses; u++)
-        if (node_is_behind(behind, v->uses[u].node))
+        if (node_is_behind(behind, y, v->uses[u].node))
             return true;
     return false;
 }
@@ -163,7 +165,7 @@ static int cut(const struct mc_graph *g, const struct mc_value *y, const bool *b
         rc = feed(c, mc_graph_value(c->model->graph, y->name), inf, y, err);
     for (size_t i = 0; !rc && i < g->n_values; i++) {
         const struct mc_value *v = g->values[i];
-        if (v && crosses(behind, v))
+        if (v && crosses(behind, y, v))
             rc = feed(c, mc_graph_value(c->model->graph, v->name), inf, v, err);
     }
     if (rc)
