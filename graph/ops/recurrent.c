@@ -2,164 +2,29 @@
  * pass over the gates. */
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/lstm_node.h"
 #include "graph/ops/pack.h"
 
 enum { LAYOUT_W = 3, LAYOUT_R = 4 }; /* kinds of packing in a pack's layout */
-enum { X, W, R, B, LENS, INIT_H, INIT_C, PEEPHOLE, LSTM_INPUTS };
-
-/* ---- attributes ---- */
-
-static const struct act {
-    const char *name;
-    enum mc_rnn_act act;
-    bool has_a, has_b; /* takes a value of activation_alpha, activation_beta */
-    double a, b;
-} acts[] = {
-    {"Sigmoid", MC_RNN_SIGMOID, false, false, 0, 0},
-    {"Tanh", MC_RNN_TANH, false, false, 0, 0},
-    {"Relu", MC_RNN_RELU, false, false, 0, 0},
-    {"Affine", MC_RNN_AFFINE, true, true, 1, 0},
-    {"LeakyRelu", MC_RNN_LEAKY, true, false, 0.01, 0},
-    {"ThresholdedRelu", MC_RNN_THRESHOLDED, true, false, 1, 0},
-    {"ScaledTanh", MC_RNN_SCALED_TANH, true, true, 1, 1},
-    {"HardSigmoid", MC_RNN_HARD_SIGMOID, true, true, 0.2, 0.5},
-    {"Elu", MC_RNN_ELU, true, false, 1, 0},
-    {"Softsign", MC_RNN_SOFTSIGN, false, false, 0, 0},
-    {"Softplus", MC_RNN_SOFTPLUS, false, false, 0, 0},
-};
-
-struct lstm {
-    int dirs;
-    bool reverse[2], batch_first, input_forget;
-    struct mc_rnn_fn fn[2][3];
-    double clip;
-    int64_t steps, batch, input, hidden;
-    const void *packed_w[2], *packed_r[2]; /* of constants, or NULL */
-};
-
-static int parse_direction(const struct mc_node *n, struct lstm *l, struct mc_err *err)
-{
-    const char *how = mc_node_string(n, "direction", "forward");
-    l->dirs = 1;
-    if (!strcmp(how, "reverse")) {
-        l->reverse[0] = true;
-    } else if (!strcmp(how, "bidirectional")) {
-        l->dirs = 2;
-        l->reverse[1] = true;
-    } else if (strcmp(how, "forward") != 0) {
-        return mc_op_fail(err, MC_EUNSUP, n, "direction '%s' is not known", how);
-    }
-    return 0;
-}
-
-static const struct act *act_of(const struct mc_bytes *name)
-{
-    for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
-        if (name->data && !strcasecmp((const char *)name->data, acts[i].name))
-            return &acts[i];
-    return NULL;
-}
-
-/* Values of activation_alpha and activation_beta go, in order, to the functions that take one. */
-static int parse_activations(const struct mc_node *n, struct lstm *l, struct mc_err *err)
-{
-    static const int preset[3] = {0, 1, 1}; /* Sigmoid, Tanh, Tanh */
-    const struct mc_attr *names = mc_node_attr(n, "activations");
-    const struct mc_attr *alpha = mc_node_attr(n, "activation_alpha");
-    const struct mc_attr *beta = mc_node_attr(n, "activation_beta");
-    size_t ia = 0, ib = 0;
-    if (names && (names->type != MC_ATTR_STRINGS || names->n != 3 * (size_t)l->dirs))
-        return mc_op_fail(err, MC_ESHAPE, n, "%zu activations, must be %d", names->n, 3 * l->dirs);
-    for (int i = 0; i < 3 * l->dirs; i++) {
-        const struct act *a = names ? act_of(&names->strings[i]) : &acts[preset[i % 3]];
-        if (!a)
-            return mc_op_fail(err, MC_EUNSUP, n, "activation '%.40s' is not known",
-                              names->strings[i].data ? (const char *)names->strings[i].data : "");
-        struct mc_rnn_fn *f = &l->fn[i / 3][i % 3];
-        *f = (struct mc_rnn_fn){a->act, a->a, a->b};
-        if (a->has_a && alpha && alpha->type == MC_ATTR_FLOATS && ia < alpha->n)
-            f->a = (double)alpha->floats[ia++];
-        if (a->has_b && beta && beta->type == MC_ATTR_FLOATS && ib < beta->n)
-            f->b = (double)beta->floats[ib++];
-    }
-    return 0;
-}
-
-static int parse(const struct mc_node *n, struct lstm *l, struct mc_err *err)
-{
-    *l = (struct lstm){0};
-    int rc = parse_direction(n, l, err);
-    rc = rc ? rc : parse_activations(n, l, err);
-    l->clip = (double)mc_node_float(n, "clip", 0);
-    l->input_forget = mc_node_int(n, "input_forget", 0) != 0;
-    l->batch_first = mc_node_int(n, "layout", 0) != 0;
-    if (!rc && !(l->clip >= 0))
-        rc = mc_op_fail(err, MC_ESHAPE, n, "clip %g is negative", l->clip);
-    return rc;
-}
-
-/* ---- inference ---- */
-
-/* Input i, where it is there, has the shape `want`; what is known on either side ends up in want. */
-static int meet(const struct mc_infer_ctx *c, int i, const char *what, int64_t *want[], int rank,
-                struct mc_err *err)
-{
-    const struct mc_vtype *x = mc_op_in(c, i);
-    int rc = mc_op_need_rank(c, i, rank, rank, err);
-    for (int d = 0; x && x->ranked && d < rank && !rc; d++)
-        rc = mc_op_need_dim(c->node, what, x->shape.dim[d], *want[d], want[d], err);
-    return rc;
-}
-
-static int lstm_shapes(const struct mc_infer_ctx *c, struct lstm *l, struct mc_err *err)
-{
-    int64_t dirs = l->dirs, gates = MC_DIM_ANY, hidden = mc_node_int(c->node, "hidden_size", -1);
-    int64_t eight = MC_DIM_ANY, three = MC_DIM_ANY;
-    int rc = 0;
-    if (mc_node_attr(c->node, "hidden_size") && (hidden < 1 || hidden > INT32_MAX))
-        return mc_op_fail(err, MC_ESHAPE, c->node, "hidden_size %lld", (long long)hidden);
-    l->steps = l->batch = l->input = MC_DIM_ANY;
-    l->hidden = hidden > 0 ? hidden : MC_DIM_ANY;
-    int64_t *x[3] = {&l->steps, &l->batch, &l->input};
-    int64_t *x_first[3] = {&l->batch, &l->steps, &l->input};
-    int64_t *r[3] = {&dirs, &gates, &l->hidden}, *w[3] = {&dirs, &gates, &l->input};
-    int64_t *state[3] = {&dirs, &l->batch, &l->hidden};
-    int64_t *state_first[3] = {&l->batch, &dirs, &l->hidden};
-    int64_t *b[2] = {&dirs, &eight}, *p[2] = {&dirs, &three}, *lens[1] = {&l->batch};
-    rc = meet(c, X, "shape of X", l->batch_first ? x_first : x, 3, err);
-    rc = rc ? rc : meet(c, R, "shape of R", r, 3, err);
-    if (!rc && l->hidden > 0)
-        rc = mc_op_need_dim(c->node, "gates of R and 4 hidden_size", gates, 4 * l->hidden, &gates,
-                            err);
-    rc = rc ? rc : meet(c, W, "shape of W", w, 3, err);
-    eight = l->hidden > 0 ? 8 * l->hidden : MC_DIM_ANY;
-    three = l->hidden > 0 ? 3 * l->hidden : MC_DIM_ANY;
-    rc = rc ? rc : meet(c, B, "shape of B", b, 2, err);
-    rc = rc ? rc : meet(c, LENS, "shape of sequence_lens", lens, 1, err);
-    for (int i = INIT_H; i <= INIT_C && !rc; i++)
-        rc = meet(c, i, "shape of an initial state", l->batch_first ? state_first : state, 3, err);
-    return rc ? rc : meet(c, PEEPHOLE, "shape of P", p, 2, err);
-}
 
 static int lstm_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
-    struct lstm l;
-    int rc = mc_op_arity(c, 3, LSTM_INPUTS, err);
-    for (int i = 0; i < LSTM_INPUTS && !rc; i++) {
-        if (!mc_op_in(c, i) || i == LENS)
+    struct mc_lstm_node l;
+    int rc = mc_op_arity(c, 3, MC_LSTM_INPUTS, err);
+    for (int i = 0; i < MC_LSTM_INPUTS && !rc; i++) {
+        if (!mc_op_in(c, i) || i == MC_LSTM_LENS)
             continue;
         rc = mc_op_need_float(c, i, err);
-        rc = rc ? rc : mc_op_need_same(c, X, i, err);
+        rc = rc ? rc : mc_op_need_same(c, MC_LSTM_X, i, err);
     }
-    const struct mc_vtype *lens = rc ? NULL : mc_op_in(c, LENS);
+    const struct mc_vtype *lens = rc ? NULL : mc_op_in(c, MC_LSTM_LENS);
     if (lens && lens->dtype && lens->dtype != MC_DTYPE_I32)
         return mc_op_fail(err, MC_EDTYPE, c->node, "sequence_lens is %s, must be int32",
                           mc_dtype_name((int)lens->dtype));
-    rc = rc ? rc : parse(c->node, &l, err);
-    rc = rc ? rc : lstm_shapes(c, &l, err);
+    rc = rc ? rc : mc_lstm_parse(c->node, &l, err);
+    rc = rc ? rc : mc_lstm_shapes(c, &l, err);
     if (rc)
         return rc;
     struct mc_shape y = {4, {l.steps, l.dirs, l.batch, l.hidden}};
@@ -168,17 +33,17 @@ static int lstm_infer(struct mc_infer_ctx *c, struct mc_err *err)
         y = (struct mc_shape){4, {l.batch, l.steps, l.dirs, l.hidden}};
         h = (struct mc_shape){3, {l.batch, l.dirs, l.hidden}};
     }
-    mc_op_give(c, 0, c->in[X]->dtype, &y);
-    mc_op_give(c, 1, c->in[X]->dtype, &h);
-    mc_op_give(c, 2, c->in[X]->dtype, &h);
+    mc_op_give(c, 0, c->in[MC_LSTM_X]->dtype, &y);
+    mc_op_give(c, 1, c->in[MC_LSTM_X]->dtype, &h);
+    mc_op_give(c, 2, c->in[MC_LSTM_X]->dtype, &h);
     return 0;
 }
 
 static double lstm_macs(const struct mc_infer_ctx *c)
 {
-    struct lstm l;
-    if (parse(c->node, &l, NULL) || lstm_shapes(c, &l, NULL) || l.steps < 0 || l.batch < 0 ||
-        l.input < 0 || l.hidden < 0)
+    struct mc_lstm_node l;
+    if (mc_lstm_parse(c->node, &l, NULL) || mc_lstm_shapes(c, &l, NULL) || l.steps < 0 ||
+        l.batch < 0 || l.input < 0 || l.hidden < 0)
         return -1;
     return (double)l.dirs * (double)l.steps * (double)l.batch * 4 * (double)l.hidden *
            (double)(l.input + l.hidden);
@@ -186,24 +51,25 @@ static double lstm_macs(const struct mc_infer_ctx *c)
 
 /* ---- packing ---- */
 
-static size_t packed_bytes(const struct mc_call *c, const struct lstm *l, bool recurrent)
+static size_t packed_bytes(const struct mc_call *c, const struct mc_lstm_node *l, bool recurrent)
 {
     return c->k->gemm.pack_b_bytes(recurrent ? l->hidden : l->input, 4 * l->hidden);
 }
 
 /* W or R of one direction, transposed, into dst. */
-static void pack(const struct mc_call *c, const struct lstm *l, bool recurrent, int dir, void *dst)
+static void pack(const struct mc_call *c, const struct mc_lstm_node *l, bool recurrent, int dir,
+                 void *dst)
 {
     int64_t k = recurrent ? l->hidden : l->input, n = 4 * l->hidden;
-    const char *from = c->in[recurrent ? R : W].data;
+    const char *from = c->in[recurrent ? MC_LSTM_R : MC_LSTM_W].data;
     from += (size_t)(dir * n * k * c->k->elem_bytes);
     c->k->gemm.pack_b(k, n, from, 1, k, dst, c->pool);
 }
 
-static int pack_constant(struct mc_call *c, const struct lstm *l, bool recurrent, int dir,
+static int pack_constant(struct mc_call *c, const struct mc_lstm_node *l, bool recurrent, int dir,
                          const void **ret, struct mc_err *err)
 {
-    const struct mc_buf *b = &c->in[recurrent ? R : W];
+    const struct mc_buf *b = &c->in[recurrent ? MC_LSTM_R : MC_LSTM_W];
     const int64_t layout[] = {recurrent ? LAYOUT_R : LAYOUT_W, dir, l->input, l->hidden};
     void *block;
     bool fresh;
@@ -226,7 +92,7 @@ struct space { /* parts of the scratch */
 };
 
 /* Lay out the scratch; during setup only its size counts. */
-static size_t layout(const struct mc_call *c, const struct lstm *l, struct space *s)
+static size_t layout(const struct mc_call *c, const struct mc_lstm_node *l, struct space *s)
 {
     size_t at = 0, elem = (size_t)c->k->elem_bytes, gate = 4 * (size_t)l->hidden * elem;
     size_t rows = (size_t)(l->steps * l->batch), state = (size_t)l->batch * gate / 4;
@@ -241,9 +107,9 @@ static size_t layout(const struct mc_call *c, const struct lstm *l, struct space
     s->h = mc_op_scratch(c, &at, state);
     s->c = mc_op_scratch(c, &at, state);
     s->active = mc_op_scratch(c, &at, (size_t)l->batch);
-    if (!c->in[W].constant)
+    if (!c->in[MC_LSTM_W].constant)
         s->packed_w = mc_op_scratch(c, &at, packed_bytes(c, l, false));
-    if (!c->in[R].constant)
+    if (!c->in[MC_LSTM_R].constant)
         s->packed_r = mc_op_scratch(c, &at, packed_bytes(c, l, true));
     s->gemm = mc_op_scratch(c, &at, in > step ? in : step);
     return at;
@@ -251,16 +117,16 @@ static size_t layout(const struct mc_call *c, const struct lstm *l, struct space
 
 static int lstm_setup(struct mc_call *c, struct mc_err *err)
 {
-    const struct mc_shape *x = &c->in[X].shape;
-    struct lstm l;
+    const struct mc_shape *x = &c->in[MC_LSTM_X].shape;
+    struct mc_lstm_node l;
     struct space s;
-    int rc = parse(c->node, &l, err);
+    int rc = mc_lstm_parse(c->node, &l, err);
     if (rc)
         return rc;
     l.steps = x->dim[l.batch_first];
     l.batch = x->dim[!l.batch_first];
     l.input = x->dim[2];
-    l.hidden = c->in[R].shape.dim[2];
+    l.hidden = c->in[MC_LSTM_R].shape.dim[2];
     for (int d = 0; d < l.dirs && !rc; d++) {
         rc = pack_constant(c, &l, false, d, &l.packed_w[d], err);
         rc = rc ? rc : pack_constant(c, &l, true, d, &l.packed_r[d], err);
@@ -283,7 +149,7 @@ static void lstm_teardown(struct mc_call *c)
 
 /* Rows of hidden between a dense state [batch, hidden] and direction dir of one in the model's layout;
  * outer NULL: zeros. */
-static void copy_state(const struct mc_call *c, const struct lstm *l, int dir,
+static void copy_state(const struct mc_call *c, const struct mc_lstm_node *l, int dir,
                        const struct mc_buf *outer, void *inner, bool load)
 {
     size_t elem = (size_t)c->k->elem_bytes, bytes = (size_t)(l->batch * l->hidden) * elem;
@@ -306,12 +172,12 @@ static void copy_state(const struct mc_call *c, const struct lstm *l, int dir,
 }
 
 /* Gates of all steps: X W' + Wb + Rb. */
-static void input_products(const struct mc_call *c, const struct lstm *l, const struct space *s,
-                           int dir)
+static void input_products(const struct mc_call *c, const struct mc_lstm_node *l,
+                           const struct space *s, int dir)
 {
     int64_t n = 4 * l->hidden;
     size_t elem = (size_t)c->k->elem_bytes;
-    const struct mc_buf *b = mc_op_arg(c, B);
+    const struct mc_buf *b = mc_op_arg(c, MC_LSTM_B);
     if (b) {
         const char *wb = (const char *)b->data + (size_t)(dir * 2 * n) * elem;
         struct mc_binary add = {.fn = MC_BINARY_ADD,
@@ -328,7 +194,7 @@ static void input_products(const struct mc_call *c, const struct lstm *l, const 
     struct mc_gemm g = {.m = l->steps * l->batch,
                         .n = n,
                         .k = l->input,
-                        .a = l->batch_first ? s->x : c->in[X].data,
+                        .a = l->batch_first ? s->x : c->in[MC_LSTM_X].data,
                         .a_row = l->input,
                         .a_col = 1,
                         .packed_b = l->packed_w[dir] ? l->packed_w[dir] : s->packed_w,
@@ -339,10 +205,10 @@ static void input_products(const struct mc_call *c, const struct lstm *l, const 
     c->k->gemm.run(&g, s->gemm, c->pool);
 }
 
-static void one_step(const struct mc_call *c, const struct lstm *l, const struct space *s, int dir,
-                     int64_t t)
+static void one_step(const struct mc_call *c, const struct mc_lstm_node *l, const struct space *s,
+                     int dir, int64_t t)
 {
-    const struct mc_buf *p = mc_op_arg(c, PEEPHOLE), *lens = mc_op_arg(c, LENS);
+    const struct mc_buf *p = mc_op_arg(c, MC_LSTM_P), *lens = mc_op_arg(c, MC_LSTM_LENS);
     const struct mc_buf *y = mc_op_res(c, 0);
     int64_t n = 4 * l->hidden, elem = c->k->elem_bytes;
     char *gates = (char *)s->gates + t * l->batch * n * elem;
@@ -379,9 +245,9 @@ static void one_step(const struct mc_call *c, const struct lstm *l, const struct
     c->k->nn.lstm_cell(&cell, c->pool);
 }
 
-static int check_lengths(const struct mc_call *c, const struct lstm *l, struct mc_err *err)
+static int check_lengths(const struct mc_call *c, const struct mc_lstm_node *l, struct mc_err *err)
 {
-    const struct mc_buf *lens = mc_op_arg(c, LENS);
+    const struct mc_buf *lens = mc_op_arg(c, MC_LSTM_LENS);
     for (int64_t i = 0; lens && i < l->batch; i++) {
         int32_t len = ((const int32_t *)lens->data)[i];
         if (len < 0 || len > l->steps)
@@ -393,7 +259,7 @@ static int check_lengths(const struct mc_call *c, const struct lstm *l, struct m
 
 static int lstm_run(struct mc_call *c, struct mc_err *err)
 {
-    const struct lstm *l = c->state;
+    const struct mc_lstm_node *l = c->state;
     struct space s;
     int rc = check_lengths(c, l, err);
     if (rc)
@@ -404,14 +270,14 @@ static int lstm_run(struct mc_call *c, struct mc_err *err)
                             .dim = {l->steps, l->batch, l->input},
                             .src_stride = {l->input, l->steps * l->input, 1},
                             .dst_stride = {l->batch * l->input, l->input, 1},
-                            .src = c->in[X].data,
+                            .src = c->in[MC_LSTM_X].data,
                             .dst = s.x,
                             .elem_bytes = c->k->elem_bytes};
         mc_move_run(&m, c->pool);
     }
     for (int d = 0; d < l->dirs; d++) {
-        copy_state(c, l, d, mc_op_arg(c, INIT_H), s.h, true);
-        copy_state(c, l, d, mc_op_arg(c, INIT_C), s.c, true);
+        copy_state(c, l, d, mc_op_arg(c, MC_LSTM_H), s.h, true);
+        copy_state(c, l, d, mc_op_arg(c, MC_LSTM_C), s.c, true);
         input_products(c, l, &s, d);
         if (s.packed_r)
             pack(c, l, true, d, s.packed_r);
