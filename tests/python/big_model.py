@@ -71,11 +71,11 @@ def main():
     if not os.path.exists(small):
         write(small, 30, 2048, 2048, False)
     if not os.path.exists(big):
-        write(big, 19, 4096, 8192, True)
+        write(big, 38, 2048, 8192, True)
     times = sorted(watch([mcompress, "info", small])[1] for _ in range(7))
     print(f"info on {os.path.getsize(small) / 1e6:.0f} MB: median {times[3]:.4f} s start to exit, "
           f"anonymous {watch([mcompress, 'info', small])[2] / 1e6:.1f} MB")
-    largest = 4096 * 8192 * 4
+    largest = 2048 * 8192 * 4
     total = os.path.getsize(big) + os.path.getsize(big + ".data")
     for way in ("random", "exact"):
         out = os.path.join(folder, "out.onnx")
