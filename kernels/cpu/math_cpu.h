@@ -97,7 +97,7 @@ static inline vf vf_log(vf x)
 {
     vm tiny = vf_lt(x, vf_set1(0x1p-126f));
     vf scaled = vf_select(tiny, x * 0x1p24f, x);
-    vi bits = (vi)scaled - 0x3f3504f3; /* sqrt(1/2) */
+    vi bits = (vi)vf_abs(scaled) - 0x3f3504f3; /* sqrt(1/2); a sign bit would overflow */
     vf e = __builtin_convertvector(bits >> 23, vf) - vf_select(tiny, vf_set1(24), vf_set1(0));
     vf f = (vf)((bits & 0x7fffff) + 0x3f3504f3) - 1;
     vf s = f / (f + 2), z = s * s;
