@@ -113,9 +113,7 @@ static int clip_infer(struct mc_infer_ctx *c, struct mc_err *err)
     rc = rc ? rc : need_type(c, 0, c->node->version >= 12, err);
     for (int i = 1; i < 3 && !rc; i++) {
         rc = mc_op_need_same(c, 0, i, err);
-        const struct mc_vtype *v = mc_op_in(c, i);
-        if (!rc && v && v->ranked && mc_shape_known(&v->shape) && mc_shape_count(&v->shape) != 1)
-            return mc_op_fail(err, MC_ESHAPE, c->node, "bound %d is not a single number", i);
+        rc = rc ? rc : mc_op_need_single(c, i, err);
     }
     return rc ? rc : mc_op_same(c, err);
 }

@@ -226,7 +226,7 @@ static int range_infer(struct mc_infer_ctx *c, struct mc_err *err)
     int rc = mc_op_arity(c, 3, 3, err);
     for (int i = 0; i < 3 && !rc; i++) {
         rc = mc_op_need_same(c, 0, i, err);
-        rc = rc ? rc : mc_op_need_rank(c, i, 0, 1, err);
+        rc = rc ? rc : mc_op_need_single(c, i, err);
     }
     if (rc)
         return rc;

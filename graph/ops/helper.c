@@ -68,6 +68,16 @@ int mc_op_need_rank(const struct mc_infer_ctx *c, int i, int least, int most, st
                       least, most);
 }
 
+int mc_op_need_single(const struct mc_infer_ctx *c, int i, struct mc_err *err)
+{
+    const struct mc_vtype *x = mc_op_in(c, i);
+    char text[MC_SHAPE_TEXT];
+    if (!x || !x->ranked || !mc_shape_known(&x->shape) || mc_shape_count(&x->shape) == 1)
+        return 0;
+    return mc_op_fail(err, MC_ESHAPE, c->node, "input %d is %s, must be a single element", i,
+                      mc_shape_text(&x->shape, text));
+}
+
 int mc_op_need_axis(const struct mc_node *n, const char *what, int64_t axis, int rank, int *ret,
                     struct mc_err *err)
 {

@@ -24,6 +24,8 @@ int mc_op_need_movable(const struct mc_infer_ctx *c, int i, struct mc_err *err);
 int mc_op_need_index(const struct mc_infer_ctx *c, int i, struct mc_err *err);
 /* Input i has rank in [least, most] where it is known. Errors: MC_ESHAPE. */
 int mc_op_need_rank(const struct mc_infer_ctx *c, int i, int least, int most, struct mc_err *err);
+/* Input i, where it is there, holds exactly one element. Errors: MC_ESHAPE. */
+int mc_op_need_single(const struct mc_infer_ctx *c, int i, struct mc_err *err);
 /* Axis in [-rank, rank) to [0, rank). Errors: MC_ESHAPE naming `what`. */
 int mc_op_need_axis(const struct mc_node *n, const char *what, int64_t axis, int rank, int *ret,
                     struct mc_err *err);

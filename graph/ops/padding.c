@@ -71,13 +71,11 @@ static int pad_infer(struct mc_infer_ctx *c, struct mc_err *err)
     rc = rc ? rc : mc_op_need_movable(c, 0, err);
     rc = rc ? rc : mc_op_need_index(c, 1, err);
     rc = rc ? rc : mc_op_need_same(c, 0, 2, err);
+    rc = rc ? rc : mc_op_need_single(c, 2, err);
     rc = rc ? rc : mc_op_need_index(c, 3, err);
     if (rc)
         return rc;
-    const struct mc_vtype *x = c->in[0], *value = mc_op_in(c, 2);
-    if (value && value->ranked && mc_shape_known(&value->shape) &&
-        mc_shape_count(&value->shape) != 1)
-        return mc_op_fail(err, MC_ESHAPE, c->node, "the value is not a single element");
+    const struct mc_vtype *x = c->in[0];
     mc_op_give(c, 0, x->dtype, NULL);
     if (!x->ranked)
         return 0;

@@ -271,9 +271,13 @@ static int dropout_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
     int rc = mc_op_arity(c, 1, c->node->version >= 12 ? 3 : 1, err);
     rc = rc ? rc : mc_op_need_float(c, 0, err);
+    rc = rc ? rc : mc_op_need_single(c, 2, err);
     if (rc)
         return rc;
     const struct mc_vtype *mode = mc_op_in(c, 2);
+    if (mode && mode->dtype && mode->dtype != MC_DTYPE_BOOL)
+        return mc_op_fail(err, MC_EDTYPE, c->node, "training_mode is %s, must be bool",
+                          mc_dtype_name((int)mode->dtype));
     if (mode && mode->known && mode->known->bytes == 1 && mode->known->data[0])
         return mc_op_fail(err, MC_EUNSUP, c->node, "training_mode; only inference can run");
     const struct mc_vtype *x = c->in[0];
