@@ -95,6 +95,7 @@ static int arith_infer(struct mc_infer_ctx *c, struct mc_err *err)
     const struct spec *s = spec_of(c->node);
     int rc = mc_op_arity(c, s->least, s->most, err);
     rc = rc ? rc : arith_types(c, s, err);
+    rc = rc ? rc : mc_op_need_one_width(c, err);
     if (rc)
         return rc;
     struct mc_shape y = c->in[0]->shape, next;

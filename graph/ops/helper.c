@@ -56,6 +56,22 @@ int mc_op_need_index(const struct mc_infer_ctx *c, int i, struct mc_err *err)
                       mc_dtype_name((int)x->dtype));
 }
 
+int mc_op_need_one_width(const struct mc_infer_ctx *c, struct mc_err *err)
+{
+    enum mc_dtype wide = MC_DTYPE_NONE, narrow = MC_DTYPE_NONE;
+    for (int i = 0; i < c->n_in; i++) {
+        enum mc_dtype d = c->in[i] ? c->in[i]->dtype : MC_DTYPE_NONE;
+        if (d == MC_DTYPE_F64)
+            wide = d;
+        else if (d == MC_DTYPE_F32 || d == MC_DTYPE_F16 || d == MC_DTYPE_BF16)
+            narrow = d;
+    }
+    if (!wide || !narrow)
+        return 0;
+    return mc_op_fail(err, MC_EUNSUP, c->node, "%s and %s in one node cannot run",
+                      mc_dtype_name((int)narrow), mc_dtype_name((int)wide));
+}
+
 int mc_op_need_rank(const struct mc_infer_ctx *c, int i, int least, int most, struct mc_err *err)
 {
     int rank = mc_op_rank(c, i);

@@ -22,6 +22,9 @@ int mc_op_need_same(const struct mc_infer_ctx *c, int i, int j, struct mc_err *e
 int mc_op_need_movable(const struct mc_infer_ctx *c, int i, struct mc_err *err);
 /* Input i is int64 or int32, where it is known and there: run() may call mc_op_ints. Errors: MC_EDTYPE. */
 int mc_op_need_index(const struct mc_infer_ctx *c, int i, struct mc_err *err);
+/* Not one of the inputs float64 and another a narrower float: a node has one kernel table. Half types
+ * beside float32 are fine. Errors: MC_EUNSUP. */
+int mc_op_need_one_width(const struct mc_infer_ctx *c, struct mc_err *err);
 /* Input i has rank in [least, most] where it is known. Errors: MC_ESHAPE. */
 int mc_op_need_rank(const struct mc_infer_ctx *c, int i, int least, int most, struct mc_err *err);
 /* Input i, where it is there, holds exactly one element. Errors: MC_ESHAPE. */

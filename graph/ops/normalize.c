@@ -101,6 +101,7 @@ static int batch_infer(struct mc_infer_ctx *c, struct mc_err *err)
     rc = rc ? rc : mc_op_need_float(c, 0, err);
     rc = rc ? rc : mc_op_need_rank(c, 0, 1, MC_RANK_MAX, err);
     rc = rc ? rc : need_vectors(c, 1, 5, channels_of(c), err);
+    rc = rc ? rc : mc_op_need_one_width(c, err);
     if (rc)
         return rc;
     bool training = mc_node_int(c->node, "training_mode", 0) != 0;
