@@ -37,8 +37,8 @@ def write(path, layers, rows, columns, external):
 
 def anonymous(pid):
     try:
-        for line in open(f"/proc/{pid}/smaps_rollup"):
-            if line.startswith("Anonymous:"):
+        for line in open(f"/proc/{pid}/status"):
+            if line.startswith("RssAnon:"):
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
