@@ -45,20 +45,20 @@ static void lstm_row(const struct mc_lstm_cell *l, int64_t row)
     }
     for (int64_t j = 0; j < n; j += LANES) {
         vm m = vm_first(n - j);
-        vf old = vf_load_mask(c + j, m), peep_i = {0}, peep_o = {0}, peep_f = {0};
+        vf old = vf_load_mask(c + j, m);
+        vf i = vf_load_mask(g + j, m), f = vf_load_mask(g + 2 * n + j, m);
+        vf o = vf_load_mask(g + n + j, m);
         if (p) {
-            peep_i = vf_load_mask(p + j, m);
-            peep_o = vf_load_mask(p + n + j, m);
-            peep_f = vf_load_mask(p + 2 * n + j, m);
+            i = vf_fma(vf_load_mask(p + j, m), old, i);
+            f = vf_fma(vf_load_mask(p + 2 * n + j, m), old, f);
         }
-        vf i = apply(&l->f[0], clip, vf_fma(peep_i, old, vf_load_mask(g + j, m)));
-        vf f = l->input_forget
-                   ? 1 - i
-                   : apply(&l->f[0], clip, vf_fma(peep_f, old, vf_load_mask(g + 2 * n + j, m)));
+        i = apply(&l->f[0], clip, i);
+        f = l->input_forget ? 1 - i : apply(&l->f[0], clip, f);
         vf z = apply(&l->f[1], clip, vf_load_mask(g + 3 * n + j, m));
         vf now = vf_fma(f, old, i * z);
-        vf o = apply(&l->f[0], clip, vf_fma(peep_o, now, vf_load_mask(g + n + j, m)));
-        vf out = o * apply(&l->f[2], 0, now);
+        if (p)
+            o = vf_fma(vf_load_mask(p + n + j, m), now, o);
+        vf out = apply(&l->f[0], clip, o) * apply(&l->f[2], 0, now);
         vf_store_mask(c + j, now, m);
         vf_store_mask(h + j, out, m);
         if (y)
