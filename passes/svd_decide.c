@@ -70,11 +70,11 @@ static int by_energy(struct mc_svd_run *r, struct mc_err *err)
 
 /* ---- --keep ---- */
 
-/* A first guess of how many directions a budget can use: twice the share that is to remain. */
+/* A first guess of how many directions a budget can use: half as many again as it has on the average. */
 static int64_t first_want(const struct mc_svd_run *r, size_t i)
 {
     int64_t cap = mc_svd_rank_cap(&r->layers.item[i]);
-    double want = ceil(2 * r->keep * (double)cap) + 8;
+    double want = ceil(1.5 * r->keep * (double)cap) + 8;
     return want < (double)cap ? (int64_t)want : cap;
 }
 
@@ -120,7 +120,7 @@ static int widen(struct mc_svd_run *r, bool *ret_more, struct mc_err *err)
         if (c->rank != c->known || c->known >= cap || c->rank == 0)
             continue;
         int64_t had = c->known;
-        int rc = mc_svd_run_analyse(r, i, 2 * had, err);
+        int rc = mc_svd_run_analyse(r, i, had + had / 2 + 1, err);
         if (rc)
             return rc;
         *ret_more = *ret_more || c->known > had;

@@ -118,6 +118,8 @@ int mc_svd_norm_measure(struct mc_svd_run *r, struct mc_err *err)
     if (r->norm_kind == MC_SVD_NORM_WEIGHTS)
         return 0;
     int rc = measure_inputs(r, err);
+    if (rc == MC_EUNSUP)
+        return mc_fail(err, rc, "%s; without --calib its weights can be factorised", err->msg);
     if (rc || r->norm_kind == MC_SVD_NORM_INPUTS)
         return rc;
     rc = measure_outputs(r, err);

@@ -395,6 +395,111 @@ static void samples_that_are_not_finite_are_named(void **state)
     free(x);
 }
 
+/* ---- unusual places ---- */
+
+/* A weight in a branch is factorised where it is, by itself: no samples can be had there. */
+static void weights_in_branches(void **state)
+{
+    (void)state;
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    float *w = of_rank(5, 16, 16, 2);
+    data(g, "x", 2, DIMS(-1, 16));
+    struct mc_node *n;
+    struct mc_value *c = build_input(g, "c", MC_DTYPE_BOOL, 0, NULL);
+    struct mc_value *y = build_node(g, "If", "if", 1, &c, &n);
+    static const char *const branch[] = {"then_branch", "else_branch"};
+    for (int i = 0; i < 2; i++) {
+        struct mc_graph *body = mc_edit_graph(m, g, n, branch[i]);
+        assert_non_null(body);
+        build_ok(mc_edit_attr_graph(n, branch[i], body, &err), &err);
+        struct mc_value *v = mc_edit_resolve(body, "x");
+        assert_non_null(v);
+        build_output(body, i ? build_unary(body, "Neg", "neg", v)
+                             : build_binary(body, "MatMul", "inner", v,
+                                            f32_const(body, "w", 2, DIMS(16, 16), w)));
+    }
+    build_output(g, y);
+    struct mc_pass_ctx ctx = svd_ctx(NULL);
+    json_t *r;
+    build_ok(svd_run(&ctx, m, "{'rank': 2}", &r, &err), &err);
+    expect_rank(r, "inner", 2);
+    const struct mc_graph *body = mc_node_attr(n, "then_branch")->graphs[0];
+    assert_int_equal(body->n_nodes, 2);
+    assert_int_equal(body->n_inits, 2);
+    const struct mc_node *last = body->nodes[1];
+    assert_ptr_equal(last->in[0]->producer, body->nodes[0]);
+    const float *first = (const float *)mc_constant(body->nodes[0]->in[1])->data;
+    const float *second = (const float *)mc_constant(last->in[1])->data;
+    for (int i = 0; i < 16; i++)
+        for (int j = 0; j < 16; j++) {
+            double v = (double)first[2 * i] * second[j] + (double)first[2 * i + 1] * second[16 + j];
+            assert_true(fabs(v - w[i * 16 + j]) < 1e-5);
+        }
+    json_decref(r);
+    free(w);
+    mc_model_free(m);
+}
+
+/* What cannot run cannot be calibrated; the error says what can be done. */
+static void unknown_operators(void **state)
+{
+    (void)state;
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    float *x = gaussian(6, SAMPLES * 16);
+    struct mc_value *w = random_const(g, "w", 2, DIMS(16, 16), 1);
+    struct mc_value *v = build_binary(g, "MatMul", "layer", data(g, "x", 2, DIMS(-1, 16)), w);
+    struct mc_value *odd = build_unary(g, "Unheard", "odd", v);
+    build_output(g, odd);
+    struct memory_data d;
+    struct mc_pass_ctx ctx = svd_ctx(memory_open(&d, "x", SAMPLES, 1, DIMS(16), x, NULL));
+    json_t *r;
+    /* behind the layer: its own output can still be seen */
+    build_ok(svd_run(&ctx, m, "{'rank': 2}", &r, &err), &err);
+    assert_string_equal(mc_json_string(r, "norm"), "inputs");
+    json_decref(r);
+    build_output(
+        g, build_binary(g, "MatMul", "later", odd, random_const(g, "w2", 2, DIMS(16, 16), 2)));
+    assert_int_equal(svd_run(&ctx, m, "{'rank': 2}", &r, &err), MC_EUNSUP);
+    assert_non_null(strstr(err.msg, "Unheard"));
+    assert_non_null(strstr(err.msg, "without --calib"));
+    ctx = svd_ctx(NULL);
+    build_ok(svd_run(&ctx, m, "{'rank': 2}", &r, &err), &err);
+    expect_rank(r, "later", 2);
+    json_decref(r);
+    free(x);
+    mc_model_free(m);
+}
+
+/* Frozen to batches of 6, 10 samples: the last batch runs half full. */
+static void frozen_batches(void **state)
+{
+    (void)state;
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    float *w = of_rank(5, 16, 16, 2), *x = gaussian(6, 10 * 16);
+    struct mc_value *in = data(g, "x", 2, DIMS(6, 16));
+    struct mc_value *h =
+        build_binary(g, "MatMul", "layer", in, f32_const(g, "w", 2, DIMS(16, 16), w));
+    build_output(g, build_unary(g, "Tanh", "tanh", h));
+    struct memory_data d;
+    struct mc_pass_ctx ctx = svd_ctx(memory_open(&d, "x", 10, 1, DIMS(16), x, NULL));
+    int64_t n;
+    float *want = output_of(m, 2, DIMS(6, 16), x, &n);
+    json_t *r;
+    build_ok(svd_run(&ctx, m, "{'rank': 2, 'norm': 'outputs'}", &r, &err), &err);
+    expect_rank(r, "layer", 2);
+    float *got = output_of(m, 2, DIMS(6, 16), x, &n);
+    assert_true(sqrt(relative(want, got, n)) < 1e-5);
+    json_decref(r);
+    free(w);
+    free(x);
+    free(want);
+    free(got);
+    mc_model_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -411,6 +516,9 @@ int main(void)
         cmocka_unit_test(outputs_decide_what_counts),
         cmocka_unit_test(threads_do_not_change_bits),
         cmocka_unit_test(samples_that_are_not_finite_are_named),
+        cmocka_unit_test(weights_in_branches),
+        cmocka_unit_test(unknown_operators),
+        cmocka_unit_test(frozen_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
