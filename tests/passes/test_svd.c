@@ -281,6 +281,30 @@ static void a_dry_run_predicts(void **state)
     }
 }
 
+/* Slowly falling singular values: most of the error lies beyond what the randomised method looked at. */
+static void both_methods_report_the_same_error(void **state)
+{
+    (void)state;
+    double error[2];
+    for (int i = 0; i < 2; i++) {
+        struct mc_model *m = build_model(17);
+        struct mc_value *x = data(m->graph, "x", 2, DIMS(-1, 60));
+        build_output(m->graph, build_binary(m->graph, "MatMul", "layer", x,
+                                            random_const(m->graph, "w", 2, DIMS(60, 70), 3)));
+        struct mc_pass_ctx ctx = svd_ctx(NULL);
+        json_t *r;
+        build_ok(svd_run(&ctx, m,
+                         i ? "{'rank': 8, 'svd': 'random'}" : "{'rank': 8, 'svd': 'exact'}", &r,
+                         &err),
+                 &err);
+        error[i] = mc_json_number(layer_row(r, "layer"), "error", 0);
+        json_decref(r);
+        mc_model_free(m);
+    }
+    assert_true(error[0] > 0.5);
+    assert_true(error[1] >= error[0] && error[1] < 1.02 * error[0]);
+}
+
 /* ---- with samples ---- */
 
 /* Error of the output at rank 4 of layer 0 alone, on the calibration samples. */
@@ -308,6 +332,27 @@ static struct mc_model *one_layer(void)
                              random_const(m->graph, "w", 2, DIMS(32, 24), 3)};
     build_output(m->graph, build_node(m->graph, "Gemm", "layer", 2, in, NULL));
     return m;
+}
+
+/* A layer without a bias gets one for its mean error: that is counted before it is there. */
+static void a_new_bias_is_predicted(void **state)
+{
+    (void)state;
+    float *x = correlated(5, SAMPLES);
+    struct mc_model *m = one_layer();
+    struct memory_data d;
+    struct mc_pass_ctx ctx = svd_ctx(memory_open(&d, "x", SAMPLES, 1, DIMS(32), x, NULL));
+    json_t *dry, *real;
+    ctx.dry_run = true;
+    build_ok(svd_run(&ctx, m, "{'keep': 0.8}", &dry, &err), &err);
+    ctx.dry_run = false;
+    build_ok(svd_run(&ctx, m, "{'keep': 0.8}", &real, &err), &err);
+    assert_int_equal(m->graph->n_inits, 3);
+    assert_int_equal((int64_t)mc_json_number(dry, "bytes_after", 0), size_of(m));
+    json_decref(dry);
+    json_decref(real);
+    mc_model_free(m);
+    free(x);
 }
 
 static void covariance_lowers_the_output_error(void **state)
@@ -512,6 +557,8 @@ int main(void)
         cmocka_unit_test(energy_leaves_at_most_the_rest),
         cmocka_unit_test(options_exclude_each_other),
         cmocka_unit_test(a_dry_run_predicts),
+        cmocka_unit_test(both_methods_report_the_same_error),
+        cmocka_unit_test(a_new_bias_is_predicted),
         cmocka_unit_test(covariance_lowers_the_output_error),
         cmocka_unit_test(outputs_decide_what_counts),
         cmocka_unit_test(threads_do_not_change_bits),
