@@ -138,6 +138,8 @@ static int run_pass(const struct mc_cli *cli, struct mc_job *j, struct mc_err *e
         .host = j,
         .bytes_of = bytes_of,
     };
+    if ((rc = bytes_of(j, j->original.model, &ctx.bytes_original, err)))
+        return rc;
     double begin = mc_now();
     rc = cli->pass->run(&ctx, cli->values, j->work, &j->account, err);
     j->pass_seconds = mc_now() - begin;

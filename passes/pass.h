@@ -20,8 +20,10 @@ struct mc_pass_ctx {
     struct mc_dataset *calib; /* inputs for covariances and ranges, or NULL */
     int64_t calib_count;      /* how many of them to use, from the first */
     const struct mc_progress *progress;
-    bool dry_run; /* decide and account, compute nothing heavy, leave the model alone */
-    void *host;   /* for the callbacks below */
+    uint64_t
+        bytes_original; /* of the model before it was prepared: what shares are of; 0: as it is now */
+    bool dry_run;       /* decide and account, compute nothing heavy, leave the model alone */
+    void *host;         /* for the callbacks below */
     /* Bytes the model would have as a file (external data included). */
     int (*bytes_of)(void *host, const struct mc_model *m, uint64_t *ret, struct mc_err *err);
     /* Remember this model as the best so far, for any-time searches that are interrupted; may be NULL. */

@@ -70,7 +70,9 @@ static int report(const struct mc_svd_run *r, json_t **ret, struct mc_err *err)
     mc_json_put(o, "norm", json_string(norm_names[r->norm_kind]), &ok);
     if (r->n_covs)
         mc_json_put(o, "calibration_samples", json_integer(r->ctx->calib_count), &ok);
-    mc_json_put(o, "bytes_before", mc_json_size(r->bytes_before), &ok);
+    mc_json_put(o, "bytes_before",
+                mc_json_size(r->ctx->bytes_original ? r->ctx->bytes_original : r->bytes_before),
+                &ok);
     mc_json_put(o, "bytes_after", mc_json_size(r->bytes_after), &ok);
     if (r->target)
         mc_json_put(o, "bytes_target", mc_json_size(r->target), &ok);
@@ -119,7 +121,9 @@ static int prepare(struct mc_svd_run *r, struct mc_err *err)
     r->choice = mc_calloc(r->layers.n, sizeof *r->choice);
     if (!r->spectrum || !r->choice)
         return mc_fail(err, MC_ENOMEM, "out of memory");
-    return r->ctx->bytes_of(r->ctx->host, r->model, &r->bytes_before, err);
+    rc = r->ctx->bytes_of(r->ctx->host, r->model, &r->bytes_before, err);
+    r->bytes_given = r->ctx->bytes_original ? r->ctx->bytes_original : r->bytes_before;
+    return rc;
 }
 
 static void release(struct mc_svd_run *r)
@@ -160,7 +164,7 @@ static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *
                      "the target of %llu bytes cannot be reached; the smallest is %llu "
                      "(keep %.3f)",
                      (unsigned long long)r.target, (unsigned long long)r.bytes_after,
-                     (double)r.bytes_after / (double)r.bytes_before);
+                     (double)r.bytes_after / (double)r.bytes_given);
     release(&r);
     return rc;
 }

@@ -87,27 +87,33 @@ static uint64_t dense_bytes(const struct mc_svd_run *r)
     return sum;
 }
 
-static void plan(struct mc_svd_run *r, uint64_t budget)
+static int try_budget(struct mc_svd_run *r, uint64_t budget, bool *ret_fits, struct mc_err *err)
 {
     mc_svd_plan(r->choice, r->layers.n, budget);
+    int rc = mc_svd_run_bytes(r, &r->bytes_after, err);
+    *ret_fits = !rc && r->bytes_after <= r->target;
+    return rc;
 }
 
-/* The factors' bytes are known; those of their nodes and names only by counting the model. */
+/* The factors' bytes are known; those of their nodes and names only by counting the model. So the budget for
+ * the factors is searched between none and all there is, for the largest that fits. */
 static int fit(struct mc_svd_run *r, struct mc_err *err)
 {
-    enum { ROUNDS = 16 };
-    uint64_t dense = dense_bytes(r), rest = r->bytes_before - dense;
-    uint64_t budget = r->target > rest ? r->target - rest : 0;
-    for (int round = 0;; round++) {
-        plan(r, budget);
-        int rc = mc_svd_run_bytes(r, &r->bytes_after, err);
-        if (rc || r->bytes_after <= r->target)
-            return rc;
-        uint64_t over = r->bytes_after - r->target;
-        if (budget == 0 || round == ROUNDS)
-            return 0;
-        budget = budget > over ? budget - over : 0;
+    enum { CLOSE = 64 }; /* bytes: below any rank of any layer that is worth it */
+    uint64_t rest = r->bytes_before - dense_bytes(r);
+    uint64_t low = 0, high = r->target > rest ? r->target - rest : 0;
+    bool fits;
+    int rc = try_budget(r, high, &fits, err);
+    while (!rc && !fits && high - low > CLOSE) {
+        bool middle_fits;
+        uint64_t middle = low + (high - low) / 2;
+        rc = try_budget(r, middle, &middle_fits, err);
+        if (middle_fits)
+            low = middle;
+        else
+            high = middle;
     }
+    return rc || fits ? rc : try_budget(r, low, &fits, err);
 }
 
 /* Layers whose rank ran into the last direction that is known get more of them. */
@@ -130,7 +136,7 @@ static int widen(struct mc_svd_run *r, bool *ret_more, struct mc_err *err)
 
 static int by_budget(struct mc_svd_run *r, struct mc_err *err)
 {
-    r->target = (uint64_t)(r->keep * (double)r->bytes_before);
+    r->target = (uint64_t)(r->keep * (double)r->bytes_given);
     int rc = 0;
     for (size_t i = 0; !rc && i < r->layers.n; i++)
         if (open_layer(r, i)) {

@@ -27,6 +27,7 @@ struct mc_svd_run {
     struct mc_svd_layers layers;
     struct mc_svd_spectrum *spectrum;           /* [layers.n]; filled in where a layer can change */
     struct mc_svd_choice *choice;               /* [layers.n] */
+    uint64_t bytes_given;                       /* of the model before it was prepared */
     uint64_t bytes_before, bytes_after, target; /* of the model; target 0: none */
     bool missed;
 
