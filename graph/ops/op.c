@@ -75,3 +75,10 @@ int mc_op_need_float(const struct mc_infer_ctx *c, int i, struct mc_err *err)
     return mc_op_fail(err, MC_EDTYPE, c->node, "input %d is %s, not a floating-point type", i,
                       mc_dtype_name(dtype));
 }
+
+int mc_op_size(struct mc_call *c, int i, const struct mc_shape *shape, struct mc_err *err)
+{
+    if (!c->size)
+        return mc_op_fail(err, MC_EUNSUP, c->node, "the size of an output depends on the data");
+    return c->size(c, i, shape, err);
+}

@@ -37,6 +37,9 @@ struct mc_call {
     void *state;                        /* of setup; released by the op's teardown */
     size_t scratch_bytes;               /* set by setup: arena space for the length of this call */
     void *scratch;                      /* 64-byte aligned */
+    /* Memory for output i of an MC_OP_SIZES node; called through mc_op_size. */
+    int (*size)(struct mc_call *c, int i, const struct mc_shape *shape, struct mc_err *err);
+    void *size_ctx; /* of whoever gave `size` */
 };
 
 enum mc_op_flags {
@@ -48,6 +51,11 @@ enum mc_op_flags {
      * has no third input, bias. */
     MC_OP_EPILOGUE = 16,
     MC_OP_HOST = 32, /* works on shapes; inputs and outputs stay on the host */
+    /* The sizes of outputs depend on the data (NonZero, Unique, Compress): infer leaves those dimensions
+     * MC_DIM_ANY, c->out[i].data is NULL when run() begins, and run() calls mc_op_size for every wanted
+     * output before it writes there. Where a shape is known once the contents of an input are (Reshape,
+     * Range, Expand, Tile), the flag is not needed: such a node is planned when that input is there. */
+    MC_OP_SIZES = 64,
 };
 
 struct mc_op {
@@ -79,6 +87,10 @@ const struct mc_op *mc_op_at(size_t i);
 /* Standard message for a node: "Conv 'name': …". */
 int mc_op_fail(struct mc_err *err, int code, const struct mc_node *n, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* In run() of an MC_OP_SIZES node: the wanted output i has this shape; sets its shape and data (64-byte
+ * aligned, content undefined). Once for each output. Errors: MC_ENOMEM. */
+int mc_op_size(struct mc_call *c, int i, const struct mc_shape *shape, struct mc_err *err);
 
 /* Helpers for infer functions (graph/ops/op.c). Arity: at least min_in inputs, none of those left out, and at
  * most max_in (-1: any number). */
