@@ -26,7 +26,7 @@ struct job { /* one node with everything it needs to run */
     const struct mc_vtype **in;
     struct mc_vtype **out;
     struct mc_const *consts; /* inputs in computing types */
-    void **result;           /* outputs in computing types, where those differ from the declared */
+    void **result;           /* outputs that are not computed in the tensors themselves */
 };
 
 static int job_infer(struct job *j, struct mc_infer *inf, const struct mc_tensor *const *in,
@@ -43,8 +43,10 @@ static int job_infer(struct job *j, struct mc_infer *inf, const struct mc_tensor
             j->out[i] = &j->type[n->n_in + i];
     struct mc_infer_ctx c = {n, (int)n->n_in, (int)n->n_out, j->in, j->out, inf};
     int rc = j->call.op->infer(&c, err);
+    bool sizes = j->call.op->flags & MC_OP_SIZES;
     for (size_t i = 0; i < n->n_out && !rc; i++)
-        if (j->out[i] && (!j->out[i]->ranked || !mc_shape_known(&j->out[i]->shape)))
+        if (j->out[i] && (!j->out[i]->dtype ||
+                          (!sizes && (!j->out[i]->ranked || !mc_shape_known(&j->out[i]->shape)))))
             rc = mc_op_fail(err, MC_EUNSUP, n, "the shape depends on data");
     return rc;
 }
@@ -59,11 +61,14 @@ static int job_outputs(struct job *j, struct mc_tensor **made, struct mc_err *er
         void *data;
         if (!t)
             continue;
+        struct mc_buf *b = &j->call.out[i];
+        *b = (struct mc_buf){mc_run_dtype(MC_PRECISION_MODEL, t->dtype), false, t->shape, NULL};
+        if (j->call.op->flags & MC_OP_SIZES)
+            continue;
         int rc = mc_tensor_new(t->dtype, &t->shape, n->graph->model->spill, &made[i], &data, err);
         if (rc)
             return rc;
-        struct mc_buf *b = &j->call.out[i];
-        *b = (struct mc_buf){mc_run_dtype(MC_PRECISION_MODEL, t->dtype), false, t->shape, data};
+        b->data = data;
         if (b->dtype == t->dtype)
             continue;
         j->result[i] = mc_dtype_bytes(b->dtype, mc_shape_count(&b->shape), &bytes)
@@ -72,6 +77,25 @@ static int job_outputs(struct job *j, struct mc_tensor **made, struct mc_err *er
         b->data = j->result[i];
         if (!b->data)
             return mc_op_fail(err, MC_ENOMEM, n, "out of memory");
+    }
+    return 0;
+}
+
+/* Tensors of the sizes that run() asked for; results that are computed in the declared type are moved there. */
+static int job_sized(struct job *j, struct mc_tensor **made, struct mc_err *err)
+{
+    const struct mc_node *n = j->call.node;
+    for (size_t i = 0; i < n->n_out; i++) {
+        const struct mc_buf *b = &j->call.out[i];
+        void *data;
+        if (!j->out[i])
+            continue;
+        int rc = mc_tensor_new(j->out[i]->dtype, &b->shape, n->graph->model->spill, &made[i], &data,
+                               err);
+        if (rc)
+            return rc;
+        if (b->dtype == j->out[i]->dtype && made[i]->bytes)
+            memcpy(data, b->data, made[i]->bytes);
     }
     return 0;
 }
@@ -93,8 +117,13 @@ static int job_run(struct job *j, const struct mc_tensor *const *in, struct mc_t
     j->call.k = mc_kernels_get("ref", wide ? 8 : 4);
     if (!rc)
         rc = mc_eval_call(&j->call, err);
+    if (j->call.op->flags & MC_OP_SIZES) {
+        for (size_t i = 0; i < n->n_out; i++)
+            j->result[i] = j->call.out[i].data;
+        rc = rc ? rc : job_sized(j, made, err);
+    }
     for (size_t i = 0; i < n->n_out && !rc; i++)
-        if (j->result[i])
+        if (j->result[i] && j->call.out[i].dtype != made[i]->dtype)
             rc = mc_dtype_from_f32(made[i]->dtype, j->result[i], (void *)(uintptr_t)made[i]->data,
                                    (size_t)mc_tensor_count(made[i]), err);
     return rc;

@@ -121,8 +121,11 @@ int mc_plan_fold(struct mc_session *s, struct mc_plan *p, const struct mc_infer 
 /* ---- eval.c ---- */
 
 /* Run one node by itself. The dtype and shape of c->out are filled in and data is memory for it; node, op,
- * k, pool, in, out are given. Errors: of setup and run. */
+ * k, pool, in, out are given. Outputs of an MC_OP_SIZES node come with data NULL: they get their shape and
+ * memory, to be freed by the caller, also after an error. Errors: of setup and run. */
 int mc_eval_call(struct mc_call *c, struct mc_err *err);
+/* mc_call.size by mc_alloc_aligned. */
+int mc_eval_size(struct mc_call *c, int i, const struct mc_shape *shape, struct mc_err *err);
 
 /* ---- plan.c ---- */
 
