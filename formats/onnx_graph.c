@@ -97,6 +97,10 @@ static int read_input(struct mc_onnx_reader *r, struct mc_graph *g, const char *
     int rc = new_value(r, g, name, "an input", &v);
     if (!rc && p)
         rc = declare(r, p, v, &other);
+    /* Exporters write 0 for a dimension that they do not know. */
+    for (int i = 0; !rc && i < v->type.rank; i++)
+        if (v->type.dim[i].value == 0)
+            v->type.dim[i].value = -1;
     return rc ? rc : mc_edit_input(g, v, r->err);
 }
 

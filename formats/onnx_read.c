@@ -1,5 +1,6 @@
 #include "formats/onnx.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "formats/onnx_parts.h"
@@ -29,8 +30,8 @@ int mc_onnx_pack_rest(struct mc_onnx_reader *r, const ProtobufCMessage *p, struc
     return 0;
 }
 
-/* Two imports of one domain ("" and "ai.onnx") are one here, if they agree; the second stays in `extra`, and
- * is written behind the others. */
+/* Two imports of one domain ("" and "ai.onnx") are one here, and the later version holds, as in ONNX
+ * Runtime; the second stays in `extra`, and is written behind the others. */
 static int read_opsets(struct mc_onnx_reader *r, Onnx__ModelProto *p)
 {
     struct mc_model *m = r->m;
@@ -40,11 +41,9 @@ static int read_opsets(struct mc_onnx_reader *r, Onnx__ModelProto *p)
         Onnx__OperatorSetIdProto *o = p->opset_import[i];
         const char *domain = o->domain ? o->domain : "";
         size_t before = m->n_opsets;
-        int64_t known = mc_model_opset(m, domain);
-        if (known && known != o->version)
-            return mc_fail(r->err, MC_EFORMAT,
-                           "'%s' imports domain '%s' twice, in version %lld and in version %lld",
-                           r->path, domain, (long long)known, (long long)o->version);
+        if (o->version < 0 || o->version > INT_MAX)
+            return mc_fail(r->err, MC_EFORMAT, "'%s': domain '%s' is imported in version %lld",
+                           r->path, domain, (long long)o->version);
         rc = mc_edit_opset(m, domain, o->version, r->err);
         if (!rc && m->n_opsets > before)
             rc = mc_onnx_read_opset(r, o, &m->opsets[before]);

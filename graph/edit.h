@@ -50,7 +50,8 @@ struct mc_value *mc_edit_fresh(struct mc_graph *g, const char *hint);
 struct mc_value *mc_edit_constant(struct mc_graph *g, const char *hint, struct mc_tensor *t);
 
 /* Insert a node at position pos (g->n_nodes: append). in/out may hold NULL. Each out value must have no
- * producer, not be an input and have no content. version 0: the one imported. Errors: MC_EFORMAT naming the
+ * producer, not be an input and have no content. version 0: the one imported,
+ * or that which ONNX Runtime takes where the import of one of its domains is missing. Errors: MC_EFORMAT naming the
  * value that would be produced twice. */
 int mc_edit_node(struct mc_graph *g, size_t pos, const char *op_type, const char *domain,
                  int version, const char *name, struct mc_value *const *in, size_t n_in,

@@ -130,6 +130,28 @@ static struct mc_node *node_new(struct mc_graph *g, const char *op_type, const c
     return n->op_type && n->domain && n->name && n->in && n->out ? n : NULL;
 }
 
+/* Version of a domain for nodes of g. Where a model imports some domains, but not one that it uses, ONNX
+ * Runtime takes the newest it knows (1.32; other domains it refuses); a function without an import follows
+ * its model. */
+static int version_in(const struct mc_graph *g, const char *domain)
+{
+    static const struct {
+        const char *domain;
+        int version;
+    } newest[] = {{"", 28},
+                  {"ai.onnx.ml", 5},
+                  {"ai.onnx.training", 1},
+                  {"ai.onnx.preview.training", 1},
+                  {"com.microsoft", 1}};
+    int64_t version = mc_graph_opset(g, domain);
+    if (!version)
+        version = mc_model_opset(g->model, domain);
+    for (size_t i = 0; !version && g->model->n_opsets && i < sizeof newest / sizeof *newest; i++)
+        if (strcmp(newest[i].domain, domain) == 0)
+            version = newest[i].version;
+    return (int)version;
+}
+
 int mc_edit_node(struct mc_graph *g, size_t pos, const char *op_type, const char *domain,
                  int version, const char *name, struct mc_value *const *in, size_t n_in,
                  struct mc_value *const *out, size_t n_out, struct mc_node **ret,
@@ -143,7 +165,7 @@ int mc_edit_node(struct mc_graph *g, size_t pos, const char *op_type, const char
         return mc_fail(err, MC_ENOMEM, "out of memory while changing a graph");
     if (g->n_node_ids == UINT32_MAX || n_in > INT32_MAX || n_out > INT32_MAX)
         return mc_fail(err, MC_EFORMAT, "graph '%s' has too many nodes", g->name);
-    n->version = version ? version : (int)mc_graph_opset(g, domain);
+    n->version = version ? version : version_in(g, domain);
     int rc = claim_outputs(n, err);
     if (rc)
         return rc;

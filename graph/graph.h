@@ -105,7 +105,7 @@ struct mc_node {
     const char *op_type;
     const char *domain;   /* "" is ai.onnx, never "ai.onnx" */
     const char *overload; /* "" */
-    int version; /* opset version of `domain` the node was written for; 0: domain not imported */
+    int version; /* opset version of `domain` the node was written for; 0: unknown, not imported */
     uint32_t id; /* never reused in its graph: key of side tables; < graph->n_node_ids */
     size_t pos;  /* graph->nodes[pos] == this */
     struct mc_graph *graph;

@@ -145,19 +145,38 @@ static bool scratch_make(struct scratch *s, const struct mc_graph *g)
     return s->in && s->known && s->fill && s->out && s->folded;
 }
 
-static int contradiction(const struct mc_node *n, const struct mc_value *v,
-                         const struct mc_vtype *inferred, const struct mc_vtype *declared, int code,
-                         struct mc_err *err)
+/* Remember that a declaration was dropped; the first few in words. */
+static int conflict(struct mc_infer *inf, const struct mc_node *n, const struct mc_value *v,
+                    const struct mc_vtype *inferred, const struct mc_vtype *declared,
+                    struct mc_err *err)
 {
     char a[MC_SHAPE_TEXT], b[MC_SHAPE_TEXT];
-    return mc_op_fail(err, code, n, "output '%s' is %s %s, but the model declares %s %s", v->name,
-                      mc_dtype_name(inferred->dtype),
-                      inferred->ranked ? mc_shape_text(&inferred->shape, a) : "of unknown rank",
-                      mc_dtype_name(declared->dtype),
-                      declared->ranked ? mc_shape_text(&declared->shape, b) : "of any rank");
+    struct mc_err text;
+    if (inf->n_conflicts++ >= MC_INFER_CONFLICTS)
+        return 0;
+    mc_op_fail(&text, MC_ESHAPE, n, "output '%s' is %s %s, but the model declares %s %s", v->name,
+               mc_dtype_name(inferred->dtype),
+               inferred->ranked ? mc_shape_text(&inferred->shape, a) : "of unknown rank",
+               mc_dtype_name(declared->dtype),
+               declared->ranked ? mc_shape_text(&declared->shape, b) : "of any rank");
+    const char *copy = mc_arena_strdup(&inf->arena, text.msg);
+    inf->conflict[inf->n_conflicts - 1] = copy;
+    return copy ? 0 : no_memory(err);
 }
 
-/* Fill what inference left open in `row` from the declared type of v, and compare the rest. */
+static bool fits(const struct mc_vtype *row, const struct mc_vtype *d)
+{
+    if (row->dtype != MC_DTYPE_NONE && d->dtype != MC_DTYPE_NONE && row->dtype != d->dtype)
+        return false;
+    if (!row->ranked || !d->ranked)
+        return true;
+    bool same = row->shape.rank == d->shape.rank;
+    for (int i = 0; same && i < d->shape.rank; i++)
+        same = row->shape.dim[i] < 0 || d->shape.dim[i] < 0 || row->shape.dim[i] == d->shape.dim[i];
+    return same;
+}
+
+/* Fill what inference left open in `row` from the declared type of v, if that agrees with the rest. */
 static int meet_declared(struct mc_infer *inf, const struct mc_node *n, const struct mc_value *v,
                          struct mc_vtype *row, struct mc_err *err)
 {
@@ -166,23 +185,21 @@ static int meet_declared(struct mc_infer *inf, const struct mc_node *n, const st
         return 0;
     if (!mc_infer_declared(inf, &v->type, &d))
         return no_memory(err);
+    if (inf->loose)
+        d.ranked = false;
+    else if (!fits(row, &d))
+        return conflict(inf, n, v, row, &d, err);
     if (row->dtype == MC_DTYPE_NONE)
         row->dtype = d.dtype;
-    else if (row->dtype != d.dtype && d.dtype != MC_DTYPE_NONE && !inf->loose)
-        return contradiction(n, v, row, &d, MC_EDTYPE, err);
-    if (!d.ranked || inf->loose)
+    if (!d.ranked)
         return 0;
     if (!row->ranked) {
         row->ranked = true;
         row->shape = d.shape;
         return 0;
     }
-    if (row->shape.rank != d.shape.rank)
-        return contradiction(n, v, row, &d, MC_ESHAPE, err);
     for (int i = 0; i < d.shape.rank; i++) {
         int64_t *dim = &row->shape.dim[i];
-        if (*dim >= 0 && d.shape.dim[i] >= 0 && *dim != d.shape.dim[i])
-            return contradiction(n, v, row, &d, MC_ESHAPE, err);
         /* A dimension named by an input is better than a number that an exporter saw once. */
         if (*dim < 0 && !mc_infer_symbol(inf, *dim))
             *dim = d.shape.dim[i];
@@ -228,12 +245,12 @@ static int complete(struct mc_infer *inf, struct mc_vtype *row, struct mc_err *e
 }
 
 /* Put one output into the table. */
-static int settle(struct mc_infer *inf, const struct mc_node *n, const struct mc_value *v,
-                  struct mc_vtype *row, struct mc_err *err)
+static int settle(struct mc_infer *inf, const struct mc_infer_opts *o, const struct mc_node *n,
+                  const struct mc_value *v, struct mc_vtype *row, struct mc_err *err)
 {
     if (row->known)
         *row = of_tensor(row->known);
-    int rc = meet_declared(inf, n, v, row, err);
+    int rc = o->undeclared ? 0 : meet_declared(inf, n, v, row, err);
     for (int i = 0; !rc && row->ranked && i < row->shape.rank; i++)
         if (row->shape.dim[i] == MC_DIM_ANY && !mc_infer_fresh(inf, &row->shape.dim[i]))
             rc = no_memory(err);
@@ -330,7 +347,7 @@ static int infer_node(struct mc_infer *inf, const struct mc_infer_opts *o, const
     }
     for (size_t i = 0; !rc && i < n->n_out; i++)
         if (n->out[i])
-            rc = settle(inf, n, n->out[i], &s->fill[i], err);
+            rc = settle(inf, o, n, n->out[i], &s->fill[i], err);
     if (!rc && !opaque && foldable(inf, o, n, op, s))
         rc = fold(inf, o, n, s, err);
     return rc;
@@ -380,4 +397,14 @@ void mc_infer_free(struct mc_infer *inf)
 const struct mc_vtype *mc_infer_of(const struct mc_infer *inf, const struct mc_value *v)
 {
     return v->graph == inf->g && v->index < inf->n_rows ? &inf->rows[v->index] : &unknown;
+}
+
+size_t mc_infer_n_conflicts(const struct mc_infer *inf)
+{
+    return inf->n_conflicts;
+}
+
+const char *mc_infer_conflict(const struct mc_infer *inf, size_t i)
+{
+    return i < inf->n_conflicts && i < MC_INFER_CONFLICTS ? inf->conflict[i] : NULL;
 }

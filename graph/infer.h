@@ -43,18 +43,20 @@ struct mc_infer_opts {
     mc_infer_eval *eval; /* NULL: nothing is folded, only partial contents travel */
     void *eval_ctx;
     int64_t
-        eval_limit; /* fold a node only if its outputs have at most this many elements; 0: 65536 */
-    bool strict;    /* an unknown operator is an error; otherwise its outputs are unknown */
+        eval_limit;  /* fold a node only if its outputs have at most this many elements; 0: 65536 */
+    bool strict;     /* an unknown operator is an error; otherwise its outputs are unknown */
+    bool undeclared; /* use no declared types but those of inputs */
 };
 
 /* Infer everything, in the order of the (verified) graph; opts may be NULL.
  * Inputs: a negative dimension in opts->inputs stands for what the graph declares there. A known one where
  * the graph declares a name gives that name its value everywhere; if two inputs disagree on a name, it is
  * unknown elsewhere. Where an input contradicts its declaration, declared shapes of other values are ignored.
- * Declared types of other values fill what inference leaves open; every dimension still unknown becomes a
- * symbol of its own. Outputs of unknown operators, of nodes with bodies, and of calls of model-local
- * functions have their declared types. Errors: MC_ESHAPE/MC_EDTYPE naming operator, node and values for contradictions (also
- * with a declared shape), MC_EUNSUP naming operator, domain, version, node when strict. */
+ * Declared types of other values are hints: they fill what inference leaves open, and where they contradict
+ * it the whole declaration is dropped and counted (exporters write wrong ones). Every dimension still unknown
+ * becomes a symbol of its own. Outputs of unknown operators, of nodes with bodies, and of calls of model-local
+ * functions have their declared types. Errors: MC_ESHAPE/MC_EDTYPE naming operator, node and values where a
+ * node's inputs do not fit it, MC_EUNSUP naming operator, domain, version, node when strict. */
 int mc_infer_run(const struct mc_graph *g, const struct mc_infer_opts *opts, struct mc_infer **ret,
                  struct mc_err *err);
 void mc_infer_free(struct mc_infer *inf);
@@ -63,6 +65,11 @@ void mc_infer_free(struct mc_infer *inf);
 const struct mc_vtype *mc_infer_of(const struct mc_infer *inf, const struct mc_value *v);
 /* Name of a symbol dimension ("batch"), or NULL. */
 const char *mc_infer_symbol(const struct mc_infer *inf, int64_t dim);
+/* Declarations of outputs and inner values that were dropped: how many, and the text of the i-th, NULL from
+ * MC_INFER_CONFLICTS on. */
+enum { MC_INFER_CONFLICTS = 16 };
+size_t mc_infer_n_conflicts(const struct mc_infer *inf);
+const char *mc_infer_conflict(const struct mc_infer *inf, size_t i);
 /* Multiply-accumulates of one run of a node; 0 where none are worth counting, -1 where that is unknown
  * (shape, operator, a body). */
 double mc_infer_macs(const struct mc_infer *inf, const struct mc_node *n);

@@ -16,6 +16,8 @@ struct mc_infer {
     struct mc_vtype *rows; /* by value index */
     size_t n_rows;
     bool loose; /* an input contradicts its declaration: declared dimensions do not hold */
+    size_t n_conflicts;
+    const char *conflict[MC_INFER_CONFLICTS]; /* the first of them, in the arena */
     struct mc_arena arena;
     struct mc_tensor **tensors; /* folded ones, owned */
     size_t n_tensors, cap_tensors;
