@@ -1,7 +1,8 @@
-/* Elements picked by index: Gather, GatherElements. */
+/* Elements picked by index: Gather, GatherElements, GatherND. */
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/index.h"
 
 static int gather_axis(const struct mc_infer_ctx *c, int *ret, struct mc_err *err)
 {
@@ -54,19 +55,6 @@ static int gather_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return carry_contents(c, err);
 }
 
-/* Index i of a buffer of int32 or int64, wrapped into [0, axis). Errors: MC_EDATA. */
-static int index_at(const struct mc_call *c, const struct mc_buf *b, int64_t i, int64_t axis,
-                    int64_t *ret, struct mc_err *err)
-{
-    int64_t v =
-        b->dtype == MC_DTYPE_I32 ? ((const int32_t *)b->data)[i] : ((const int64_t *)b->data)[i];
-    *ret = v < 0 ? v + axis : v;
-    if (*ret < 0 || *ret >= axis)
-        return mc_op_fail(err, MC_EDATA, c->node, "index %lld is outside %lld elements",
-                          (long long)v, (long long)axis);
-    return 0;
-}
-
 static int gather_setup(struct mc_call *c, struct mc_err *err)
 {
     (void)err;
@@ -87,7 +75,7 @@ static int gather_run(struct mc_call *c, struct mc_err *err)
                           .dst = c->out[0].data};
     g.inner = (size_t)mc_op_span(x, axis + 1, rank) * (size_t)mc_op_elem_bytes(x->dtype);
     for (int64_t i = 0; i < g.n; i++) {
-        int rc = index_at(c, &c->in[1], i, g.axis, &index[i], err);
+        int rc = mc_index_at(c, &c->in[1], i, g.axis, &index[i], err);
         if (rc)
             return rc;
     }
@@ -124,7 +112,7 @@ static int elements_run(struct mc_call *c, struct mc_err *err)
     mc_op_strides(&x->shape, stride);
     for (int64_t i = 0, n = mc_op_count(at); i < n; i++) {
         int64_t pick, from = 0;
-        int rc = index_at(c, at, i, x->shape.dim[axis], &pick, err);
+        int rc = mc_index_at(c, at, i, x->shape.dim[axis], &pick, err);
         if (rc)
             return rc;
         for (int d = 0; d < rank; d++)
@@ -137,8 +125,74 @@ static int elements_run(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
+/* ---- GatherND ---- */
+
+static int nd_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, 2, 2, err);
+    int64_t batch = mc_node_int(c->node, "batch_dims", 0);
+    rc = rc ? rc : mc_op_need_movable(c, 0, err);
+    rc = rc ? rc : mc_op_need_index(c, 1, err);
+    rc = rc ? rc : mc_op_need_rank(c, 0, 1, MC_RANK_MAX, err);
+    rc = rc ? rc : mc_op_need_rank(c, 1, 1, MC_RANK_MAX, err);
+    if (rc)
+        return rc;
+    const struct mc_vtype *x = c->in[0], *at = c->in[1];
+    mc_op_give(c, 0, x->dtype, NULL);
+    if (!x->ranked || !at->ranked)
+        return 0;
+    int lead = at->shape.rank - 1, rank = x->shape.rank;
+    if (batch < 0 || batch > lead || batch > rank)
+        return mc_op_fail(err, MC_ESHAPE, c->node, "batch_dims %lld of ranks %d and %d",
+                          (long long)batch, rank, at->shape.rank);
+    int64_t depth = at->shape.dim[lead], same;
+    for (int d = 0; d < batch && !rc; d++)
+        rc = mc_op_need_dim(c->node, "batch dimensions", x->shape.dim[d], at->shape.dim[d], &same,
+                            err);
+    if (rc || depth < 0)
+        return rc;
+    if (depth > rank - batch)
+        return mc_op_fail(err, MC_ESHAPE, c->node, "indices of %lld numbers for rank %d",
+                          (long long)depth, rank - (int)batch);
+    int rest = (int)(batch + depth);
+    struct mc_shape y = {lead + rank - rest, {0}};
+    if (y.rank > MC_RANK_MAX)
+        return mc_op_fail(err, MC_EUNSUP, c->node, "rank %d, at most %d can run", y.rank,
+                          MC_RANK_MAX);
+    for (int d = 0; d < y.rank; d++)
+        y.dim[d] = d < lead ? at->shape.dim[d] : x->shape.dim[d - lead + rest];
+    mc_op_give(c, 0, x->dtype, &y);
+    return 0;
+}
+
+static int nd_run(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_buf *x = &c->in[0], *at = &c->in[1];
+    int lead = at->shape.rank - 1, depth = (int)at->shape.dim[lead], rank = x->shape.rank;
+    int batch = (int)mc_node_int(c->node, "batch_dims", 0);
+    int64_t stride[MC_RANK_MAX], batches = mc_op_span(x, 0, batch);
+    int64_t per_batch = mc_op_span(at, batch, lead), whole = mc_op_span(x, batch, rank);
+    size_t elem = (size_t)mc_op_elem_bytes(x->dtype);
+    size_t row = (size_t)mc_op_span(x, batch + depth, rank) * elem;
+    mc_op_strides(&x->shape, stride);
+    for (int64_t i = 0; i < batches * per_batch; i++) {
+        int64_t from = i / per_batch * whole;
+        for (int d = 0; d < depth; d++) {
+            int64_t pick;
+            int rc = mc_index_at(c, at, i * depth + d, x->shape.dim[batch + d], &pick, err);
+            if (rc)
+                return rc;
+            from += pick * stride[batch + d];
+        }
+        memcpy((char *)c->out[0].data + (size_t)i * row,
+               (const char *)x->data + (size_t)from * elem, row);
+    }
+    return 0;
+}
+
 const struct mc_op mc_ops_gathering[] = {
     {"", "Gather", 1, 0, gather_infer, gather_setup, gather_run, NULL, NULL, NULL},
     {"", "GatherElements", 11, 0, elements_infer, NULL, elements_run, NULL, NULL, NULL},
+    {"", "GatherND", 11, 0, nd_infer, NULL, nd_run, NULL, NULL, NULL},
     {0},
 };
