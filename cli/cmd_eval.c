@@ -2,14 +2,17 @@
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/deliver.h"
+#include "cli/eval_sets.h"
 #include "cli/gates.h"
 #include "cli/measured.h"
 #include "cli/models.h"
+#include "formats/testset.h"
 
 struct eval {
     struct mc_cli_model model, reference;
     struct mc_dataset *data;
     const char *preprocess;
+    const char *sets; /* a folder of test data instead of samples, or NULL */
     struct mc_measure m;
     json_t *result, *gates;
 };
@@ -32,6 +35,10 @@ static int open_all(struct eval *e, const struct mc_cli *cli, struct mc_err *err
         rc = mc_cli_read(reference, &e->reference, err);
     if (rc)
         return rc;
+    if (!reference && mc_testsets_probe(spec)) {
+        e->sets = spec;
+        return mc_gates_check(cli, false, false, err);
+    }
     e->preprocess = mc_cli_preprocess(cli, e->model.model, e->reference.model);
     rc = mc_cli_samples(spec, e->model.model, e->preprocess, false, &e->data, err);
     return rc ? rc : mc_gates_check(cli, reference != NULL, e->data->has_labels, err);
@@ -74,6 +81,11 @@ int mc_cmd_eval(struct mc_cli *cli, struct mc_err *err)
     struct mc_err gate;
     int missed = 0;
     int rc = open_all(&e, cli, err);
+    if (!rc && e.sets) {
+        rc = mc_cli_eval_sets(cli, &e.model, e.sets, err);
+        mc_cli_close(&e.model);
+        return rc;
+    }
     if (!rc)
         rc = mc_cli_measure(cli, e.model.model, e.reference.model, e.data, &e.m, err);
     if (!rc) {

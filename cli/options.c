@@ -55,6 +55,19 @@ const struct mc_option_group mc_options_data = {
     },
 };
 
+const struct mc_option_group mc_options_outputs = {
+    "Outputs",
+    (const struct mc_param[]){
+        {MC_PARAM_REAL, "rtol", 0, false, NULL, "0.001", 0, INFINITY, NULL,
+         "test data: largest error relative to the expected value"},
+        {MC_PARAM_REAL, "atol", 0, false, NULL, "1e-7", 0, INFINITY, NULL,
+         "test data: largest error beside it"},
+        {MC_PARAM_TEXT, "save-outputs", 0, false, "FILE.npz", NULL, 0, 0, NULL,
+         "write the outputs of all samples"},
+        {0},
+    },
+};
+
 const struct mc_option_group mc_options_gate = {
     "Gates: exit status 4 where missed",
     (const struct mc_param[]){

@@ -8,8 +8,9 @@ extern const struct mc_option_group mc_options_general; /* --json, -q, -v, --hel
 extern const struct mc_option_group mc_options_report;  /* --report */
 extern const struct mc_option_group mc_options_run;     /* --threads, --seed, --device */
 extern const struct mc_option_group mc_options_data; /* --data, --preprocess, --output, --samples */
-extern const struct mc_option_group mc_options_gate; /* --max-drop, --min-sqnr, --require */
-extern const struct mc_option_group mc_options_write; /* -o, --dry-run, --calib, … */
+extern const struct mc_option_group mc_options_outputs; /* --rtol, --atol, --save-outputs */
+extern const struct mc_option_group mc_options_gate;    /* --max-drop, --min-sqnr, --require */
+extern const struct mc_option_group mc_options_write;   /* -o, --dry-run, --calib, … */
 extern const struct mc_option_group mc_options_help;
 
 #endif

@@ -26,7 +26,7 @@ struct payload {
 };
 
 struct scan {
-    const char *path;
+    const char *path, *noun; /* noun: what the file should hold */
     const uint8_t *data;
     size_t at;
     uint8_t *out;
@@ -47,8 +47,8 @@ struct level {
 
 static int broken(struct scan *s, size_t at, const char *what)
 {
-    return mc_fail(s->err, MC_EFORMAT, "'%s' is not a valid ONNX model: %s at byte %zu", s->path,
-                   what, at);
+    return mc_fail(s->err, MC_EFORMAT, "'%s' is not a valid ONNX %s: %s at byte %zu", s->path,
+                   s->noun, what, at);
 }
 
 static int no_memory(struct scan *s)
@@ -236,9 +236,9 @@ static int scan_content(struct scan *s, struct level *in, const ProtobufCFieldDe
         return rc;
     if (size > in->end - s->at)
         return mc_fail(s->err, MC_EFORMAT,
-                       "'%s' is not a valid ONNX model, or cut off: %llu bytes wanted at byte %zu, "
+                       "'%s' is not a valid ONNX %s, or cut off: %llu bytes wanted at byte %zu, "
                        "%zu are there",
-                       s->path, (unsigned long long)size, s->at, in->end - s->at);
+                       s->path, s->noun, (unsigned long long)size, s->at, in->end - s->at);
     if (wire == WIRE_BYTES)
         return scan_bytes(s, in, f, s->at + (size_t)size);
     s->at += (size_t)size;
@@ -264,8 +264,8 @@ static int scan_field(struct scan *s, struct level *in)
         protobuf_c_message_descriptor_get_field(in->type, (unsigned)number);
     if (f && !wire_fits(f, wire))
         return mc_fail(s->err, MC_EFORMAT,
-                       "'%s' is not a valid ONNX model: %s.%s of a wrong type at byte %zu", s->path,
-                       in->type->short_name, f->name, start);
+                       "'%s' is not a valid ONNX %s: %s.%s of a wrong type at byte %zu", s->path,
+                       s->noun, in->type->short_name, f->name, start);
     s->n_unknown += !f;
     rc = emit_varint(s, tag);
     return rc ? rc : scan_content(s, in, f, wire);
@@ -276,10 +276,9 @@ static int scan_message(struct scan *s, const ProtobufCMessageDescriptor *type, 
 {
     struct level in = {.type = type, .end = end, .depth = depth};
     if (depth > MC_ONNX_DEPTH)
-        return mc_fail(
-            s->err, MC_EFORMAT,
-            "'%s' is not a valid ONNX model: messages nested more than %d deep at byte %zu",
-            s->path, MC_ONNX_DEPTH, s->at);
+        return mc_fail(s->err, MC_EFORMAT,
+                       "'%s' is not a valid ONNX %s: messages nested more than %d deep at byte %zu",
+                       s->path, s->noun, MC_ONNX_DEPTH, s->at);
     int rc = 0;
     while (!rc && s->at < end)
         rc = scan_field(s, &in);
@@ -318,6 +317,14 @@ ProtobufCMessage **mc_onnx_children(ProtobufCMessage *m, const ProtobufCFieldDes
     return member;
 }
 
+void *mc_onnx_unpack_extra(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size,
+                           struct mc_arena *arena)
+{
+    static const uint8_t nothing[1];
+    ProtobufCAllocator alloc = {arena_alloc, arena_keep, arena};
+    return protobuf_c_message_unpack(type, &alloc, size, size ? data : nothing);
+}
+
 /* Turn the numbers that the scanner left in raw_data into the bytes they stand for. */
 static void place_payloads(ProtobufCMessage *m, const struct payload *payloads)
 {
@@ -338,32 +345,46 @@ static void place_payloads(ProtobufCMessage *m, const struct payload *payloads)
     }
 }
 
-int mc_onnx_unpack(const uint8_t *data, size_t size, const char *path, struct mc_arena *arena,
-                   Onnx__ModelProto **ret, struct mc_err *err)
+static int unpack(struct scan *s, const ProtobufCMessageDescriptor *type, size_t size,
+                  struct mc_arena *arena, ProtobufCMessage **ret)
 {
-    struct scan s = {.path = path, .data = data, .err = err};
-    int rc = size ? scan_message(&s, &onnx__model_proto__descriptor, size, 1)
-                  : mc_fail(err, MC_EFORMAT, "'%s' is not an ONNX model: it is empty", path);
-    if (!rc && s.n_out > PADDED_MAX)
-        rc = too_large(&s);
+    int rc = scan_message(s, type, size, 1);
+    if (!rc && s->n_out > PADDED_MAX)
+        rc = too_large(s);
     if (rc)
         goto out;
-    ProtobufCAllocator alloc = {arena_alloc, arena_keep, arena};
-    *ret = onnx__model_proto__unpack(&alloc, s.n_out, s.out);
+    /* An empty message has no skeleton. */
+    *ret = mc_onnx_unpack_extra(type, s->out, s->n_out, arena);
     if (*ret)
-        place_payloads(&(*ret)->base, s.payloads);
+        place_payloads(*ret, s->payloads);
     else
-        rc = no_memory(&s); /* the scanner let nothing else through */
+        rc = no_memory(s); /* the scanner let nothing else through */
 out:
-    free(s.out);
-    free(s.payloads);
+    free(s->out);
+    free(s->payloads);
     return rc;
 }
 
-void *mc_onnx_unpack_extra(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size,
-                           struct mc_arena *arena)
+int mc_onnx_unpack(const uint8_t *data, size_t size, const char *path, struct mc_arena *arena,
+                   Onnx__ModelProto **ret, struct mc_err *err)
 {
-    static const uint8_t nothing[1];
-    ProtobufCAllocator alloc = {arena_alloc, arena_keep, arena};
-    return protobuf_c_message_unpack(type, &alloc, size, size ? data : nothing);
+    struct scan s = {.path = path, .noun = "model", .data = data, .err = err};
+    ProtobufCMessage *m;
+    if (!size)
+        return mc_fail(err, MC_EFORMAT, "'%s' is not an ONNX model: it is empty", path);
+    int rc = unpack(&s, &onnx__model_proto__descriptor, size, arena, &m);
+    if (!rc)
+        *ret = (Onnx__ModelProto *)m;
+    return rc;
+}
+
+int mc_onnx_unpack_tensor(const uint8_t *data, size_t size, const char *path,
+                          struct mc_arena *arena, Onnx__TensorProto **ret, struct mc_err *err)
+{
+    struct scan s = {.path = path, .noun = "tensor", .data = data, .err = err};
+    ProtobufCMessage *m;
+    int rc = unpack(&s, &onnx__tensor_proto__descriptor, size, arena, &m);
+    if (!rc)
+        *ret = (Onnx__TensorProto *)m;
+    return rc;
 }

@@ -1,4 +1,4 @@
-/* Wire format of a model file. Private to formats/onnx_*.c. */
+/* Wire format of model and tensor files. Private to formats/onnx_*.c. */
 #ifndef MC_FORMATS_ONNX_WIRE_H
 #define MC_FORMATS_ONNX_WIRE_H
 
@@ -18,6 +18,10 @@ enum { MC_ONNX_DEPTH = 100 };
  * byte and for more than 2 GB besides raw_data; MC_ENOMEM. */
 int mc_onnx_unpack(const uint8_t *data, size_t size, const char *path, struct mc_arena *arena,
                    Onnx__ModelProto **ret, struct mc_err *err);
+
+/* The same of a file that holds one tensor. */
+int mc_onnx_unpack_tensor(const uint8_t *data, size_t size, const char *path,
+                          struct mc_arena *arena, Onnx__TensorProto **ret, struct mc_err *err);
 
 /* Unpack the packed rest of a message (`extra`), or make an empty one; all of it lies in the arena.
  * NULL when out of memory. */

@@ -194,8 +194,18 @@ static int compressed(const json_t *report, FILE *out, int columns)
     measured_on(out, report);
     fputc('\n', out);
     if (!rc)
+        rc = mc_report_txt_outputs(report, out, columns);
+    if (!rc)
         rc = mc_report_txt_layers(report, out, columns);
     remarks(out, report);
+    cost(out, report);
+    return rc;
+}
+
+static int test_data(const json_t *report, FILE *out, int columns)
+{
+    title(out, report);
+    int rc = mc_report_txt_sets(report, out, columns);
     cost(out, report);
     return rc;
 }
@@ -220,8 +230,9 @@ char *mc_report_text(const json_t *report, int columns)
         return NULL;
     if (columns <= 0)
         columns = DEFAULT_COLUMNS;
-    bool info = json_object_get(report, "ir_version") != NULL;
-    int rc = info ? mc_report_txt_info(report, out, columns) : compressed(report, out, columns);
+    int rc = json_object_get(report, "ir_version") ? mc_report_txt_info(report, out, columns)
+             : json_object_get(report, "sets")     ? test_data(report, out, columns)
+                                                   : compressed(report, out, columns);
     if (fclose(out) || rc) {
         free(text);
         return NULL;

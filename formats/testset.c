@@ -1,0 +1,257 @@
+#include "formats/testset.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/io.h"
+#include "formats/onnx_tensor_file.h"
+
+enum { FILES_MAX = 10000 };
+static const char set_prefix[] = "test_data_set_";
+
+/* The number in PREFIX<number>SUFFIX, or -1. */
+static long numbered(const char *name, const char *prefix, const char *suffix)
+{
+    size_t n = strlen(prefix);
+    char *end;
+    if (strncmp(name, prefix, n) || name[n] < '0' || name[n] > '9')
+        return -1;
+    long v = strtol(name + n, &end, 10);
+    return strcmp(end, suffix) || v < 0 || v >= FILES_MAX ? -1 : v;
+}
+
+static bool is_dir(const char *dir, const char *name)
+{
+    char path[MC_PATH];
+    struct stat st;
+    int n = snprintf(path, sizeof path, "%s/%s", dir, name);
+    return n < MC_PATH && !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
+bool mc_testsets_probe(const char *dir)
+{
+    DIR *d = opendir(dir);
+    bool found = false;
+    for (struct dirent *e; d && !found && (e = readdir(d));)
+        found = numbered(e->d_name, "input_", ".pb") >= 0 ||
+                numbered(e->d_name, "output_", ".pb") >= 0 ||
+                (numbered(e->d_name, set_prefix, "") >= 0 && is_dir(dir, e->d_name));
+    if (d)
+        closedir(d);
+    return found;
+}
+
+/* Files PREFIX0.pb, PREFIX1.pb, … of a folder. */
+static int count_files(const char *dir, const char *prefix, int *ret, struct mc_err *err)
+{
+    DIR *d = opendir(dir);
+    long n = 0, highest = -1;
+    if (!d)
+        return mc_fail(err, MC_EOPEN, "cannot read the folder '%s': %s", dir, strerror(errno));
+    for (struct dirent *e; (e = readdir(d));) {
+        long v = numbered(e->d_name, prefix, ".pb");
+        n += v >= 0;
+        highest = v > highest ? v : highest;
+    }
+    closedir(d);
+    if (n != highest + 1)
+        return mc_fail(err, MC_EFORMAT, "'%s' has %ld files %s*.pb, but one of them is %s%ld.pb",
+                       dir, n, prefix, prefix, highest);
+    *ret = (int)n;
+    return 0;
+}
+
+static int add(struct mc_testsets *s, const char *dir, const char *name, size_t *cap,
+               struct mc_err *err)
+{
+    struct mc_testset_dir set = {0};
+    char path[MC_PATH];
+    int n = snprintf(path, sizeof path, "%s%s%s", dir, name ? "/" : "", name ? name : "");
+    if (n >= MC_PATH)
+        return mc_fail(err, MC_EOPEN, "the path '%.80s...' is too long", dir);
+    int rc = count_files(path, "input_", &set.n_in, err);
+    if (!rc)
+        rc = count_files(path, "output_", &set.n_out, err);
+    if (rc)
+        return rc;
+    set.path = mc_arena_strdup(&s->arena, path);
+    set.name = set.path ? mc_path_base(set.path) : NULL;
+    if (!set.path || !MC_GROW(s->set, s->n, *cap))
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    s->set[s->n++] = set;
+    return 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const struct mc_testset_dir *x = a, *y = b;
+    long m = numbered(x->name, set_prefix, ""), n = numbered(y->name, set_prefix, "");
+    return m < n ? -1 : m > n;
+}
+
+int mc_testsets_open(const char *dir, struct mc_testsets *ret, struct mc_err *err)
+{
+    struct mc_testsets s = {0};
+    size_t cap = 0;
+    int rc = 0;
+    char clean[MC_PATH];
+    size_t length = strlen(dir);
+    while (length > 1 && dir[length - 1] == '/')
+        length--;
+    snprintf(clean, sizeof clean, "%.*s", (int)(length < MC_PATH ? length : MC_PATH - 1), dir);
+    DIR *d = opendir(clean);
+    if (!d)
+        return mc_fail(err, MC_EOPEN, "cannot read the folder '%s': %s", dir, strerror(errno));
+    for (struct dirent *e; !rc && (e = readdir(d));)
+        if (numbered(e->d_name, set_prefix, "") >= 0 && is_dir(clean, e->d_name))
+            rc = add(&s, clean, e->d_name, &cap, err);
+    closedir(d);
+    if (!rc && !s.n)
+        rc = add(&s, clean, NULL, &cap, err);
+    if (rc) {
+        mc_testsets_close(&s);
+        return rc;
+    }
+    qsort(s.set, s.n, sizeof *s.set, by_number);
+    *ret = s;
+    return 0;
+}
+
+void mc_testsets_close(struct mc_testsets *s)
+{
+    free(s->set);
+    mc_arena_free(&s->arena);
+    *s = (struct mc_testsets){0};
+}
+
+/* ---- one set ---- */
+
+struct file {
+    struct mc_tensor *tensor;
+    char *name;
+};
+
+static int read_files(const struct mc_testset_dir *d, const char *prefix, struct file *files, int n,
+                      struct mc_err *err)
+{
+    char path[MC_PATH];
+    int rc = 0;
+    for (int i = 0; !rc && i < n; i++) {
+        if (snprintf(path, sizeof path, "%s/%s%d.pb", d->path, prefix, i) >= MC_PATH)
+            return mc_fail(err, MC_EOPEN, "the path '%.80s...' is too long", d->path);
+        rc = mc_onnx_tensor_file(path, &files[i].tensor, &files[i].name, err);
+        if (!rc && files[i].tensor->dtype == MC_DTYPE_STRING)
+            rc = mc_fail(err, MC_EUNSUP, "'%s' holds strings, which cannot be run", path);
+    }
+    return rc;
+}
+
+static int find_name(const struct mc_testset_slot *slots, int n, const char *name)
+{
+    for (int i = 0; i < n; i++)
+        if (!strcmp(slots[i].name, name))
+            return i;
+    return -1;
+}
+
+/* Which slot each file is for. */
+static int match(const struct mc_testset_dir *d, const char *what, const struct file *files, int n,
+                 const struct mc_testset_slot *slots, int n_slots, int *ret, struct mc_err *err)
+{
+    int needed = 0;
+    for (int i = 0; i < n_slots; i++)
+        needed += !slots[i].given;
+    bool all = n == n_slots, fits = all || n == needed;
+    for (int i = 0, at = 0; fits && i < n; i++, at++) {
+        while (!all && slots[at].given)
+            at++;
+        ret[i] = at;
+    }
+    bool named = !fits;
+    for (int i = 0; named && i < n; i++) {
+        ret[i] = find_name(slots, n_slots, files[i].name);
+        named = ret[i] >= 0;
+        for (int k = 0; k < i; k++)
+            named = named && ret[k] != ret[i];
+    }
+    return fits || named ? 0
+                         : mc_fail(err, MC_EDATA,
+                                   "'%s' has %d %ss, the model %d, and their names do not match "
+                                   "either",
+                                   d->path, n, what, needed);
+}
+
+static int take(const struct file *f, const char *name, struct mc_testset *s, struct mc_array *ret,
+                struct mc_err *err)
+{
+    const struct mc_tensor *t = f->tensor;
+    /* The arena's blocks are aligned to 16 bytes only. */
+    uint8_t *block = mc_arena_alloc(&s->arena, t->bytes + MC_ALIGN);
+    char *kept = mc_arena_strdup(&s->arena, name);
+    if (!block || !kept)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    block += -(uintptr_t)block % MC_ALIGN;
+    if (t->bytes)
+        memcpy(block, t->data, t->bytes);
+    *ret = (struct mc_array){kept, t->dtype, t->shape, block, t->bytes};
+    return 0;
+}
+
+static int read_set(const struct mc_testset_dir *d, const char *what, int n,
+                    const struct mc_testset_slot *slots, int n_slots, struct mc_testset *ret,
+                    struct mc_err *err)
+{
+    struct mc_testset s = {.n = n};
+    char prefix[16];
+    struct file *files = mc_calloc((size_t)n + 1, sizeof *files);
+    s.array = mc_arena_array(&s.arena, (size_t)n + 1, sizeof *s.array);
+    s.slot = mc_arena_array(&s.arena, (size_t)n + 1, sizeof *s.slot);
+    int rc = 0;
+    snprintf(prefix, sizeof prefix, "%s_", what);
+    if (!files || !s.array || !s.slot)
+        rc = mc_fail(err, MC_ENOMEM, "out of memory");
+    for (int i = 0; !rc && n && i < n_slots; i++)
+        if (!slots[i].tensor)
+            rc = mc_fail(err, MC_EUNSUP,
+                         "%s '%s' is no tensor: sequences and optionals cannot be "
+                         "read from files",
+                         what, slots[i].name);
+    if (!rc)
+        rc = read_files(d, prefix, files, n, err);
+    if (!rc)
+        rc = match(d, what, files, n, slots, n_slots, s.slot, err);
+    for (int i = 0; !rc && i < n; i++)
+        rc = take(&files[i], slots[s.slot[i]].name, &s, &s.array[i], err);
+    for (int i = 0; files && i < n; i++) {
+        mc_tensor_unref(files[i].tensor);
+        free(files[i].name);
+    }
+    free(files);
+    if (rc)
+        mc_testset_free(&s);
+    else
+        *ret = s;
+    return rc;
+}
+
+int mc_testset_inputs(const struct mc_testset_dir *d, const struct mc_testset_slot *slots,
+                      int n_slots, struct mc_testset *ret, struct mc_err *err)
+{
+    return read_set(d, "input", d->n_in, slots, n_slots, ret, err);
+}
+
+int mc_testset_outputs(const struct mc_testset_dir *d, const struct mc_testset_slot *slots,
+                       int n_slots, struct mc_testset *ret, struct mc_err *err)
+{
+    return read_set(d, "output", d->n_out, slots, n_slots, ret, err);
+}
+
+void mc_testset_free(struct mc_testset *s)
+{
+    mc_arena_free(&s->arena);
+    *s = (struct mc_testset){0};
+}
