@@ -1,6 +1,6 @@
 # The accuracy of the reference models, on the first test images.
 for m in mlp:1000 cnn:200; do
-    mcompress eval "$MODELS"/fashion-${m%:*}.onnx --data fashion-mnist:test --samples ${m#*:} | grep -e top -e samples
+    mcompress eval "$MODELS"/fashion-${m%:*}.onnx --data fashion-mnist:test --samples ${m#*:} | grep -e top- -e ' samples of'
 done
 mcompress eval "$MODELS"/fashion-mlp.onnx --data fashion-mnist:test --json >mlp.json
 grep -m 1 '"top1"' mlp.json
