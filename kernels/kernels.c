@@ -13,6 +13,7 @@ static void fill_ref_f32(struct mc_kernels *k)
     mc_conv_fill_ref_f32(&k->conv);
     mc_elementwise_fill_ref_f32(&k->elementwise);
     mc_nn_fill_ref_f32(&k->nn);
+    mc_spatial_fill_ref_f32(&k->spatial);
 }
 
 static void fill_ref_f64(struct mc_kernels *k)
@@ -21,6 +22,7 @@ static void fill_ref_f64(struct mc_kernels *k)
     mc_conv_fill_ref_f64(&k->conv);
     mc_elementwise_fill_ref_f64(&k->elementwise);
     mc_nn_fill_ref_f64(&k->nn);
+    mc_spatial_fill_ref_f64(&k->spatial);
 }
 
 static void fill_plain(struct mc_kernels *k)
@@ -29,6 +31,7 @@ static void fill_plain(struct mc_kernels *k)
     mc_conv_fill_plain(&k->conv);
     mc_elementwise_fill_plain(&k->elementwise);
     mc_nn_fill_plain(&k->nn);
+    mc_spatial_fill_plain(&k->spatial);
 }
 
 #ifdef __x86_64__
@@ -38,6 +41,7 @@ static void fill_avx2(struct mc_kernels *k)
     mc_conv_fill_avx2(&k->conv);
     mc_elementwise_fill_avx2(&k->elementwise);
     mc_nn_fill_avx2(&k->nn);
+    mc_spatial_fill_avx2(&k->spatial);
 }
 
 static void fill_avx512(struct mc_kernels *k)
@@ -46,6 +50,7 @@ static void fill_avx512(struct mc_kernels *k)
     mc_conv_fill_avx512(&k->conv);
     mc_elementwise_fill_avx512(&k->elementwise);
     mc_nn_fill_avx512(&k->nn);
+    mc_spatial_fill_avx512(&k->spatial);
 }
 
 static bool has_avx2(void)

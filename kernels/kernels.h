@@ -13,6 +13,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/nn.h"
+#include "kernels/spatial.h"
 
 struct mc_kernels {
     const char *name; /* "ref", "plain", "avx2", "avx512" */
@@ -21,6 +22,7 @@ struct mc_kernels {
     struct mc_conv_kernels conv;
     struct mc_elementwise_kernels elementwise;
     struct mc_nn_kernels nn;
+    struct mc_spatial_kernels spatial;
 };
 
 /* Table by name for 4- or 8-byte elements; name NULL: the best this CPU has (for 8 bytes: "ref").

@@ -110,24 +110,94 @@ static int fit(const struct mc_node *n, struct mc_window_dims *w, int d, enum pa
     return 0;
 }
 
-int mc_window_infer(const struct mc_node *n, const struct mc_shape *x, const int64_t *kernel,
-                    struct mc_window_dims *ret, struct mc_err *err)
+/* Everything but sizes of outputs: what the attributes say of the spatial dimensions of x. */
+static int read_all(const struct mc_node *n, const struct mc_shape *x, const int64_t *kernel,
+                    struct mc_window_dims *w, enum padding *how, struct mc_err *err)
 {
     int dims = x->rank - 2;
     if (dims < 1 || dims > MC_WINDOW_DIMS)
         return mc_op_fail(err, MC_EUNSUP, n, "%d spatial dimensions; 1 to %d can run", dims,
                           MC_WINDOW_DIMS);
-    struct mc_window_dims w = {{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0}, {0}};
+    *w = (struct mc_window_dims){{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0}, {0}};
+    int rc = read_padding(n, how, err);
+    rc = rc ? rc : read_kernel(n, dims, kernel, w, err);
+    rc = rc ? rc : read_list(n, "strides", dims, 1, w->stride, err);
+    rc = rc ? rc : read_list(n, "dilations", dims, 1, w->dilation, err);
+    rc = rc ? rc : read_pads(n, dims, w, err);
+    for (int d = 3 - dims; d < 3; d++)
+        w->in[d] = x->dim[x->rank - 3 + d];
+    return rc;
+}
+
+int mc_window_infer(const struct mc_node *n, const struct mc_shape *x, const int64_t *kernel,
+                    struct mc_window_dims *ret, struct mc_err *err)
+{
+    struct mc_window_dims w;
     enum padding how = PAD_GIVEN;
-    int rc = read_padding(n, &how, err);
-    rc = rc ? rc : read_kernel(n, dims, kernel, &w, err);
-    rc = rc ? rc : read_list(n, "strides", dims, 1, w.stride, err);
-    rc = rc ? rc : read_list(n, "dilations", dims, 1, w.dilation, err);
-    rc = rc ? rc : read_pads(n, dims, &w, err);
-    for (int d = 3 - dims; d < 3 && !rc; d++) {
-        w.in[d] = x->dim[x->rank - 3 + d];
+    int rc = read_all(n, x, kernel, &w, &how, err);
+    for (int d = 5 - x->rank; d < 3 && !rc; d++)
         rc = fit(n, &w, d, how, err);
+    if (!rc)
+        *ret = w;
+    return rc;
+}
+
+/* One dimension: fills in pad, end and out; wanted < 0: no output_shape. */
+static int fit_transposed(const struct mc_node *n, struct mc_window_dims *w, int d,
+                          enum padding how, int64_t extra, int64_t wanted, struct mc_err *err)
+{
+    int64_t all;
+    if (how != PAD_GIVEN)
+        w->pad[d] = w->end[d] = 0;
+    w->out[d] = wanted >= 0 ? wanted : MC_DIM_ANY;
+    if (w->in[d] < 0 || w->kernel[d] < 0)
+        return 0;
+    if (w->in[d] == 0)
+        return mc_op_fail(err, MC_ESHAPE, n, "an input dimension is 0");
+    if (__builtin_mul_overflow(w->in[d] - 1, w->stride[d], &all) ||
+        __builtin_add_overflow(all, extra + (w->kernel[d] - 1) * w->dilation[d] + 1, &all))
+        return mc_op_fail(err, MC_ESHAPE, n, "the size of the output overflows");
+    bool shaped = wanted >= 0, same = how == PAD_UPPER || how == PAD_LOWER;
+    if (same && !shaped && __builtin_mul_overflow(w->in[d], w->stride[d], &wanted))
+        return mc_op_fail(err, MC_ESHAPE, n, "the size of the output overflows");
+    if (wanted >= 0) {
+        int64_t pad = all > wanted ? all - wanted : 0;
+        w->pad[d] = how == PAD_UPPER ? pad / 2 : pad - pad / 2;
+        w->end[d] = pad - w->pad[d];
+        w->out[d] = shaped ? wanted : all - pad; /* SAME cannot grow */
+        return 0;
     }
+    w->out[d] = all - w->pad[d] - w->end[d];
+    if (w->out[d] < 1)
+        return mc_op_fail(err, MC_ESHAPE, n, "pads %lld+%lld leave nothing of %lld outputs",
+                          (long long)w->pad[d], (long long)w->end[d], (long long)all);
+    return 0;
+}
+
+int mc_window_transposed(const struct mc_node *n, const struct mc_shape *x, const int64_t *kernel,
+                         struct mc_window_dims *ret, struct mc_err *err)
+{
+    struct mc_window_dims w;
+    enum padding how = PAD_GIVEN;
+    int64_t extra[3] = {0}, wanted[3] = {-1, -1, -1};
+    int rc = read_all(n, x, kernel, &w, &how, err), dims = x->rank - 2;
+    rc = rc ? rc : read_list(n, "output_padding", dims, 0, extra, err);
+    size_t got;
+    const int64_t *shape = mc_node_ints(n, "output_shape", &got);
+    if (rc || (shape && got == 0))
+        shape = NULL;
+    if (shape && got != (size_t)dims && got != (size_t)dims + 2)
+        return mc_op_fail(err, MC_ESHAPE, n, "output_shape has %zu values, must have %d", got,
+                          dims);
+    for (int d = 0; shape && d < dims && !rc; d++) {
+        int64_t v = shape[got - (size_t)dims + (size_t)d];
+        if (v < 1 || v > LARGEST)
+            rc = mc_op_fail(err, MC_ESHAPE, n, "output_shape holds %lld, must be at least 1",
+                            (long long)v);
+        wanted[3 - dims + d] = v;
+    }
+    for (int d = 3 - dims; d < 3 && !rc; d++)
+        rc = fit_transposed(n, &w, d, how, extra[d], wanted[d], err);
     if (!rc)
         *ret = w;
     return rc;

@@ -19,4 +19,10 @@ struct mc_window_dims { /* depth, height, width; leading dimensions that are not
 int mc_window_infer(const struct mc_node *n, const struct mc_shape *x, const int64_t *kernel,
                     struct mc_window_dims *ret, struct mc_err *err);
 
+/* The same for a transposed convolution: `in` is the size of x, and input i reaches, through tap k, the output
+ * i*stride + k*dilation - pad. Also reads output_padding and output_shape, which as in ONNX Runtime may
+ * begin with the batch and the channels. */
+int mc_window_transposed(const struct mc_node *n, const struct mc_shape *x, const int64_t *kernel,
+                         struct mc_window_dims *ret, struct mc_err *err);
+
 #endif
