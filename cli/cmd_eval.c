@@ -7,6 +7,7 @@
 #include "cli/measured.h"
 #include "cli/models.h"
 #include "formats/testset.h"
+#include "graph/edit.h"
 
 struct eval {
     struct mc_cli_model model, reference;
@@ -39,6 +40,9 @@ static int open_all(struct eval *e, const struct mc_cli *cli, struct mc_err *err
         e->sets = spec;
         return mc_gates_check(cli, false, false, err);
     }
+    mc_edit_fix_inputs(e->model.model->graph);
+    if (reference)
+        mc_edit_fix_inputs(e->reference.model->graph);
     e->preprocess = mc_cli_preprocess(cli, e->model.model, e->reference.model);
     rc = mc_cli_samples(spec, e->model.model, e->preprocess, false, &e->data, err);
     return rc ? rc : mc_gates_check(cli, reference != NULL, e->data->has_labels, err);

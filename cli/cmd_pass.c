@@ -97,6 +97,8 @@ static int open_all(const struct mc_cli *cli, struct mc_job *j, struct mc_err *e
     if (!rc)
         rc = mc_cli_describe(&j->original, &j->input, err);
     if (!rc)
+        j->fixed_inputs = mc_edit_fix_inputs(j->original.model->graph);
+    if (!rc)
         rc = open_samples(cli, j, err);
     if (!rc)
         rc = check_runs(cli, j, err);

@@ -1,6 +1,7 @@
 #include "cli/job.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "base/io.h"
 #include "base/json.h"
@@ -99,6 +100,11 @@ static void put_remarks(const struct mc_job *j, json_t *r, bool *ok)
                     json_string("accuracy was not measured: add --data SPEC ('mcompress list "
                                 "formats' shows what it can be)"),
                     ok);
+    char text[128];
+    snprintf(text, sizeof text, "%zu weights were graph inputs as well; in the result they are not",
+             j->fixed_inputs);
+    if (j->fixed_inputs)
+        mc_json_add(notes, json_string(text), ok);
     mc_json_put(r, "overlap", json_boolean(j->overlap), ok);
     mc_json_put(r, "gates", j->gates ? json_incref(j->gates) : json_array(), ok);
     mc_json_put(r, "warnings", warnings, ok);

@@ -16,6 +16,7 @@ struct mc_job {
     struct mc_onnx_write_opts write;
 
     struct mc_cli_model original;
+    size_t fixed_inputs; /* weights of it that stopped being graph inputs */
     struct mc_dataset *data, *calib;
     int64_t calib_count;
     struct mc_spill *spill;

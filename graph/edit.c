@@ -224,6 +224,23 @@ int mc_edit_input(struct mc_graph *g, struct mc_value *v, struct mc_err *err)
     return 0;
 }
 
+size_t mc_edit_fix_inputs(struct mc_graph *g)
+{
+    size_t kept = 0;
+    if (g->model->ir_version < 4)
+        return 0;
+    for (size_t i = 0; i < g->n_inputs; i++) {
+        struct mc_value *v = g->inputs[i];
+        if (v->tensor && v->tensor->shape.rank > 0)
+            v->is_input = false;
+        else
+            g->inputs[kept++] = v;
+    }
+    size_t gone = g->n_inputs - kept;
+    g->n_inputs = kept;
+    return gone;
+}
+
 int mc_edit_output(struct mc_graph *g, struct mc_value *v, struct mc_err *err)
 {
     if (!MC_GROW(g->outputs, g->n_outputs, g->cap_outputs))

@@ -28,6 +28,10 @@ struct mc_value *mc_edit_value(struct mc_graph *g, const char *name);
 struct mc_value *mc_edit_resolve(struct mc_graph *g, const char *name);
 /* Errors: MC_EFORMAT if v is an input already or has a producer. */
 int mc_edit_input(struct mc_graph *g, struct mc_value *v, struct mc_err *err);
+/* Graph inputs that have a content and a rank above 0 become plain initializers: weights that an exporter
+ * listed as inputs, which nobody feeds. Scalars stay (thresholds that a caller may set), and so does everything
+ * before IR 4, where every initializer is an input by rule. Returns how many. Cost: linear in inputs. */
+size_t mc_edit_fix_inputs(struct mc_graph *g);
 int mc_edit_output(struct mc_graph *g, struct mc_value *v, struct mc_err *err);
 int mc_edit_info(struct mc_graph *g, struct mc_value *v,
                  struct mc_err *err); /* list in value_info */

@@ -3,6 +3,7 @@
  *   nested DEPTH FILE        a model whose graphs are nested DEPTH deep in attributes
  *   nan MODEL FILE           MODEL with a NaN in its first weight
  *   rename MODEL FROM TO FILE  the first operator FROM becomes TO of the domain com.acme
+ *   inputs MODEL FILE        MODEL with every weight listed as a graph input
  *   npy N C H W FILE         float samples of that shape, values i / count
  *   idx N SIZE FILE          N images of SIZE x SIZE
  *   labels N VALUE FILE      N labels that all have one value */
@@ -100,6 +101,19 @@ static int rename_node(struct mc_model *m, const char *from, const char *to)
     return 1;
 }
 
+/* As exporters write it that keep initializers as inputs. */
+static int list_weights(const char *from, const char *path)
+{
+    struct mc_model *m = NULL;
+    int rc = mc_onnx_read(from, &m, &err);
+    for (size_t i = 0; !rc && i < m->graph->n_inits; i++)
+        rc = mc_edit_input(m->graph, m->graph->inits[i], &err);
+    if (!rc)
+        rc = mc_onnx_write(m, path, NULL, &err);
+    mc_model_free(m);
+    return rc;
+}
+
 static int change(const char *from, const char *op, const char *to, const char *path)
 {
     struct mc_model *m = NULL;
@@ -168,6 +182,8 @@ int main(int argc, char **argv)
         rc = change(argv[2], NULL, NULL, path);
     else if (!strcmp(kind, "rename") && argc == 6)
         rc = change(argv[2], argv[3], argv[4], path);
+    else if (!strcmp(kind, "inputs") && argc == 4)
+        rc = list_weights(argv[2], path);
     else if (!strcmp(kind, "npy") && argc == 7)
         rc = npy((int[]){atoi(argv[2]), atoi(argv[3]), atoi(argv[4]), atoi(argv[5])}, path);
     else if (!strcmp(kind, "idx") && argc == 5)
