@@ -33,26 +33,15 @@ static int no_memory(struct mc_err *err)
     return mc_fail(err, MC_ENOMEM, "out of memory");
 }
 
-static struct mc_testset_slot slot_of(const struct mc_value *v)
-{
-    return (struct mc_testset_slot){v->name, v->tensor != NULL, v->type.kind != MC_TYPE_OTHER};
-}
-
 static int open_all(struct sets *s, const char *dir, struct mc_err *err)
 {
     const struct mc_graph *g = s->model->model->graph;
     struct mc_session_opts so = {.pool = s->cli->pool};
-    s->in = mc_calloc(g->n_inputs + 1, sizeof *s->in);
-    s->out = mc_calloc(g->n_outputs + 1, sizeof *s->out);
-    if (!s->in || !s->out)
-        return no_memory(err);
-    for (size_t i = 0; i < g->n_inputs; i++)
-        s->in[s->n_in++] = slot_of(g->inputs[i]);
-    for (size_t i = 0; i < g->n_outputs; i++) {
-        s->out[s->n_out] = slot_of(g->outputs[i]);
-        s->out[s->n_out++].given = false;
-    }
-    int rc = mc_testsets_open(dir, &s->dirs, err);
+    int rc = mc_testset_slots(g, false, &s->in, &s->n_in, err);
+    if (!rc)
+        rc = mc_testset_slots(g, true, &s->out, &s->n_out, err);
+    if (!rc)
+        rc = mc_testsets_open(dir, &s->dirs, err);
     if (!rc)
         rc = mc_session_new(g, &so, &s->session, err);
     return rc ? rc : mc_cli_save_outputs(s->cli, &s->saved, err);

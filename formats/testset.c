@@ -130,6 +130,23 @@ void mc_testsets_close(struct mc_testsets *s)
 
 /* ---- one set ---- */
 
+int mc_testset_slots(const struct mc_graph *g, bool outputs, struct mc_testset_slot **ret,
+                     int *ret_n, struct mc_err *err)
+{
+    size_t n = outputs ? g->n_outputs : g->n_inputs;
+    struct mc_testset_slot *s = mc_calloc(n + 1, sizeof *s);
+    if (!s)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++) {
+        const struct mc_value *v = outputs ? g->outputs[i] : g->inputs[i];
+        s[i] =
+            (struct mc_testset_slot){v->name, !outputs && v->tensor, v->type.kind != MC_TYPE_OTHER};
+    }
+    *ret = s;
+    *ret_n = (int)n;
+    return 0;
+}
+
 struct file {
     struct mc_tensor *tensor;
     char *name;

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "graph/dataset.h"
+#include "graph/graph.h"
 
 struct mc_testsets { /* the sets of a folder, by number */
     struct mc_arena arena;
@@ -27,6 +28,10 @@ struct mc_testset_slot { /* an input or output that a file can be for */
     bool given;  /* an initializer gives it where no file does */
     bool tensor; /* false: a sequence or an optional */
 };
+
+/* Slots of a graph's inputs (or outputs): *ret_n of them, malloc'd; names are borrowed. Errors: MC_ENOMEM. */
+int mc_testset_slots(const struct mc_graph *g, bool outputs, struct mc_testset_slot **ret,
+                     int *ret_n, struct mc_err *err);
 
 struct mc_testset {
     struct mc_arena arena;

@@ -1,19 +1,39 @@
-"""Run the node cases of the onnx package for all operators that mcompress has.
+"""Run the cases of the onnx package's backend test, and count.
 
 onnx_cases.py DRIVER LISTED [--operators NAME,…] [--kernels LEVEL|f64] [--update]
-LISTED holds the cases that passed once: one that does not pass any more is a failure. --update adds the new
-ones to it. --operators limits the run, with a look at everything that does not pass. Without --kernels every
-level of this CPU has to pass, and the reference in float64.
+Five groups: the node cases whose inputs and outputs are all float, int8, uint8, int32, int64 or bool, the other
+node cases, and the models of the folders simple, pytorch-converted and pytorch-operator. A case counts where
+every kernel level of this CPU passes (or the one asked for). What does not pass is printed, by reason.
+
+LISTED holds the cases that passed once: one that does not pass any more is a failure, here and in float64
+(but for half types, which are not rounded to there). --update adds the new ones. --operators limits the run to
+the cases that have one of these.
 """
 import argparse
 import collections
 import os
+import re
 import sys
 import tempfile
+import textwrap
 import warnings
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import onnx  # noqa: E402
+from onnx import TensorProto  # noqa: E402
+
 import cases  # noqa: E402
+
+PLAIN = {TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32,
+         TensorProto.INT64, TensorProto.BOOL}
+HALVES = {TensorProto.FLOAT16, TensorProto.BFLOAT16}
+FOLDERS = ("simple", "pytorch-converted", "pytorch-operator")
+NODE, OTHER = "node cases of plain types", "node cases of other types"
+
+
+class Case:
+    def __init__(self, name, group, folder, half=False):
+        self.name, self.group, self.folder, self.half = name, group, folder, half
 
 
 def read_list(path):
@@ -21,34 +41,77 @@ def read_list(path):
         return [line.strip() for line in f if line.strip() and not line.startswith("#")]
 
 
-def collect(names, wanted, operators):
-    """[(case, operators in it)]: the listed ones, and all whose operators are known."""
+def types_of(graph):
+    """Element types of inputs and outputs; -1 for what is no tensor."""
+    for value in [*graph.input, *graph.output]:
+        tensor = value.type.HasField("tensor_type")
+        yield value.type.tensor_type.elem_type if tensor else -1
+
+
+def operators_of(graph):
+    for node in graph.node:
+        yield node.op_type
+        for attribute in node.attribute:
+            for body in [attribute.g, *attribute.graphs]:
+                yield from operators_of(body)
+
+
+def node_cases(work, only):
     from onnx.backend.test.case.node import collect_testcases
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for case in collect_testcases(None):
-            if case.model is None or not case.data_sets:
-                continue
-            ops = {node.op_type for node in case.model.graph.node}
-            if (ops & operators) if operators else (case.name in wanted or ops <= names):
-                yield case
-
-
-def report(result, wanted, only):
-    """Print what did not pass; the number of cases that had to."""
-    bad = 0
-    for name, (verdict, reason) in sorted(result.items()):
-        if verdict == "pass":
+        collected = collect_testcases(None)
+    for case in collected:
+        graph = case.model.graph
+        if only and not only & set(operators_of(graph)):
             continue
-        listed = name in wanted
-        if listed or only or verdict != "unsupported":
-            print(f"{'LISTED ' if listed else ''}{verdict} {name}: {reason}")
-        bad += listed or verdict == "crash"
-    if not only:
-        for name in sorted(wanted - set(result)):
-            print(f"LISTED but gone: {name}")
-            bad += 1
-    return bad
+        folder = os.path.join(work, case.name)
+        inputs, outputs = case.data_sets[0]
+        cases.write(folder, case.model, inputs, outputs, case.rtol, case.atol)
+        types = set(types_of(graph))
+        yield Case(case.name, NODE if types <= PLAIN else OTHER, folder,
+                   bool(types & HALVES) or "float16" in case.name.lower())
+
+
+def model_cases(only):
+    from onnx.backend.test.loader import load_model_tests
+    for kind in FOLDERS:
+        for case in load_model_tests(kind=kind):
+            graph = onnx.load(os.path.join(case.model_dir, "model.onnx")).graph
+            if not only or only & set(operators_of(graph)):
+                yield Case(case.name, kind, case.model_dir)
+
+
+def reason_of(verdict, text):
+    """The same words for every node that has the same problem."""
+    if verdict == "unsupported":
+        text = re.sub(r"^node '[^']*': ", "", text)
+        if not text.startswith("operator "):
+            text = re.sub(r"'[^']*'", "…", text)
+    return f"{verdict}: {text}"
+
+
+def print_missing(group, result):
+    """What does not pass, by reason."""
+    reasons = collections.defaultdict(list)
+    for case in group:
+        verdict, text = result[case.name]
+        if verdict != "pass":
+            reasons[reason_of(verdict, text)].append(case.name)
+    for reason, names in sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0])):
+        print(f"  {len(names)} {reason}")
+        print(textwrap.fill(" ".join(names), 120, initial_indent="      ",
+                            subsequent_indent="      ", break_on_hyphens=False))
+
+
+def merge(results):
+    """The worst of what the levels gave."""
+    merged = {}
+    for options, result in results:
+        for name, (verdict, text) in result.items():
+            if merged.get(name, ("pass", ""))[0] == "pass":
+                merged[name] = (verdict, f"{text} ({options})" if verdict == "fail" else text)
+    return merged
 
 
 def main():
@@ -60,38 +123,37 @@ def main():
     parser.add_argument("--update", action="store_true")
     args = parser.parse_args()
     wanted = set(read_list(args.listed))
-    known = set(cases.operators(args.driver))
     only = set(args.operators.split(",")) if args.operators else None
     with tempfile.TemporaryDirectory() as work:
-        folders, skipped, count = [], collections.Counter(), 0
-        for case in collect(known, wanted, only):
-            count += 1
-            inputs, outputs = case.data_sets[0]
-            folder = os.path.join(work, case.name)
-            try:
-                cases.write(folder, case.model, inputs, outputs, case.rtol, case.atol)
-            except cases.Skip as why:
-                skipped[str(why)] += 1
-                continue
-            folders.append(folder)
+        every = [*node_cases(work, only), *model_cases(only)]
+        folders = [case.folder for case in every]
         results = [(" ".join(options), cases.run(args.driver, work, folders, options))
                    for options in cases.variants(args.driver, args.kernels)]
-    print(f"{count} cases, not for op_case: {dict(skipped)}")
-    bad, passed = 0, None
     for options, result in results:
-        verdicts = collections.Counter(v for v, _ in result.values())
-        print(f"{options}: {dict(verdicts)}")
-        if "--f64" in options:  # computes half types in float64 and does not round to them
-            result = {name: v for name, v in result.items() if "float16" not in name.lower()}
-            bad += report(result, {name for name in wanted if "float16" not in name.lower()}, only)
-        else:
-            bad += report(result, wanted, only)
-        good = {name for name, (v, _) in result.items() if v == "pass"}
-        passed = good if passed is None else passed & good
+        print(f"{options}: {dict(collections.Counter(v for v, _ in result.values()))}")
+    levels = [r for r in results if r[0] != "--f64" or args.kernels]
+    merged = merge(levels)
+    for name in dict.fromkeys(case.group for case in every):
+        group = [case for case in every if case.group == name]
+        good = sum(merged[case.name][0] == "pass" for case in group)
+        print(f"{good} of {len(group)} pass: {name}")
+        print_missing(group, merged)
+    halves = {case.name for case in every if case.half}
+    bad = 0
+    for options, result in results:
+        exempt = halves if options == "--f64" else set()
+        for name, (verdict, text) in sorted(result.items()):
+            if verdict == "crash" or (verdict != "pass" and name in wanted - exempt):
+                print(f"FAILURE {options} {name}: {verdict}: {text}")
+                bad += 1
+    for name in sorted(wanted - set(merged)) if not only else ():
+        print(f"FAILURE {name}: listed, but there is no such case")
+        bad += 1
+    passed = {name for name, (verdict, _) in merged.items() if verdict == "pass"}
     new = sorted(passed - wanted)
     if args.update:
         with open(args.listed, "w", encoding="utf-8") as f:
-            f.write("# Node cases of onnx that pass; kept by tests/ops/onnx_cases.py --update.\n")
+            f.write("# Cases of onnx's backend test that pass; kept by onnx_cases.py --update.\n")
             f.writelines(f"{name}\n" for name in sorted(wanted | passed))
     elif new:
         print(f"{len(new)} pass that are not listed: --update adds them, e.g. {new[0]}")
