@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "graph/constant.h"
 #include "graph/ops/pack.h"
+#include "graph/run/expand.h"
 #include "graph/run/plan.h"
 #include "kernels/kernels.h"
 
@@ -125,13 +126,19 @@ int mc_session_new(const struct mc_graph *g, const struct mc_session_opts *opts,
 {
     static const struct mc_session_opts none;
     const struct mc_session_opts *o = opts ? opts : &none;
+    struct mc_model *own;
+    int rc = mc_expand(g, &own, err);
+    if (rc)
+        return rc;
+    g = own ? own->graph : g;
     struct mc_session *s = mc_calloc(1, sizeof *s);
     bool *need = mc_calloc(g->n_values + 1, sizeof *need);
-    int rc = MC_ENOMEM;
     if (!s || !need) {
-        nomem(err);
+        mc_model_free(own);
+        rc = nomem(err);
         goto out;
     }
+    s->own = own;
     s->g = g;
     s->pool = o->pool;
     s->precision = o->precision;
@@ -158,6 +165,7 @@ void mc_session_free(struct mc_session *s)
     mc_pack_cache_free(s->packs);
     mc_arena_free(&s->mem);
     free(s->block);
+    mc_model_free(s->own);
     free(s);
 }
 
