@@ -72,7 +72,8 @@ struct mc_session_input {
 
 struct mc_session {
     const struct mc_graph *g;
-    struct mc_model *own; /* the copy that g is of, where the model could not run as it is; or NULL */
+    struct mc_model
+        *own; /* the copy that g is of, where the model could not run as it is; or NULL */
     struct mc_pool *pool;
     enum mc_precision precision;
     unsigned flags; /* enum mc_session_flags */
