@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/param.h"
 
 /* ---- Softmax: before version 13 over all dimensions from `axis` on, then over one ---- */
 
@@ -33,22 +34,6 @@ static int softmax_run(struct mc_call *c, struct mc_err *err)
                            .y = c->out[0].data};
     c->k->nn.softmax(&s, c->pool);
     return 0;
-}
-
-/* ---- parameters: a vector of n elements in the kernels' type, from whatever type it has ---- */
-
-static double param(const struct mc_buf *b, int64_t i)
-{
-    return b->dtype == MC_DTYPE_F64 ? ((const double *)b->data)[i]
-                                    : (double)((const float *)b->data)[i];
-}
-
-static void set_param(void *p, int elem_bytes, int64_t i, double v)
-{
-    if (elem_bytes == 8)
-        ((double *)p)[i] = v;
-    else
-        ((float *)p)[i] = (float)v;
 }
 
 /* Inputs [from, to) are float vectors of `n` elements (n < 0: not known). */
@@ -140,9 +125,10 @@ static int batch_run(struct mc_call *c, struct mc_err *err)
     channel_scratch(c, &scale, &shift);
     double eps = (double)mc_node_float(c->node, "epsilon", 1e-5f);
     for (int64_t i = 0, n = mc_op_count(&c->in[1]); i < n; i++) {
-        double s = param(&c->in[1], i) / sqrt(param(&c->in[4], i) + eps);
-        set_param(scale, c->k->elem_bytes, i, s);
-        set_param(shift, c->k->elem_bytes, i, param(&c->in[2], i) - param(&c->in[3], i) * s);
+        double s = mc_buf_param(&c->in[1], i) / sqrt(mc_buf_param(&c->in[4], i) + eps);
+        mc_set_param(scale, c->k->elem_bytes, i, s);
+        mc_set_param(shift, c->k->elem_bytes, i,
+                     mc_buf_param(&c->in[2], i) - mc_buf_param(&c->in[3], i) * s);
     }
     affine(c, c->in[0].data, scale, shift);
     return 0;
@@ -198,8 +184,8 @@ static int instance_run(struct mc_call *c, struct mc_err *err)
     int64_t per = channels / groups, given = mc_op_count(&c->in[1]);
     for (int64_t i = 0; i < channels; i++) {
         int64_t from = given == channels ? i : i / per;
-        set_param(scale, c->k->elem_bytes, i, param(&c->in[1], from));
-        set_param(shift, c->k->elem_bytes, i, param(&c->in[2], from));
+        mc_set_param(scale, c->k->elem_bytes, i, mc_buf_param(&c->in[1], from));
+        mc_set_param(shift, c->k->elem_bytes, i, mc_buf_param(&c->in[2], from));
     }
     affine(c, c->out[0].data, scale, shift);
     return 0;
