@@ -33,6 +33,23 @@ enum mc_unary_fn {
     MC_UNARY_SOFTPLUS,  /* log(1 + exp(x)) */
     MC_UNARY_GELU,      /* x Phi(x), by erf */
     MC_UNARY_GELU_TANH, /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x³))) */
+    MC_UNARY_SIN,
+    MC_UNARY_COS,
+    MC_UNARY_TAN,
+    MC_UNARY_ASIN,
+    MC_UNARY_ACOS,
+    MC_UNARY_ATAN,
+    MC_UNARY_SINH,
+    MC_UNARY_COSH,
+    MC_UNARY_ASINH,
+    MC_UNARY_ACOSH,
+    MC_UNARY_ATANH,
+    MC_UNARY_SELU,        /* x < 0 ? b a (exp(x) - 1) : b x */
+    MC_UNARY_CELU,        /* x < 0 ? a (exp(x / a) - 1) : x */
+    MC_UNARY_MISH,        /* x tanh(log(1 + exp(x))) */
+    MC_UNARY_SOFTSIGN,    /* x / (1 + |x|) */
+    MC_UNARY_THRESHOLDED, /* x > a ? x : 0 */
+    MC_UNARY_SHRINK,      /* x < -a ? x + b : x > a ? x - b : 0 */
     MC_UNARY_COUNT
 };
 
@@ -53,7 +70,16 @@ enum mc_binary_fn {
     MC_BINARY_MIN, /* NaN if either is NaN */
     MC_BINARY_MAX,
     MC_BINARY_PRELU, /* x < 0 ? x y : x */
-    MC_BINARY_COUNT
+    MC_BINARY_MOD,   /* x - floor(x / y) y: the sign of y */
+    MC_BINARY_FMOD,  /* x - trunc(x / y) y: the sign of x */
+    MC_BINARY_COUNT,
+    /* Of whole numbers alone (kernels/typed.h). A shift by less than 0 or by all bits leaves nothing: 0, or -1
+     * for a negative number shifted right. */
+    MC_BINARY_BITAND = MC_BINARY_COUNT,
+    MC_BINARY_BITOR,
+    MC_BINARY_BITXOR,
+    MC_BINARY_SHIFT_LEFT,
+    MC_BINARY_SHIFT_RIGHT,
 };
 
 struct mc_binary { /* z = fn(x, y), broadcast */

@@ -29,6 +29,7 @@ struct mc_softmax { /* along n of [outer, n, inner]; y may be x */
 
 struct
     mc_norm { /* y = (x - mean) / sqrt(variance + eps) * scale + bias over rows of n; y may be x */
+    bool rms; /* the mean is taken as 0 */
     int64_t rows, n;
     int64_t channels; /* 0: scale and bias are per column [n]; else per row, of row % channels */
     double eps;

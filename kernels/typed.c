@@ -60,6 +60,17 @@ static uint64_t power(uint64_t x, int64_t y, bool is_signed)
     return r;
 }
 
+/* x shifted by y of `bits` bits; x is sign-extended. */
+static uint64_t shift(bool left, uint64_t x, uint64_t y, unsigned bits, bool is_signed)
+{
+    bool negative = is_signed && x >> 63;
+    if (y >= bits)
+        return negative && !left ? UINT64_MAX : 0;
+    if (left)
+        return x << y;
+    return negative ? ~(~x >> y) : x >> y;
+}
+
 #define BINARY(type, name, least, most)                                                            \
     static type binary_##name(int fn, type x, type y)                                              \
     {                                                                                              \
@@ -73,6 +84,18 @@ static uint64_t power(uint64_t x, int64_t y, bool is_signed)
         case MC_BINARY_MIN: return x < y ? x : y;                                                  \
         case MC_BINARY_MAX: return x > y ? x : y;                                                  \
         case MC_BINARY_PRELU: return least < 0 && x < (type)1 ? (type)(a * b) : x;                 \
+        case MC_BINARY_MOD:                                                                        \
+        case MC_BINARY_FMOD: {                                                                     \
+            type r = least < 0 && y == (type)-1 ? 0 : (type)(x % y);                               \
+            bool other = least < 0 && r != 0 && (r < (type)1) != (y < (type)1);                    \
+            return fn == MC_BINARY_MOD && other ? (type)(r + y) : r;                               \
+        }                                                                                          \
+        case MC_BINARY_BITAND: return (type)(a & b);                                               \
+        case MC_BINARY_BITOR: return (type)(a | b);                                                \
+        case MC_BINARY_BITXOR: return (type)(a ^ b);                                               \
+        case MC_BINARY_SHIFT_LEFT:                                                                 \
+        case MC_BINARY_SHIFT_RIGHT:                                                                \
+            return (type)shift(fn == MC_BINARY_SHIFT_LEFT, a, b, 8 * sizeof(type), least < 0);     \
         default: return x;                                                                         \
         }                                                                                          \
     }                                                                                              \

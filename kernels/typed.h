@@ -24,7 +24,7 @@ enum mc_elem {
     MC_ELEM_COUNT
 };
 
-/* z = fn(x, y). Division truncates; the divisor holds no 0 (mc_typed_any_zero). A negative power of a whole
+/* z = fn(x, y). Division truncates; the divisor of DIV, MOD, FMOD holds no 0 (mc_typed_any_zero). A negative power of a whole
  * number is 0, or 1 or -1 for the bases 1 and -1. */
 void mc_typed_binary(enum mc_elem type, const struct mc_binary *b);
 

@@ -1,4 +1,5 @@
-/* Arithmetic of two or more broadcast inputs: Add Sub Mul Div Pow PRelu, Min Max Sum Mean. */
+/* Arithmetic of two or more broadcast inputs: Add Sub Mul Div Mod Pow PRelu, BitShift and the Bitwise
+ * operators, Min Max Sum Mean. */
 #include <string.h>
 
 #include "graph/ops/helper.h"
@@ -8,11 +9,14 @@ static const struct spec {
     enum mc_binary_fn fn;
     int least, most; /* inputs */
 } specs[] = {
-    {"Add", MC_BINARY_ADD, 2, 2},         {"Sub", MC_BINARY_SUB, 2, 2},
-    {"Mul", MC_BINARY_MUL, 2, 2},         {"Div", MC_BINARY_DIV, 2, 2},
-    {"Pow", MC_BINARY_POW, 2, 2},         {"PRelu", MC_BINARY_PRELU, 2, 2},
-    {"Min", MC_BINARY_MIN, 1, INT32_MAX}, {"Max", MC_BINARY_MAX, 1, INT32_MAX},
-    {"Sum", MC_BINARY_ADD, 1, INT32_MAX}, {"Mean", MC_BINARY_ADD, 1, INT32_MAX},
+    {"Add", MC_BINARY_ADD, 2, 2},           {"Sub", MC_BINARY_SUB, 2, 2},
+    {"Mul", MC_BINARY_MUL, 2, 2},           {"Div", MC_BINARY_DIV, 2, 2},
+    {"Pow", MC_BINARY_POW, 2, 2},           {"PRelu", MC_BINARY_PRELU, 2, 2},
+    {"Mod", MC_BINARY_MOD, 2, 2},           {"BitShift", MC_BINARY_SHIFT_LEFT, 2, 2},
+    {"BitwiseAnd", MC_BINARY_BITAND, 2, 2}, {"BitwiseOr", MC_BINARY_BITOR, 2, 2},
+    {"BitwiseXor", MC_BINARY_BITXOR, 2, 2}, {"Min", MC_BINARY_MIN, 1, INT32_MAX},
+    {"Max", MC_BINARY_MAX, 1, INT32_MAX},   {"Sum", MC_BINARY_ADD, 1, INT32_MAX},
+    {"Mean", MC_BINARY_ADD, 1, INT32_MAX},
 };
 
 static const struct spec *spec_of(const struct mc_node *n)
@@ -28,6 +32,22 @@ static bool is_number(enum mc_dtype d)
     return d == MC_DTYPE_F16 || d == MC_DTYPE_BF16 || mc_op_is_float(d) || mc_op_is_integer(d);
 }
 
+/* The function of a node: Mod and BitShift have two each. */
+static enum mc_binary_fn fn_of(const struct mc_node *n)
+{
+    enum mc_binary_fn fn = spec_of(n)->fn;
+    if (fn == MC_BINARY_MOD && mc_node_int(n, "fmod", 0))
+        return MC_BINARY_FMOD;
+    if (fn == MC_BINARY_SHIFT_LEFT && !strcmp(mc_node_string(n, "direction", ""), "RIGHT"))
+        return MC_BINARY_SHIFT_RIGHT;
+    return fn;
+}
+
+static bool divides(enum mc_binary_fn fn)
+{
+    return fn == MC_BINARY_DIV || fn == MC_BINARY_MOD || fn == MC_BINARY_FMOD;
+}
+
 /* One element of small integer contents; a symbol survives where the other side is neutral. */
 static bool combine(enum mc_binary_fn fn, const struct mc_contents *a, const struct mc_contents *b,
                     int i, struct mc_contents *ret)
@@ -38,7 +58,7 @@ static bool combine(enum mc_binary_fn fn, const struct mc_contents *a, const str
     ret->value[i] = 0;
     if (!sx && !sy) {
         struct mc_binary one = {fn, 1, {1}, {{0}, {0}}, &x, &y, &ret->value[i]};
-        if (fn == MC_BINARY_DIV && y == 0)
+        if (divides(fn) && y == 0)
             return false; /* run() says so */
         mc_typed_binary(MC_ELEM_I64, &one);
         return true;
@@ -86,6 +106,9 @@ static int arith_types(const struct mc_infer_ctx *c, const struct spec *s, struc
         if (x->dtype && !is_number(x->dtype))
             return mc_op_fail(err, MC_EDTYPE, c->node, "input %d is %s, must be of numbers", i,
                               mc_dtype_name((int)x->dtype));
+        if (s->fn >= MC_BINARY_BITAND && x->dtype && !mc_op_is_integer(x->dtype))
+            return mc_op_fail(err, MC_EDTYPE, c->node, "input %d is %s, must be of whole numbers",
+                              i, mc_dtype_name((int)x->dtype));
     }
     return 0;
 }
@@ -95,6 +118,11 @@ static int arith_infer(struct mc_infer_ctx *c, struct mc_err *err)
     const struct spec *s = spec_of(c->node);
     int rc = mc_op_arity(c, s->least, s->most, err);
     rc = rc ? rc : arith_types(c, s, err);
+    const char *direction = mc_node_string(c->node, "direction", "");
+    if (!rc && s->fn == MC_BINARY_SHIFT_LEFT && strcmp(direction, "LEFT") &&
+        strcmp(direction, "RIGHT"))
+        return mc_op_fail(err, MC_EUNSUP, c->node, "direction '%s' is neither LEFT nor RIGHT",
+                          direction);
     rc = rc ? rc : mc_op_need_one_width(c, err);
     if (rc)
         return rc;
@@ -117,7 +145,7 @@ static int arith_infer(struct mc_infer_ctx *c, struct mc_err *err)
         mc_shape_known(&c->in[0]->shape) && !mc_shape_equal(&y, &c->in[0]->shape))
         return mc_op_fail(err, MC_ESHAPE, c->node, "the slope has more elements than the input");
     mc_op_give(c, 0, dtype, ranked ? &y : NULL);
-    return carry_contents(c, s->fn, err);
+    return carry_contents(c, fn_of(c->node), err);
 }
 
 /* Bytes of scratch for a second operand in the type of the first (Pow), 0 where they are equal. */
@@ -176,7 +204,7 @@ static int apply(const struct mc_call *c, enum mc_binary_fn fn, const struct mc_
         return 0;
     }
     enum mc_elem elem = mc_op_elem(z->dtype);
-    if (fn == MC_BINARY_DIV && mc_typed_any_zero(elem, mc_op_count(y), y->data))
+    if (divides(fn) && mc_typed_any_zero(elem, mc_op_count(y), y->data))
         return mc_op_fail(err, MC_EDATA, c->node, "division of whole numbers by zero");
     mc_typed_binary(elem, &b);
     return 0;
@@ -192,7 +220,7 @@ static int arith_run(struct mc_call *c, struct mc_err *err)
     }
     struct mc_buf y = c->in[1];
     int rc = y.dtype != c->in[0].dtype ? cast_operand(c, &c->in[1], c->in[0].dtype, &y, err) : 0;
-    rc = rc ? rc : apply(c, s->fn, &c->in[0], &y, z, err);
+    rc = rc ? rc : apply(c, fn_of(c->node), &c->in[0], &y, z, err);
     for (int i = 2; i < c->n_in && !rc; i++)
         rc = apply(c, s->fn, z, &c->in[i], z, err);
     if (!rc && !strcmp(s->name, "Mean")) {
@@ -215,6 +243,11 @@ const struct mc_op mc_ops_arith[] = {
     ROW("Div", 7, MC_OP_INPLACE_ANY),
     ROW("Pow", 7, MC_OP_INPLACE),
     ROW("PRelu", 7, MC_OP_INPLACE),
+    ROW("Mod", 10, MC_OP_INPLACE_ANY),
+    ROW("BitShift", 11, MC_OP_INPLACE_ANY),
+    ROW("BitwiseAnd", 18, MC_OP_INPLACE_ANY),
+    ROW("BitwiseOr", 18, MC_OP_INPLACE_ANY),
+    ROW("BitwiseXor", 18, MC_OP_INPLACE_ANY),
     ROW("Min", 6, 0),
     ROW("Max", 6, 0),
     ROW("Sum", 6, 0),

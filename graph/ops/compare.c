@@ -1,7 +1,10 @@
-/* Comparisons, logic and selection: Equal Less LessOrEqual Greater GreaterOrEqual, And Or Xor Not, Where. */
+/* Comparisons, logic and selection: Equal Less LessOrEqual Greater GreaterOrEqual, And Or Xor Not, Where; and of one
+ * input: IsNaN, IsInf, BitwiseNot. */
+#include <math.h>
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/param.h"
 
 static const struct spec {
     const char *name;
@@ -108,6 +111,55 @@ static int not_run(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
+/* ---- IsNaN, IsInf ---- */
+
+static int is_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, 1, 1, err);
+    rc = rc ? rc : mc_op_need_float(c, 0, err);
+    if (!rc)
+        mc_op_give(c, 0, MC_DTYPE_BOOL, c->in[0]->ranked ? &c->in[0]->shape : NULL);
+    return rc;
+}
+
+static int is_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct mc_buf *x = &c->in[0];
+    bool nan = mc_node_is(c->node, "IsNaN");
+    bool below = !nan && mc_node_int(c->node, "detect_negative", 1) != 0;
+    bool above = !nan && mc_node_int(c->node, "detect_positive", 1) != 0;
+    uint8_t *y = c->out[0].data;
+    for (int64_t i = 0, n = mc_op_count(x); i < n; i++) {
+        double v = mc_buf_param(x, i);
+        y[i] = nan ? isnan(v) : (below && v == -INFINITY) || (above && v == INFINITY);
+    }
+    return 0;
+}
+
+/* ---- BitwiseNot ---- */
+
+static int flip_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, 1, 1, err);
+    if (rc)
+        return rc;
+    if (c->in[0]->dtype && !mc_op_is_integer(c->in[0]->dtype))
+        return mc_op_fail(err, MC_EDTYPE, c->node, "input is %s, must be of whole numbers",
+                          mc_dtype_name((int)c->in[0]->dtype));
+    return mc_op_same(c, err);
+}
+
+static int flip_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const uint8_t *x = c->in[0].data;
+    uint8_t *y = c->out[0].data;
+    for (int64_t i = 0, n = mc_op_count(&c->in[0]) * mc_op_elem_bytes(c->in[0].dtype); i < n; i++)
+        y[i] = (uint8_t)~x[i];
+    return 0;
+}
+
 static int where_contents(struct mc_infer_ctx *c, struct mc_err *err)
 {
     struct mc_contents test, x, y, z;
@@ -176,6 +228,9 @@ const struct mc_op mc_ops_compare[] = {
     ROW("Or", 7),
     ROW("Xor", 7),
     {"", "Not", 1, MC_OP_INPLACE, not_infer, NULL, not_run, NULL, NULL, NULL},
+    {"", "BitwiseNot", 18, MC_OP_INPLACE, flip_infer, NULL, flip_run, NULL, NULL, NULL},
+    {"", "IsNaN", 9, 0, is_infer, NULL, is_run, NULL, NULL, NULL},
+    {"", "IsInf", 10, 0, is_infer, NULL, is_run, NULL, NULL, NULL},
     {"", "Where", 9, 0, where_infer, NULL, where_run, NULL, NULL, NULL},
     {0},
 };

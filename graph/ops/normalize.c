@@ -1,4 +1,4 @@
-/* Softmax LogSoftmax, BatchNormalization, InstanceNormalization, LayerNormalization, GroupNormalization. */
+/* Softmax LogSoftmax, BatchNormalization, InstanceNormalization, GroupNormalization. */
 #include <math.h>
 #include <string.h>
 
@@ -191,124 +191,6 @@ static int instance_run(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
-/* ---- LayerNormalization: over the dimensions from `axis` on ---- */
-
-static int layer_infer(struct mc_infer_ctx *c, struct mc_err *err)
-{
-    int rc = mc_op_arity(c, 2, 3, err), axis = 0;
-    for (int i = 0; i < 3 && !rc; i++)
-        if (mc_op_in(c, i))
-            rc = mc_op_need_float(c, i, err);
-    rc = rc ? rc : mc_op_need_same(c, 0, 1, err);
-    rc = rc ? rc : mc_op_need_same(c, 0, 2, err);
-    if (rc)
-        return rc;
-    const struct mc_vtype *x = c->in[0];
-    struct mc_shape y = x->shape;
-    const struct mc_shape *one = NULL;
-    if (x->ranked) {
-        rc = mc_op_need_axis(c->node, "axis", mc_node_int(c->node, "axis", -1), y.rank, &axis, err);
-        struct mc_shape over = mc_shape_of(rc ? 0 : y.rank - axis, y.dim + axis), sum;
-        for (int i = 1; i < 3 && !rc; i++) {
-            const struct mc_vtype *p = mc_op_in(c, i);
-            char a[MC_SHAPE_TEXT], b[MC_SHAPE_TEXT];
-            if (p && p->ranked &&
-                (!mc_shape_broadcast(&p->shape, &over, &sum) ||
-                 (mc_shape_known(&over) && mc_shape_known(&sum) && !mc_shape_equal(&sum, &over))))
-                rc = mc_op_fail(err, MC_ESHAPE, c->node, "input %d %s does not fit %s", i,
-                                mc_shape_text(&p->shape, a), mc_shape_text(&over, b));
-        }
-        if (rc)
-            return rc;
-        for (int d = axis; d < y.rank; d++)
-            y.dim[d] = 1;
-        one = &y;
-    }
-    mc_op_give(c, 0, x->dtype, x->ranked ? &x->shape : NULL);
-    int64_t stash = mc_node_int(c->node, "stash_type", 1);
-    enum mc_dtype stats = stash == MC_DTYPE_BF16 ? MC_DTYPE_BF16 : MC_DTYPE_F32;
-    mc_op_give(c, 1, stats, one);
-    mc_op_give(c, 2, stats, one);
-    return 0;
-}
-
-static int layer_axis(const struct mc_call *c)
-{
-    return mc_shape_axis(mc_node_int(c->node, "axis", -1), c->in[0].shape.rank);
-}
-
-/* Scale (1) or bias (2) with one element per column: as it is, or spread out in scratch. */
-static const void *layer_param(struct mc_call *c, int i, size_t *at)
-{
-    const struct mc_buf *p = mc_op_arg(c, i);
-    const struct mc_shape *x = &c->in[0].shape;
-    int axis = layer_axis(c);
-    int64_t n = mc_op_span(&c->in[0], axis, x->rank);
-    if (!p || mc_op_count(p) == n)
-        return p ? p->data : NULL;
-    void *to = mc_op_scratch(c, at, (size_t)(n * c->k->elem_bytes));
-    if (!to)
-        return NULL;
-    struct mc_shape over = mc_shape_of(x->rank - axis, x->dim + axis);
-    struct mc_move m = {
-        .rank = over.rank, .src = p->data, .dst = to, .elem_bytes = c->k->elem_bytes};
-    memcpy(m.dim, over.dim, sizeof *m.dim * (size_t)m.rank);
-    mc_op_broadcast_strides(&p->shape, &over, m.src_stride);
-    mc_op_strides(&over, m.dst_stride);
-    mc_move_run(&m, c->pool);
-    return to;
-}
-
-/* Where the kernel puts the means (1) or deviations (2): the output, or scratch for another type. */
-static void *layer_stats(struct mc_call *c, int i, size_t *at)
-{
-    const struct mc_buf *out = mc_op_res(c, i);
-    if (!out)
-        return NULL;
-    if (out->dtype == c->in[0].dtype)
-        return out->data;
-    return mc_op_scratch(c, at, (size_t)(mc_op_count(out) * c->k->elem_bytes));
-}
-
-static int layer_setup(struct mc_call *c, struct mc_err *err)
-{
-    (void)err;
-    size_t at = 0;
-    for (int i = 1; i < 3; i++) {
-        layer_param(c, i, &at);
-        layer_stats(c, i, &at);
-    }
-    c->scratch_bytes = at;
-    return 0;
-}
-
-static int layer_run(struct mc_call *c, struct mc_err *err)
-{
-    const struct mc_buf *x = &c->in[0];
-    int axis = layer_axis(c);
-    size_t at = 0;
-    struct mc_norm m = {.rows = mc_op_span(x, 0, axis),
-                        .n = mc_op_span(x, axis, x->shape.rank),
-                        .eps = (double)mc_node_float(c->node, "epsilon", 1e-5f),
-                        .x = x->data,
-                        .y = c->out[0].data};
-    m.scale = layer_param(c, 1, &at);
-    m.mean = layer_stats(c, 1, &at);
-    m.bias = layer_param(c, 2, &at);
-    m.inv_std = layer_stats(c, 2, &at);
-    c->k->nn.norm(&m, c->pool);
-    for (int i = 1; i < 3; i++) {
-        struct mc_buf *out = mc_op_res(c, i);
-        const void *from = i == 1 ? m.mean : m.inv_std;
-        if (out && out->data != from) { /* float32 statistics of a float64 input */
-            int rc = mc_dtype_from_f64((int)out->dtype, from, out->data, (size_t)m.rows, err);
-            if (rc)
-                return rc;
-        }
-    }
-    return 0;
-}
-
 #define SOFTMAX(name)                                                                              \
     {                                                                                              \
         "", name, 1, MC_OP_INPLACE, softmax_infer, NULL, softmax_run, NULL, NULL, NULL             \
@@ -322,7 +204,5 @@ const struct mc_op mc_ops_normalize[] = {
      NULL, NULL, NULL},
     {"", "GroupNormalization", 18, MC_OP_INPLACE, instance_infer, instance_setup, instance_run,
      NULL, NULL, NULL},
-    {"", "LayerNormalization", 17, MC_OP_INPLACE, layer_infer, layer_setup, layer_run, NULL, NULL,
-     NULL},
     {0},
 };

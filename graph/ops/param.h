@@ -23,4 +23,9 @@ static inline double mc_buf_param(const struct mc_buf *b, int64_t i)
     return mc_param(b->data, b->dtype == MC_DTYPE_F64 ? 8 : 4, i);
 }
 
+static inline void mc_buf_put(const struct mc_buf *b, int64_t i, double v)
+{
+    mc_set_param(b->data, b->dtype == MC_DTYPE_F64 ? 8 : 4, i, v);
+}
+
 #endif

@@ -10,8 +10,8 @@ enum { CHUNK = 1 << 14 };
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* floor, ceil, rint as whole vectors: the compiler turns the loops into one instruction each. */
-INLINE vf round_by(vf x, float (*fn)(float))
+/* floor, ceil, rint become one instruction each; what is rare goes to libm lane by lane. */
+INLINE vf by_lane(vf x, float (*fn)(float))
 {
     for (int i = 0; i < LANES; i++)
         x[i] = fn(x[i]);
@@ -31,9 +31,9 @@ INLINE vf unary_of(enum mc_unary_fn fn, vf a, vf b, vf x)
     case MC_UNARY_NEG: return -x;
     case MC_UNARY_RECIPROCAL: return 1 / x;
     case MC_UNARY_SQRT: return vf_sqrt(x);
-    case MC_UNARY_FLOOR: return round_by(x, floorf);
-    case MC_UNARY_CEIL: return round_by(x, ceilf);
-    case MC_UNARY_ROUND: return round_by(x, rintf);
+    case MC_UNARY_FLOOR: return by_lane(x, floorf);
+    case MC_UNARY_CEIL: return by_lane(x, ceilf);
+    case MC_UNARY_ROUND: return by_lane(x, rintf);
     case MC_UNARY_SIGN: return vf_select(vf_lt(zero, x), one, vf_select(vf_lt(x, zero), -one, x));
     case MC_UNARY_CLAMP: return clamp(x, a, b);
     case MC_UNARY_LEAKY: return vf_select(vf_lt(x, zero), a * x, x);
@@ -51,6 +51,26 @@ INLINE vf unary_of(enum mc_unary_fn fn, vf a, vf b, vf x)
     case MC_UNARY_GELU_TANH: {
         vf inner = 0.797884561f * (x + 0.044715f * x * x * x);
         return 0.5f * x * (1 + vf_tanh(inner));
+    }
+    case MC_UNARY_SIN: return vf_sin(x);
+    case MC_UNARY_COS: return vf_cos(x);
+    case MC_UNARY_TAN: return by_lane(x, tanf);
+    case MC_UNARY_ASIN: return by_lane(x, asinf);
+    case MC_UNARY_ACOS: return by_lane(x, acosf);
+    case MC_UNARY_ATAN: return by_lane(x, atanf);
+    case MC_UNARY_SINH: return by_lane(x, sinhf);
+    case MC_UNARY_COSH: return by_lane(x, coshf);
+    case MC_UNARY_ASINH: return by_lane(x, asinhf);
+    case MC_UNARY_ACOSH: return by_lane(x, acoshf);
+    case MC_UNARY_ATANH: return by_lane(x, atanhf);
+    case MC_UNARY_SELU: return b * vf_select(vf_lt(x, zero), a * vf_expm1_negative(x), x);
+    case MC_UNARY_CELU: return vf_select(vf_lt(x, zero), a * vf_expm1_negative(x / a), x);
+    case MC_UNARY_MISH: return x * vf_tanh(vf_softplus(x));
+    case MC_UNARY_SOFTSIGN: return x / (1 + vf_abs(x));
+    case MC_UNARY_THRESHOLDED: return vf_select(vf_lt(a, x) | vf_is_nan(x), x, zero);
+    case MC_UNARY_SHRINK: {
+        vf inside = vf_select(vf_is_nan(x), x, zero);
+        return vf_select(vf_lt(x, -a), x + b, vf_select(vf_lt(a, x), x - b, inside));
     }
     case MC_UNARY_COUNT: break;
     }
@@ -101,6 +121,23 @@ static void unary_chunk(void *ctx, int64_t chunk, int worker)
         CASE(SOFTPLUS);
         CASE(GELU);
         CASE(GELU_TANH);
+        CASE(SIN);
+        CASE(COS);
+        CASE(TAN);
+        CASE(ASIN);
+        CASE(ACOS);
+        CASE(ATAN);
+        CASE(SINH);
+        CASE(COSH);
+        CASE(ASINH);
+        CASE(ACOSH);
+        CASE(ATANH);
+        CASE(SELU);
+        CASE(CELU);
+        CASE(MISH);
+        CASE(SOFTSIGN);
+        CASE(THRESHOLDED);
+        CASE(SHRINK);
     case MC_UNARY_COUNT: break;
     }
 #undef CASE
@@ -121,6 +158,15 @@ INLINE vf power(vf x, vf y)
     return x;
 }
 
+INLINE vf remainder_of(vf x, vf y, bool floored)
+{
+    for (int i = 0; i < LANES; i++) {
+        float r = fmodf(x[i], y[i]);
+        x[i] = floored && r != 0 && (r < 0) != (y[i] < 0) ? r + y[i] : r;
+    }
+    return x;
+}
+
 /* SQUARE and CUBE: powers of one whole exponent, by far the most frequent ones. */
 enum { SQUARE = MC_BINARY_COUNT, CUBE };
 
@@ -135,6 +181,8 @@ INLINE vf binary_of(int fn, vf x, vf y)
     case MC_BINARY_MIN: return vf_select(vf_lt(x, y) | vf_is_nan(x), x, y);
     case MC_BINARY_MAX: return vf_select(vf_lt(y, x) | vf_is_nan(x), x, y);
     case MC_BINARY_PRELU: return vf_select(vf_lt(x, (vf){0}), x * y, x);
+    case MC_BINARY_MOD: return remainder_of(x, y, true);
+    case MC_BINARY_FMOD: return remainder_of(x, y, false);
     case SQUARE: return x * x;
     case CUBE: return x * x * x;
     default: return x;
@@ -214,6 +262,8 @@ static void binary_piece(const struct binary_job *j, int64_t piece)
         CASE(MC_BINARY_MIN, MC_BINARY_MIN);
         CASE(MC_BINARY_MAX, MC_BINARY_MAX);
         CASE(MC_BINARY_PRELU, MC_BINARY_PRELU);
+        CASE(MC_BINARY_MOD, MC_BINARY_MOD);
+        CASE(MC_BINARY_FMOD, MC_BINARY_FMOD);
         CASE(SQUARE, SQUARE);
         CASE(CUBE, CUBE);
     }

@@ -133,6 +133,49 @@ static inline vf vf_tanh(vf x)
     return vf_select(vf_lt(a, vf_set1(0.625f)), small, vf_select(vf_is_nan(x), x, large));
 }
 
+/* sin(x + quarters pi/2) for |x| <= 8192: x = n pi/2 + r, pi/2 in three parts of which the first two have 8 and
+ * 11 bits, so that n times them is exact without FMA too. Then the Taylor series of sine or cosine, whose next
+ * terms are below 2^-28 of the result. */
+static inline vf vf_sin_small(vf x, int quarters)
+{
+    vf n = vf_round_small(x * 0.636619772f);
+    vf r = vf_fma(n, vf_set1(-0x1.92p0f), x);
+    r = vf_fma(n, vf_set1(-0x1.fb4p-12f), r);
+    r = vf_fma(n, vf_set1(-0x1.4442d2p-24f), r);
+    vi quadrant = (vi)(n + (0x1.8p23f + (float)quarters));
+    vf z = r * r;
+    vf s = vf_fma(z, vf_set1(1 / 362880.f), vf_set1(-1 / 5040.f));
+    s = vf_fma(s, z, vf_set1(1 / 120.f));
+    s = vf_fma(s, z, vf_set1(-1 / 6.f));
+    s = vf_fma(s * z, r, r);
+    vf c = vf_fma(z, vf_set1(-1 / 3628800.f), vf_set1(1 / 40320.f));
+    c = vf_fma(c, z, vf_set1(-1 / 720.f));
+    c = vf_fma(c, z, vf_set1(1 / 24.f));
+    c = vf_fma(c * z, z, vf_fma(z, vf_set1(-0.5f), vf_set1(1)));
+    vf odd = __builtin_convertvector(quadrant & 1, vf);
+    vf y = vf_select(vf_lt(vf_set1(0), odd), c, s);
+    return (vf)((vi)y ^ ((quadrant & 2) << 30));
+}
+
+/* Beyond 8192 libm: such angles are rare. */
+static inline vf vf_sin(vf x)
+{
+    vf y = vf_sin_small(x, 0);
+    if (vm_any(vf_lt(vf_set1(8192), vf_abs(x))))
+        for (int i = 0; i < LANES; i++)
+            y[i] = fabsf(x[i]) > 8192 ? sinf(x[i]) : y[i];
+    return y;
+}
+
+static inline vf vf_cos(vf x)
+{
+    vf y = vf_sin_small(x, 1);
+    if (vm_any(vf_lt(vf_set1(8192), vf_abs(x))))
+        for (int i = 0; i < LANES; i++)
+            y[i] = fabsf(x[i]) > 8192 ? cosf(x[i]) : y[i];
+    return y;
+}
+
 /* erfc(z) for z >= 0: t exp(-z² + p(t)), t = 2 / (2 + z), p by least squares in the largest norm over
  * z in [0, 10.1], error of p 4.6e-8. The form is that of Press et al., Numerical Recipes, section 6.2. */
 static inline vf vf_erfc_positive(vf z)

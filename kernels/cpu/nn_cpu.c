@@ -139,7 +139,7 @@ static void norm_row(const struct mc_norm *m, int64_t r)
 {
     const float *x = (const float *)m->x + r * m->n, *scale = m->scale, *bias = m->bias;
     float *y = (float *)m->y + r * m->n;
-    float mean = sum_row(x, m->n) / (float)m->n;
+    float mean = m->rms ? 0 : sum_row(x, m->n) / (float)m->n;
     float inv = 1 / sqrtf(sum_square_row(x, m->n, mean) / (float)m->n + (float)m->eps);
     bool columns = m->channels == 0;
     vf s = vf_set1(!columns && scale ? scale[r % m->channels] : 1);

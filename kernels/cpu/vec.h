@@ -136,6 +136,17 @@ static inline vm vf_lt(vf a, vf b)
 #endif
 }
 
+static inline int vm_any(vm m)
+{
+#if MC_LEVEL == 5
+    return m != 0;
+#elif MC_LEVEL == 2
+    return _mm256_movemask_ps((__m256)m) != 0;
+#else
+    return (m[0] | m[1] | m[2] | m[3]) != 0;
+#endif
+}
+
 /* Lanes of a where m, of b elsewhere. */
 static inline vf vf_select(vm m, vf a, vf b)
 {

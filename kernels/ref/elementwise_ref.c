@@ -29,6 +29,23 @@ static elem unary_of(enum mc_unary_fn fn, elem a, elem b, elem x)
         /* sqrt(2/pi) and the cubic term of Hendrycks & Gimpel, Gaussian Error Linear Units, 2016. */
         a = (elem)0.79788456080286535588 * (x + (elem)0.044715 * x * x * x);
         return x / 2 * (1 + tanh(a));
+    case MC_UNARY_SIN: return sin(x);
+    case MC_UNARY_COS: return cos(x);
+    case MC_UNARY_TAN: return tan(x);
+    case MC_UNARY_ASIN: return asin(x);
+    case MC_UNARY_ACOS: return acos(x);
+    case MC_UNARY_ATAN: return atan(x);
+    case MC_UNARY_SINH: return sinh(x);
+    case MC_UNARY_COSH: return cosh(x);
+    case MC_UNARY_ASINH: return asinh(x);
+    case MC_UNARY_ACOSH: return acosh(x);
+    case MC_UNARY_ATANH: return atanh(x);
+    case MC_UNARY_SELU: return b * (x < 0 ? a * expm1(x) : x);
+    case MC_UNARY_CELU: return x < 0 ? a * expm1(x / a) : x;
+    case MC_UNARY_MISH: return x * tanh((x > 0 ? x : 0) + log1p(exp(-fabs(x))));
+    case MC_UNARY_SOFTSIGN: return x / (1 + fabs(x));
+    case MC_UNARY_THRESHOLDED: return x <= a ? 0 : x;
+    case MC_UNARY_SHRINK: return x < -a ? x + b : x > a ? x - b : isnan(x) ? x : 0;
     case MC_UNARY_COUNT: break;
     }
     return x;
@@ -43,6 +60,13 @@ static void unary(const struct mc_unary *u, struct mc_pool *pool)
         y[i] = unary_of(u->fn, a, b, x[i]);
 }
 
+/* fmod keeps the sign of x and an exact remainder; only that sign may have to move. */
+static elem floor_mod(elem x, elem y)
+{
+    elem r = fmod(x, y);
+    return r != 0 && (r < 0) != (y < 0) ? r + y : r;
+}
+
 static elem binary_of(enum mc_binary_fn fn, elem x, elem y)
 {
     switch (fn) {
@@ -54,7 +78,9 @@ static elem binary_of(enum mc_binary_fn fn, elem x, elem y)
     case MC_BINARY_MIN: return isnan(x) || x < y ? x : y;
     case MC_BINARY_MAX: return isnan(x) || x > y ? x : y;
     case MC_BINARY_PRELU: return x < 0 ? x * y : x;
-    case MC_BINARY_COUNT: break;
+    case MC_BINARY_MOD: return floor_mod(x, y);
+    case MC_BINARY_FMOD: return fmod(x, y);
+    default: break;
     }
     return x;
 }

@@ -74,7 +74,7 @@ static void norm(const struct mc_norm *m, struct mc_pool *pool)
         elem *y = (elem *)m->y + r * m->n, mean = 0, var = 0;
         for (int64_t i = 0; i < m->n; i++)
             mean += x[i];
-        mean /= (elem)m->n;
+        mean = m->rms ? 0 : mean / (elem)m->n;
         for (int64_t i = 0; i < m->n; i++)
             var += (x[i] - mean) * (x[i] - mean);
         elem inv = 1 / sqrt(var / (elem)m->n + (elem)m->eps);

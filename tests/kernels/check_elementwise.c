@@ -34,6 +34,23 @@ static const struct fn_row {
     [MC_UNARY_SOFTPLUS] = {"softplus", 3, 0},
     [MC_UNARY_GELU] = {"gelu", 0, 1.2},
     [MC_UNARY_GELU_TANH] = {"gelu_tanh", 2, 2},
+    [MC_UNARY_SIN] = {"sin", 1.2, 1e-3}, /* near its zeros the argument's reduction shows */
+    [MC_UNARY_COS] = {"cos", 1.2, 1e-3},
+    [MC_UNARY_TAN] = {"tan", 1, 0},
+    [MC_UNARY_ASIN] = {"asin", 1, 0},
+    [MC_UNARY_ACOS] = {"acos", 1, 0},
+    [MC_UNARY_ATAN] = {"atan", 1, 0},
+    [MC_UNARY_SINH] = {"sinh", 2, 0},
+    [MC_UNARY_COSH] = {"cosh", 2, 0},
+    [MC_UNARY_ASINH] = {"asinh", 2, 0},
+    [MC_UNARY_ACOSH] = {"acosh", 2, 0},
+    [MC_UNARY_ATANH] = {"atanh", 2, 0},
+    [MC_UNARY_SELU] = {"selu", 3, 1},
+    [MC_UNARY_CELU] = {"celu", 3, 1},
+    [MC_UNARY_MISH] = {"mish", 6, 1e-35}, /* x times a denormal tanh */
+    [MC_UNARY_SOFTSIGN] = {"softsign", 1, 0},
+    [MC_UNARY_THRESHOLDED] = {"thresholded", 0, 0},
+    [MC_UNARY_SHRINK] = {"shrink", 0.5, 0},
 };
 
 /* Numbers of every size: few of them near 1, some denormal, some that overflow an exponential. */
@@ -111,6 +128,7 @@ static const struct fn_row binary_fns[MC_BINARY_COUNT] = {
     [MC_BINARY_MUL] = {"mul", 0.5, 0}, [MC_BINARY_DIV] = {"div", 0.5, 0},
     [MC_BINARY_POW] = {"pow", 2, 0},   [MC_BINARY_MIN] = {"min", 0, 0},
     [MC_BINARY_MAX] = {"max", 0, 0},   [MC_BINARY_PRELU] = {"prelu", 0.5, 0},
+    [MC_BINARY_MOD] = {"mod", 0.5, 0}, [MC_BINARY_FMOD] = {"fmod", 0, 0},
 };
 
 /* Dense strides of one operand, 0 where it repeats: per dimension, or everywhere. */
