@@ -26,6 +26,7 @@ import cases  # noqa: E402
 
 PLAIN = {TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32,
          TensorProto.INT64, TensorProto.BOOL}
+PLACE = {TensorProto.FLOAT16: 2**-9, TensorProto.BFLOAT16: 2**-6}
 HALVES = {TensorProto.FLOAT16, TensorProto.BFLOAT16}
 FOLDERS = ("simple", "pytorch-converted", "pytorch-operator")
 NODE, OTHER = "node cases of plain types", "node cases of other types"
@@ -67,8 +68,10 @@ def node_cases(work, only):
             continue
         folder = os.path.join(work, case.name)
         inputs, outputs = case.data_sets[0]
-        cases.write(folder, case.model, inputs, outputs, case.rtol, case.atol)
         types = set(types_of(graph))
+        # Values between nodes are not rounded to half types, those of the reference are: two places.
+        places = [PLACE.get(kind, 0) for kind in types]
+        cases.write(folder, case.model, inputs, outputs, max([case.rtol, *places]), case.atol)
         yield Case(case.name, NODE if types <= PLAIN else OTHER, folder,
                    bool(types & HALVES) or "float16" in case.name.lower())
 
