@@ -10,12 +10,18 @@
     void mc_conv_fill_##level(struct mc_conv_kernels *k);                                          \
     void mc_elementwise_fill_##level(struct mc_elementwise_kernels *k);                            \
     void mc_nn_fill_##level(struct mc_nn_kernels *k);                                              \
-    void mc_spatial_fill_##level(struct mc_spatial_kernels *k)
+    void mc_spatial_fill_##level(struct mc_spatial_kernels *k);                                    \
+    void mc_gemm_s8_fill_##level(struct mc_gemm_s8_kernels *k);                                    \
+    void mc_conv_s8_fill_##level(struct mc_conv_s8_kernels *k);                                    \
+    void mc_quant_fill_##level(struct mc_quant_kernels *k)
 
 MC_FILLS(ref_f32);
 MC_FILLS(ref_f64);
 MC_FILLS(plain);
 MC_FILLS(avx2);
 MC_FILLS(avx512);
+/* Only products of integers gain from it. */
+void mc_gemm_s8_fill_avx512vnni(struct mc_gemm_s8_kernels *k);
+void mc_conv_s8_fill_avx512vnni(struct mc_conv_s8_kernels *k);
 
 #endif

@@ -14,6 +14,9 @@ static void fill_ref_f32(struct mc_kernels *k)
     mc_elementwise_fill_ref_f32(&k->elementwise);
     mc_nn_fill_ref_f32(&k->nn);
     mc_spatial_fill_ref_f32(&k->spatial);
+    mc_gemm_s8_fill_ref_f32(&k->gemm_s8);
+    mc_conv_s8_fill_ref_f32(&k->conv_s8);
+    mc_quant_fill_ref_f32(&k->quant);
 }
 
 static void fill_ref_f64(struct mc_kernels *k)
@@ -23,6 +26,9 @@ static void fill_ref_f64(struct mc_kernels *k)
     mc_elementwise_fill_ref_f64(&k->elementwise);
     mc_nn_fill_ref_f64(&k->nn);
     mc_spatial_fill_ref_f64(&k->spatial);
+    mc_gemm_s8_fill_ref_f64(&k->gemm_s8);
+    mc_conv_s8_fill_ref_f64(&k->conv_s8);
+    mc_quant_fill_ref_f64(&k->quant);
 }
 
 static void fill_plain(struct mc_kernels *k)
@@ -32,6 +38,9 @@ static void fill_plain(struct mc_kernels *k)
     mc_elementwise_fill_plain(&k->elementwise);
     mc_nn_fill_plain(&k->nn);
     mc_spatial_fill_plain(&k->spatial);
+    mc_gemm_s8_fill_plain(&k->gemm_s8);
+    mc_conv_s8_fill_plain(&k->conv_s8);
+    mc_quant_fill_plain(&k->quant);
 }
 
 #ifdef __x86_64__
@@ -42,6 +51,9 @@ static void fill_avx2(struct mc_kernels *k)
     mc_elementwise_fill_avx2(&k->elementwise);
     mc_nn_fill_avx2(&k->nn);
     mc_spatial_fill_avx2(&k->spatial);
+    mc_gemm_s8_fill_avx2(&k->gemm_s8);
+    mc_conv_s8_fill_avx2(&k->conv_s8);
+    mc_quant_fill_avx2(&k->quant);
 }
 
 static void fill_avx512(struct mc_kernels *k)
@@ -51,6 +63,15 @@ static void fill_avx512(struct mc_kernels *k)
     mc_elementwise_fill_avx512(&k->elementwise);
     mc_nn_fill_avx512(&k->nn);
     mc_spatial_fill_avx512(&k->spatial);
+    mc_gemm_s8_fill_avx512(&k->gemm_s8);
+    mc_conv_s8_fill_avx512(&k->conv_s8);
+    mc_quant_fill_avx512(&k->quant);
+}
+
+static void fill_avx512vnni(struct mc_kernels *k)
+{
+    mc_gemm_s8_fill_avx512vnni(&k->gemm_s8);
+    mc_conv_s8_fill_avx512vnni(&k->conv_s8);
 }
 
 static bool has_avx2(void)
@@ -63,6 +84,11 @@ static bool has_avx512(void)
     return has_avx2() && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("avx512f") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq");
+}
+
+static bool has_avx512vnni(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512vnni");
 }
 #endif
 
@@ -82,6 +108,7 @@ static const struct level {
 #ifdef __x86_64__
     {"avx2", has_avx2, fill_avx2},
     {"avx512", has_avx512, fill_avx512},
+    {"avx512vnni", has_avx512vnni, fill_avx512vnni},
 #endif
 };
 enum { LEVELS = sizeof levels / sizeof levels[0] };

@@ -10,19 +10,26 @@
 #define MC_KERNELS_KERNELS_H
 
 #include "kernels/conv.h"
+#include "kernels/conv_s8.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
+#include "kernels/gemm_s8.h"
 #include "kernels/nn.h"
 #include "kernels/spatial.h"
+#include "kernels/quant.h"
 
 struct mc_kernels {
-    const char *name; /* "ref", "plain", "avx2", "avx512" */
+    const char *name; /* "ref", "plain", "avx2", "avx512", "avx512vnni" */
     int elem_bytes;   /* 4 or 8 */
     struct mc_gemm_kernels gemm;
     struct mc_conv_kernels conv;
     struct mc_elementwise_kernels elementwise;
     struct mc_nn_kernels nn;
     struct mc_spatial_kernels spatial;
+    /* The same in both tables of a level: they do not compute with the element type. */
+    struct mc_gemm_s8_kernels gemm_s8;
+    struct mc_conv_s8_kernels conv_s8;
+    struct mc_quant_kernels quant;
 };
 
 /* Table by name for 4- or 8-byte elements; name NULL: the best this CPU has (for 8 bytes: "ref").

@@ -4,7 +4,7 @@
 
 const char *mc_device_level(size_t i, bool *ret_usable)
 {
-    static const char *const levels[] = {"ref", "plain", "avx2", "avx512"};
+    static const char *const levels[] = {"ref", "plain", "avx2", "avx512", "avx512vnni"};
     if (i >= sizeof levels / sizeof *levels)
         return NULL;
     *ret_usable = mc_kernels_get(levels[i], sizeof(float)) != NULL;

@@ -27,7 +27,8 @@ enum mc_session_flags {
 struct mc_session_opts {
     struct mc_pool *pool; /* NULL: serial */
     enum mc_precision precision;
-    const char *kernels;     /* "ref", "plain", "avx2", "avx512"; NULL: the best this CPU has */
+    const char
+        *kernels; /* "ref", "plain", "avx2", "avx512", "avx512vnni"; NULL: the best this CPU has */
     const char *const *keep; /* names of inner values to keep for mc_session_value */
     size_t n_keep;
     const char *const *only; /* compute only these outputs (or inner values); NULL: all outputs */

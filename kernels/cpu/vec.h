@@ -13,7 +13,11 @@
 
 #if MC_LEVEL == 5
 #include <immintrin.h>
+#ifdef __AVX512VNNI__
+#define MC_CPU(name) name##_avx512vnni
+#else
 #define MC_CPU(name) name##_avx512
+#endif
 enum { LANES = 16 };
 typedef __mmask16 vm;
 #elif MC_LEVEL == 2

@@ -1,4 +1,4 @@
-/* check [--kernel NAME] [--level ref|plain|avx2|avx512] [--seed N] [--case N] [--bench] */
+/* check [--kernel NAME] [--level ref|plain|avx2|avx512|avx512vnni] [--seed N] [--case N] [--bench] */
 #include "check.h"
 
 #include <math.h>

@@ -132,7 +132,7 @@ static void run_case(const char *dir)
 
 static int list_levels(void)
 {
-    static const char *const names[] = {"ref", "plain", "avx2", "avx512"};
+    static const char *const names[] = {"ref", "plain", "avx2", "avx512", "avx512vnni"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (mc_kernels_get(names[i], 4))
             puts(names[i]);
