@@ -56,7 +56,7 @@ static int source_read(void *self, const int64_t *index, int64_t n, struct mc_ba
     return rc;
 }
 
-static const struct mc_dataset_class source_class = {source_read, source_free};
+static const struct mc_dataset_class source_class = {.read = source_read, .free = source_free};
 
 void mc_source_abort(struct mc_source *s)
 {

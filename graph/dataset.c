@@ -5,6 +5,29 @@
 
 #include "base/mem.h"
 
+int mc_dataset_group(struct mc_dataset *d, int64_t index, int64_t *ret, struct mc_err *err)
+{
+    *ret = 0;
+    return d->class->group ? d->class->group(d->self, index, ret, err) : 0;
+}
+
+/* Are all samples of one shape? */
+static int check_groups(struct mc_dataset *d, const int64_t *index, int64_t n, struct mc_err *err)
+{
+    int64_t first = 0, group;
+    int rc = 0;
+    for (int64_t i = 0; d->class->group && !rc && i < n; i++) {
+        rc = mc_dataset_group(d, index[i], &group, err);
+        first = i ? first : group;
+        if (!rc && group != first)
+            rc = mc_fail(err, MC_EDATA,
+                         "'%s': samples %lld and %lld have different shapes and cannot be in one "
+                         "batch",
+                         d->spec, (long long)index[0], (long long)index[i]);
+    }
+    return rc;
+}
+
 int mc_dataset_read(struct mc_dataset *d, const int64_t *index, int64_t n, struct mc_batch **ret,
                     struct mc_err *err)
 {
@@ -12,7 +35,12 @@ int mc_dataset_read(struct mc_dataset *d, const int64_t *index, int64_t n, struc
         if (index[i] < 0 || (d->count >= 0 && index[i] >= d->count))
             return mc_fail(err, MC_EDATA, "'%s': sample %lld of %lld does not exist", d->spec,
                            (long long)index[i], (long long)d->count);
-    return d->class->read(d->self, index, n, ret, err);
+    int rc = check_groups(d, index, n, err);
+    if (!rc)
+        rc = d->class->read(d->self, index, n, ret, err);
+    if (!rc)
+        memcpy((*ret)->index, index, (size_t)(*ret)->n * sizeof *index);
+    return rc;
 }
 
 int mc_dataset_range(struct mc_dataset *d, int64_t first, int64_t n, struct mc_batch **ret,
@@ -69,7 +97,7 @@ int mc_batch_new(int64_t n, int n_arrays, const struct mc_array *like, bool labe
                            like[i].name);
         ok = mc_dtype_bytes(like[i].dtype, mc_shape_count(&s), &bytes) && place(&total, bytes);
     }
-    if (ok && labels)
+    for (int i = 0; ok && i < 1 + labels; i++)
         ok = mc_size_mul((size_t)n, sizeof(int64_t), &bytes) && place(&total, bytes);
     uint8_t *block = ok ? mc_alloc_aligned(total) : NULL;
     if (!block)
@@ -91,6 +119,8 @@ int mc_batch_new(int64_t n, int n_arrays, const struct mc_array *like, bool labe
         mc_dtype_bytes(a->dtype, mc_shape_count(&a->shape), &a->bytes);
         place(&at, a->bytes);
     }
+    b->index = (int64_t *)(block + at);
+    place(&at, (size_t)n * sizeof *b->index);
     if (labels)
         b->labels = (int64_t *)(block + at);
     *ret = b;

@@ -19,7 +19,8 @@ struct mc_array { /* a host buffer */
 };
 
 struct mc_batch {
-    int64_t n; /* samples; less than asked for only at the end of a source of unknown length */
+    int64_t n;      /* samples; less than asked for only at the end of a source of unknown length */
+    int64_t *index; /* [n] their numbers */
     int n_arrays;
     struct mc_array *arrays; /* in the order of the model's inputs */
     int64_t *labels;         /* [n] class numbers, or NULL */
@@ -29,6 +30,9 @@ struct mc_dataset_class {
     int (*read)(void *self, const int64_t *index, int64_t n, struct mc_batch **ret,
                 struct mc_err *err);
     void (*free)(void *self); /* not the struct mc_dataset, see mc_dataset_free */
+    /* Where samples differ in shape: a number that is the same for two samples only if their shapes are, and
+     * they can be read together. NULL: all can. */
+    int (*group)(void *self, int64_t index, int64_t *ret, struct mc_err *err);
 };
 
 struct mc_dataset {
@@ -45,12 +49,15 @@ struct mc_dataset {
 };
 
 /* Read samples by number into new arrays with a leading axis of n. Thread-safe. Any order; ascending from
- * the last one read is always cheap. Errors: MC_EDATA naming source and sample, MC_EIO for spill space. */
+ * the last one read is always cheap. Errors: MC_EDATA naming source and sample, also for samples that differ
+ * in shape; MC_EIO for spill space. */
 int mc_dataset_read(struct mc_dataset *d, const int64_t *index, int64_t n, struct mc_batch **ret,
                     struct mc_err *err);
 /* Samples [first, first + n). */
 int mc_dataset_range(struct mc_dataset *d, int64_t first, int64_t n, struct mc_batch **ret,
                      struct mc_err *err);
+/* The class's group of a sample; 0 where all samples have one shape. Errors: those of reading. */
+int mc_dataset_group(struct mc_dataset *d, int64_t index, int64_t *ret, struct mc_err *err);
 /* class->free(self), then spec and the struct itself (both from malloc); accepts NULL. */
 void mc_dataset_free(struct mc_dataset *d);
 

@@ -5,6 +5,7 @@
 
 #include "base/interrupt.h"
 #include "base/mem.h"
+#include "graph/run/order.h"
 #include "graph/run/plan.h"
 
 /* The values of one run should stay in a cache, but a run should have work for several threads, and must
@@ -14,9 +15,11 @@ static const size_t CACHE_BYTES = (size_t)4 << 20, BLOCK_BYTES = (size_t)256 << 
 
 struct feeder {
     const struct mc_feed *f;
-    int64_t batch;           /* samples a run */
-    int64_t frozen;          /* batch axis of the models, or 0 */
-    bool chosen;             /* batch was chosen here: smaller ones may be tried */
+    int64_t batch;  /* samples a run */
+    int64_t frozen; /* batch axis of the models, or 0 */
+    bool choose;    /* batch is chosen here, for each shape */
+    bool chosen;    /* it just was: smaller ones may be tried */
+    struct mc_order order;
     struct mc_array *arrays; /* as given to the sessions */
     int n_arrays;
 };
@@ -60,6 +63,15 @@ void mc_feed_view(const struct mc_array *a, int64_t ran, int64_t n, struct mc_ar
         return;
     ret->shape.dim[0] = a->shape.dim[0] / ran * n;
     ret->bytes = a->bytes / (size_t)ran * (size_t)n;
+}
+
+void mc_feed_outputs(const struct mc_session *s, int64_t ran, int64_t n, struct mc_array *view,
+                     const struct mc_array **values, size_t n_values)
+{
+    for (size_t i = 0; i < n_values; i++) {
+        mc_feed_view(mc_session_output(s, (int)i), ran, n, &view[i]);
+        values[i] = &view[i];
+    }
 }
 
 static int room(struct feeder *r, int n, struct mc_err *err)
@@ -119,10 +131,10 @@ static int run(struct feeder *r, const struct mc_batch *b, struct mc_err *err)
 
 /* The largest power of two up to BATCH_MAX for which the values of a run, a multiple of those of one
  * sample, stay below CACHE_BYTES, or up to BATCH_MIN below BLOCK_BYTES. */
-static int choose_batch(struct feeder *r, int64_t first, struct mc_err *err)
+static int choose_batch(struct feeder *r, int64_t sample, struct mc_err *err)
 {
     struct mc_batch *b = NULL, *padded = NULL;
-    int rc = mc_dataset_range(r->f->data, first, 1, &b, err);
+    int rc = mc_dataset_range(r->f->data, sample, 1, &b, err);
     if (!rc && b->n < 1)
         rc = wrong_count(r->f->data, err);
     if (!rc)
@@ -152,13 +164,13 @@ static int64_t total(const struct mc_feed *f)
 }
 
 /* A model that holds its batch size somewhere inside says so by shapes that do not fit. */
-static int run_or_shrink(struct feeder *r, struct mc_batch **b, int64_t at, struct mc_err *err)
+static int run_or_shrink(struct feeder *r, struct mc_batch **b, struct mc_err *err)
 {
     int rc = run(r, *b, err);
     if (rc != MC_ESHAPE || !r->chosen || (*b)->n == 1)
         return rc;
     struct mc_batch *one;
-    if (mc_dataset_range(r->f->data, at, 1, &one, NULL))
+    if (mc_dataset_range(r->f->data, (*b)->index[0], 1, &one, NULL))
         return rc;
     if (run(r, one, NULL)) {
         mc_batch_free(one);
@@ -170,33 +182,48 @@ static int run_or_shrink(struct feeder *r, struct mc_batch **b, int64_t at, stru
     return 0;
 }
 
+/* The next batch: of one shape, which begins at sample number `done` of the order. */
+static int read_next(struct feeder *r, int64_t done, int64_t left, struct mc_batch **ret,
+                     int64_t *ret_asked, struct mc_err *err)
+{
+    const struct mc_order *o = &r->order;
+    int64_t first = r->f->opts->first + done, same = o->index ? o->end[done] - done : left;
+    bool begins = done == 0 || (o->index && o->end[done - 1] == done);
+    int rc = mc_interrupt_check(err);
+    if (!rc && begins && r->choose)
+        rc = choose_batch(r, o->index ? o->index[done] : first, err);
+    same = same < left ? same : left;
+    *ret_asked = same < r->batch ? same : r->batch;
+    if (rc)
+        return rc;
+    return o->index ? mc_dataset_read(r->f->data, o->index + done, *ret_asked, ret, err)
+                    : mc_dataset_range(r->f->data, first, *ret_asked, ret, err);
+}
+
 static int feed(struct feeder *r, mc_feed_fn *fn, void *ctx, int64_t *ret_samples,
                 struct mc_err *err)
 {
     const struct mc_observe_opts *o = r->f->opts;
-    int64_t want = total(r->f), done = 0;
-    while (done < want) {
-        int64_t at = o->first + done, n = want - done < r->batch ? want - done : r->batch;
+    int64_t want = total(r->f), done = 0, asked;
+    bool end = false;
+    while (done < want && !end) {
         struct mc_batch *b = NULL;
-        int rc = mc_interrupt_check(err);
-        rc = rc ? rc : mc_dataset_range(r->f->data, at, n, &b, err);
+        int rc = read_next(r, done, want - done, &b, &asked, err);
         if (rc)
             return rc;
         int64_t got = b->n;
         if (got > 0)
-            rc = run_or_shrink(r, &b, at, err);
+            rc = run_or_shrink(r, &b, err);
         if (!rc && b->n > 0)
-            rc = fn(ctx, at, b, err);
+            rc = fn(ctx, b, err);
         done += b->n;
-        bool end = got < n && b->n == got;
+        end = got < asked && b->n == got;
         r->chosen = false;
         mc_batch_free(b);
         if (rc)
             return rc;
         mc_progress_tell(o->progress, o->what ? o->what : "running", (double)done,
                          want == INT64_MAX ? 0 : (double)want);
-        if (end)
-            break;
     }
     if (ret_samples)
         *ret_samples = done;
@@ -214,10 +241,13 @@ int mc_feed_run(const struct mc_feed *f, mc_feed_fn *fn, void *ctx, int64_t *ret
         r.batch = 1;
     else if (r.frozen)
         r.batch = r.frozen;
-    else if (r.batch <= 0 && !rc)
-        rc = choose_batch(&r, f->opts->first, err);
+    else
+        r.choose = r.batch <= 0;
+    if (!rc)
+        rc = mc_order_make(f->data, f->opts->first, total(f), &r.order, err);
     if (!rc)
         rc = feed(&r, fn, ctx, ret_samples, err);
+    mc_order_free(&r.order);
     free(r.arrays);
     return rc;
 }

@@ -20,6 +20,9 @@ struct side {
 };
 
 struct measuring {
+    const struct mc_measure_opts *opts;
+    struct mc_array *view; /* outputs as the looker gets them */
+    const struct mc_array **values;
     struct mc_feed feed;
     struct mc_session *sessions[SIDES];
     struct side side[SIDES];
@@ -157,8 +160,8 @@ static int add_counting(struct measuring *m, int64_t n, const int64_t *label, in
     return 0;
 }
 
-static int add_output(struct measuring *m, int output, int64_t first, int64_t ran,
-                      const struct mc_batch *batch, struct mc_err *err)
+static int add_output(struct measuring *m, int output, int64_t ran, const struct mc_batch *batch,
+                      struct mc_err *err)
 {
     const struct mc_array *a[SIDES] = {0};
     bool batched;
@@ -178,14 +181,15 @@ static int add_output(struct measuring *m, int output, int64_t first, int64_t ra
     int64_t rows = batched ? batch->n : 1;
     for (int64_t r = 0; r < rows; r++) {
         for (int i = 0; i < m->n_sides; i++) {
-            int rc = load_row(&m->side[i], i == REFERENCE, a[i], r, n, first + r, err);
+            int rc = load_row(&m->side[i], i == REFERENCE, a[i], r, n, batch->index[r], err);
             if (rc)
                 return rc;
         }
         if (m->n_sides > 1)
             mc_pair_add(&m->pairs[output], m->side[REFERENCE].row, m->side[MODEL].row, n);
         if (output == m->counting) {
-            int rc = add_counting(m, n, batch->labels ? &batch->labels[r] : NULL, first + r, err);
+            int rc =
+                add_counting(m, n, batch->labels ? &batch->labels[r] : NULL, batch->index[r], err);
             if (rc)
                 return rc;
         }
@@ -193,18 +197,24 @@ static int add_output(struct measuring *m, int output, int64_t first, int64_t ra
     return 0;
 }
 
-static int add_batch(void *ctx, int64_t first, const struct mc_batch *batch, struct mc_err *err)
+static int add_batch(void *ctx, const struct mc_batch *batch, struct mc_err *err)
 {
     struct measuring *m = ctx;
     int64_t ran = mc_feed_ran(&m->feed, batch->n);
     if (m->samples == 0)
         choose_output(m, ran);
+    else if (count_classes(m, mc_session_output(m->sessions[MODEL], m->counting), ran) !=
+             m->classes)
+        m->classes = 0; /* scores of what differs from sample to sample are no classes */
     for (int i = 0; i < m->n_outputs; i++) {
-        int rc = add_output(m, i, first, ran, batch, err);
+        int rc = add_output(m, i, ran, batch, err);
         if (rc)
             return rc;
     }
-    return 0;
+    if (!m->opts->look)
+        return 0;
+    mc_feed_outputs(m->sessions[MODEL], ran, batch->n, m->view, m->values, (size_t)m->n_outputs);
+    return m->opts->look(m->opts->look_ctx, m->values, batch->index[0], batch, err);
 }
 
 /* ---- the whole ---- */
@@ -231,13 +241,13 @@ static void result(const struct measuring *m, struct mc_measure *ret)
     const struct side *model = &m->side[MODEL], *ref = &m->side[REFERENCE];
     ret->model.samples = m->samples;
     ret->model.classes = m->classes;
-    if (model->labels.samples)
+    if (model->labels.samples && m->classes)
         mc_label_result(&model->labels, m->classes, &ret->model);
     if (m->n_sides < 2)
         return;
     ret->reference.samples = m->samples;
     ret->reference.classes = m->classes;
-    if (ref->labels.samples)
+    if (ref->labels.samples && m->classes)
         mc_label_result(&ref->labels, m->classes, &ret->reference);
     agreement(m, &ret->agreement);
     ret->drop = m->classes ? mc_interval_paired(m->samples, m->plus, m->minus)
@@ -250,7 +260,7 @@ int mc_measure(const struct mc_graph *model, const struct mc_graph *reference,
                struct mc_err *err)
 {
     struct mc_session_opts so = {.pool = opts->run.pool, .kernels = opts->run.kernels};
-    struct measuring m = {.n_sides = reference ? 2 : 1};
+    struct measuring m = {.opts = opts, .n_sides = reference ? 2 : 1};
     struct mc_measure r = {0};
     double start = mc_now();
     int rc = 0;
@@ -263,8 +273,13 @@ int mc_measure(const struct mc_graph *model, const struct mc_graph *reference,
     m.feed = (struct mc_feed){m.sessions, m.n_sides, data, &opts->run};
     if (!rc)
         rc = find_output(&m, opts->output, err);
-    if (!rc && !(m.pairs = mc_calloc((size_t)m.n_outputs, sizeof *m.pairs)))
-        rc = mc_fail(err, MC_ENOMEM, "out of memory");
+    if (!rc) {
+        m.pairs = mc_calloc((size_t)m.n_outputs, sizeof *m.pairs);
+        m.view = mc_calloc((size_t)m.n_outputs, sizeof *m.view);
+        m.values = mc_calloc((size_t)m.n_outputs, sizeof *m.values);
+        if (!m.pairs || !m.view || !m.values)
+            rc = mc_fail(err, MC_ENOMEM, "out of memory");
+    }
     if (!rc)
         rc = mc_feed_run(&m.feed, add_batch, &m, NULL, err);
     if (!rc) {
@@ -280,5 +295,7 @@ int mc_measure(const struct mc_graph *model, const struct mc_graph *reference,
         free(m.side[i].row);
     }
     free(m.pairs);
+    free(m.view);
+    free(m.values);
     return rc;
 }

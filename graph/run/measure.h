@@ -40,6 +40,8 @@ struct mc_measure_opts {
     struct mc_observe_opts run;
     const char
         *output; /* name of the output that counts; NULL: the first of rank 2, else the first */
+    mc_observe_fn *look; /* sees the model's outputs of each batch; NULL: nobody looks */
+    void *look_ctx;
 };
 
 /* Run model (and reference, may be NULL) over the data once, batch by batch side by side, so memory does

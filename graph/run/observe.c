@@ -15,15 +15,12 @@ struct observer {
     void *ctx;
 };
 
-static int hand_out(void *ctx, int64_t first, const struct mc_batch *batch, struct mc_err *err)
+static int hand_out(void *ctx, const struct mc_batch *batch, struct mc_err *err)
 {
     struct observer *o = ctx;
     int64_t ran = mc_feed_ran(&o->feed, batch->n);
-    for (size_t i = 0; i < o->n; i++) {
-        mc_feed_view(mc_session_output(o->session, (int)i), ran, batch->n, &o->view[i]);
-        o->values[i] = &o->view[i];
-    }
-    return o->fn(o->ctx, o->values, first, batch, err);
+    mc_feed_outputs(o->session, ran, batch->n, o->view, o->values, o->n);
+    return o->fn(o->ctx, o->values, batch->index[0], batch, err);
 }
 
 int mc_observe(const struct mc_graph *g, struct mc_dataset *data, const char *const *names,

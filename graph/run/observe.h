@@ -16,12 +16,13 @@ struct mc_observe_opts {
     const char *what; /* stage name for progress */
 };
 
-/* values[i] is the value names[i] for samples [first_sample, first_sample + batch->n), in order of the
- * samples; a non-zero return stops and is passed up. */
+/* values[i] is the value names[i] for the samples batch->index[0..n), in that order; the first of them is
+ * first_sample. A non-zero return stops and is passed up. */
 typedef int mc_observe_fn(void *ctx, const struct mc_array *const *values, int64_t first_sample,
                           const struct mc_batch *batch, struct mc_err *err);
 
-/* Batches come in ascending order on the caller's thread, so sums are the same for any thread count.
+/* Batches come in ascending order on the caller's thread (of samples that differ in shape, shape by shape), so
+ * sums are the same for any thread count.
  * *ret_samples (may be NULL) = how many samples ran. Only what the named values need is computed.
  * Errors: MC_EDATA if there is no sample; what running and reading give; MC_EINTR. */
 int mc_observe(const struct mc_graph *g, struct mc_dataset *data, const char *const *names,

@@ -205,7 +205,7 @@ static int count_read(void *self, const int64_t *index, int64_t n, struct mc_bat
 static void datasets_check_sample_numbers(void **state)
 {
     (void)state;
-    static const struct mc_dataset_class class = {count_read, release};
+    static const struct mc_dataset_class class = {.read = count_read, .free = release};
     int freed = 0;
     struct mc_err err;
     struct mc_batch *b;

@@ -41,7 +41,7 @@ static inline int memory_read(void *self, const int64_t *index, int64_t n, struc
     return 0;
 }
 
-static const struct mc_dataset_class memory_class = {memory_read, NULL};
+static const struct mc_dataset_class memory_class = {.read = memory_read};
 
 /* Valid until its arguments go; m must stay where it is. */
 static inline struct mc_dataset *memory_open(struct memory_data *m, const char *name, int64_t count,
