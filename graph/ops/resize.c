@@ -107,9 +107,11 @@ static int check_types(const struct mc_infer_ctx *c, const struct mc_resize *r, 
         rc = i == SIZES ? mc_op_need_index(c, i, err) : mc_op_need_float(c, i, err);
         rc = rc ? rc : mc_op_need_rank(c, i, 1, 1, err);
     }
+    if (rc)
+        return rc;
     enum mc_dtype x = c->in[0]->dtype;
     bool number = !x || mc_dtype_info((int)x)->kind == MC_KIND_FLOAT || mc_op_is_integer(x);
-    if (!rc && r->mode != MC_RESIZE_NEAREST && !number)
+    if (r->mode != MC_RESIZE_NEAREST && !number)
         rc = mc_op_fail(err, MC_EUNSUP, c->node, "%s can only be resized to the nearest",
                         mc_dtype_name((int)x));
     if (!rc && mc_dtype_info((int)x)->bits > 64)
