@@ -92,6 +92,10 @@ static int seed(struct mc_infer *inf, const struct mc_infer_opts *o, struct mc_e
 {
     for (size_t i = 0; i < inf->g->n_values; i++) {
         const struct mc_value *v = inf->g->values[i];
+        if (v && o->given && o->given[i].dtype != MC_DTYPE_NONE) {
+            inf->rows[i] = o->given[i];
+            continue;
+        }
         if (!v || v->producer)
             continue;
         const struct mc_infer_input *in = v->is_input ? override_of(o, v) : NULL;
@@ -371,7 +375,8 @@ int mc_infer_run(const struct mc_graph *g, const struct mc_infer_opts *opts, str
     if (!rc)
         rc = seed(inf, o, err);
     for (size_t i = 0; !rc && i < g->n_nodes; i++)
-        rc = infer_node(inf, o, g->nodes[i], &s, err);
+        if (!o->skip || !o->skip[g->nodes[i]->id])
+            rc = infer_node(inf, o, g->nodes[i], &s, err);
     scratch_free(&s);
     if (rc)
         mc_infer_free(inf);

@@ -46,6 +46,10 @@ struct mc_infer_opts {
         eval_limit;  /* fold a node only if its outputs have at most this many elements; 0: 65536 */
     bool strict;     /* an unknown operator is an error; otherwise its outputs are unknown */
     bool undeclared; /* use no declared types but those of inputs */
+    /* What a run has computed already: rows with a dtype hold whatever the graph says, by value index; nodes
+     * that are not looked at, by id. Either may be NULL. */
+    const struct mc_vtype *given;
+    const bool *skip;
 };
 
 /* Infer everything, in the order of the (verified) graph; opts may be NULL.

@@ -56,6 +56,8 @@ enum mc_op_flags {
      * output before it writes there. Where a shape is known once the contents of an input are (Reshape,
      * Range, Expand, Tile), the flag is not needed: such a node is planned when that input is there. */
     MC_OP_SIZES = 64,
+    /* Runs graphs (If, Loop, Scan): has no run(), graph/run does it. infer checks arguments only. */
+    MC_OP_BODY = 128,
 };
 
 struct mc_op {

@@ -90,16 +90,16 @@ int mc_plan_const(struct mc_session *s, struct mc_plan *p, const struct mc_value
                   const struct mc_const **ret, struct mc_err *err)
 {
     int rc = session_const(s, v, ret, err);
-    if (rc || *ret)
-        return rc;
-    struct mc_const *c = &p->consts[v->index];
-    if (!c->buf.data && p->known[v->index])
-        rc = mc_const_set(c, s->precision, p->known[v->index], err);
-    *ret = !rc && c->buf.data ? c : NULL;
+    for (; p && !rc && !*ret; p = p->parent) {
+        struct mc_const *c = &p->consts[v->index];
+        if (!c->buf.data && p->known[v->index])
+            rc = mc_const_set(c, s->precision, p->known[v->index], err);
+        *ret = !rc && c->buf.data ? c : NULL;
+    }
     return rc;
 }
 
-static bool is_session_const(const struct mc_session *s, const struct mc_value *v)
+bool mc_session_const(const struct mc_session *s, const struct mc_value *v)
 {
     return s->consts[v->index].buf.data || mc_constant(v);
 }
@@ -200,11 +200,12 @@ out:
 int mc_plan_fold(struct mc_session *s, struct mc_plan *p, const struct mc_infer *inf,
                  const struct mc_node *n, bool *ret_run, struct mc_err *err)
 {
-    bool done = true, constant = !(s->ops[n->id]->flags & MC_OP_RANDOM);
+    bool done = true,
+         constant = !(s->ops[n->id]->flags & (MC_OP_RANDOM | MC_OP_SIZES | MC_OP_BODY));
     for (size_t i = 0; i < n->n_out; i++)
-        done &= !n->out[i] || is_session_const(s, n->out[i]);
+        done &= !n->out[i] || mc_session_const(s, n->out[i]);
     for (size_t i = 0; i < n->n_in; i++)
-        constant &= !n->in[i] || is_session_const(s, n->in[i]);
+        constant &= !n->in[i] || mc_session_const(s, n->in[i]);
     *ret_run = false;
     if (done)
         return 0;

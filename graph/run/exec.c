@@ -1,18 +1,59 @@
-#include <stdint.h>
+#include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/mem.h"
-#include "graph/constant.h"
 #include "graph/run/plan.h"
-
-/* Elements converted at a time, in a buffer on the stack. */
-enum { CHUNK = 512 };
 
 static void *data_of(const struct mc_session *s, const struct mc_plan *p, const struct mc_value *v)
 {
     const struct mc_pvalue *pv = &p->values[v->index];
-    return pv->slot == MC_SLOT_NONE ? pv->buf.data : (char *)s->block + p->slots[pv->slot].offset;
+    if (pv->slot == MC_SLOT_NONE)
+        return pv->buf.data;
+    const struct mc_slot *slot = &p->slots[pv->slot];
+    return slot->external ? slot->data : (char *)s->block + slot->offset;
+}
+
+/* Memory of slots outside of the block: that of live values, or new. */
+static int bind_external(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
+{
+    for (size_t i = 0; p->external && i < p->n_slots; i++) {
+        struct mc_slot *slot = &p->slots[i];
+        if (!slot->external)
+            continue;
+        if (slot->source) {
+            const struct mc_live *l = &s->live[slot->source->index];
+            slot->block = mc_block_ref(l->block);
+            slot->data = l->buf.data;
+            continue;
+        }
+        int rc = mc_block_get(s->blocks, slot->bytes, &slot->block, err);
+        if (rc)
+            return rc;
+        slot->data = slot->block->data;
+    }
+    return 0;
+}
+
+static void unbind_external(struct mc_session *s, struct mc_plan *p)
+{
+    for (size_t i = 0; p->external && i < p->n_slots; i++) {
+        mc_block_drop(s->blocks, p->slots[i].block);
+        p->slots[i].block = NULL;
+    }
+}
+
+static void bind_step(struct mc_session *s, struct mc_plan *p, struct mc_step *st)
+{
+    for (int j = 0; j < st->call.n_in; j++)
+        if (st->in[j])
+            st->call.in[j].data = data_of(s, p, st->in[j]);
+    for (int j = 0; j < st->call.n_out; j++)
+        if (st->out[j] && !st->boundary)
+            st->call.out[j].data = data_of(s, p, st->out[j]);
+    if (st->residual)
+        st->epilogue.residual = data_of(s, p, st->residual);
+    if (st->scratch_slot != MC_SLOT_NONE)
+        st->call.scratch = (char *)s->block + p->slots[st->scratch_slot].offset;
 }
 
 /* Make the block large enough and point every buffer of the plan into it. */
@@ -29,148 +70,94 @@ static int bind(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
         s->block_bytes = p->bytes;
         s->generation++;
     }
-    if (p->generation == s->generation)
+    if (p->generation == s->generation && !p->external)
         return 0;
+    int rc = bind_external(s, p, err);
+    if (rc)
+        return rc;
     p->generation = s->generation;
-    for (int i = 0; i < p->n_steps; i++) {
-        struct mc_step *st = &p->steps[i];
-        for (int j = 0; j < st->call.n_in; j++)
-            if (st->in[j])
-                st->call.in[j].data = data_of(s, p, st->in[j]);
-        for (int j = 0; j < st->call.n_out; j++)
-            if (st->out[j])
-                st->call.out[j].data = data_of(s, p, st->out[j]);
-        if (st->residual)
-            st->epilogue.residual = data_of(s, p, st->residual);
-        if (st->scratch_slot != MC_SLOT_NONE)
-            st->call.scratch = (char *)s->block + p->slots[st->scratch_slot].offset;
-    }
-    for (size_t i = 0; i < p->n_pvalues; i++)
+    for (int i = 0; i < p->n_steps; i++)
+        bind_step(s, p, &p->steps[i]);
+    for (size_t i = 0; p->arrays && i < p->n_pvalues; i++)
         if (s->pinned[i])
             p->arrays[i].data = data_of(s, p, s->g->values[i]);
     return 0;
 }
 
-/* x := the nearest value that a half type can hold. */
-static int round_through(enum mc_dtype half, float *x, int64_t n, struct mc_err *err)
+static int load_inputs(const struct mc_session *s, const struct mc_plan *p, struct mc_err *err)
 {
-    uint16_t buf[CHUNK];
-    for (int64_t i = 0; i < n; i += CHUNK) {
-        size_t m = (size_t)(n - i < CHUNK ? n - i : CHUNK);
-        int rc = mc_dtype_from_f32(half, x + i, buf, m, err);
-        if (!rc)
-            rc = mc_dtype_to_f32(half, buf, x + i, m, err);
+    for (int i = 0; i < s->n_inputs && !p->parent && !s->inner; i++) {
+        const struct mc_value *v = s->inputs[i].value;
+        const struct mc_pvalue *pv = &p->values[v->index];
+        if (s->signature[i].rank < 0 || pv->last < 0)
+            continue;
+        int rc = mc_input_load(s, i, &pv->buf, data_of(s, p, v), err);
         if (rc)
             return rc;
     }
     return 0;
 }
 
-static bool is_half(enum mc_dtype d)
+/* mc_call.size of a boundary step: its outputs are live values. */
+static int size_output(struct mc_call *c, int i, const struct mc_shape *shape, struct mc_err *err)
 {
-    return d == MC_DTYPE_F16 || d == MC_DTYPE_BF16;
+    struct mc_session *s = c->size_ctx;
+    const struct mc_step *st = s->sizes;
+    assert(st && &st->call == c && st->out[i]);
+    return mc_live_new(s, st->out[i], shape, c->out[i].dtype, st->out_type[i], &c->out[i], err);
 }
 
-/* Range of an integer type as int64; false for a type that is none. A uint64 of 2^63 or more is refused. */
-static bool int_range(enum mc_dtype d, int64_t *low, int64_t *high)
+static int run_boundary(struct mc_session *s, struct mc_step *st, struct mc_err *err)
 {
-    const struct mc_dtype_info *i = mc_dtype_info(d);
-    if (i->kind == MC_KIND_INT) {
-        *high = INT64_MAX >> (64 - i->bits);
-        *low = -*high - 1;
-    } else if (i->kind == MC_KIND_UINT) {
-        *low = 0;
-        *high = i->bits == 64 ? INT64_MAX : (INT64_C(1) << i->bits) - 1;
-    } else if (i->kind == MC_KIND_BOOL) {
-        *low = 0;
-        *high = 1;
-    } else {
-        return false;
-    }
-    return true;
+    if (st->call.op->flags & MC_OP_BODY)
+        return mc_body_run(s, st, err);
+    for (int i = 0; i < st->call.n_out; i++)
+        st->call.out[i].data = NULL;
+    st->call.size = size_output;
+    st->call.size_ctx = s;
+    s->sizes = st;
+    return st->call.op->run(&st->call, err);
 }
 
-static void put_int(void *dst, int bytes, int64_t i, int64_t v)
+static int run_steps(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
 {
-    if (bytes == 1)
-        ((uint8_t *)dst)[i] = (uint8_t)v;
-    else if (bytes == 2)
-        ((uint16_t *)dst)[i] = (uint16_t)v;
-    else if (bytes == 4)
-        ((uint32_t *)dst)[i] = (uint32_t)v;
-    else
-        ((uint64_t *)dst)[i] = (uint64_t)v;
-}
-
-/* Integers to another integer type, every value of which must fit. */
-static int convert_ints(const char *name, enum mc_dtype from, const void *src, enum mc_dtype to,
-                        void *dst, int64_t n, struct mc_err *err)
-{
-    int64_t buf[CHUNK], low, high;
-    int from_bytes = mc_dtype_info(from)->bits / 8, to_bytes = mc_dtype_info(to)->bits / 8;
-    if (!int_range(to, &low, &high) || !from_bytes || !to_bytes)
-        return mc_fail(err, MC_EDTYPE, "input '%s': cannot convert %s to %s", name,
-                       mc_dtype_name(from), mc_dtype_name(to));
-    for (int64_t i = 0; i < n; i += CHUNK) {
-        int64_t m = n - i < CHUNK ? n - i : CHUNK;
-        int rc = mc_dtype_to_i64(from, (const char *)src + i * from_bytes, buf, (size_t)m, err);
-        if (rc)
-            return rc;
-        for (int64_t j = 0; j < m; j++) {
-            if (buf[j] < low || buf[j] > high)
-                return mc_fail(err, MC_EDATA, "input '%s': element %lld is %lld, outside %s", name,
-                               (long long)(i + j), (long long)buf[j], mc_dtype_name(to));
-            put_int(dst, to_bytes, i + j, buf[j]);
-        }
-    }
-    return 0;
-}
-
-/* Copy an array into the buffer of an input declared as `want`. Integers become floats, and other
- * integers where they fit; floats become other floats; floats become no integers. */
-static int convert(const char *name, enum mc_dtype want, const struct mc_buf *to,
-                   enum mc_dtype dtype, const void *src, void *dst, struct mc_err *err)
-{
-    int64_t n = mc_shape_count(&to->shape);
-    enum mc_dtype_kind a = mc_dtype_info(dtype)->kind, b = mc_dtype_info(to->dtype)->kind;
-    size_t bytes = 0;
-    if (a == MC_KIND_OTHER || b == MC_KIND_OTHER || (a == MC_KIND_FLOAT && b != MC_KIND_FLOAT))
-        return mc_fail(err, MC_EDTYPE, "input '%s' is %s; data of type %s does not fit", name,
-                       mc_dtype_name(want), mc_dtype_name(dtype));
     int rc = 0;
-    if (dtype == to->dtype && mc_dtype_bytes(dtype, n, &bytes)) {
-        if (bytes)
-            memcpy(dst, src, bytes);
-    } else if (to->dtype == MC_DTYPE_F64) {
-        rc = mc_dtype_to_f64(dtype, src, dst, (size_t)n, err);
-    } else if (to->dtype == MC_DTYPE_F32) {
-        rc = mc_dtype_to_f32(dtype, src, dst, (size_t)n, err);
-    } else if (b == MC_KIND_FLOAT) {
-        rc = mc_fail(err, MC_EDTYPE, "input '%s': cannot convert %s to %s", name,
-                     mc_dtype_name(dtype), mc_dtype_name(want));
-    } else {
-        rc = convert_ints(name, dtype, src, to->dtype, dst, n, err);
+    for (int i = 0; i < p->n_steps && !rc; i++) {
+        struct mc_step *st = &p->steps[i];
+        if (st->skip)
+            continue;
+        rc = st->boundary ? run_boundary(s, st, err) : st->call.op->run(&st->call, err);
+        const struct mc_buf *out = &st->call.out[0];
+        if (!rc && st->round != MC_DTYPE_NONE)
+            rc = mc_input_round(st->round, out->data, mc_shape_count(&out->shape), err);
     }
-    if (!rc && is_half(want) && dtype != want && to->dtype == MC_DTYPE_F32)
-        rc = round_through(want, dst, n, err);
     return rc;
 }
 
-static int load_inputs(const struct mc_session *s, const struct mc_plan *p, struct mc_err *err)
+static void hand_on(struct mc_session *s, struct mc_plan *p)
 {
-    for (int i = 0; i < s->n_inputs; i++) {
-        const struct mc_session_input *in = &s->inputs[i];
-        const struct mc_value *v = in->value;
+    for (size_t i = 0; i < p->n_carry; i++) {
+        const struct mc_value *v = p->carry[i];
         const struct mc_pvalue *pv = &p->values[v->index];
-        if (p->signature[i].rank < 0 || pv->last < 0)
-            continue;
-        enum mc_dtype dtype = in->given ? in->given->dtype : v->tensor->dtype;
-        const void *src = in->given ? in->given->data : (const void *)v->tensor->data;
-        int rc = convert(v->name, v->type.dtype, &pv->buf, dtype, src, data_of(s, p, v), err);
-        if (rc)
-            return rc;
+        struct mc_buf b = pv->buf;
+        b.data = data_of(s, p, v);
+        struct mc_block *k = pv->slot == MC_SLOT_NONE ? NULL : p->slots[pv->slot].block;
+        mc_live_set(s, v, &b, pv->type, mc_block_ref(k));
     }
-    return 0;
+}
+
+/* Outputs of half types, which were computed in float32. */
+static int round_outputs(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
+{
+    int rc = 0;
+    for (int i = 0; i < s->n_outputs && !rc; i++) {
+        const struct mc_pvalue *pv = &p->values[s->outputs[i]->index];
+        const struct mc_array *a = &p->arrays[s->outputs[i]->index];
+        if ((pv->type == MC_DTYPE_F16 || pv->type == MC_DTYPE_BF16) && a->dtype == MC_DTYPE_F32 &&
+            pv->slot != MC_SLOT_NONE)
+            rc = mc_input_round(pv->type, a->data, mc_shape_count(&a->shape), err);
+    }
+    return rc;
 }
 
 int mc_plan_exec(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
@@ -178,20 +165,14 @@ int mc_plan_exec(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
     int rc = bind(s, p, err);
     if (!rc)
         rc = load_inputs(s, p, err);
-    for (int i = 0; i < p->n_steps && !rc; i++) {
-        struct mc_step *st = &p->steps[i];
-        if (st->skip)
-            continue;
-        rc = st->call.op->run(&st->call, err);
-        const struct mc_buf *out = &st->call.out[0];
-        if (!rc && st->round != MC_DTYPE_NONE)
-            rc = round_through(st->round, out->data, mc_shape_count(&out->shape), err);
-    }
-    for (int i = 0; i < s->n_outputs && !rc; i++) {
-        const struct mc_pvalue *pv = &p->values[s->outputs[i]->index];
-        const struct mc_array *a = &p->arrays[s->outputs[i]->index];
-        if (is_half(pv->type) && a->dtype == MC_DTYPE_F32 && pv->slot != MC_SLOT_NONE)
-            rc = round_through(pv->type, a->data, mc_shape_count(&a->shape), err);
-    }
+    if (!rc)
+        rc = run_steps(s, p, err);
+    if (!rc && p->arrays)
+        rc = round_outputs(s, p, err);
+    if (!rc)
+        hand_on(s, p);
+    unbind_external(s, p);
+    for (size_t i = 0; i < p->n_learn && !rc; i++)
+        rc = mc_live_learn(s, p->learn[i], err);
     return rc;
 }

@@ -9,7 +9,8 @@ static int new_slot(struct mc_plan *p, size_t bytes, int first, int last, int *r
 {
     if (!MC_GROW(p->slots, p->n_slots, p->cap_slots))
         return mc_fail(err, MC_ENOMEM, "out of memory");
-    p->slots[p->n_slots] = (struct mc_slot){bytes, 0, first, last < first ? first : last};
+    p->slots[p->n_slots] =
+        (struct mc_slot){.bytes = bytes, .first = first, .last = last < first ? first : last};
     *ret = (int)p->n_slots++;
     return 0;
 }
@@ -76,16 +77,36 @@ static bool reuse(const struct mc_session *s, struct mc_plan *p, struct mc_step 
     return false;
 }
 
-int mc_plan_alias(const struct mc_session *s, struct mc_plan *p, struct mc_err *err)
+/* Slots of what is there before the first step: copies of the inputs in the first segment, and what earlier
+ * segments made, which is never overwritten: views of it may live on. */
+static int entry_slots(const struct mc_session *s, struct mc_plan *p, struct mc_err *err)
 {
     int rc = 0;
-    for (int i = 0; i < s->n_inputs && !rc; i++) {
+    for (int i = 0; i < s->n_inputs && !rc && !p->parent && !s->inner; i++) {
         struct mc_pvalue *v = &p->values[s->inputs[i].value->index];
-        if (p->signature[i].rank >= 0)
+        if (s->signature[i].rank >= 0)
             rc = new_slot(p, buf_bytes(&v->buf), -1, v->last, &v->slot, err);
     }
+    for (size_t i = 0; i < p->n_pvalues && !rc; i++) {
+        struct mc_pvalue *v = &p->values[i];
+        if (!v->live)
+            continue;
+        rc = new_slot(p, buf_bytes(&v->buf), -1, INT_MAX, &v->slot, err);
+        if (rc)
+            return rc;
+        p->slots[v->slot].external = p->external = true;
+        p->slots[v->slot].source = s->g->values[i];
+    }
+    return rc;
+}
+
+int mc_plan_alias(const struct mc_session *s, struct mc_plan *p, struct mc_err *err)
+{
+    int rc = entry_slots(s, p, err);
     for (int i = 0; i < p->n_steps && !rc; i++) {
         struct mc_step *st = &p->steps[i];
+        if (st->boundary)
+            continue;
         int own = reuse(s, p, st, i) ? 1 : 0;
         for (int j = own; j < st->call.n_out && !rc; j++) {
             if (!st->out[j])
@@ -93,6 +114,11 @@ int mc_plan_alias(const struct mc_session *s, struct mc_plan *p, struct mc_err *
             struct mc_pvalue *v = &p->values[st->out[j]->index];
             rc = new_slot(p, buf_bytes(&v->buf), i, v->last, &v->slot, err);
         }
+    }
+    for (size_t i = 0; i < p->n_carry && !rc; i++) {
+        int slot = p->values[p->carry[i]->index].slot;
+        if (slot != MC_SLOT_NONE)
+            p->slots[slot].external = p->external = true;
     }
     return rc;
 }
@@ -143,13 +169,15 @@ static bool place(struct mc_slot *s, struct order *live, size_t n)
 
 static int assign(const struct mc_session *s, struct mc_plan *p, struct mc_err *err)
 {
-    size_t n = p->n_slots;
-    struct order *order = mc_calloc(n + 1, sizeof *order), *live = mc_calloc(n + 1, sizeof *live);
+    size_t n = 0;
+    struct order *order = mc_calloc(p->n_slots + 1, sizeof *order);
+    struct order *live = mc_calloc(p->n_slots + 1, sizeof *live);
     int rc = 0;
     if (!order || !live)
         rc = mc_fail(err, MC_ENOMEM, "out of memory");
-    for (size_t i = 0; i < n && !rc; i++) {
-        order[i] = (struct order){&p->slots[i], (int)i};
+    for (size_t i = 0; i < p->n_slots && !rc; i++) {
+        if (!p->slots[i].external)
+            order[n++] = (struct order){&p->slots[i], (int)i};
         size_t padded = 0;
         if (!mc_size_add(p->slots[i].bytes, MC_ALIGN - 1, &padded))
             rc = mc_fail(err, MC_ENOMEM, "out of memory: the model's values have too many bytes");

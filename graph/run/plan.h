@@ -1,18 +1,26 @@
 /* Inside of a session: constants, plans, steps. Private to graph/run.
  *
- * Building a plan for one signature of input shapes:
- *   infer every shape; what is known then is a constant (plan.c, constants.c)
- *   -> one step per node that must run (plan.c) -> join nodes into epilogues (fuse.c)
+ * A run is a path of segments, each with a plan of its own. A plan belongs to what was known before it: the
+ * root to the shapes of the inputs, a child to what its parent left behind (path.c). Building a plan:
+ *   infer every shape; what is known then is a constant (segment.c, constants.c)
+ *   -> one step per node that can run now: its inputs are there, and the shapes of its outputs are known, or
+ *      it is a boundary: a node that finds out the sizes of its results, or runs bodies (segment.c)
+ *   -> join nodes into epilogues (fuse.c)
  *   -> views, in-place results, lifetimes, offsets (layout.c) -> setup of each step (plan.c)
- * Running it: bind pointers to the session's block, copy inputs in, run the steps (exec.c). */
+ * Running it: bind pointers to the session's block, copy inputs in, run the steps, hand on what later
+ * segments need (exec.c). With static shapes there is one segment, and nothing is allocated in a run. */
 #ifndef MC_GRAPH_RUN_PLAN_H
 #define MC_GRAPH_RUN_PLAN_H
 
 #include "graph/ops/op.h"
+#include "graph/run/live.h"
 #include "graph/run/session.h"
 #include "kernels/epilogue.h"
 
-enum { MC_PLAN_CACHE = 4 };
+enum {
+    MC_PLAN_CACHE = 4,  /* signatures of inputs */
+    MC_PLAN_TOTAL = 32, /* plans of all segments, besides those of the path that runs */
+};
 
 struct mc_const {      /* a value with the same content in every run */
     struct mc_buf buf; /* in the session's types; data NULL: no constant, or not looked at yet */
@@ -22,46 +30,66 @@ struct mc_const {      /* a value with the same content in every run */
 
 enum { MC_SLOT_NONE = -1 }; /* constant: data is bound for good */
 
-struct mc_slot { /* a piece of the block, shared by a value, its views and in-place results */
+struct mc_slot { /* a piece of memory, shared by a value, its views and in-place results */
     size_t bytes, offset;
     int first, last; /* steps between which it holds something; first -1: from before the first */
+    /* Not in the session's block, since something in it comes from, or is left to, other segments: */
+    bool external;
+    const struct mc_value
+        *source;            /* it is the memory of this live value; NULL: gets one in each run */
+    struct mc_block *block; /* during a run; NULL for memory that is borrowed */
+    void *data;
 };
 
 struct mc_pvalue {      /* a value in a plan */
     struct mc_buf buf;  /* dtype NONE: not in this plan */
     enum mc_dtype type; /* as inferred: half types are computed in another */
     int slot;
-    int def;  /* step that makes it; -1: there from the start */
-    int last; /* last step that reads it; INT_MAX: stays to the end; -1: nobody */
-    int uses; /* reads by steps */
+    int def;   /* step that makes it; -1: there from the start */
+    int last;  /* last step that reads it; INT_MAX: stays to the end; -1: nobody */
+    int uses;  /* reads by steps */
+    bool live; /* an earlier segment made it */
 };
 
 struct mc_step {
-    struct mc_call call;
-    struct mc_value **in, **out;     /* as call.in/out; NULL: omitted */
+    struct mc_call call;         /* inputs of a node with bodies: also what those capture */
+    struct mc_value **in, **out; /* as call.in/out; NULL: omitted */
+    enum mc_dtype *in_type,
+        *out_type;                   /* of a boundary: as inferred, NONE where that is not known */
     const struct mc_value *residual; /* value behind epilogue.residual, or NULL */
     struct mc_epilogue epilogue;     /* call.epilogue points here where something was fused */
     enum mc_dtype round;             /* half type that the result is rounded through, or NONE */
     int scratch_slot;                /* or MC_SLOT_NONE */
     bool ready;                      /* setup was called: teardown is due */
     bool skip;                       /* a view: nothing to run */
+    bool boundary; /* outputs are no values of this plan, but live after the step */
 };
 
 struct mc_plan {
     struct mc_arena mem;
-    struct mc_shape *signature; /* [n_inputs]; rank -1: not given */
-    struct mc_const *consts;    /* [n_values] content known for this signature only */
-    struct mc_tensor **known;   /* [n_values] the same before its first use, or NULL */
-    struct mc_pvalue *values;   /* [n_pvalues], as all by value index */
+    struct mc_plan *parent, *children, *next; /* next: the parent's next child */
+    void *key;                                /* what was known before it; heap */
+    size_t key_bytes;
+    bool final;               /* nothing is left to run after it */
+    struct mc_const *consts;  /* [n_values] content known for this path only */
+    struct mc_tensor **known; /* [n_values] the same before its first use, or NULL */
+    struct mc_pvalue *values; /* [n_pvalues], as all by value index */
     size_t n_pvalues;
     struct mc_step *steps;
     int n_steps, n_fused;
     struct mc_slot *slots;
     size_t n_slots, cap_slots; /* slots is malloc'd: it grows */
     size_t bytes;              /* of the block */
+    bool external;             /* there are such slots: pointers are bound in each run */
     uint64_t generation;       /* of the session's block that pointers point into; 0: none */
-    struct mc_array *arrays;   /* [n_values] outputs and kept values as handed out */
-    uint64_t used;             /* session's clock when it ran last */
+    struct mc_array *arrays; /* [n_values] outputs and kept values as handed out; of a final plan */
+    uint64_t used;           /* session's clock when it ran last */
+    const struct mc_node **took; /* nodes that need not run after this segment */
+    size_t n_took;
+    struct mc_value **carry; /* values made here that live on */
+    struct mc_value **drop;  /* live values that nobody reads after this segment */
+    struct mc_value **learn; /* live values whose content the next plan depends on */
+    size_t n_carry, n_drop, n_learn;
 };
 
 struct mc_session_input {
@@ -70,37 +98,61 @@ struct mc_session_input {
     const struct mc_array *given; /* of this run */
 };
 
+struct mc_body;
+
 struct mc_session {
     const struct mc_graph *g;
     struct mc_model
         *own; /* the copy that g is of, where the model could not run as it is; or NULL */
+    bool
+        inner; /* of a body: inputs and outputs are live values; packs and blocks are the outer session's */
     struct mc_pool *pool;
     enum mc_precision precision;
     unsigned flags; /* enum mc_session_flags */
     const struct mc_kernels *kernels, *kernels64;
     struct mc_pack_cache *packs;
+    struct mc_blocks *blocks;
     struct mc_arena mem;
     const struct mc_op **ops; /* [n_node_ids]; NULL: need not run */
     bool *pinned;             /* [n_values]: output or kept */
     struct mc_const *consts;  /* [n_values] for every signature */
     int n_inputs, n_outputs;
-    struct mc_session_input *inputs; /* graph inputs without constant content */
+    struct mc_session_input *inputs; /* graph inputs and outer values without constant content */
     struct mc_array *declared;       /* [n_declared] those of them that must be given */
     int n_declared;
     struct mc_value **outputs;
-    struct mc_shape *signature; /* [n_inputs] of this run */
-    struct mc_plan *plans[MC_PLAN_CACHE], *last;
+    struct mc_shape *signature; /* [n_inputs] of this run; rank -1: not given */
+    struct mc_plan *roots, *last;
+    size_t n_plans;
     uint64_t clock;
-    void *block; /* memory of the values of one run, shared by all plans */
+    void *key; /* of the plan that is looked for; grows */
+    size_t key_bytes, key_cap;
+    void *block; /* memory of the values of one segment, shared by all plans */
     size_t block_bytes;
-    uint64_t generation; /* of the block: 1 is the first */
+    uint64_t generation;  /* of the block: 1 is the first */
+    struct mc_live *live; /* [n_values] what this run has made so far for later segments */
+    struct mc_value **alive;
+    size_t n_alive;              /* values that were set in `live` in this run */
+    const struct mc_step *sizes; /* boundary step that runs */
+    struct mc_body **bodies;     /* [n_node_ids] graphs of a node made ready to run */
 };
 
 /* ---- session.c ---- */
 
-/* Bytes of the block for arrays of these shapes, without running. */
+/* Bytes of the values of a run for arrays of these shapes, without running; of its first segment. */
 int mc_session_plan_bytes(struct mc_session *s, const struct mc_array *arrays, int n_arrays,
                           size_t *ret, struct mc_err *err);
+/* A session for a body of a node that `outer` runs. */
+int mc_session_inner(struct mc_session *outer, const struct mc_graph *body, struct mc_session **ret,
+                     struct mc_err *err);
+
+/* ---- path.c ---- */
+
+/* The plan of the first segment for s->signature. */
+int mc_path_root(struct mc_session *s, struct mc_plan **ret, struct mc_err *err);
+/* Run all segments; s->last is the final plan then. Inputs are in s->inputs[].given, or live. */
+int mc_path_run(struct mc_session *s, struct mc_err *err);
+void mc_path_free(struct mc_session *s);
 
 /* ---- constants.c ---- */
 
@@ -112,10 +164,12 @@ const struct mc_kernels *mc_run_kernels(const struct mc_session *s, const struct
 int mc_const_set(struct mc_const *c, enum mc_precision p, const struct mc_tensor *t,
                  struct mc_err *err);
 void mc_const_clear(struct mc_const *c); /* also of a zeroed one */
-/* *ret = the constant content of v in this plan or in all of them; NULL if it is computed in each run.
- * Converts on first use. */
+/* *ret = the constant content of v on the path to this plan or in all of them; NULL if it is computed in each
+ * run. Converts on first use. */
 int mc_plan_const(struct mc_session *s, struct mc_plan *p, const struct mc_value *v,
                   const struct mc_const **ret, struct mc_err *err);
+/* Has v the same content in every run of the session? */
+bool mc_session_const(const struct mc_session *s, const struct mc_value *v);
 /* Decide which outputs of a needed node are constants; *ret_run: the node must run. */
 int mc_plan_fold(struct mc_session *s, struct mc_plan *p, const struct mc_infer *inf,
                  const struct mc_node *n, bool *ret_run, struct mc_err *err);
@@ -131,8 +185,31 @@ int mc_eval_size(struct mc_call *c, int i, const struct mc_shape *shape, struct 
 
 /* ---- plan.c ---- */
 
-int mc_plan_new(struct mc_session *s, struct mc_plan **ret, struct mc_err *err);
-void mc_plan_free(struct mc_session *s, struct mc_plan *p); /* accepts NULL and half-built ones */
+/* The plan of the segment after `parent` (NULL: the first), which has run. */
+int mc_plan_new(struct mc_session *s, struct mc_plan *parent, struct mc_plan **ret,
+                struct mc_err *err);
+/* With all plans after it. Accepts NULL and half-built ones. */
+void mc_plan_free(struct mc_session *s, struct mc_plan *p);
+
+/* ---- segment.c ---- */
+
+/* Mark the values that a node reads, by index: its inputs and what its bodies capture. */
+void mc_segment_reads(const struct mc_node *n, bool *need);
+
+/* Choose the nodes of a new plan and make its steps. Errors: MC_EUNSUP naming node and value if nothing that
+ * is left can run. */
+int mc_segment_make(struct mc_session *s, struct mc_plan *p, struct mc_err *err);
+
+/* ---- step.c ---- */
+
+/* Is v there for the steps of a plan: constant, live, or made by an earlier step? */
+bool mc_step_has(const struct mc_session *s, const struct mc_plan *p, const struct mc_value *v);
+/* The buffer of an input: a constant with its data, or a value that a step or the caller fills. */
+int mc_step_use(struct mc_session *s, struct mc_plan *p, const struct mc_value *v,
+                struct mc_buf *ret, struct mc_err *err);
+/* Append the step of a node whose inputs are there. The rows of its outputs: inference's, or of known dtype. */
+int mc_step_make(struct mc_session *s, struct mc_plan *p, const struct mc_infer *inf,
+                 const struct mc_node *n, bool boundary, struct mc_err *err);
 /* Record that step i makes its outputs and reads its inputs. */
 void mc_step_number(struct mc_plan *p, int i);
 
@@ -145,8 +222,26 @@ void mc_plan_fuse(struct mc_plan *p);
 int mc_plan_alias(const struct mc_session *s, struct mc_plan *p, struct mc_err *err);
 int mc_plan_layout(const struct mc_session *s, struct mc_plan *p, struct mc_err *err);
 
+/* ---- input.c ---- */
+
+/* Copy what was given for input i into memory for it. */
+int mc_input_load(const struct mc_session *s, int i, const struct mc_buf *to, void *dst,
+                  struct mc_err *err);
+/* x := the nearest value that a half type can hold. */
+int mc_input_round(enum mc_dtype half, float *x, int64_t n, struct mc_err *err);
+
 /* ---- exec.c ---- */
 
+/* Run one segment; earlier ones of its path have run. */
 int mc_plan_exec(struct mc_session *s, struct mc_plan *p, struct mc_err *err);
+
+/* ---- bodies.c ---- */
+
+/* Values of its bodies that mean a value of the node's own graph without constant content, in order of
+ * attributes and indices. Returns how many; fills ret unless it is NULL. */
+size_t mc_body_captures(const struct mc_node *n, struct mc_value **ret);
+/* Run a step with bodies: If, Loop, Scan. */
+int mc_body_run(struct mc_session *s, struct mc_step *st, struct mc_err *err);
+void mc_body_free(struct mc_body *b); /* accepts NULL */
 
 #endif

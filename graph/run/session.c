@@ -81,11 +81,19 @@ static int needed(struct mc_session *s, bool *need, struct mc_err *err)
                            "node '%s': operator %s of domain '%s' version %d is not known",
                            mc_node_label(n), n->op_type, n->domain, n->version);
         s->ops[n->id] = op;
-        for (size_t j = 0; j < n->n_in; j++)
-            if (n->in[j])
-                need[n->in[j]->index] = true;
+        mc_segment_reads(n, need);
     }
     return 0;
+}
+
+/* What a body takes from around it is given like an input. */
+static void captures(struct mc_session *s, const bool *need)
+{
+    for (size_t i = 0; i < s->g->n_values; i++) {
+        struct mc_value *v = s->g->values[i];
+        if (v && v->outer && need[i] && !mc_constant(v))
+            s->inputs[s->n_inputs++] = (struct mc_session_input){v, true, NULL};
+    }
 }
 
 static struct mc_shape declared_shape(const struct mc_type *t)
@@ -102,23 +110,43 @@ static struct mc_shape declared_shape(const struct mc_type *t)
 static int inputs(struct mc_session *s, const bool *need, struct mc_err *err)
 {
     const struct mc_graph *g = s->g;
-    s->inputs = mc_arena_array(&s->mem, g->n_inputs + 1, sizeof *s->inputs);
+    size_t most = (s->inner ? g->n_values : g->n_inputs) + 1;
+    s->inputs = mc_arena_array(&s->mem, most, sizeof *s->inputs);
     s->declared = mc_arena_array(&s->mem, g->n_inputs + 1, sizeof *s->declared);
-    s->signature = mc_arena_array(&s->mem, g->n_inputs + 1, sizeof *s->signature);
-    if (!s->inputs || !s->declared || !s->signature)
+    s->signature = mc_arena_array(&s->mem, most, sizeof *s->signature);
+    s->live = mc_arena_array(&s->mem, g->n_values + 1, sizeof *s->live);
+    s->alive = mc_arena_array(&s->mem, g->n_values + 1, sizeof *s->alive);
+    if (!s->inputs || !s->declared || !s->signature || !s->live || !s->alive)
         return nomem(err);
     for (size_t i = 0; i < g->n_inputs; i++) {
         struct mc_value *v = g->inputs[i];
         if (mc_constant(v))
             continue;
         s->inputs[s->n_inputs++] = (struct mc_session_input){v, need[v->index], NULL};
+        if (s->inner)
+            continue;
         if (need[v->index] && (v->type.kind != MC_TYPE_TENSOR || v->type.dtype == MC_DTYPE_NONE))
             return mc_fail(err, MC_EUNSUP, "input '%s' is no tensor of a known type", v->name);
         if (!v->tensor)
             s->declared[s->n_declared++] =
                 (struct mc_array){v->name, v->type.dtype, declared_shape(&v->type), NULL, 0};
     }
+    if (s->inner)
+        captures(s, need);
     return 0;
+}
+
+/* Everything but kernels, packs and blocks, which may be those of an outer session. */
+static int prepare(struct mc_session *s, const struct mc_session_opts *o, struct mc_err *err)
+{
+    bool *need = mc_calloc(s->g->n_values + 1, sizeof *need);
+    if (!need)
+        return nomem(err);
+    int rc = wanted(s, o, err);
+    rc = rc ? rc : needed(s, need, err);
+    rc = rc ? rc : inputs(s, need, err);
+    free(need);
+    return rc;
 }
 
 int mc_session_new(const struct mc_graph *g, const struct mc_session_opts *opts,
@@ -132,25 +160,47 @@ int mc_session_new(const struct mc_graph *g, const struct mc_session_opts *opts,
         return rc;
     g = own ? own->graph : g;
     struct mc_session *s = mc_calloc(1, sizeof *s);
-    bool *need = mc_calloc(g->n_values + 1, sizeof *need);
-    if (!s || !need) {
+    if (!s) {
         mc_model_free(own);
-        rc = nomem(err);
-        goto out;
+        return nomem(err);
     }
     s->own = own;
     s->g = g;
     s->pool = o->pool;
     s->precision = o->precision;
     s->flags = o->flags;
-    if ((rc = kernels(s, o->kernels, err)) || (rc = mc_pack_cache_new(&s->packs, err)) ||
-        (rc = wanted(s, o, err)) || (rc = needed(s, need, err)) || (rc = inputs(s, need, err)))
-        goto out;
-    *ret = s;
-    s = NULL;
-out:
-    free(need);
-    mc_session_free(s);
+    s->blocks = mc_calloc(1, sizeof *s->blocks);
+    rc = s->blocks ? kernels(s, o->kernels, err) : nomem(err);
+    rc = rc ? rc : mc_pack_cache_new(&s->packs, err);
+    rc = rc ? rc : prepare(s, o, err);
+    if (rc)
+        mc_session_free(s);
+    else
+        *ret = s;
+    return rc;
+}
+
+int mc_session_inner(struct mc_session *outer, const struct mc_graph *body, struct mc_session **ret,
+                     struct mc_err *err)
+{
+    static const struct mc_session_opts none;
+    struct mc_session *s = mc_calloc(1, sizeof *s);
+    if (!s)
+        return nomem(err);
+    s->g = body;
+    s->inner = true;
+    s->pool = outer->pool;
+    s->precision = outer->precision;
+    s->flags = outer->flags;
+    s->kernels = outer->kernels;
+    s->kernels64 = outer->kernels64;
+    s->packs = outer->packs;
+    s->blocks = outer->blocks;
+    int rc = prepare(s, &none, err);
+    if (rc)
+        mc_session_free(s);
+    else
+        *ret = s;
     return rc;
 }
 
@@ -158,12 +208,18 @@ void mc_session_free(struct mc_session *s)
 {
     if (!s)
         return;
-    for (int i = 0; i < MC_PLAN_CACHE; i++)
-        mc_plan_free(s, s->plans[i]);
+    mc_path_free(s);
+    mc_live_clear(s);
+    for (size_t i = 0; s->bodies && i < s->g->n_node_ids; i++)
+        mc_body_free(s->bodies[i]);
     for (size_t i = 0; s->consts && i < s->g->n_values; i++)
         mc_const_clear(&s->consts[i]);
-    mc_pack_cache_free(s->packs);
+    if (!s->inner) {
+        mc_pack_cache_free(s->packs);
+        mc_blocks_free(s->blocks);
+    }
     mc_arena_free(&s->mem);
+    free(s->key);
     free(s->block);
     mc_model_free(s->own);
     free(s);
@@ -220,54 +276,14 @@ static int match(struct mc_session *s, const struct mc_array *arrays, int n, str
     return 0;
 }
 
-static bool same_signature(const struct mc_session *s, const struct mc_plan *p)
-{
-    for (int i = 0; i < s->n_inputs; i++) {
-        const struct mc_shape *a = &s->signature[i], *b = &p->signature[i];
-        if (a->rank != b->rank || (a->rank > 0 && !mc_shape_equal(a, b)))
-            return false;
-    }
-    return true;
-}
-
-/* The plan for this signature, made in place of the one that was not used for longest. */
-static int plan_for(struct mc_session *s, struct mc_plan **ret, struct mc_err *err)
-{
-    int oldest = 0;
-    for (int i = 0; i < MC_PLAN_CACHE; i++) {
-        struct mc_plan *p = s->plans[i];
-        if (p && same_signature(s, p)) {
-            *ret = p;
-            return 0;
-        }
-        uint64_t used = p ? p->used : 0;
-        if (used < (s->plans[oldest] ? s->plans[oldest]->used : 0))
-            oldest = i;
-    }
-    struct mc_plan *p;
-    int rc = mc_plan_new(s, &p, err);
-    if (rc)
-        return rc;
-    mc_plan_free(s, s->plans[oldest]);
-    *ret = s->plans[oldest] = p;
-    return 0;
-}
-
 int mc_session_run(struct mc_session *s, const struct mc_array *arrays, int n_arrays,
                    struct mc_err *err)
 {
-    struct mc_plan *p;
     s->last = NULL;
+    mc_live_clear(s);
+    mc_blocks_age(s->blocks);
     int rc = match(s, arrays, n_arrays, err);
-    if (!rc)
-        rc = plan_for(s, &p, err);
-    if (rc)
-        return rc;
-    p->used = ++s->clock;
-    rc = mc_plan_exec(s, p, err);
-    if (!rc)
-        s->last = p;
-    return rc;
+    return rc ? rc : mc_path_run(s, err);
 }
 
 int mc_session_plan_bytes(struct mc_session *s, const struct mc_array *arrays, int n_arrays,
@@ -275,12 +291,16 @@ int mc_session_plan_bytes(struct mc_session *s, const struct mc_array *arrays, i
 {
     struct mc_plan *p;
     s->last = NULL;
+    mc_live_clear(s);
     int rc = match(s, arrays, n_arrays, err);
     if (!rc)
-        rc = plan_for(s, &p, err);
-    if (!rc)
-        *ret = p->bytes;
-    return rc;
+        rc = mc_path_root(s, &p, err);
+    if (rc)
+        return rc;
+    *ret = p->bytes;
+    for (size_t i = 0; i < p->n_slots; i++)
+        *ret += p->slots[i].external ? p->slots[i].bytes : 0;
+    return 0;
 }
 
 /* ---- looking ---- */
@@ -313,12 +333,12 @@ const struct mc_array *mc_session_input(const struct mc_session *s, int i)
 
 void mc_session_stats(const struct mc_session *s, struct mc_session_stats *ret)
 {
-    *ret = (struct mc_session_stats){.packed_bytes = mc_pack_bytes(s->packs)};
-    for (int i = 0; i < MC_PLAN_CACHE; i++)
-        ret->plans += s->plans[i] != NULL;
-    if (s->last) {
-        ret->arena_bytes = s->last->bytes;
-        ret->nodes = (size_t)s->last->n_steps;
-        ret->fused_nodes = (size_t)s->last->n_fused;
+    *ret = (struct mc_session_stats){.packed_bytes = mc_pack_bytes(s->packs), .plans = s->n_plans};
+    for (const struct mc_plan *p = s->last; p; p = p->parent) {
+        ret->arena_bytes = p->bytes > ret->arena_bytes ? p->bytes : ret->arena_bytes;
+        ret->nodes += (size_t)p->n_steps;
+        ret->fused_nodes += (size_t)p->n_fused;
     }
+    if (s->last)
+        ret->arena_bytes += s->blocks->peak;
 }

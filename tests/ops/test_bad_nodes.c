@@ -103,7 +103,6 @@ static const struct bad {
     {"ReduceL2-13 l[2,3] -> 1", MC_EUNSUP, "int64"},
     {"ArgMax-13 f[0,3] -> 1", MC_ESHAPE, "no elements"},
     {"ConstantOfShape-13 l{2,-1} -> 1", MC_ESHAPE, "holds -1"},
-    {"Range-13 l() l() l() -> 1", MC_EUNSUP, "shape"},
     {"Where-13 f[2] f[2] f[2] -> 1", MC_EDTYPE, "bool"},
     {"And-13 f[2] f[2] -> 1", MC_EDTYPE, "float"},
     {"Range-13 f[0] f() f() -> 1", MC_ESHAPE, "input 0 is [0]"},
