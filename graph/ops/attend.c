@@ -1,0 +1,186 @@
+#include "graph/ops/attend.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "graph/ops/param.h"
+
+struct job {
+    const struct mc_attend *a;
+    const struct mc_kernels *k;
+    struct mc_pool *pool;
+    char *scratch;
+    size_t packed_k, packed_v, scores, gemm, each; /* bytes; `each` is one worker's sum */
+};
+
+static size_t round_up(size_t n)
+{
+    return (n + MC_ALIGN - 1) / MC_ALIGN * MC_ALIGN;
+}
+
+static struct job job_of(const struct mc_attend *a, const struct mc_kernels *k, int threads)
+{
+    struct job j = {.a = a, .k = k};
+    j.packed_k = round_up(k->gemm.pack_b_bytes(a->size, a->kv_len));
+    j.packed_v = round_up(k->gemm.pack_b_bytes(a->kv_len, a->v_size));
+    j.scores = round_up((size_t)(a->q_len * a->kv_len * k->elem_bytes));
+    size_t first = k->gemm.scratch_bytes(a->q_len, a->kv_len, a->size, threads);
+    size_t second = k->gemm.scratch_bytes(a->q_len, a->v_size, a->kv_len, threads);
+    j.gemm = round_up(first > second ? first : second);
+    j.each = j.packed_k + j.packed_v + j.scores + j.gemm;
+    return j;
+}
+
+size_t mc_attend_scratch(const struct mc_attend *a, const struct mc_kernels *k, int threads)
+{
+    return job_of(a, k, threads).each * (size_t)threads;
+}
+
+static void *at(const struct job *j, const struct mc_attend_array *x, int64_t b, int64_t h)
+{
+    return (char *)x->data + (b * x->batch + h * x->head) * j->k->elem_bytes;
+}
+
+static void copy_stage(const struct job *j, int stage, int64_t b, int64_t h, const void *scores)
+{
+    const struct mc_attend *a = j->a;
+    size_t bytes = (size_t)(a->q_len * a->kv_len * j->k->elem_bytes);
+    if (a->scores && a->stage == stage && bytes)
+        memcpy((char *)a->scores + (size_t)(b * a->heads + h) * bytes, scores, bytes);
+}
+
+static void cap_scores(const struct job *j, void *scores)
+{
+    const struct mc_attend *a = j->a;
+    int64_t n = a->q_len * a->kv_len;
+    for (int pass = 0; pass < 3; pass++) { /* softcap tanh(x / softcap) */
+        double factor = pass ? a->softcap : 1 / a->softcap, store;
+        struct mc_unary tanh_of = {.fn = MC_UNARY_TANH, .n = n, .x = scores, .y = scores};
+        struct mc_binary scale = {.fn = MC_BINARY_MUL,
+                                  .rank = 1,
+                                  .dim = {n},
+                                  .stride = {{1}, {0}},
+                                  .x = scores,
+                                  .y = &store,
+                                  .z = scores};
+        mc_set_param(&store, j->k->elem_bytes, 0, factor);
+        if (pass == 1)
+            j->k->elementwise.unary(&tanh_of, j->pool);
+        else
+            j->k->elementwise.binary(&scale, j->pool);
+    }
+}
+
+/* Add the masks to one row of scores. */
+static void mask_row(const struct job *j, int64_t b, int64_t h, int64_t i, void *row)
+{
+    const struct mc_attend *a = j->a;
+    int64_t position = i + (a->valid ? a->valid[b] - a->q_len : a->past);
+    int64_t low = a->left >= 0 ? position - a->left : 0;
+    int64_t high = a->right >= 0 ? position + a->right + 1 : a->kv_len;
+    if (a->valid && high > a->valid[b])
+        high = a->valid[b];
+    for (int64_t k = 0; k < a->kv_len; k++) {
+        double score = mc_param(row, j->k->elem_bytes, k);
+        bool allowed = k >= low && k < high;
+        for (int m = 0; m < 2 && allowed; m++) {
+            const struct mc_attend_mask *mask = &a->mask[m];
+            if (!mask->data)
+                continue;
+            int64_t to = b * mask->stride[0] + h * mask->stride[1] + i * mask->stride[2] +
+                         k * mask->stride[3];
+            if (k >= mask->keys)
+                allowed = false;
+            else if (mask->allows)
+                allowed = ((const uint8_t *)mask->data)[to] != 0;
+            else
+                score += mc_param(mask->data, mask->stored == MC_DTYPE_F64 ? 8 : 4, to);
+        }
+        if (!allowed)
+            score = -INFINITY;
+        mc_set_param(row, j->k->elem_bytes, k, score);
+    }
+}
+
+/* One row of probabilities: zeros where no key is allowed. */
+static void softmax_row(const struct job *j, void *row)
+{
+    int64_t n = j->a->kv_len;
+    bool any = false;
+    for (int64_t k = 0; k < n && !any; k++)
+        any = mc_param(row, j->k->elem_bytes, k) != -INFINITY;
+    struct mc_softmax s = {.outer = 1, .n = n, .inner = 1, .x = row, .y = row};
+    if (any)
+        j->k->nn.softmax(&s, j->pool);
+    else
+        memset(row, 0, (size_t)(n * j->k->elem_bytes));
+}
+
+static void product(const struct job *j, int64_t n, int64_t k, double alpha,
+                    const struct mc_attend_array *left, const void *a, const void *packed, void *c,
+                    int64_t c_row, void *scratch)
+{
+    struct mc_gemm g = {.m = j->a->q_len,
+                        .n = n,
+                        .k = k,
+                        .a = a,
+                        .a_row = left->row,
+                        .a_col = 1,
+                        .packed_b = packed,
+                        .c = c,
+                        .c_row = c_row,
+                        .alpha = alpha};
+    j->k->gemm.run(&g, scratch, j->pool);
+}
+
+static void softmax_rows(const struct job *j, int64_t b, int64_t h, void *scores)
+{
+    const struct mc_attend *a = j->a;
+    size_t row_bytes = (size_t)(a->kv_len * j->k->elem_bytes);
+    bool masked = a->mask[0].data || a->mask[1].data || a->valid || a->left >= 0 || a->right >= 0;
+    if (!masked) {
+        copy_stage(j, 2, b, h, scores);
+        struct mc_softmax s = {
+            .outer = a->q_len, .n = a->kv_len, .inner = 1, .x = scores, .y = scores};
+        j->k->nn.softmax(&s, j->pool);
+        return;
+    }
+    for (int64_t i = 0; i < a->q_len && row_bytes; i++)
+        mask_row(j, b, h, i, (char *)scores + (size_t)i * row_bytes);
+    copy_stage(j, 2, b, h, scores);
+    for (int64_t i = 0; i < a->q_len && row_bytes; i++)
+        softmax_row(j, (char *)scores + (size_t)i * row_bytes);
+}
+
+static void one_head(void *ctx, int64_t chunk, int worker)
+{
+    const struct job *j = ctx;
+    const struct mc_attend *a = j->a;
+    int64_t b = chunk / a->heads, h = chunk % a->heads, kv = h / (a->heads / a->kv_heads);
+    char *packed_k = j->scratch + (size_t)worker * j->each, *packed_v = packed_k + j->packed_k;
+    char *scores = packed_v + j->packed_v, *gemm = scores + j->scores;
+    j->k->gemm.pack_b(a->size, a->kv_len, at(j, &a->k, b, kv), 1, a->k.row, packed_k, j->pool);
+    product(j, a->kv_len, a->size, a->scale, &a->q, at(j, &a->q, b, h), packed_k, scores, a->kv_len,
+            gemm);
+    copy_stage(j, 0, b, h, scores);
+    if (a->softcap > 0)
+        cap_scores(j, scores);
+    copy_stage(j, 1, b, h, scores);
+    softmax_rows(j, b, h, scores);
+    copy_stage(j, 3, b, h, scores);
+    struct mc_attend_array p = {.row = a->kv_len};
+    j->k->gemm.pack_b(a->kv_len, a->v_size, at(j, &a->v, b, kv), a->v.row, 1, packed_v, j->pool);
+    product(j, a->v_size, a->kv_len, 1, &p, scores, packed_v, at(j, &a->y, b, h), a->y.row, gemm);
+}
+
+void mc_attend_run(const struct mc_attend *a, const struct mc_kernels *k, struct mc_pool *pool,
+                   void *scratch)
+{
+    struct job j = job_of(a, k, mc_pool_threads(pool));
+    j.pool = pool;
+    j.scratch = scratch;
+    if (a->batch * a->heads == 1)
+        one_head(&j, 0, 0); /* the products share the threads among themselves */
+    else
+        mc_pool_run(pool, a->batch * a->heads, one_head, &j);
+}
