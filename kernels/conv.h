@@ -1,5 +1,5 @@
-/* Convolution, NC(D)HW, as an implicit matrix product: patches are gathered tile by tile into packed panels,
- * never as a whole. y[n,oc,o…] = epilogue(sum over ic/group, k… of w[oc,ic,k…] x[n,ic,o*stride + k*dilation - pad])
+/* Convolution, NC(D)HW, as a matrix product whose second side is never written down: channels are
+ * copied with their padding, and taps read from there. y[n,oc,o…] = epilogue(sum over ic/group, k… of w[oc,ic,k…] x[n,ic,o*stride + k*dilation - pad])
  * y may be the residual; otherwise nothing overlaps. */
 #ifndef MC_KERNELS_CONV_H
 #define MC_KERNELS_CONV_H

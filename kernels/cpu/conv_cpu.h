@@ -1,26 +1,89 @@
-/* Parts of the convolution of one level. */
+/* Parts of the convolution of one level.
+ *
+ * Some channels of a block of outputs are copied once, with their padding, into a buffer in which the inputs of
+ * neighbouring outputs are neighbours for every tap of the kernel, whatever the stride. Then a vector of
+ * outputs reads one vector per tap, at an offset that is the same for every vector: a matrix product whose
+ * second side is never written down. */
 #ifndef MC_KERNELS_CPU_CONV_CPU_H
 #define MC_KERNELS_CPU_CONV_CPU_H
+
+#include <stdbool.h>
 
 #include "kernels/conv.h"
 #include "kernels/cpu/tile.h"
 
-enum { CHUNK_PANELS = 8 }; /* at most; 384 * 32 floats each are 384 KiB of an L2 */
+/* ---- padded_cpu.c ---- */
 
-/* Patches of some output positions as panels of B in a matrix product. A column is a position counted
- * through all images: image * out_size + position. A row is k = tap * channels + channel, of one group. */
-struct mc_patches {
-    const struct mc_conv *c;
-    const float *x;          /* the group's first channel in image 0 */
-    int64_t column, columns; /* the first, and how many: at most CHUNK_PANELS * PANEL */
-    int64_t k0, kc;          /* rows */
-    float *dst;              /* [panel][kc][PANEL]; columns beyond the last stay as they are */
+struct mc_block { /* outputs [first, first + count) of some images */
+    int64_t image, images;
+    int64_t first[3], count[3];
 };
-void MC_CPU(mc_patches_gather)(const struct mc_patches *p);
 
-/* Convolution where each output channel sees one input channel: a direct sum over a padded copy of the
- * plane. packed_w is w as it is. */
-size_t MC_CPU(mc_depthwise_scratch)(const struct mc_conv *c, int threads);
-void MC_CPU(mc_depthwise_run)(const struct mc_conv *c, void *scratch, struct mc_pool *pool);
+/* A vector of a buffer's row: where it comes from in a row of the input. */
+struct mc_padded_load {
+    int64_t first; /* column of the first lane */
+    vm low, high;  /* lanes inside of the row; at stride 2 high is for a second vector */
+};
+
+/* The buffer: [channel][phase][depth][height][image][width], where a phase is one remainder per dimension of
+ * tap * dilation modulo the stride; only those that occur are there. */
+struct mc_padded {
+    int64_t phases[3], size[3]; /* size[2]: floats from a row to the next */
+    int64_t images;
+    int64_t plane;   /* floats from a channel to the next */
+    int64_t loads;   /* vectors that make a row, per phase */
+    int64_t full[2]; /* at stride 1: those of them [from, to) that lie inside the row */
+    bool shared_pad; /* the padding behind a row is the one before the next */
+};
+
+/* For blocks of `images` images and `count` outputs. */
+struct mc_padded MC_CPU(mc_padded_of)(const struct mc_conv *c, int64_t images,
+                                      const int64_t count[3]);
+/* Place of tap t's input for output 0, in elements from the channel's first. */
+int64_t MC_CPU(mc_padded_offset)(const struct mc_conv *c, const struct mc_padded *p, int64_t tap);
+/* loads[phases[2] * loads] for the rows of a block, and p->full. */
+void MC_CPU(mc_padded_rows)(const struct mc_conv *c, struct mc_padded *p, const struct mc_block *b,
+                            struct mc_padded_load *loads);
+/* Copy channels; x is the first one's plane in the block's first image. */
+void MC_CPU(mc_padded_fill)(const struct mc_conv *c, const struct mc_padded *p,
+                            const struct mc_block *b, const struct mc_padded_load *loads,
+                            const float *x, int64_t channels, float *to);
+
+/* ---- direct_cpu.c ---- */
+
+/* Lanes of a vector that are neighbours in y. */
+struct mc_piece {
+    int64_t y; /* where lane 0 would be, from the first output of the channel in image 0 */
+    int lane, count;
+    vm lanes;
+};
+
+struct mc_cover { /* a vector of outputs */
+    int64_t at;   /* in the buffer, from the channel's first, for output 0's tap */
+    int first, pieces;
+};
+
+struct mc_direct {
+    const float *a; /* weights: (row, k) at a[k*rows_packed + row] */
+    int64_t k, rows_packed;
+    const float *b;        /* the buffer */
+    const int32_t *offset; /* [k] in it */
+    const struct mc_cover *cover;
+    const struct mc_piece *piece;
+    float *y; /* of the first row's channel in image 0 */
+    int64_t y_row;
+    const float *bias, *prior; /* [rows], as y; or NULL. prior may be y */
+    float lo, hi;              /* clamp, or -inf and inf */
+};
+
+/* How many vectors a tile of so many rows takes at most: 2, 4 or 8. */
+static inline int direct_vectors(int64_t rows)
+{
+    return 2 * tile_panels((int)rows);
+}
+
+/* y[row][o] = clamp(sum over k of a b + bias + prior) for the first `rows` rows and `vectors` vectors of the
+ * cover; 1 <= rows <= TILE_ROWS, vectors is 1, 2, 4 or 8, at most direct_vectors(rows). */
+void MC_CPU(mc_direct_tile)(const struct mc_direct *d, int rows, int vectors);
 
 #endif
