@@ -6,6 +6,7 @@
 #include "cli/gates.h"
 #include "cli/measured.h"
 #include "cli/models.h"
+#include "cli/surveyed.h"
 #include "formats/testset.h"
 #include "graph/edit.h"
 
@@ -15,6 +16,7 @@ struct eval {
     const char *preprocess;
     const char *sets; /* a folder of test data instead of samples, or NULL */
     struct mc_measure m;
+    struct mc_cli_look look;
     json_t *result, *gates;
 };
 
@@ -45,7 +47,24 @@ static int open_all(struct eval *e, const struct mc_cli *cli, struct mc_err *err
         mc_edit_fix_inputs(e->reference.model->graph);
     e->preprocess = mc_cli_preprocess(cli, e->model.model, e->reference.model);
     rc = mc_cli_samples(spec, e->model.model, e->preprocess, false, &e->data, err);
-    return rc ? rc : mc_gates_check(cli, reference != NULL, e->data->has_labels, err);
+    if (!rc)
+        rc = mc_gates_check(cli, reference != NULL, e->data->has_labels, err);
+    return rc ? rc : mc_cli_look_open(cli, e->model.model->graph, e->data, &e->look, err);
+}
+
+/* Without labels and reference there is nothing to measure, but outputs to look at. */
+static int run(struct eval *e, const struct mc_cli *cli, struct mc_err *err)
+{
+    struct mc_measure_opts o = mc_cli_measure_opts(cli);
+    const struct mc_model *reference = e->reference.model;
+    o.look = mc_cli_look_batch;
+    o.look_ctx = &e->look;
+    int rc = reference || e->data->has_labels
+                 ? mc_measure(e->model.model->graph, reference ? reference->graph : NULL, e->data,
+                              &o, &e->m, err)
+                 : mc_observe(e->model.model->graph, e->data, e->look.names, e->look.n, &o.run,
+                              o.look, o.look_ctx, &e->m.model.samples, err);
+    return rc ? rc : mc_cli_look_finish(&e->look, err);
 }
 
 static int describe(struct eval *e, const struct mc_cli *cli, struct mc_err *err)
@@ -73,6 +92,7 @@ static int describe(struct eval *e, const struct mc_cli *cli, struct mc_err *err
         mc_json_put(r, "drop", mc_cli_drop(&e->m), &ok);
     }
     mc_json_put(r, "agreement", reference ? mc_cli_agreement(&e->m.agreement) : json_null(), &ok);
+    mc_json_put(r, "outputs", mc_cli_look_json(&e->look, &ok), &ok);
     mc_json_put(r, "gates", json_incref(e->gates), &ok);
     mc_json_put(r, "fallback_nodes", mc_json_size(e->m.fallback_nodes), &ok);
     mc_cli_put_cost(cli, r, &ok);
@@ -91,7 +111,7 @@ int mc_cmd_eval(struct mc_cli *cli, struct mc_err *err)
         return rc;
     }
     if (!rc)
-        rc = mc_cli_measure(cli, e.model.model, e.reference.model, e.data, &e.m, err);
+        rc = run(&e, cli, err);
     if (!rc) {
         missed = mc_gates_judge(cli, &e.m, &e.gates, &gate);
         if (missed && missed != MC_EGATE)
@@ -105,6 +125,7 @@ int mc_cmd_eval(struct mc_cli *cli, struct mc_err *err)
         rc = mc_fail(err, missed, "%s", gate.msg);
     json_decref(e.result);
     json_decref(e.gates);
+    mc_cli_look_close(&e.look);
     mc_dataset_free(e.data);
     mc_cli_close(&e.reference);
     mc_cli_close(&e.model);

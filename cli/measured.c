@@ -4,17 +4,22 @@
 
 #include "base/json.h"
 
-int mc_cli_measure(const struct mc_cli *cli, const struct mc_model *model,
-                   const struct mc_model *reference, struct mc_dataset *data,
-                   struct mc_measure *ret, struct mc_err *err)
+struct mc_measure_opts mc_cli_measure_opts(const struct mc_cli *cli)
 {
-    struct mc_measure_opts opts = {
+    return (struct mc_measure_opts){
         .run = {.pool = cli->pool,
                 .count = mc_param_int(cli->values, "samples", -1),
                 .progress = cli->progress,
                 .what = "measuring"},
         .output = mc_param_text(cli->values, "output"),
     };
+}
+
+int mc_cli_measure(const struct mc_cli *cli, const struct mc_model *model,
+                   const struct mc_model *reference, struct mc_dataset *data,
+                   struct mc_measure *ret, struct mc_err *err)
+{
+    struct mc_measure_opts opts = mc_cli_measure_opts(cli);
     return mc_measure(model->graph, reference ? reference->graph : NULL, data, &opts, ret, err);
 }
 

@@ -6,6 +6,8 @@
 #include "graph/graph.h"
 #include "graph/run/measure.h"
 
+/* As the options of the invocation say. */
+struct mc_measure_opts mc_cli_measure_opts(const struct mc_cli *cli);
 /* Measure model (and reference, may be NULL) as the options of the invocation say. */
 int mc_cli_measure(const struct mc_cli *cli, const struct mc_model *model,
                    const struct mc_model *reference, struct mc_dataset *data,

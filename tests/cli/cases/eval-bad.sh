@@ -18,5 +18,10 @@ try mcompress eval "$M" --data cut.idx | sed "s|$MODELS|MODELS|"
 try mcompress eval "$M" --data images.idx --output nothing | sed "s|$MODELS|MODELS|"
 try mcompress eval "$M" --data images.idx --require 'top1>=0.5' | sed "s|$MODELS|MODELS|"
 try mcompress eval "$M" --data images.idx --preprocess scale=big | sed "s|$MODELS|MODELS|"
+# NaN cannot be measured; without anything to measure, its share is told.
 craft nan "$M" nan.onnx
-try mcompress eval nan.onnx --data images.idx
+craft labels 5 1 labels.idx
+try mcompress eval nan.onnx --data images.idx:labels.idx
+try mcompress eval nan.onnx --data images.idx --save-outputs outputs.txt
+mcompress eval nan.onnx --data images.idx --save-outputs outputs.npz | sed -n 3,7p
+test -s outputs.npz || echo 'no outputs.npz'
