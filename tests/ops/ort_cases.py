@@ -19,6 +19,7 @@ import onnxruntime as ort  # noqa: E402
 from onnx import helper, numpy_helper  # noqa: E402
 
 import cases  # noqa: E402
+import ort_spatial  # noqa: E402
 
 
 class Draw:
@@ -362,6 +363,7 @@ GENERATORS = {
     "Compare": compare, "Where": where, "Unary": unary, "Clip": clip, "Reshape": reshape,
     "Squeeze": squeeze, "Transpose": transpose, "Slice": slice_, "Split": split, "Concat": concat,
     "Gather": gather, "Expand": expand, "Tile": tile, "Pad": pad, "Cast": cast,
+    **ort_spatial.GENERATORS,
 }
 
 
@@ -379,8 +381,8 @@ def build(name, d):
             continue
         value = np.asarray(value)
         # What sizes the result must be known; anything else is a constant or an input.
-        if value.dtype == np.int64 and i > 0 and op not in ("Gather", "Add", "Sub", "Mul", "Div") or (
-                i > 0 and d.coin()):
+        sizes = value.dtype == np.int64 and op not in ("Gather", "Add", "Sub", "Mul", "Div")
+        if i > 0 and (sizes or op in ort_spatial.SIZED or d.coin()):
             inits.append(numpy_helper.from_array(value, f"in{i}"))
             continue
         dims = [f"n{i}_{k}" if d.n(0, 3) == 0 else v for k, v in enumerate(value.shape)]
