@@ -3,15 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/ops/conv_node.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/pack.h"
 #include "graph/ops/window.h"
 
 enum { LAYOUT_CONV = 2 }; /* kind of packing in a pack's layout */
 
-static int conv_channels(const struct mc_infer_ctx *c, int64_t *ret_oc, struct mc_err *err)
+static int conv_channels(const struct mc_infer_ctx *c, int weight, int bias, int64_t *ret_oc,
+                         struct mc_err *err)
 {
-    const struct mc_vtype *x = c->in[0], *w = c->in[1], *b = mc_op_in(c, 2);
+    const struct mc_vtype *x = c->in[0], *w = c->in[weight], *b = mc_op_in(c, bias);
     int64_t group = mc_node_int(c->node, "group", 1);
     if (group < 1)
         return mc_op_fail(err, MC_ESHAPE, c->node, "group %lld, must be at least 1",
@@ -32,24 +34,19 @@ static int conv_channels(const struct mc_infer_ctx *c, int64_t *ret_oc, struct m
     return 0;
 }
 
-static int conv_infer(struct mc_infer_ctx *c, struct mc_err *err)
+int mc_conv_infer(struct mc_infer_ctx *c, int weight, int bias, enum mc_dtype dtype,
+                  struct mc_err *err)
 {
-    int rc = mc_op_arity(c, 2, 3, err);
-    for (int i = 0; i < 3 && !rc; i++)
-        if (mc_op_in(c, i)) {
-            rc = mc_op_need_float(c, i, err);
-            rc = rc ? rc : mc_op_need_same(c, 0, i, err);
-        }
-    rc = rc ? rc : mc_op_need_rank(c, 0, 3, MC_RANK_MAX, err);
-    rc = rc ? rc : mc_op_need_rank(c, 1, 3, MC_RANK_MAX, err);
-    rc = rc ? rc : mc_op_need_rank(c, 2, 1, 1, err);
+    int rc = mc_op_need_rank(c, 0, 3, MC_RANK_MAX, err);
+    rc = rc ? rc : mc_op_need_rank(c, weight, 3, MC_RANK_MAX, err);
+    rc = rc ? rc : mc_op_need_rank(c, bias, 1, 1, err);
     int64_t oc;
-    rc = rc ? rc : conv_channels(c, &oc, err);
+    rc = rc ? rc : conv_channels(c, weight, bias, &oc, err);
     if (rc)
         return rc;
-    const struct mc_vtype *x = c->in[0], *w = c->in[1];
+    const struct mc_vtype *x = c->in[0], *w = c->in[weight];
     if (!x->ranked) {
-        mc_op_give(c, 0, x->dtype, NULL);
+        mc_op_give(c, 0, dtype, NULL);
         return 0;
     }
     int64_t kernel[MC_RANK_MAX];
@@ -65,8 +62,27 @@ static int conv_infer(struct mc_infer_ctx *c, struct mc_err *err)
     y.dim[1] = oc;
     for (int d = 2; d < y.rank; d++)
         y.dim[d] = win.out[d + 3 - y.rank];
-    mc_op_give(c, 0, x->dtype, &y);
+    mc_op_give(c, 0, dtype, &y);
     return 0;
+}
+
+double mc_conv_macs(const struct mc_infer_ctx *c, int weight)
+{
+    int64_t out = c->out[0]->ranked ? mc_shape_count(&c->out[0]->shape) : -1;
+    const struct mc_vtype *w = c->in[weight];
+    int64_t per = w->ranked ? mc_shape_span(&w->shape, 1, w->shape.rank) : -1;
+    return out < 0 || per < 0 ? -1 : (double)out * (double)per;
+}
+
+static int conv_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, 2, 3, err);
+    for (int i = 0; i < 3 && !rc; i++)
+        if (mc_op_in(c, i)) {
+            rc = mc_op_need_float(c, i, err);
+            rc = rc ? rc : mc_op_need_same(c, 0, i, err);
+        }
+    return rc ? rc : mc_conv_infer(c, 1, 2, c->in[0]->dtype, err);
 }
 
 struct state {
@@ -159,10 +175,7 @@ static void conv_teardown(struct mc_call *c)
 
 static double conv_macs(const struct mc_infer_ctx *c)
 {
-    int64_t out = c->out[0]->ranked ? mc_shape_count(&c->out[0]->shape) : -1;
-    const struct mc_vtype *w = c->in[1];
-    int64_t per = w->ranked ? mc_shape_span(&w->shape, 1, w->shape.rank) : -1;
-    return out < 0 || per < 0 ? -1 : (double)out * (double)per;
+    return mc_conv_macs(c, 1);
 }
 
 const struct mc_op mc_ops_convolution[] = {

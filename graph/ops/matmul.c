@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/matmul_node.h"
 #include "graph/ops/pack.h"
 
 enum { LAYOUT_B = 1 }; /* kind of packing in a pack's layout */
@@ -228,18 +229,14 @@ static double gemm_macs(const struct mc_infer_ctx *c)
 
 /* ---- MatMul, as numpy.matmul ---- */
 
-static int matmul_infer(struct mc_infer_ctx *c, struct mc_err *err)
+int mc_matmul_infer(struct mc_infer_ctx *c, int second, enum mc_dtype dtype, struct mc_err *err)
 {
-    int rc = mc_op_arity(c, 2, 2, err);
-    for (int i = 0; i < 2 && !rc; i++) {
-        rc = mc_op_need_float(c, i, err);
-        rc = rc ? rc : mc_op_need_rank(c, i, 1, MC_RANK_MAX, err);
-    }
-    rc = rc ? rc : mc_op_need_same(c, 0, 1, err);
+    int rc = mc_op_need_rank(c, 0, 1, MC_RANK_MAX, err);
+    rc = rc ? rc : mc_op_need_rank(c, second, 1, MC_RANK_MAX, err);
     if (rc)
         return rc;
-    const struct mc_vtype *a = c->in[0], *b = c->in[1];
-    mc_op_give(c, 0, a->dtype ? a->dtype : b->dtype, NULL);
+    const struct mc_vtype *a = c->in[0], *b = c->in[second];
+    mc_op_give(c, 0, dtype, NULL);
     if (!a->ranked || !b->ranked)
         return 0;
     int ra = a->shape.rank, rb = b->shape.rank;
@@ -258,8 +255,28 @@ static int matmul_infer(struct mc_infer_ctx *c, struct mc_err *err)
         y.dim[y.rank++] = a->shape.dim[ra - 2];
     if (rb > 1)
         y.dim[y.rank++] = b->shape.dim[rb - 1];
-    mc_op_give(c, 0, a->dtype ? a->dtype : b->dtype, &y);
+    mc_op_give(c, 0, dtype, &y);
     return 0;
+}
+
+double mc_matmul_macs(const struct mc_infer_ctx *c)
+{
+    int64_t out = c->out[0]->ranked ? mc_shape_count(&c->out[0]->shape) : -1;
+    int rank = mc_op_rank(c, 0);
+    int64_t k = rank > 0 ? c->in[0]->shape.dim[rank - 1] : -1;
+    return out < 0 || k < 0 ? -1 : (double)out * (double)k;
+}
+
+static int matmul_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, 2, 2, err);
+    for (int i = 0; i < 2 && !rc; i++)
+        rc = mc_op_need_float(c, i, err);
+    rc = rc ? rc : mc_op_need_same(c, 0, 1, err);
+    if (rc)
+        return rc;
+    const struct mc_vtype *a = c->in[0], *b = c->in[1];
+    return mc_matmul_infer(c, 1, a->dtype ? a->dtype : b->dtype, err);
 }
 
 static struct product matmul_product(const struct mc_call *c)
@@ -377,17 +394,9 @@ static int matmul_run(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
-static double matmul_macs(const struct mc_infer_ctx *c)
-{
-    int64_t out = c->out[0]->ranked ? mc_shape_count(&c->out[0]->shape) : -1;
-    int rank = mc_op_rank(c, 0);
-    int64_t k = rank > 0 ? c->in[0]->shape.dim[rank - 1] : -1;
-    return out < 0 || k < 0 ? -1 : (double)out * (double)k;
-}
-
 const struct mc_op mc_ops_matmul[] = {
     {"", "Gemm", 7, MC_OP_EPILOGUE, gemm_infer, gemm_setup, gemm_run, teardown, gemm_macs, NULL},
-    {"", "MatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run, teardown, matmul_macs,
-     NULL},
+    {"", "MatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run, teardown,
+     mc_matmul_macs, NULL},
     {0},
 };
