@@ -27,28 +27,18 @@ void mc_onnx_files_close(struct mc_onnx_files *f)
     mc_onnx_files_init(f, f->model);
 }
 
-static void unmap(void *owner)
-{
-    mc_map_close(owner);
-    free(owner);
-}
-
 int mc_onnx_map(const char *path, struct mc_storage **ret, uint64_t *ret_device,
                 uint64_t *ret_inode, struct mc_err *err)
 {
-    struct mc_map *map = calloc(1, sizeof *map);
-    if (!map)
-        return mc_fail(err, MC_ENOMEM, "out of memory");
-    int rc = mc_map_open(path, map, err);
-    if (rc) {
-        free(map);
+    struct mc_map map;
+    int rc = mc_map_open(path, &map, err);
+    if (rc)
         return rc;
-    }
     if (ret_device)
-        *ret_device = map->device;
+        *ret_device = map.device;
     if (ret_inode)
-        *ret_inode = map->inode;
-    return mc_storage_foreign(map->data, map->size, unmap, map, ret, err);
+        *ret_inode = map.inode;
+    return mc_storage_map(&map, ret, err);
 }
 
 int mc_onnx_files_add(struct mc_onnx_files *f, const char *location, const char *path,

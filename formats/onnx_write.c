@@ -188,13 +188,21 @@ int mc_onnx_staged_read(const struct mc_onnx_staged *s, struct mc_model **ret, s
 
 /* ---- digest ---- */
 
+/* Hashed a part at a time, each of which leaves memory again. */
+enum { HASH_PART = 1 << 22 };
+
 static int hash_file(struct sha256_ctx *c, const char *path, uint64_t *bytes, struct mc_err *err)
 {
     struct mc_map map;
     int rc = mc_map_open(path, &map, err);
     if (rc)
         return rc;
-    sha256_update(c, map.size, map.data);
+    for (size_t at = 0; at < map.size;) {
+        size_t n = map.size - at < HASH_PART ? map.size - at : HASH_PART;
+        sha256_update(c, n, map.data + at);
+        mc_map_cool(&map, at, n);
+        at += n;
+    }
     *bytes += map.size;
     mc_map_close(&map);
     return 0;

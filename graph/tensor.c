@@ -12,6 +12,7 @@ struct mc_storage {
     struct mc_spill *spill; /* data lies there, or */
     void (*release)(void *owner);
     void *owner;
+    struct mc_map map; /* data lies there if it has a size */
 };
 
 static struct mc_storage *storage_new(void)
@@ -72,6 +73,21 @@ int mc_storage_foreign(const void *data, size_t bytes, void (*release)(void *own
     return 0;
 }
 
+int mc_storage_map(const struct mc_map *map, struct mc_storage **ret, struct mc_err *err)
+{
+    struct mc_map taken = *map;
+    struct mc_storage *s = storage_new();
+    if (!s) {
+        mc_map_close(&taken);
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    }
+    s->data = (void *)taken.data;
+    s->bytes = taken.size;
+    s->map = taken;
+    *ret = s;
+    return 0;
+}
+
 struct mc_storage *mc_storage_ref(struct mc_storage *s)
 {
     atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
@@ -86,6 +102,7 @@ void mc_storage_unref(struct mc_storage *s)
         mc_spill_release(s->spill, s->data, s->bytes);
     else if (s->release)
         s->release(s->owner);
+    mc_map_close(&s->map);
     free(s);
 }
 
@@ -212,4 +229,11 @@ void mc_tensor_unref(struct mc_tensor *t)
 int64_t mc_tensor_count(const struct mc_tensor *t)
 {
     return mc_shape_count(&t->shape);
+}
+
+void mc_tensor_cool(const struct mc_tensor *t)
+{
+    const struct mc_storage *s = t->storage;
+    if (s && s->map.size && t->bytes)
+        mc_map_cool(&s->map, (size_t)(t->data - s->map.data), t->bytes);
 }

@@ -25,6 +25,8 @@ int mc_storage_spill(struct mc_spill *spill, size_t bytes, struct mc_storage **r
 /* Bytes owned elsewhere; release(owner) is called when the last reference goes, also on failure here. */
 int mc_storage_foreign(const void *data, size_t bytes, void (*release)(void *owner), void *owner,
                        struct mc_storage **ret, struct mc_err *err);
+/* A file mapping, taken over: closed when the last reference goes, also on failure here. */
+int mc_storage_map(const struct mc_map *map, struct mc_storage **ret, struct mc_err *err);
 struct mc_storage *mc_storage_ref(struct mc_storage *s);
 void mc_storage_unref(struct mc_storage *s); /* accepts NULL */
 void *mc_storage_data(const struct mc_storage *s);
@@ -68,5 +70,8 @@ struct mc_tensor *mc_tensor_ref(
     const struct mc_tensor *t);            /* casts const away; content stays immutable */
 void mc_tensor_unref(struct mc_tensor *t); /* accepts NULL */
 int64_t mc_tensor_count(const struct mc_tensor *t);
+/* The content was copied and is not read again soon: what lies in a file mapping leaves memory, to come back
+ * from the file when it is touched. */
+void mc_tensor_cool(const struct mc_tensor *t);
 
 #endif

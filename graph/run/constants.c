@@ -66,6 +66,7 @@ int mc_const_set(struct mc_const *c, enum mc_precision p, const struct mc_tensor
         free(data);
         return rc;
     }
+    mc_tensor_cool(t);
     buf.data = data;
     *c = (struct mc_const){buf, data, NULL};
     return 0;
