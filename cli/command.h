@@ -53,6 +53,7 @@ int mc_command_find(const char *name, const struct mc_command **ret,
 const char *mc_cli_operand(const struct mc_cli *cli, size_t i);
 
 /* The commands. */
+int mc_cmd_bench(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_eval(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_help(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_info(struct mc_cli *cli, struct mc_err *err);

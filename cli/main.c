@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/interrupt.h"
 #include "base/io.h"
@@ -9,6 +10,7 @@
 #include "cli/exits.h"
 #include "cli/help.h"
 #include "cli/signals.h"
+#include "graph/run/device.h"
 
 /* Is the help asked for, before any other word is judged? */
 static bool wants_help(int argc, char **argv)
@@ -17,6 +19,15 @@ static bool wants_help(int argc, char **argv)
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
             return true;
     return false;
+}
+
+/* OpenBLAS chooses its kernels when it is loaded: where it chooses badly, start again with a better choice in
+ * the environment. Nothing has been read or opened yet. Where that fails, all works, slowly. */
+static void start_well(char **argv)
+{
+    const char *core = mc_device_blas_wanted();
+    if (core && !setenv("OPENBLAS_CORETYPE", core, 1))
+        execv("/proc/self/exe", argv);
 }
 
 static int check_operands(const struct mc_cli *cli, struct mc_err *err)
@@ -107,5 +118,7 @@ int main(int argc, char **argv)
         rc = mc_help_command(stdout, cli.command, cli.pass, &err);
         return finish(rc, name, &err);
     }
+    if (cli.command->computes)
+        start_well(argv);
     return finish(run(&cli, argc - 1, argv + 1, &err), name, &err);
 }

@@ -99,6 +99,25 @@ const struct mc_option_group mc_options_write = {
     },
 };
 
+const struct mc_option_group mc_options_bench = {
+    "What to run",
+    (const struct mc_param[]){
+        {MC_PARAM_TEXT, "data", 0, false, "SPEC", NULL, 0, 0, NULL,
+         "run on these samples; the default is random inputs of the declared shapes"},
+        {MC_PARAM_TEXT, "preprocess", 0, false, "STEPS", NULL, 0, 0, NULL,
+         "what to do to 8-bit images of --data"},
+        {MC_PARAM_INT, "batch", 0, false, "N", "1", 1, 1e6, NULL,
+         "samples per run: the first dimension of an input where the model leaves it free"},
+        {MC_PARAM_TEXT, "shape", 0, true, "NAME=DIMS", NULL, 0, 0, NULL,
+         "shape of an input, such as image=1x3x224x224, where other dimensions are free"},
+        {MC_PARAM_INT, "runs", 0, false, "N", "10", 1, 1e6, NULL,
+         "timed runs, after one that is not"},
+        {MC_PARAM_INT, "threads", 0, false, "N", "1", 0, 1024, NULL,
+         "threads to compute with; 0 is one per CPU"},
+        {0},
+    },
+};
+
 const struct mc_option_group mc_options_help = {
     "Help",
     (const struct mc_param[]){

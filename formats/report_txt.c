@@ -210,6 +210,14 @@ static int test_data(const json_t *report, FILE *out, int columns)
     return rc;
 }
 
+static int benched(const json_t *report, FILE *out, int columns)
+{
+    title(out, report);
+    int rc = mc_report_txt_bench(report, out, columns);
+    cost(out, report);
+    return rc;
+}
+
 /* Names come from files: nothing that a terminal would obey may come through. */
 static void disarm(char *text)
 {
@@ -230,9 +238,10 @@ char *mc_report_text(const json_t *report, int columns)
         return NULL;
     if (columns <= 0)
         columns = DEFAULT_COLUMNS;
-    int rc = json_object_get(report, "ir_version") ? mc_report_txt_info(report, out, columns)
-             : json_object_get(report, "sets")     ? test_data(report, out, columns)
-                                                   : compressed(report, out, columns);
+    int rc = json_object_get(report, "ir_version")  ? mc_report_txt_info(report, out, columns)
+             : json_object_get(report, "costliest") ? benched(report, out, columns)
+             : json_object_get(report, "sets")      ? test_data(report, out, columns)
+                                                    : compressed(report, out, columns);
     if (fclose(out) || rc) {
         free(text);
         return NULL;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 int mc_report_txt_info(const json_t *report, FILE *out, int columns);
+int mc_report_txt_bench(const json_t *report, FILE *out, int columns);
 int mc_report_txt_layers(const json_t *report, FILE *out, int columns);
 int mc_report_txt_outputs(const json_t *report, FILE *out, int columns);
 int mc_report_txt_sets(const json_t *report, FILE *out, int columns);

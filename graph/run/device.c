@@ -1,6 +1,7 @@
 #include "graph/run/device.h"
 
 #include "kernels/kernels.h"
+#include "kernels/linalg.h"
 
 const char *mc_device_level(size_t i, bool *ret_usable)
 {
@@ -15,4 +16,9 @@ const char *mc_device_kernels(void)
 {
     const struct mc_kernels *k = mc_kernels_get(NULL, sizeof(float));
     return k ? k->name : NULL;
+}
+
+const char *mc_device_blas_wanted(void)
+{
+    return mc_linalg_better_core();
 }

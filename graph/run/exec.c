@@ -1,8 +1,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/io.h"
 #include "base/mem.h"
 #include "graph/run/plan.h"
+#include "graph/run/profile.h"
 
 static void *data_of(const struct mc_session *s, const struct mc_plan *p, const struct mc_value *v)
 {
@@ -126,7 +128,10 @@ static int run_steps(struct mc_session *s, struct mc_plan *p, struct mc_err *err
         struct mc_step *st = &p->steps[i];
         if (st->skip)
             continue;
+        double start = s->profile ? mc_now() : 0;
         rc = st->boundary ? run_boundary(s, st, err) : st->call.op->run(&st->call, err);
+        if (!rc && s->profile)
+            rc = mc_profile_add(s->profile, st, mc_now() - start, err);
         const struct mc_buf *out = &st->call.out[0];
         if (!rc && st->round != MC_DTYPE_NONE)
             rc = mc_input_round(st->round, out->data, mc_shape_count(&out->shape), err);

@@ -1,15 +1,20 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "graph/run/plan.h"
 
 /* Nodes behind a matrix product or convolution that its epilogue can do on the way to memory:
  * y = act(v + bias + residual), where every value between is read once and handed out to nobody. */
 
+enum { MOST_JOINED = 12 };
+
 struct chain {
     struct mc_plan *p;
     int head; /* step with the epilogue */
     int end;  /* last step that was joined */
+    const struct mc_node *joined[MOST_JOINED];
+    int n_joined;
     struct mc_epilogue e;
     const struct mc_value *bias, *residual;
 };
@@ -86,11 +91,12 @@ static int reader(const struct mc_plan *p, const struct mc_value *v)
 static void extend(struct chain *c)
 {
     const struct mc_value *v = c->p->steps[c->head].out[0];
-    while (c->e.act == MC_ACT_NONE) {
+    while (c->e.act == MC_ACT_NONE && c->n_joined < MOST_JOINED) {
         int next = reader(c->p, v);
         if (next < 0 || !join(c, &c->p->steps[next], v))
             return;
         c->end = next;
+        c->joined[c->n_joined++] = c->p->steps[next].call.node;
         v = c->p->steps[next].out[0];
         c->p->steps[next].skip = true; /* marks what is joined until the steps are packed */
     }
@@ -105,6 +111,11 @@ static void finish(struct chain *c)
     head->epilogue.bias = c->bias ? buf_of(p, c->bias)->data : NULL;
     head->residual = c->residual;
     head->call.epilogue = &head->epilogue;
+    head->joined = mc_arena_array(&p->mem, (size_t)c->n_joined, sizeof(void *));
+    if (head->joined) { /* for profiles only */
+        memcpy(head->joined, c->joined, (size_t)c->n_joined * sizeof(void *));
+        head->n_joined = c->n_joined;
+    }
     p->values[head->out[0]->index].buf.dtype = MC_DTYPE_NONE;
     head->out[0] = out;
     head->call.out[0] = *buf_of(p, out);

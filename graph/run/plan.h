@@ -58,11 +58,13 @@ struct mc_step {
         *out_type;                   /* of a boundary: as inferred, NONE where that is not known */
     const struct mc_value *residual; /* value behind epilogue.residual, or NULL */
     struct mc_epilogue epilogue;     /* call.epilogue points here where something was fused */
-    enum mc_dtype round;             /* half type that the result is rounded through, or NONE */
-    int scratch_slot;                /* or MC_SLOT_NONE */
-    bool ready;                      /* setup was called: teardown is due */
-    bool skip;                       /* a view: nothing to run */
-    bool boundary; /* outputs are no values of this plan, but live after the step */
+    const struct mc_node **joined;   /* [n_joined] nodes that the epilogue does */
+    int n_joined;
+    enum mc_dtype round; /* half type that the result is rounded through, or NONE */
+    int scratch_slot;    /* or MC_SLOT_NONE */
+    bool ready;          /* setup was called: teardown is due */
+    bool skip;           /* a view: nothing to run */
+    bool boundary;       /* outputs are no values of this plan, but live after the step */
 };
 
 struct mc_plan {
@@ -108,7 +110,8 @@ struct mc_session {
         inner; /* of a body: inputs and outputs are live values; packs and blocks are the outer session's */
     struct mc_pool *pool;
     enum mc_precision precision;
-    unsigned flags; /* enum mc_session_flags */
+    unsigned flags;             /* enum mc_session_flags */
+    struct mc_profile *profile; /* or NULL */
     const struct mc_kernels *kernels, *kernels64;
     struct mc_pack_cache *packs;
     struct mc_blocks *blocks;

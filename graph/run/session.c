@@ -169,6 +169,7 @@ int mc_session_new(const struct mc_graph *g, const struct mc_session_opts *opts,
     s->pool = o->pool;
     s->precision = o->precision;
     s->flags = o->flags;
+    s->profile = o->profile;
     s->blocks = mc_calloc(1, sizeof *s->blocks);
     rc = s->blocks ? kernels(s, o->kernels, err) : nomem(err);
     rc = rc ? rc : mc_pack_cache_new(&s->packs, err);

@@ -11,6 +11,7 @@
 #include "graph/graph.h"
 
 struct mc_session;
+struct mc_profile;
 
 enum mc_precision {
     MC_PRECISION_MODEL =
@@ -33,7 +34,8 @@ struct mc_session_opts {
     size_t n_keep;
     const char *const *only; /* compute only these outputs (or inner values); NULL: all outputs */
     size_t n_only;
-    unsigned flags; /* enum mc_session_flags */
+    unsigned flags;             /* enum mc_session_flags */
+    struct mc_profile *profile; /* gets the time of every step, graph/run/profile.h; or NULL */
 };
 
 /* Only the nodes that the wanted values need are looked at.

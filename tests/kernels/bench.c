@@ -8,18 +8,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kernels/linalg.h"
+
 void bench_prepare(char **argv)
 {
-    static const char variable[] = "OPENBLAS_CORETYPE";
-    if (!getenv(variable) && !strcmp(openblas_get_corename(), "Prescott")) {
-#ifdef __x86_64__
-        const char *core = __builtin_cpu_supports("avx512f") ? "SkylakeX"
-                           : __builtin_cpu_supports("avx2")  ? "Haswell"
-                                                             : NULL;
-        if (core && !setenv(variable, core, 1))
-            execv("/proc/self/exe", argv);
-#endif
-    }
+    const char *core = mc_linalg_better_core();
+    if (core && !setenv("OPENBLAS_CORETYPE", core, 1))
+        execv("/proc/self/exe", argv);
     openblas_set_num_threads(1);
     printf("one thread; sgemm is OpenBLAS %s\n", openblas_get_corename());
 }
