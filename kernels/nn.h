@@ -114,6 +114,34 @@ struct mc_lstm_cell {
     int64_t y_row;
 };
 
+/* One step of a GRU for `batch` rows: with z, r, h the three parts of a row of gates and H the state,
+ *     H' = z H + (1 - z) n   where z = f0(z), and n = f1(h), or with a product Q, n = f1(h + f0(r) Q)
+ * All sums are complete, but h without Q. gru_reset makes f0(r) H, from which the caller completes h where
+ * there is no product. Arguments are limited to [-clip, clip] if clip > 0. */
+struct mc_gru_cell {
+    int64_t batch, hidden;
+    struct mc_rnn_fn f[2];
+    double clip;
+    const void *gates;     /* [batch, 3 hidden] */
+    const void *product;   /* [batch, hidden] or NULL */
+    const uint8_t *active; /* as in mc_lstm_cell */
+    void *h;               /* [batch, hidden], updated */
+    void *reset;           /* [batch, hidden]: result of gru_reset, which leaves h alone */
+    void *y;               /* as in mc_lstm_cell */
+    int64_t y_row;
+};
+
+struct mc_rnn_cell { /* one step of an RNN: H' = f(gates) */
+    int64_t batch, hidden;
+    struct mc_rnn_fn f;
+    double clip;
+    const void *gates;     /* [batch, hidden] */
+    const uint8_t *active; /* as in mc_lstm_cell */
+    void *h;               /* [batch, hidden], updated */
+    void *y;               /* as in mc_lstm_cell */
+    int64_t y_row;
+};
+
 struct mc_nn_kernels {
     void (*window)(const struct mc_window *w, struct mc_pool *pool);
     void (*softmax)(const struct mc_softmax *s, struct mc_pool *pool);
@@ -122,6 +150,9 @@ struct mc_nn_kernels {
     void (*reduce)(const struct mc_reduce *r, struct mc_pool *pool);
     void (*argext)(const struct mc_argext *a, struct mc_pool *pool);
     void (*lstm_cell)(const struct mc_lstm_cell *c, struct mc_pool *pool);
+    void (*gru_reset)(const struct mc_gru_cell *c, struct mc_pool *pool);
+    void (*gru_cell)(const struct mc_gru_cell *c, struct mc_pool *pool);
+    void (*rnn_cell)(const struct mc_rnn_cell *c, struct mc_pool *pool);
 };
 
 #endif

@@ -1,30 +1,31 @@
-/* LSTM: the input products of all time steps are one matrix product; a step is the recurrent product and one
- * pass over the gates. */
+/* LSTM, GRU and RNN: the input products of all time steps are one matrix product; a step is the recurrent product
+ * and one pass over the gates. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "graph/ops/helper.h"
-#include "graph/ops/lstm_node.h"
+#include "graph/ops/recurrent_step.h"
 #include "graph/ops/pack.h"
 
-enum { LAYOUT_W = 3, LAYOUT_R = 4 }; /* kinds of packing in a pack's layout */
+enum { LAYOUT_RNN = 3 }; /* kind of packing in a pack's layout */
 
-static int lstm_infer(struct mc_infer_ctx *c, struct mc_err *err)
+static int recurrent_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
-    struct mc_lstm_node l;
-    int rc = mc_op_arity(c, 3, MC_LSTM_INPUTS, err);
-    for (int i = 0; i < MC_LSTM_INPUTS && !rc; i++) {
-        if (!mc_op_in(c, i) || i == MC_LSTM_LENS)
+    struct mc_rnn_node l;
+    bool lstm = mc_node_is(c->node, "LSTM");
+    int most = lstm ? MC_RNN_INPUTS : MC_RNN_IN_C, rc = mc_op_arity(c, 3, most, err);
+    for (int i = 0; i < most && !rc; i++) {
+        if (!mc_op_in(c, i) || i == MC_RNN_IN_LENS)
             continue;
         rc = mc_op_need_float(c, i, err);
-        rc = rc ? rc : mc_op_need_same(c, MC_LSTM_X, i, err);
+        rc = rc ? rc : mc_op_need_same(c, MC_RNN_IN_X, i, err);
     }
-    const struct mc_vtype *lens = rc ? NULL : mc_op_in(c, MC_LSTM_LENS);
+    const struct mc_vtype *lens = rc ? NULL : mc_op_in(c, MC_RNN_IN_LENS);
     if (lens && lens->dtype && lens->dtype != MC_DTYPE_I32)
         return mc_op_fail(err, MC_EDTYPE, c->node, "sequence_lens is %s, must be int32",
                           mc_dtype_name((int)lens->dtype));
-    rc = rc ? rc : mc_lstm_parse(c->node, &l, err);
-    rc = rc ? rc : mc_lstm_shapes(c, &l, err);
+    rc = rc ? rc : mc_rnn_parse(c->node, &l, err);
+    rc = rc ? rc : mc_rnn_shapes(c, &l, err);
     if (rc)
         return rc;
     struct mc_shape y = {4, {l.steps, l.dirs, l.batch, l.hidden}};
@@ -33,52 +34,39 @@ static int lstm_infer(struct mc_infer_ctx *c, struct mc_err *err)
         y = (struct mc_shape){4, {l.batch, l.steps, l.dirs, l.hidden}};
         h = (struct mc_shape){3, {l.batch, l.dirs, l.hidden}};
     }
-    mc_op_give(c, 0, c->in[MC_LSTM_X]->dtype, &y);
-    mc_op_give(c, 1, c->in[MC_LSTM_X]->dtype, &h);
-    mc_op_give(c, 2, c->in[MC_LSTM_X]->dtype, &h);
+    mc_op_give(c, 0, c->in[MC_RNN_IN_X]->dtype, &y);
+    mc_op_give(c, 1, c->in[MC_RNN_IN_X]->dtype, &h);
+    if (lstm)
+        mc_op_give(c, 2, c->in[MC_RNN_IN_X]->dtype, &h);
     return 0;
 }
 
-static double lstm_macs(const struct mc_infer_ctx *c)
+static double recurrent_macs(const struct mc_infer_ctx *c)
 {
-    struct mc_lstm_node l;
-    if (mc_lstm_parse(c->node, &l, NULL) || mc_lstm_shapes(c, &l, NULL) || l.steps < 0 ||
+    struct mc_rnn_node l;
+    if (mc_rnn_parse(c->node, &l, NULL) || mc_rnn_shapes(c, &l, NULL) || l.steps < 0 ||
         l.batch < 0 || l.input < 0 || l.hidden < 0)
         return -1;
-    return (double)l.dirs * (double)l.steps * (double)l.batch * 4 * (double)l.hidden *
+    return (double)l.dirs * (double)l.steps * (double)l.batch * l.gates * (double)l.hidden *
            (double)(l.input + l.hidden);
 }
 
 /* ---- packing ---- */
 
-static size_t packed_bytes(const struct mc_call *c, const struct mc_lstm_node *l, bool recurrent)
-{
-    return c->k->gemm.pack_b_bytes(recurrent ? l->hidden : l->input, 4 * l->hidden);
-}
-
-/* W or R of one direction, transposed, into dst. */
-static void pack(const struct mc_call *c, const struct mc_lstm_node *l, bool recurrent, int dir,
-                 void *dst)
-{
-    int64_t k = recurrent ? l->hidden : l->input, n = 4 * l->hidden;
-    const char *from = c->in[recurrent ? MC_LSTM_R : MC_LSTM_W].data;
-    from += (size_t)(dir * n * k * c->k->elem_bytes);
-    c->k->gemm.pack_b(k, n, from, 1, k, dst, c->pool);
-}
-
-static int pack_constant(struct mc_call *c, const struct mc_lstm_node *l, bool recurrent, int dir,
+/* The constant W (part -1) or a part of R of one direction. */
+static int pack_constant(struct mc_call *c, const struct mc_rnn_node *l, int part, int dir,
                          const void **ret, struct mc_err *err)
 {
-    const struct mc_buf *b = &c->in[recurrent ? MC_LSTM_R : MC_LSTM_W];
-    const int64_t layout[] = {recurrent ? LAYOUT_R : LAYOUT_W, dir, l->input, l->hidden};
+    const struct mc_buf *b = &c->in[part < 0 ? MC_RNN_IN_W : MC_RNN_IN_R];
+    const int64_t layout[] = {LAYOUT_RNN, part, dir, l->gates, l->input, l->hidden};
     void *block;
     bool fresh;
-    if (!b->constant)
+    if (!b->constant || (part >= 0 && !mc_rnn_part_gates(l, part)))
         return 0;
-    int rc = mc_pack_get(c->packs, b->data, layout, 4, packed_bytes(c, l, recurrent), &block,
+    int rc = mc_pack_get(c->packs, b->data, layout, 6, mc_rnn_packed_bytes(c, l, part), &block,
                          &fresh, err);
     if (!rc && fresh)
-        pack(c, l, recurrent, dir, block);
+        mc_rnn_pack(c, l, part, dir, block);
     if (!rc)
         *ret = block;
     return rc;
@@ -86,50 +74,52 @@ static int pack_constant(struct mc_call *c, const struct mc_lstm_node *l, bool r
 
 /* ---- running ---- */
 
-struct space { /* parts of the scratch */
-    void *x, *gates, *bias, *h, *c, *packed_w, *packed_r, *gemm;
-    uint8_t *active;
-};
-
 /* Lay out the scratch; during setup only its size counts. */
-static size_t layout(const struct mc_call *c, const struct mc_lstm_node *l, struct space *s)
+static size_t layout(const struct mc_call *c, const struct mc_rnn_node *l, struct mc_rnn_space *s)
 {
-    size_t at = 0, elem = (size_t)c->k->elem_bytes, gate = 4 * (size_t)l->hidden * elem;
-    size_t rows = (size_t)(l->steps * l->batch), state = (size_t)l->batch * gate / 4;
+    size_t at = 0, elem = (size_t)c->k->elem_bytes, hidden = (size_t)l->hidden * elem;
+    size_t rows = (size_t)(l->steps * l->batch), state = (size_t)l->batch * hidden;
+    size_t gate = (size_t)l->gates * hidden;
     int threads = mc_pool_threads(c->pool);
-    size_t in = c->k->gemm.scratch_bytes((int64_t)rows, 4 * l->hidden, l->input, threads);
-    size_t step = c->k->gemm.scratch_bytes(l->batch, 4 * l->hidden, l->hidden, threads);
-    *s = (struct space){0};
+    size_t gemm = c->k->gemm.scratch_bytes((int64_t)rows, l->gates * l->hidden, l->input, threads);
+    for (int part = 0; part < 2; part++) {
+        int64_t n = mc_rnn_part_gates(l, part) * l->hidden;
+        size_t step = c->k->gemm.scratch_bytes(l->batch, n, l->hidden, threads);
+        gemm = step > gemm ? step : gemm;
+    }
+    *s = (struct mc_rnn_space){0};
     if (l->batch_first)
         s->x = mc_op_scratch(c, &at, rows * (size_t)l->input * elem);
     s->gates = mc_op_scratch(c, &at, rows * gate);
     s->bias = mc_op_scratch(c, &at, gate);
     s->h = mc_op_scratch(c, &at, state);
-    s->c = mc_op_scratch(c, &at, state);
+    if (l->kind != MC_RNN_PLAIN)
+        s->c = mc_op_scratch(c, &at, state);
     s->active = mc_op_scratch(c, &at, (size_t)l->batch);
-    if (!c->in[MC_LSTM_W].constant)
-        s->packed_w = mc_op_scratch(c, &at, packed_bytes(c, l, false));
-    if (!c->in[MC_LSTM_R].constant)
-        s->packed_r = mc_op_scratch(c, &at, packed_bytes(c, l, true));
-    s->gemm = mc_op_scratch(c, &at, in > step ? in : step);
+    if (!c->in[MC_RNN_IN_W].constant)
+        s->packed_w = mc_op_scratch(c, &at, mc_rnn_packed_bytes(c, l, -1));
+    for (int part = 0; part < 2 && !c->in[MC_RNN_IN_R].constant; part++)
+        s->packed_r[part] = mc_op_scratch(c, &at, mc_rnn_packed_bytes(c, l, part));
+    s->gemm = mc_op_scratch(c, &at, gemm);
     return at;
 }
 
-static int lstm_setup(struct mc_call *c, struct mc_err *err)
+static int recurrent_setup(struct mc_call *c, struct mc_err *err)
 {
-    const struct mc_shape *x = &c->in[MC_LSTM_X].shape;
-    struct mc_lstm_node l;
-    struct space s;
-    int rc = mc_lstm_parse(c->node, &l, err);
+    const struct mc_shape *x = &c->in[MC_RNN_IN_X].shape;
+    struct mc_rnn_node l;
+    struct mc_rnn_space s;
+    int rc = mc_rnn_parse(c->node, &l, err);
     if (rc)
         return rc;
     l.steps = x->dim[l.batch_first];
     l.batch = x->dim[!l.batch_first];
     l.input = x->dim[2];
-    l.hidden = c->in[MC_LSTM_R].shape.dim[2];
+    l.hidden = c->in[MC_RNN_IN_R].shape.dim[2];
     for (int d = 0; d < l.dirs && !rc; d++) {
-        rc = pack_constant(c, &l, false, d, &l.packed_w[d], err);
-        rc = rc ? rc : pack_constant(c, &l, true, d, &l.packed_r[d], err);
+        rc = pack_constant(c, &l, -1, d, &l.packed_w[d], err);
+        for (int part = 0; part < 2 && !rc; part++)
+            rc = pack_constant(c, &l, part, d, &l.packed_r[d][part], err);
     }
     if (rc)
         return rc;
@@ -141,7 +131,7 @@ static int lstm_setup(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
-static void lstm_teardown(struct mc_call *c)
+static void recurrent_teardown(struct mc_call *c)
 {
     free(c->state);
     c->state = NULL;
@@ -149,7 +139,7 @@ static void lstm_teardown(struct mc_call *c)
 
 /* Rows of hidden between a dense state [batch, hidden] and direction dir of one in the model's layout;
  * outer NULL: zeros. */
-static void copy_state(const struct mc_call *c, const struct mc_lstm_node *l, int dir,
+static void copy_state(const struct mc_call *c, const struct mc_rnn_node *l, int dir,
                        const struct mc_buf *outer, void *inner, bool load)
 {
     size_t elem = (size_t)c->k->elem_bytes, bytes = (size_t)(l->batch * l->hidden) * elem;
@@ -171,83 +161,19 @@ static void copy_state(const struct mc_call *c, const struct mc_lstm_node *l, in
     mc_move_run(&m, c->pool);
 }
 
-/* Gates of all steps: X W' + Wb + Rb. */
-static void input_products(const struct mc_call *c, const struct mc_lstm_node *l,
-                           const struct space *s, int dir)
+/* As in ONNX Runtime, the last state of a sequence without elements is zero, not its initial state. */
+static void clear_empty(const struct mc_call *c, const struct mc_rnn_node *l, void *state)
 {
-    int64_t n = 4 * l->hidden;
-    size_t elem = (size_t)c->k->elem_bytes;
-    const struct mc_buf *b = mc_op_arg(c, MC_LSTM_B);
-    if (b) {
-        const char *wb = (const char *)b->data + (size_t)(dir * 2 * n) * elem;
-        struct mc_binary add = {.fn = MC_BINARY_ADD,
-                                .rank = 1,
-                                .dim = {n},
-                                .stride = {{1}, {1}},
-                                .x = wb,
-                                .y = wb + (size_t)n * elem,
-                                .z = s->bias};
-        c->k->elementwise.binary(&add, c->pool);
-    }
-    if (s->packed_w)
-        pack(c, l, false, dir, s->packed_w);
-    struct mc_gemm g = {.m = l->steps * l->batch,
-                        .n = n,
-                        .k = l->input,
-                        .a = l->batch_first ? s->x : c->in[MC_LSTM_X].data,
-                        .a_row = l->input,
-                        .a_col = 1,
-                        .packed_b = l->packed_w[dir] ? l->packed_w[dir] : s->packed_w,
-                        .c = s->gates,
-                        .c_row = n,
-                        .alpha = 1,
-                        .epilogue = {.bias = b ? s->bias : NULL}};
-    c->k->gemm.run(&g, s->gemm, c->pool);
-}
-
-static void one_step(const struct mc_call *c, const struct mc_lstm_node *l, const struct space *s,
-                     int dir, int64_t t)
-{
-    const struct mc_buf *p = mc_op_arg(c, MC_LSTM_P), *lens = mc_op_arg(c, MC_LSTM_LENS);
-    const struct mc_buf *y = mc_op_res(c, 0);
-    int64_t n = 4 * l->hidden, elem = c->k->elem_bytes;
-    char *gates = (char *)s->gates + t * l->batch * n * elem;
-    struct mc_gemm g = {.m = l->batch,
-                        .n = n,
-                        .k = l->hidden,
-                        .a = s->h,
-                        .a_row = l->hidden,
-                        .a_col = 1,
-                        .packed_b = l->packed_r[dir] ? l->packed_r[dir] : s->packed_r,
-                        .c = gates,
-                        .c_row = n,
-                        .alpha = 1,
-                        .epilogue = {.residual = gates}};
-    c->k->gemm.run(&g, s->gemm, c->pool);
-    struct mc_lstm_cell cell = {.batch = l->batch,
-                                .hidden = l->hidden,
-                                .clip = l->clip,
-                                .input_forget = l->input_forget,
-                                .gates = gates,
-                                .c = s->c,
-                                .h = s->h};
-    memcpy(cell.f, l->fn[dir], sizeof cell.f);
-    if (p)
-        cell.peephole = (const char *)p->data + dir * 3 * l->hidden * elem;
+    const struct mc_buf *lens = mc_op_arg(c, MC_RNN_IN_LENS);
+    size_t row = (size_t)(l->hidden * c->k->elem_bytes);
     for (int64_t i = 0; lens && i < l->batch; i++)
-        s->active[i] = t < ((const int32_t *)lens->data)[i];
-    cell.active = lens ? s->active : NULL;
-    if (y) {
-        int64_t at = l->batch_first ? t * l->dirs + dir : (t * l->dirs + dir) * l->batch;
-        cell.y = (char *)y->data + at * l->hidden * elem;
-        cell.y_row = l->batch_first ? l->steps * l->dirs * l->hidden : l->hidden;
-    }
-    c->k->nn.lstm_cell(&cell, c->pool);
+        if (((const int32_t *)lens->data)[i] == 0)
+            memset((char *)state + (size_t)i * row, 0, row);
 }
 
-static int check_lengths(const struct mc_call *c, const struct mc_lstm_node *l, struct mc_err *err)
+static int check_lengths(const struct mc_call *c, const struct mc_rnn_node *l, struct mc_err *err)
 {
-    const struct mc_buf *lens = mc_op_arg(c, MC_LSTM_LENS);
+    const struct mc_buf *lens = mc_op_arg(c, MC_RNN_IN_LENS);
     for (int64_t i = 0; lens && i < l->batch; i++) {
         int32_t len = ((const int32_t *)lens->data)[i];
         if (len < 0 || len > l->steps)
@@ -257,10 +183,10 @@ static int check_lengths(const struct mc_call *c, const struct mc_lstm_node *l, 
     return 0;
 }
 
-static int lstm_run(struct mc_call *c, struct mc_err *err)
+static int recurrent_run(struct mc_call *c, struct mc_err *err)
 {
-    const struct mc_lstm_node *l = c->state;
-    struct space s;
+    const struct mc_rnn_node *l = c->state;
+    struct mc_rnn_space s;
     int rc = check_lengths(c, l, err);
     if (rc)
         return rc;
@@ -270,26 +196,34 @@ static int lstm_run(struct mc_call *c, struct mc_err *err)
                             .dim = {l->steps, l->batch, l->input},
                             .src_stride = {l->input, l->steps * l->input, 1},
                             .dst_stride = {l->batch * l->input, l->input, 1},
-                            .src = c->in[MC_LSTM_X].data,
+                            .src = c->in[MC_RNN_IN_X].data,
                             .dst = s.x,
                             .elem_bytes = c->k->elem_bytes};
         mc_move_run(&m, c->pool);
     }
     for (int d = 0; d < l->dirs; d++) {
-        copy_state(c, l, d, mc_op_arg(c, MC_LSTM_H), s.h, true);
-        copy_state(c, l, d, mc_op_arg(c, MC_LSTM_C), s.c, true);
-        input_products(c, l, &s, d);
-        if (s.packed_r)
-            pack(c, l, true, d, s.packed_r);
+        copy_state(c, l, d, mc_op_arg(c, MC_RNN_IN_H), s.h, true);
+        if (l->kind == MC_RNN_LSTM)
+            copy_state(c, l, d, mc_op_arg(c, MC_RNN_IN_C), s.c, true);
+        mc_rnn_begin(c, l, &s, d);
         for (int64_t t = 0; t < l->steps; t++)
-            one_step(c, l, &s, d, l->reverse[d] ? l->steps - 1 - t : t);
+            mc_rnn_step(c, l, &s, d, l->reverse[d] ? l->steps - 1 - t : t);
+        clear_empty(c, l, s.h);
         copy_state(c, l, d, mc_op_res(c, 1), s.h, false);
-        copy_state(c, l, d, mc_op_res(c, 2), s.c, false);
+        if (l->kind == MC_RNN_LSTM) {
+            clear_empty(c, l, s.c);
+            copy_state(c, l, d, mc_op_res(c, 2), s.c, false);
+        }
     }
     return 0;
 }
 
-const struct mc_op mc_ops_recurrent[] = {
-    {"", "LSTM", 1, 0, lstm_infer, lstm_setup, lstm_run, lstm_teardown, lstm_macs, NULL},
-    {0},
-};
+#define RECURRENT(name)                                                                            \
+    {                                                                                              \
+        "", name, 1, 0, recurrent_infer, recurrent_setup, recurrent_run, recurrent_teardown,       \
+            recurrent_macs, NULL                                                                   \
+    }
+const struct mc_op mc_ops_recurrent[] = {RECURRENT("LSTM"),
+                                         RECURRENT("GRU"),
+                                         RECURRENT("RNN"),
+                                         {0}};

@@ -243,7 +243,14 @@ static void argext(const struct mc_argext *a, struct mc_pool *pool)
 
 void MC_CPU(mc_nn_fill)(struct mc_nn_kernels *k)
 {
-    *k = (struct mc_nn_kernels){
-        MC_CPU(mc_nn_window),   softmax, norm, affine, MC_CPU(mc_nn_reduce), argext,
-        MC_CPU(mc_nn_lstm_cell)};
+    *k = (struct mc_nn_kernels){MC_CPU(mc_nn_window),
+                                softmax,
+                                norm,
+                                affine,
+                                MC_CPU(mc_nn_reduce),
+                                argext,
+                                MC_CPU(mc_nn_lstm_cell),
+                                MC_CPU(mc_nn_gru_reset),
+                                MC_CPU(mc_nn_gru_cell),
+                                MC_CPU(mc_nn_rnn_cell)};
 }

@@ -172,37 +172,16 @@ static void argext(const struct mc_argext *a, struct mc_pool *pool)
     }
 }
 
-static void lstm_row(const struct mc_lstm_cell *l, int64_t row)
-{
-    int64_t n = l->hidden;
-    const elem *g = (const elem *)l->gates + row * 4 * n, *p = l->peephole;
-    elem *c = (elem *)l->c + row * n, *h = (elem *)l->h + row * n;
-    elem *y = l->y ? (elem *)l->y + row * l->y_row : NULL;
-    bool skip = l->active && !l->active[row];
-    for (int64_t j = 0; j < n; j++) {
-        if (!skip) {
-            elem old = c[j];
-            elem i = rnn_ref(&l->f[0], l->clip, g[j] + (p ? p[j] * old : 0));
-            elem f = l->input_forget
-                         ? 1 - i
-                         : rnn_ref(&l->f[0], l->clip, g[2 * n + j] + (p ? p[2 * n + j] * old : 0));
-            c[j] = f * old + i * rnn_ref(&l->f[1], l->clip, g[3 * n + j]);
-            elem o = rnn_ref(&l->f[0], l->clip, g[n + j] + (p ? p[n + j] * c[j] : 0));
-            h[j] = o * rnn_ref(&l->f[2], 0, c[j]);
-        }
-        if (y)
-            y[j] = skip ? 0 : h[j];
-    }
-}
-
-static void lstm_cell(const struct mc_lstm_cell *l, struct mc_pool *pool)
-{
-    (void)pool;
-    for (int64_t row = 0; row < l->batch; row++)
-        lstm_row(l, row);
-}
-
 void MC_REF(mc_nn_fill)(struct mc_nn_kernels *k)
 {
-    *k = (struct mc_nn_kernels){window, softmax, norm, affine, reduce, argext, lstm_cell};
+    *k = (struct mc_nn_kernels){window,
+                                softmax,
+                                norm,
+                                affine,
+                                reduce,
+                                argext,
+                                MC_REF(mc_lstm_cell),
+                                MC_REF(mc_gru_reset),
+                                MC_REF(mc_gru_cell),
+                                MC_REF(mc_rnn_cell)};
 }

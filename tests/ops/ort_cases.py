@@ -19,6 +19,7 @@ import onnxruntime as ort  # noqa: E402
 from onnx import helper, numpy_helper  # noqa: E402
 
 import cases  # noqa: E402
+import ort_recurrent  # noqa: E402
 import ort_spatial  # noqa: E402
 
 
@@ -131,36 +132,6 @@ def average_pool(d):
     attrs["count_include_pad"] = d.n(0, 1)
     opset = d.one(7, 10, 11)
     return opset, [d.floats(d.n(1, 2), d.n(1, 4), *size)], attrs, 1
-
-
-def lstm(d):
-    steps, batch, size, hidden = d.n(1, 7), d.n(1, 5), d.n(1, 9), d.n(1, 20)
-    direction = d.one("forward", "reverse", "bidirectional")
-    dirs = 2 if direction == "bidirectional" else 1
-    attrs = {"hidden_size": hidden, "direction": direction}
-    inputs = [d.floats(steps, batch, size), d.floats(dirs, 4 * hidden, size) * 0.5,
-              d.floats(dirs, 4 * hidden, hidden) * 0.5]
-    inputs.append(d.floats(dirs, 8 * hidden) if d.coin() else None)
-    lens = np.array([d.n(1, steps) for _ in range(batch)], dtype=np.int32)
-    inputs.append(lens if d.coin() else None)
-    for _ in range(2):
-        inputs.append(d.floats(dirs, batch, hidden) if d.coin() else None)
-    inputs.append(d.floats(dirs, 3 * hidden) if d.coin() else None)
-    if d.n(0, 2) == 0:
-        attrs["clip"] = d.one(0.5, 2.0)
-    if d.n(0, 3) == 0:
-        attrs["input_forget"] = 1
-    if d.coin():
-        names = ["Sigmoid", "Tanh", "Relu", "HardSigmoid", "Softsign", "Softplus", "LeakyRelu",
-                 "Elu", "Affine", "ScaledTanh", "ThresholdedRelu"]
-        bounded = ("Sigmoid", "HardSigmoid", "Tanh", "Softsign")  # or the state explodes
-        picked = [d.one(*bounded) if i % 3 == 0 else d.one(*names) for i in range(3 * dirs)]
-        attrs["activations"] = picked
-        takes_a = ("HardSigmoid", "LeakyRelu", "Elu", "Affine", "ScaledTanh", "ThresholdedRelu")
-        takes_b = ("HardSigmoid", "Affine", "ScaledTanh")
-        attrs["activation_alpha"] = [0.3 for p in picked if p in takes_a] or None
-        attrs["activation_beta"] = [0.4 for p in picked if p in takes_b] or None
-    return d.one(7, 14), inputs, attrs, 3
 
 
 def softmax(d):
@@ -357,13 +328,13 @@ def cast(d):
 
 GENERATORS = {
     "Gemm": gemm, "MatMul": matmul, "Conv": conv, "ConvDepthwise": depthwise, "MaxPool": max_pool,
-    "AveragePool": average_pool, "LSTM": lstm, "Softmax": softmax, "LogSoftmax": softmax,
+    "AveragePool": average_pool, "Softmax": softmax, "LogSoftmax": softmax,
     "LayerNormalization": layer_norm, "BatchNormalization": batch_norm,
     "InstanceNormalization": instance_norm, "Reduce": reduce, "ArgExt": arg_ext, "Arith": arith,
     "Compare": compare, "Where": where, "Unary": unary, "Clip": clip, "Reshape": reshape,
     "Squeeze": squeeze, "Transpose": transpose, "Slice": slice_, "Split": split, "Concat": concat,
     "Gather": gather, "Expand": expand, "Tile": tile, "Pad": pad, "Cast": cast,
-    **ort_spatial.GENERATORS,
+    **ort_spatial.GENERATORS, **ort_recurrent.GENERATORS,
 }
 
 
@@ -396,31 +367,6 @@ def build(name, d):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), feeds
 
 
-def batch_first(model, feeds, outputs):
-    """The same LSTM with layout 1, which ONNX Runtime does not have."""
-    node = model.graph.node[0]
-    swap = {name for i, name in enumerate(node.input) if i in (0, 5, 6) and name}
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    changed.opset_import[0].version = 14
-    changed.graph.node[0].attribute.append(helper.make_attribute("layout", 1))
-    for init in changed.graph.initializer:
-        if init.name in swap:
-            init.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(init).swapaxes(0, 1), init.name))
-    new = []
-    for info, value in zip(changed.graph.input, feeds):
-        if info.name in swap:
-            value = value.swapaxes(0, 1)
-            dims = info.type.tensor_type.shape.dim
-            first = onnx.TensorShapeProto.Dimension()
-            first.CopyFrom(dims[0])
-            dims[0].CopyFrom(dims[1])
-            dims[1].CopyFrom(first)
-        new.append(value)
-    y, h, c = outputs
-    return changed, new, [y.transpose(2, 0, 1, 3), h.swapaxes(0, 1), c.swapaxes(0, 1)]
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("driver")
@@ -449,11 +395,11 @@ def main():
                 refused[name] += 1
                 why[name] = str(error).splitlines()[0][:120]
                 continue
-            if name == "LSTM" and not all(np.isfinite(y).all() for y in outputs):
+            if name in ort_recurrent.GENERATORS and not all(np.isfinite(y).all() for y in outputs):
                 refused[name] += 1  # its Softplus overflows
                 continue
-            if name == "LSTM" and d.n(0, 2) == 0:
-                model, feeds, outputs = batch_first(model, feeds, outputs)
+            if name in ort_recurrent.GENERATORS and d.n(0, 2) == 0:
+                model, feeds, outputs = ort_recurrent.batch_first(model, feeds, outputs)
             for out, value in zip(model.graph.output, outputs):
                 out.CopyFrom(helper.make_tensor_value_info(
                     out.name, helper.np_dtype_to_tensor_dtype(value.dtype), None))

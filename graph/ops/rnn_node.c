@@ -1,4 +1,4 @@
-#include "graph/ops/lstm_node.h"
+#include "graph/ops/rnn_node.h"
 
 #include <string.h>
 #include <strings.h>
@@ -24,7 +24,7 @@ static const struct act {
     {"Softplus", MC_RNN_SOFTPLUS, false, false, 0, 0},
 };
 
-static int parse_direction(const struct mc_node *n, struct mc_lstm_node *l, struct mc_err *err)
+static int parse_direction(const struct mc_node *n, struct mc_rnn_node *l, struct mc_err *err)
 {
     const char *how = mc_node_string(n, "direction", "forward");
     l->dirs = 1;
@@ -48,21 +48,23 @@ static const struct act *act_of(const struct mc_bytes *name)
 }
 
 /* Values of activation_alpha and activation_beta go, in order, to the functions that take one. */
-static int parse_activations(const struct mc_node *n, struct mc_lstm_node *l, struct mc_err *err)
+static int parse_activations(const struct mc_node *n, struct mc_rnn_node *l, struct mc_err *err)
 {
-    static const int preset[3] = {0, 1, 1}; /* Sigmoid, Tanh, Tanh */
+    static const int presets[][3] = {{0, 1, 1}, {0, 1}, {1}}; /* 0: Sigmoid, 1: Tanh */
+    const int *preset = presets[l->kind], per = l->fns;
     const struct mc_attr *names = mc_node_attr(n, "activations");
     const struct mc_attr *alpha = mc_node_attr(n, "activation_alpha");
     const struct mc_attr *beta = mc_node_attr(n, "activation_beta");
     size_t ia = 0, ib = 0;
-    if (names && (names->type != MC_ATTR_STRINGS || names->n != 3 * (size_t)l->dirs))
-        return mc_op_fail(err, MC_ESHAPE, n, "%zu activations, must be %d", names->n, 3 * l->dirs);
-    for (int i = 0; i < 3 * l->dirs; i++) {
-        const struct act *a = names ? act_of(&names->strings[i]) : &acts[preset[i % 3]];
+    if (names && (names->type != MC_ATTR_STRINGS || names->n != (size_t)(per * l->dirs)))
+        return mc_op_fail(err, MC_ESHAPE, n, "%zu activations, must be %d", names->n,
+                          per * l->dirs);
+    for (int i = 0; i < per * l->dirs; i++) {
+        const struct act *a = names ? act_of(&names->strings[i]) : &acts[preset[i % per]];
         if (!a)
             return mc_op_fail(err, MC_EUNSUP, n, "activation '%.40s' is not known",
                               names->strings[i].data ? (const char *)names->strings[i].data : "");
-        struct mc_rnn_fn *f = &l->fn[i / 3][i % 3];
+        struct mc_rnn_fn *f = &l->fn[i / per][i % per];
         *f = (struct mc_rnn_fn){a->act, a->a, a->b};
         if (a->has_a && alpha && alpha->type == MC_ATTR_FLOATS && ia < alpha->n)
             f->a = (double)alpha->floats[ia++];
@@ -72,12 +74,17 @@ static int parse_activations(const struct mc_node *n, struct mc_lstm_node *l, st
     return 0;
 }
 
-int mc_lstm_parse(const struct mc_node *n, struct mc_lstm_node *l, struct mc_err *err)
+int mc_rnn_parse(const struct mc_node *n, struct mc_rnn_node *l, struct mc_err *err)
 {
-    *l = (struct mc_lstm_node){0};
+    *l = (struct mc_rnn_node){.kind = MC_RNN_LSTM, .gates = 4, .fns = 3};
+    if (mc_node_is(n, "GRU"))
+        *l = (struct mc_rnn_node){.kind = MC_RNN_GRU, .gates = 3, .fns = 2};
+    else if (mc_node_is(n, "RNN"))
+        *l = (struct mc_rnn_node){.kind = MC_RNN_PLAIN, .gates = 1, .fns = 1};
     int rc = parse_direction(n, l, err);
     rc = rc ? rc : parse_activations(n, l, err);
     l->clip = (double)mc_node_float(n, "clip", 0);
+    l->linear_before_reset = mc_node_int(n, "linear_before_reset", 0) != 0;
     l->input_forget = mc_node_int(n, "input_forget", 0) != 0;
     l->batch_first = mc_node_int(n, "layout", 0) != 0;
     if (!rc && !(l->clip >= 0))
@@ -96,10 +103,10 @@ static int meet(const struct mc_infer_ctx *c, int i, const char *what, int64_t *
     return rc;
 }
 
-int mc_lstm_shapes(const struct mc_infer_ctx *c, struct mc_lstm_node *l, struct mc_err *err)
+int mc_rnn_shapes(const struct mc_infer_ctx *c, struct mc_rnn_node *l, struct mc_err *err)
 {
     int64_t dirs = l->dirs, gates = MC_DIM_ANY, hidden = mc_node_int(c->node, "hidden_size", -1);
-    int64_t eight = MC_DIM_ANY, three = MC_DIM_ANY;
+    int64_t biases = MC_DIM_ANY, three = MC_DIM_ANY;
     int rc = 0;
     if (mc_node_attr(c->node, "hidden_size") && (hidden < 1 || hidden > INT32_MAX))
         return mc_op_fail(err, MC_ESHAPE, c->node, "hidden_size %lld", (long long)hidden);
@@ -110,18 +117,18 @@ int mc_lstm_shapes(const struct mc_infer_ctx *c, struct mc_lstm_node *l, struct 
     int64_t *r[3] = {&dirs, &gates, &l->hidden}, *w[3] = {&dirs, &gates, &l->input};
     int64_t *state[3] = {&dirs, &l->batch, &l->hidden};
     int64_t *state_first[3] = {&l->batch, &dirs, &l->hidden};
-    int64_t *b[2] = {&dirs, &eight}, *p[2] = {&dirs, &three}, *lens[1] = {&l->batch};
-    rc = meet(c, MC_LSTM_X, "shape of X", l->batch_first ? x_first : x, 3, err);
-    rc = rc ? rc : meet(c, MC_LSTM_R, "shape of R", r, 3, err);
+    int64_t *b[2] = {&dirs, &biases}, *p[2] = {&dirs, &three}, *lens[1] = {&l->batch};
+    rc = meet(c, MC_RNN_IN_X, "shape of X", l->batch_first ? x_first : x, 3, err);
+    rc = rc ? rc : meet(c, MC_RNN_IN_R, "shape of R", r, 3, err);
     if (!rc && l->hidden > 0)
-        rc = mc_op_need_dim(c->node, "gates of R and 4 hidden_size", gates, 4 * l->hidden, &gates,
-                            err);
-    rc = rc ? rc : meet(c, MC_LSTM_W, "shape of W", w, 3, err);
-    eight = l->hidden > 0 ? 8 * l->hidden : MC_DIM_ANY;
+        rc = mc_op_need_dim(c->node, "gates of R and of hidden_size", gates, l->gates * l->hidden,
+                            &gates, err);
+    rc = rc ? rc : meet(c, MC_RNN_IN_W, "shape of W", w, 3, err);
+    biases = l->hidden > 0 ? 2 * l->gates * l->hidden : MC_DIM_ANY;
     three = l->hidden > 0 ? 3 * l->hidden : MC_DIM_ANY;
-    rc = rc ? rc : meet(c, MC_LSTM_B, "shape of B", b, 2, err);
-    rc = rc ? rc : meet(c, MC_LSTM_LENS, "shape of sequence_lens", lens, 1, err);
-    for (int i = MC_LSTM_H; i <= MC_LSTM_C && !rc; i++)
+    rc = rc ? rc : meet(c, MC_RNN_IN_B, "shape of B", b, 2, err);
+    rc = rc ? rc : meet(c, MC_RNN_IN_LENS, "shape of sequence_lens", lens, 1, err);
+    for (int i = MC_RNN_IN_H; i <= MC_RNN_IN_C && !rc; i++)
         rc = meet(c, i, "shape of an initial state", l->batch_first ? state_first : state, 3, err);
-    return rc ? rc : meet(c, MC_LSTM_P, "shape of P", p, 2, err);
+    return rc ? rc : meet(c, MC_RNN_IN_P, "shape of P", p, 2, err);
 }

@@ -1,0 +1,224 @@
+#include "graph/ops/recurrent_step.h"
+
+#include <string.h>
+
+#include "graph/ops/helper.h"
+
+/* ---- packing ---- */
+
+int mc_rnn_part_gates(const struct mc_rnn_node *l, int part)
+{
+    if (part < 0)
+        return l->gates;
+    return l->kind == MC_RNN_GRU ? 2 - part : part == 0 ? l->gates : 0;
+}
+
+size_t mc_rnn_packed_bytes(const struct mc_call *c, const struct mc_rnn_node *l, int part)
+{
+    return c->k->gemm.pack_b_bytes(part < 0 ? l->input : l->hidden,
+                                   mc_rnn_part_gates(l, part) * l->hidden);
+}
+
+void mc_rnn_pack(const struct mc_call *c, const struct mc_rnn_node *l, int part, int dir, void *dst)
+{
+    int64_t k = part < 0 ? l->input : l->hidden, n = mc_rnn_part_gates(l, part) * l->hidden;
+    int64_t first = part == 1 ? mc_rnn_part_gates(l, 0) : 0;
+    const char *from = c->in[part < 0 ? MC_RNN_IN_W : MC_RNN_IN_R].data;
+    from += (dir * l->gates + first) * l->hidden * k * c->k->elem_bytes;
+    c->k->gemm.pack_b(k, n, from, 1, k, dst, c->pool);
+}
+
+/* ---- products ---- */
+
+static const void *bias_of(const struct mc_call *c, const struct mc_rnn_node *l, int dir,
+                           bool recurrent, int gate)
+{
+    const struct mc_buf *b = mc_op_arg(c, MC_RNN_IN_B);
+    int64_t at = ((dir * 2 + recurrent) * l->gates + gate) * l->hidden;
+    return b ? (const char *)b->data + at * c->k->elem_bytes : NULL;
+}
+
+/* With linear_before_reset, the hidden gate's second bias belongs into the product that is reset. */
+static bool resets_product(const struct mc_rnn_node *l)
+{
+    return l->kind == MC_RNN_GRU && l->linear_before_reset;
+}
+
+static const void *sum_biases(const struct mc_call *c, const struct mc_rnn_node *l,
+                              const struct mc_rnn_space *s, int dir)
+{
+    int64_t n = l->gates * l->hidden, both = resets_product(l) ? 2 * l->hidden : n;
+    size_t elem = (size_t)c->k->elem_bytes;
+    const char *wb = bias_of(c, l, dir, false, 0), *rb = bias_of(c, l, dir, true, 0);
+    if (!wb)
+        return NULL;
+    struct mc_binary add = {.fn = MC_BINARY_ADD,
+                            .rank = 1,
+                            .dim = {both},
+                            .stride = {{1}, {1}},
+                            .x = wb,
+                            .y = rb,
+                            .z = s->bias};
+    c->k->elementwise.binary(&add, c->pool);
+    memcpy((char *)s->bias + (size_t)both * elem, wb + (size_t)both * elem,
+           (size_t)(n - both) * elem);
+    return s->bias;
+}
+
+void mc_rnn_begin(const struct mc_call *c, const struct mc_rnn_node *l,
+                  const struct mc_rnn_space *s, int dir)
+{
+    int64_t n = l->gates * l->hidden;
+    if (s->packed_w)
+        mc_rnn_pack(c, l, -1, dir, s->packed_w);
+    for (int part = 0; part < 2; part++)
+        if (s->packed_r[part] && mc_rnn_part_gates(l, part))
+            mc_rnn_pack(c, l, part, dir, s->packed_r[part]);
+    struct mc_gemm g = {.m = l->steps * l->batch,
+                        .n = n,
+                        .k = l->input,
+                        .a = l->batch_first ? s->x : c->in[MC_RNN_IN_X].data,
+                        .a_row = l->input,
+                        .a_col = 1,
+                        .packed_b = l->packed_w[dir] ? l->packed_w[dir] : s->packed_w,
+                        .c = s->gates,
+                        .c_row = n,
+                        .alpha = 1,
+                        .epilogue = {.bias = sum_biases(c, l, s, dir)}};
+    c->k->gemm.run(&g, s->gemm, c->pool);
+}
+
+/* to += h times a part of R, rows of `to` being `row` apart. */
+static void add_product(const struct mc_call *c, const struct mc_rnn_node *l,
+                        const struct mc_rnn_space *s, int dir, int part, const void *h, void *to)
+{
+    int64_t n = l->gates * l->hidden;
+    const void *packed = l->packed_r[dir][part];
+    struct mc_gemm g = {.m = l->batch,
+                        .n = mc_rnn_part_gates(l, part) * l->hidden,
+                        .k = l->hidden,
+                        .a = h,
+                        .a_row = l->hidden,
+                        .a_col = 1,
+                        .packed_b = packed ? packed : s->packed_r[part],
+                        .c = to,
+                        .c_row = n,
+                        .alpha = 1,
+                        .epilogue = {.residual = to}};
+    c->k->gemm.run(&g, s->gemm, c->pool);
+}
+
+/* The product that a GRU with linear_before_reset resets: h Rh' + Rbh. */
+static void make_product(const struct mc_call *c, const struct mc_rnn_node *l,
+                         const struct mc_rnn_space *s, int dir)
+{
+    const void *packed = l->packed_r[dir][1];
+    struct mc_gemm g = {.m = l->batch,
+                        .n = l->hidden,
+                        .k = l->hidden,
+                        .a = s->h,
+                        .a_row = l->hidden,
+                        .a_col = 1,
+                        .packed_b = packed ? packed : s->packed_r[1],
+                        .c = s->c,
+                        .c_row = l->hidden,
+                        .alpha = 1,
+                        .epilogue = {.bias = bias_of(c, l, dir, true, 2)}};
+    c->k->gemm.run(&g, s->gemm, c->pool);
+}
+
+/* ---- cells ---- */
+
+struct row { /* where a step's results go */
+    const uint8_t *active;
+    void *y;
+    int64_t y_row;
+};
+
+static struct row row_of(const struct mc_call *c, const struct mc_rnn_node *l,
+                         const struct mc_rnn_space *s, int dir, int64_t t)
+{
+    const struct mc_buf *lens = mc_op_arg(c, MC_RNN_IN_LENS), *y = mc_op_res(c, 0);
+    struct row r = {lens ? s->active : NULL, NULL, 0};
+    for (int64_t i = 0; lens && i < l->batch; i++)
+        s->active[i] = t < ((const int32_t *)lens->data)[i];
+    if (y) {
+        int64_t at = l->batch_first ? t * l->dirs + dir : (t * l->dirs + dir) * l->batch;
+        r.y = (char *)y->data + at * l->hidden * c->k->elem_bytes;
+        r.y_row = l->batch_first ? l->steps * l->dirs * l->hidden : l->hidden;
+    }
+    return r;
+}
+
+static void lstm_step(const struct mc_call *c, const struct mc_rnn_node *l,
+                      const struct mc_rnn_space *s, int dir, void *gates, const struct row *r)
+{
+    const struct mc_buf *p = mc_op_arg(c, MC_RNN_IN_P);
+    struct mc_lstm_cell cell = {.batch = l->batch,
+                                .hidden = l->hidden,
+                                .clip = l->clip,
+                                .input_forget = l->input_forget,
+                                .gates = gates,
+                                .active = r->active,
+                                .c = s->c,
+                                .h = s->h,
+                                .y = r->y,
+                                .y_row = r->y_row};
+    memcpy(cell.f, l->fn[dir], sizeof cell.f);
+    if (p)
+        cell.peephole = (const char *)p->data + dir * 3 * l->hidden * c->k->elem_bytes;
+    c->k->nn.lstm_cell(&cell, c->pool);
+}
+
+static void gru_step(const struct mc_call *c, const struct mc_rnn_node *l,
+                     const struct mc_rnn_space *s, int dir, void *gates, const struct row *r)
+{
+    bool product = resets_product(l);
+    struct mc_gru_cell cell = {.batch = l->batch,
+                               .hidden = l->hidden,
+                               .f = {l->fn[dir][0], l->fn[dir][1]},
+                               .clip = l->clip,
+                               .gates = gates,
+                               .product = product ? s->c : NULL,
+                               .active = r->active,
+                               .h = s->h,
+                               .reset = s->c,
+                               .y = r->y,
+                               .y_row = r->y_row};
+    if (product) {
+        make_product(c, l, s, dir);
+    } else {
+        c->k->nn.gru_reset(&cell, c->pool);
+        add_product(c, l, s, dir, 1, s->c, (char *)gates + 2 * l->hidden * c->k->elem_bytes);
+    }
+    c->k->nn.gru_cell(&cell, c->pool);
+}
+
+static void plain_step(const struct mc_call *c, const struct mc_rnn_node *l,
+                       const struct mc_rnn_space *s, int dir, void *gates, const struct row *r)
+{
+    struct mc_rnn_cell cell = {.batch = l->batch,
+                               .hidden = l->hidden,
+                               .f = l->fn[dir][0],
+                               .clip = l->clip,
+                               .gates = gates,
+                               .active = r->active,
+                               .h = s->h,
+                               .y = r->y,
+                               .y_row = r->y_row};
+    c->k->nn.rnn_cell(&cell, c->pool);
+}
+
+void mc_rnn_step(const struct mc_call *c, const struct mc_rnn_node *l, const struct mc_rnn_space *s,
+                 int dir, int64_t t)
+{
+    struct row r = row_of(c, l, s, dir, t);
+    void *gates = (char *)s->gates + t * l->batch * l->gates * l->hidden * c->k->elem_bytes;
+    add_product(c, l, s, dir, 0, s->h, gates);
+    if (l->kind == MC_RNN_LSTM)
+        lstm_step(c, l, s, dir, gates, &r);
+    else if (l->kind == MC_RNN_GRU)
+        gru_step(c, l, s, dir, gates, &r);
+    else
+        plain_step(c, l, s, dir, gates, &r);
+}

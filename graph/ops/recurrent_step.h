@@ -1,0 +1,33 @@
+/* The products and cells of LSTM, GRU and RNN, one direction at a time. */
+#ifndef MC_GRAPH_OPS_RECURRENT_STEP_H
+#define MC_GRAPH_OPS_RECURRENT_STEP_H
+
+#include "graph/ops/op.h"
+#include "graph/ops/rnn_node.h"
+
+struct mc_rnn_space { /* parts of the scratch */
+    void *x;          /* steps first, where the model has the batch first */
+    void *gates;      /* [steps, batch, gates, hidden] */
+    void *bias, *h;   /* [gates, hidden]; [batch, hidden] */
+    void *c;          /* [batch, hidden]: state of an LSTM, reset state or product of a GRU */
+    void *packed_w, *packed_r[2], *gemm;
+    uint8_t *active;
+};
+
+/* Gates in one of a step's two recurrent products: those of a GRU are update and reset, then hidden; the
+ * others have all of them in the first. */
+int mc_rnn_part_gates(const struct mc_rnn_node *l, int part);
+
+/* Packing of W (part -1) or of a part of R. */
+size_t mc_rnn_packed_bytes(const struct mc_call *c, const struct mc_rnn_node *l, int part);
+void mc_rnn_pack(const struct mc_call *c, const struct mc_rnn_node *l, int part, int dir,
+                 void *dst);
+
+/* The input products of all steps, before the first. */
+void mc_rnn_begin(const struct mc_call *c, const struct mc_rnn_node *l,
+                  const struct mc_rnn_space *s, int dir);
+/* Step t: updates the states, writes the row of Y. */
+void mc_rnn_step(const struct mc_call *c, const struct mc_rnn_node *l, const struct mc_rnn_space *s,
+                 int dir, int64_t t);
+
+#endif
