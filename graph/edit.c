@@ -26,6 +26,7 @@ static struct mc_graph *graph_new(struct mc_model *m, const char *name)
     g->name = mc_arena_strdup(&m->arena, name);
     if (!g->name)
         return NULL;
+    g->index = m->n_graphs;
     m->graphs[m->n_graphs++] = g;
     return g;
 }

@@ -118,6 +118,7 @@ struct mc_node {
 
 struct mc_graph {
     struct mc_model *model;
+    size_t index;                 /* model->graphs[index] == this */
     struct mc_graph *parent;      /* of a body; NULL for the main graph and for functions */
     struct mc_node *owner;        /* node whose attribute holds this body */
     struct mc_function *function; /* of a function's body and all bodies in it; NULL elsewhere */

@@ -46,6 +46,7 @@ struct mc_infer_opts {
         eval_limit;  /* fold a node only if its outputs have at most this many elements; 0: 65536 */
     bool strict;     /* an unknown operator is an error; otherwise its outputs are unknown */
     bool undeclared; /* use no declared types but those of inputs */
+    bool flat; /* look into no bodies and calls: their nodes' outputs have their declared types */
     /* What a run has computed already: rows with a dtype hold whatever the graph says, by value index; nodes
      * that are not looked at, by id. Either may be NULL. */
     const struct mc_vtype *given;
@@ -58,14 +59,17 @@ struct mc_infer_opts {
  * unknown elsewhere. Where an input contradicts its declaration, declared shapes of other values are ignored.
  * Declared types of other values are hints: they fill what inference leaves open, and where they contradict
  * it the whole declaration is dropped and counted (exporters write wrong ones). Every dimension still unknown
- * becomes a symbol of its own. Outputs of unknown operators, of nodes with bodies, and of calls of model-local
- * functions have their declared types. Errors: MC_ESHAPE/MC_EDTYPE naming operator, node and values where a
+ * becomes a symbol of its own. Bodies of nodes are inferred too, and from them the outputs of If (what both
+ * branches have in common), Loop and Scan; calls of model-local functions are looked through. What does not
+ * fit in a body that may never run is no error: its outputs are unknown. Outputs of unknown operators have
+ * their declared types. Errors: MC_ESHAPE/MC_EDTYPE naming operator, node and values where a
  * node's inputs do not fit it, MC_EUNSUP naming operator, domain, version, node when strict. */
 int mc_infer_run(const struct mc_graph *g, const struct mc_infer_opts *opts, struct mc_infer **ret,
                  struct mc_err *err);
 void mc_infer_free(struct mc_infer *inf);
 
-/* Borrowed row of a value of this graph; one that knows nothing for values made since. */
+/* Borrowed row of a value of this graph or of a body in it (for any of its runs); one that knows nothing for
+ * values made since. */
 const struct mc_vtype *mc_infer_of(const struct mc_infer *inf, const struct mc_value *v);
 /* Name of a symbol dimension ("batch"), or NULL. */
 const char *mc_infer_symbol(const struct mc_infer *inf, int64_t dim);
@@ -75,7 +79,7 @@ enum { MC_INFER_CONFLICTS = 16 };
 size_t mc_infer_n_conflicts(const struct mc_infer *inf);
 const char *mc_infer_conflict(const struct mc_infer *inf, size_t i);
 /* Multiply-accumulates of one run of a node; 0 where none are worth counting, -1 where that is unknown
- * (shape, operator, a body). */
+ * (shape, operator, a call, how often a body runs). */
 double mc_infer_macs(const struct mc_infer *inf, const struct mc_node *n);
 
 /* ---- for operator rows ---- */

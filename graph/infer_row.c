@@ -49,6 +49,8 @@ double mc_infer_macs(const struct mc_infer *inf, const struct mc_node *n)
     const struct mc_vtype *in[ARGS];
     struct mc_vtype *out[ARGS];
     const struct mc_op *op = mc_op_find(n);
+    if (mc_infer_has_body(n))
+        return mc_infer_body_macs(inf, n);
     if (!op || mc_infer_opaque(n))
         return -1;
     if (!op->macs)

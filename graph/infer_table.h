@@ -11,10 +11,18 @@ struct mc_infer_symbol {
     bool torn;     /* inputs give it different values: every place is an unknown of its own */
 };
 
+struct mc_infer_rows {
+    const struct mc_graph *g; /* NULL: not looked at */
+    struct mc_vtype *rows;    /* [n] by value index */
+    size_t n;
+};
+
 struct mc_infer {
     const struct mc_graph *g;
-    struct mc_vtype *rows; /* by value index */
-    size_t n_rows;
+    struct mc_infer_rows *tables; /* [n_tables] by graph index: g and the bodies in it */
+    size_t n_tables;
+    struct mc_model
+        *own;   /* copy with calls inlined, whose tensors the rows may refer to; or NULL */
     bool loose; /* an input contradicts its declaration: declared dimensions do not hold */
     size_t n_conflicts;
     const char *conflict[MC_INFER_CONFLICTS]; /* the first of them, in the arena */
@@ -36,6 +44,26 @@ bool mc_infer_named(struct mc_infer *inf, const char *name, int64_t *ret_dim);
 bool mc_infer_bind(struct mc_infer *inf, const char *name, int64_t value);
 /* Row of a declared type; dtype NONE and not ranked where nothing is declared. */
 bool mc_infer_declared(struct mc_infer *inf, const struct mc_type *type, struct mc_vtype *ret);
+
+static inline struct mc_vtype *mc_infer_row(struct mc_infer *inf, const struct mc_value *v)
+{
+    return &inf->tables[v->graph->index].rows[v->index];
+}
+struct mc_vtype mc_infer_tensor(const struct mc_tensor *t);
+
+/* Infer a body whose inputs are given, or NULL. */
+int mc_infer_body(struct mc_infer *inf, const struct mc_infer_opts *o, const struct mc_graph *body,
+                  int depth, const struct mc_vtype *given, struct mc_err *err);
+/* The nodes of a graph whose other values are in the table. depth: of bodies around it. */
+int mc_infer_nodes(struct mc_infer *inf, const struct mc_infer_opts *o, const struct mc_graph *g,
+                   int depth, struct mc_err *err);
+/* The bodies of a node, and from them its outputs. */
+int mc_infer_bodies(struct mc_infer *inf, const struct mc_infer_opts *o, const struct mc_node *n,
+                    int depth, const struct mc_vtype *const *in, struct mc_vtype *out,
+                    struct mc_err *err);
+bool mc_infer_has_body(const struct mc_node *n);
+/* mc_infer_macs of a node with bodies. */
+double mc_infer_body_macs(const struct mc_infer *inf, const struct mc_node *n);
 
 /* Has the node bodies, or attributes that a function's caller gives? Its operator's row would not see all. */
 bool mc_infer_opaque(const struct mc_node *n);

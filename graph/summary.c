@@ -3,9 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "graph/constant.h"
 #include "graph/infer.h"
-#include "graph/ops/op.h"
+#include "graph/inline.h"
 
 enum { SMALL = 64 }; /* integer constants up to this size are shapes, axes, pads */
 
@@ -45,37 +44,6 @@ static void count_graph(const struct mc_graph *g, struct mc_summary *s)
     }
 }
 
-/* Does a body hold anything whose multiplications would have to be counted? */
-static bool has_macs(const struct mc_graph *g)
-{
-    for (size_t i = 0; i < g->n_nodes; i++) {
-        const struct mc_node *n = g->nodes[i];
-        const struct mc_op *op = mc_op_find(n);
-        bool body = false;
-        for (size_t k = 0; k < n->n_attr; k++)
-            for (size_t b = 0; n->attr[k].graphs && b < n->attr[k].n; b++) {
-                body = true;
-                if (has_macs(n->attr[k].graphs[b]))
-                    return true;
-            }
-        if (op ? op->macs != NULL : !body)
-            return true;
-    }
-    return false;
-}
-
-static double node_macs(const struct mc_infer *inf, const struct mc_node *n)
-{
-    double macs = mc_infer_macs(inf, n);
-    bool body = false, counts = false;
-    for (size_t k = 0; macs < 0 && k < n->n_attr; k++)
-        for (size_t b = 0; n->attr[k].graphs && b < n->attr[k].n; b++) {
-            body = true;
-            counts |= has_macs(n->attr[k].graphs[b]);
-        }
-    return body && !counts ? 0 : macs;
-}
-
 /* Inputs with every free dimension 1; *ret_n of them, or NULL when out of memory. */
 static struct mc_infer_input *one_sample(const struct mc_graph *g, size_t *ret_n)
 {
@@ -106,7 +74,7 @@ static int count_macs(const struct mc_graph *g, double *ret, struct mc_err *err)
     int rc = mc_infer_run(g, &o, &inf, err);
     double total = 0;
     for (size_t i = 0; !rc && total >= 0 && i < g->n_nodes; i++) {
-        double macs = node_macs(inf, g->nodes[i]);
+        double macs = mc_infer_macs(inf, g->nodes[i]);
         total = macs < 0 ? -1 : total + macs;
     }
     free(in);
@@ -116,6 +84,25 @@ static int count_macs(const struct mc_graph *g, double *ret, struct mc_err *err)
     return rc == MC_ENOMEM ? rc : 0;
 }
 
+/* Of the model as it runs: calls of functions cost what their nodes do. */
+static int count_inlined(const struct mc_model *m, double *ret, struct mc_err *err)
+{
+    bool calls;
+    struct mc_model *copy;
+    int rc = mc_inline_needed(m, &calls, err);
+    if (rc || !calls)
+        return rc ? rc : count_macs(m->graph, ret, err);
+    rc = mc_model_clone(m, &copy, err);
+    if (rc)
+        return rc;
+    *ret = -1;
+    rc = mc_inline(copy, err);
+    if (!rc)
+        rc = count_macs(copy->graph, ret, err);
+    mc_model_free(copy);
+    return rc == MC_ENOMEM ? rc : 0; /* calls that do not fit: who runs them will say so */
+}
+
 int mc_summary(const struct mc_model *m, struct mc_summary *ret, struct mc_err *err)
 {
     struct mc_summary s = {0};
@@ -123,7 +110,7 @@ int mc_summary(const struct mc_model *m, struct mc_summary *ret, struct mc_err *
         count_graph(m->graph, &s);
     for (size_t i = 0; i < m->n_functions; i++)
         count_graph(m->functions[i]->body, &s);
-    int rc = m->graph ? count_macs(m->graph, &s.macs, err) : 0;
+    int rc = m->graph ? count_inlined(m, &s.macs, err) : 0;
     if (!rc)
         *ret = s;
     return rc;

@@ -294,34 +294,6 @@ static void names_beat_old_numbers(void **state)
     done(&s);
 }
 
-static void bodies_are_left_alone(void **state)
-{
-    (void)state;
-    struct subject s = subject();
-    struct mc_value *c = build_const(s.g, "c", MC_DTYPE_BOOL, 0, NULL, "\1");
-    struct mc_value *k = build_const(s.g, "k", MC_DTYPE_F32, 1, (int64_t[]){4}, NULL);
-    struct mc_node *n;
-    struct mc_value *y = build_node(s.g, "If", "y", 1, &c, &n);
-    assert_true(mc_edit_type(y, MC_DTYPE_F32, 1, &(struct mc_dim){-1, "n"}));
-    struct mc_graph *body = mc_edit_graph(s.m, s.g, n, "then");
-    build_ok(mc_edit_attr_graph(n, "then_branch", body, &s.err), &s.err);
-    struct mc_value *in_body = build_unary(body, "Abs", "in_body", mc_edit_resolve(body, "k"));
-    build_output(body, in_body);
-    build_unary(s.g, "Relu", "z", y);
-    struct evaluator e = {0};
-    infer(&s, &(struct mc_infer_opts){.eval = sevens, .eval_ctx = &e});
-    assert_string_equal(symbol(&s, "z", 0), "n");
-    assert_int_equal(e.calls, 0);
-    /* A body by itself: constants of the graph around it are constant in it. */
-    struct mc_infer *inner;
-    build_ok(mc_infer_run(body, NULL, &inner, &s.err), &s.err);
-    assert_ptr_equal(mc_infer_of(inner, mc_graph_value(body, "k"))->known, k->tensor);
-    assert_int_equal(mc_infer_of(inner, in_body)->shape.dim[0], 4);
-    assert_ptr_equal(mc_infer_of(inner, y), mc_infer_of(inner, c)); /* not of this graph */
-    mc_infer_free(inner);
-    done(&s);
-}
-
 static void initializers_that_are_inputs(void **state)
 {
     (void)state;
@@ -376,18 +348,6 @@ static void models_are_counted(void **state)
     mc_edit_type(x, MC_DTYPE_F16, 2, (struct mc_dim[]){{-1, "batch"}, {20, NULL}});
     build_ok(mc_summary(s.m, &sum, &s.err), &s.err);
     assert_true(sum.macs == 600);
-    /* A branch without products changes nothing, one with them cannot be told. */
-    struct mc_value *y = build_node(s.g, "If", "if", 0, NULL, &n);
-    build_output(s.g, y);
-    struct mc_graph *body = mc_edit_graph(s.m, s.g, n, "then");
-    build_ok(mc_edit_attr_graph(n, "then_branch", body, &s.err), &s.err);
-    struct mc_value *p = mc_edit_resolve(body, "w");
-    build_output(body, build_unary(body, "Abs", "b", p));
-    build_ok(mc_summary(s.m, &sum, &s.err), &s.err);
-    assert_true(sum.macs == 600 && sum.nodes == 4);
-    build_output(body, build_binary(body, "MatMul", "b2", p, p));
-    build_ok(mc_summary(s.m, &sum, &s.err), &s.err);
-    assert_true(sum.macs == -1 && sum.nodes == 5);
     done(&s);
 }
 
@@ -401,7 +361,6 @@ int main(void)
         cmocka_unit_test(unknown_operators_keep_declarations),
         cmocka_unit_test(wrong_declarations_lose),
         cmocka_unit_test(names_beat_old_numbers),
-        cmocka_unit_test(bodies_are_left_alone),
         cmocka_unit_test(initializers_that_are_inputs),
         cmocka_unit_test(long_chains_are_quick),
         cmocka_unit_test(models_are_counted),

@@ -174,7 +174,8 @@ def passed_on_by_hand(x):
 
 
 BY_HAND = {"left_out": left_out_by_hand, "passed_on": passed_on_by_hand}
-MODELS = [attributes, same_names, left_out, passed_on, nested, overloads, deep, weights]
+MODELS = [attributes, same_names, left_out, passed_on, nested, bodies, loops, in_branch, overloads, deep,
+          weights]
 
 
 def feeds(m):
