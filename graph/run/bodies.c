@@ -29,7 +29,7 @@ void mc_body_free(struct mc_body *b)
 {
     if (!b)
         return;
-    for (int i = 0; i < b->n; i++)
+    for (int i = 0; i < MC_BODIES; i++)
         mc_session_free(b->session[i]);
     mc_arena_free(&b->mem);
     free(b);
@@ -41,55 +41,41 @@ static int connect(struct mc_body *b, int i, const struct mc_node *n, struct mc_
     const struct mc_session *s = b->session[i];
     size_t n_captures = mc_body_captures(n, NULL);
     struct mc_value **capture = mc_arena_array(&b->mem, n_captures + 1, sizeof(void *));
-    b->from[i] = mc_arena_array(&b->mem, (size_t)s->n_inputs + 1, sizeof *b->from[i]);
-    if (!capture || !b->from[i])
+    int *from = mc_arena_array(&b->mem, (size_t)s->n_inputs + 1, sizeof *from);
+    if (!capture || !from)
         return mc_fail(err, MC_ENOMEM, "out of memory");
     mc_body_captures(n, capture);
     for (int k = 0; k < s->n_inputs; k++) {
         const struct mc_value *v = s->inputs[k].value;
         for (size_t j = 0; j < s->g->n_inputs && !v->outer; j++)
             if (s->g->inputs[j] == v)
-                b->from[i][k] = (int)j;
+                from[k] = (int)j;
         for (size_t j = 0; j < n_captures && v->outer; j++)
             if (capture[j] == v)
-                b->from[i][k] = (int)(n->n_in + j);
+                from[k] = (int)(n->n_in + j);
     }
+    b->from[i] = from;
     return 0;
 }
 
-static int make_body(struct mc_session *s, const struct mc_node *n, const char *const *names,
-                     struct mc_body *b, struct mc_err *err)
-{
-    int rc = 0;
-    for (int i = 0; i < MC_BODIES && names[i] && !rc; i++) {
-        rc = mc_session_inner(s, mc_node_attr(n, names[i])->graphs[0], &b->session[i], err);
-        if (rc)
-            return rc;
-        b->n++;
-        rc = connect(b, i, n, err);
-    }
-    return rc;
-}
-
-/* The sessions of a node, made when it runs first. */
-static int body_of(struct mc_session *s, const struct mc_node *n, const char *const *names,
+/* The sessions of a node, each made when it runs first. */
+static int body_of(struct mc_session *s, const struct mc_node *n, const char *attr, int which,
                    struct mc_body **ret, struct mc_err *err)
 {
     if (!s->bodies)
         s->bodies = mc_arena_array(&s->mem, s->g->n_node_ids + (size_t)1, sizeof(void *));
-    if (!s->bodies)
+    if (s->bodies && !s->bodies[n->id])
+        s->bodies[n->id] = mc_calloc(1, sizeof **s->bodies);
+    if (!s->bodies || !s->bodies[n->id])
         return mc_fail(err, MC_ENOMEM, "out of memory");
-    if (!s->bodies[n->id]) {
-        struct mc_body *b = mc_calloc(1, sizeof *b);
-        int rc = b ? make_body(s, n, names, b, err) : mc_fail(err, MC_ENOMEM, "out of memory");
-        if (rc) {
-            mc_body_free(b);
-            return rc;
-        }
-        s->bodies[n->id] = b;
-    }
-    *ret = s->bodies[n->id];
-    return 0;
+    struct mc_body *b = s->bodies[n->id];
+    int rc = 0;
+    if (!b->session[which])
+        rc = mc_session_inner(s, mc_node_attr(n, attr)->graphs[0], &b->session[which], err);
+    if (!rc && !b->from[which])
+        rc = connect(b, which, n, err);
+    *ret = b;
+    return rc;
 }
 
 /* The arguments of a body become live in its session. */
@@ -217,10 +203,14 @@ int mc_body_empty(struct mc_session *s, const struct mc_step *st, const struct m
                        err);
 }
 
-static int if_run(struct mc_session *s, struct mc_step *st, struct mc_body *b, struct mc_err *err)
+static int if_run(struct mc_session *s, struct mc_step *st, struct mc_err *err)
 {
     int which = *(const uint8_t *)st->call.in[0].data ? 0 : 1;
-    int rc = mc_body_call(st, b, which, NULL, err);
+    struct mc_body *b;
+    int rc = body_of(s, st->call.node, which ? "else_branch" : "then_branch", which, &b, err);
+    if (rc)
+        return rc;
+    rc = mc_body_call(st, b, which, NULL, err);
     for (size_t i = 0; i < (size_t)st->call.n_out && !rc; i++)
         rc = mc_body_output(s, st, i, mc_body_result(b, which, i), err);
     mc_live_clear(b->session[which]);
@@ -229,15 +219,12 @@ static int if_run(struct mc_session *s, struct mc_step *st, struct mc_body *b, s
 
 int mc_body_run(struct mc_session *s, struct mc_step *st, struct mc_err *err)
 {
-    static const char *const branches[] = {"then_branch", "else_branch"};
-    static const char *const body[] = {"body", NULL};
     const struct mc_node *n = st->call.node;
-    struct mc_body *b = NULL;
-    bool branch = mc_node_is(n, "If");
-    int rc = body_of(s, n, branch ? branches : body, &b, err);
+    struct mc_body *b;
+    if (mc_node_is(n, "If"))
+        return if_run(s, st, err);
+    int rc = body_of(s, n, "body", 0, &b, err);
     if (rc)
         return rc;
-    if (branch)
-        return if_run(s, st, b, err);
     return mc_node_is(n, "Loop") ? mc_loop_run(s, st, b, err) : mc_scan_run(s, st, b, err);
 }

@@ -8,8 +8,7 @@ enum { MC_BODIES = 2 };
 
 struct mc_body { /* graphs of one node made ready to run */
     struct mc_arena mem;
-    int n;
-    struct mc_session *session[MC_BODIES];
+    struct mc_session *session[MC_BODIES]; /* NULL: did not run yet */
     int *from
         [MC_BODIES]; /* [n_inputs of the session] input of the body, or of the step where it captures */
 };

@@ -1,49 +1,8 @@
 /* A plan against itself without memory reuse and without fusing; what it allocates. */
+#include "alloc_hook.h"
 #include "run_util.h"
 
-#include <errno.h>
-#include <malloc.h>
-
 #include "base/mem.h"
-
-/* The linker sends every allocation of the program here (--wrap). */
-static long allocations;
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__real_aligned_alloc(size_t align, size_t n);
-int __real_posix_memalign(void **p, size_t align, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-void *__wrap_aligned_alloc(size_t align, size_t n);
-int __wrap_posix_memalign(void **p, size_t align, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-    allocations++;
-    return __real_malloc(n);
-}
-void *__wrap_calloc(size_t n, size_t size)
-{
-    allocations++;
-    return __real_calloc(n, size);
-}
-void *__wrap_realloc(void *p, size_t n)
-{
-    allocations++;
-    return __real_realloc(p, n);
-}
-void *__wrap_aligned_alloc(size_t align, size_t n)
-{
-    allocations++;
-    return __real_aligned_alloc(align, n);
-}
-int __wrap_posix_memalign(void **p, size_t align, size_t n)
-{
-    allocations++;
-    return __real_posix_memalign(p, align, n);
-}
 
 /* ---- random graphs ---- */
 
