@@ -175,8 +175,8 @@ static int quantize_any(const struct mc_call *c, const struct grid *g, struct mc
                                  (size_t)m, err);
         for (int64_t i = 0; i < m && !rc; i++) {
             int64_t at = scale_at(g, i0 + i);
-            double scale = element(&c->in[SCALE], at);
-            v[i] = x->dtype == MC_DTYPE_F64 ? v[i] / scale : (double)((float)v[i] / (float)scale);
+            v[i] =
+                (double)((float)v[i] / (float)element(&c->in[SCALE], at)); /* rounded so by ONNX */
             if (whole)
                 v[i] = rint(v[i]) + (zero ? element(zero, at) : 0);
             else if (clips)
