@@ -39,6 +39,18 @@ static bool all_constant(const struct mc_node *n)
     return true;
 }
 
+/* Does nothing but n use the content of v, wherever that is held? */
+static bool is_sole_user(const struct mc_node *n, const struct mc_value *v)
+{
+    for (size_t u = 0; u < v->n_uses; u++)
+        if (v->uses[u].node != n || v->uses[u].slot < 0)
+            return false;
+    for (; v->outer; v = v->outer)
+        if (v->outer->n_uses != 1)
+            return false;
+    return !v->is_output && !v->is_input && (v->tensor || mc_node_is(v->producer, "Constant"));
+}
+
 /* Bytes of the constants that only this node uses. */
 static size_t freed_bytes(const struct mc_node *n)
 {
@@ -46,9 +58,7 @@ static size_t freed_bytes(const struct mc_node *n)
     for (size_t i = 0; i < n->n_in; i++) {
         const struct mc_value *v = n->in[i];
         const struct mc_tensor *t = v ? mc_constant(v) : NULL;
-        bool only = t && !v->is_output && !v->is_input;
-        for (size_t u = 0; only && u < v->n_uses; u++)
-            only = v->uses[u].node == n && v->uses[u].slot >= 0;
+        bool only = t && is_sole_user(n, v);
         for (size_t k = 0; only && k < i; k++)
             only = n->in[k] != v;
         if (only && !mc_size_add(sum, t->bytes, &sum))
@@ -130,19 +140,34 @@ static int fold_one(struct mc_node *n, const struct mc_infer *inf, bool *ret_don
     return rc;
 }
 
-static int fold(struct mc_graph *g, size_t *ret_folded, struct mc_err *err)
+/* In bodies too. Recursion by nesting depth only. */
+static int fold_graph(struct mc_graph *g, const struct mc_infer *inf, size_t *ret_folded,
+                      struct mc_err *err)
 {
-    struct mc_infer_opts o = {.eval = mc_fold_eval};
-    struct mc_infer *inf;
-    int rc = mc_infer_run(g, &o, &inf, err);
-    if (rc) /* a model that contradicts itself is left as it is; who runs it will say so */
-        return rc == MC_ENOMEM || rc == MC_EIO ? rc : 0;
+    int rc = 0;
     for (size_t i = 0; i < g->n_nodes && !rc;) {
         bool done;
         rc = fold_one(g->nodes[i], inf, &done, err);
         *ret_folded += !rc && done;
         i += !done;
     }
+    for (size_t i = 0; i < g->n_nodes && !rc; i++) {
+        const struct mc_node *n = g->nodes[i];
+        for (size_t k = 0; k < n->n_attr && !rc; k++)
+            for (size_t b = 0; n->attr[k].graphs && b < n->attr[k].n && !rc; b++)
+                rc = fold_graph(n->attr[k].graphs[b], inf, ret_folded, err);
+    }
+    return rc;
+}
+
+static int fold(struct mc_graph *g, size_t *ret_folded, struct mc_err *err)
+{
+    struct mc_infer_opts o = {.eval = mc_fold_eval, .undeclared = true};
+    struct mc_infer *inf;
+    int rc = mc_infer_run(g, &o, &inf, err);
+    if (rc) /* a model that contradicts itself is left as it is; who runs it will say so */
+        return rc == MC_ENOMEM || rc == MC_EIO ? rc : 0;
+    rc = fold_graph(g, inf, ret_folded, err);
     mc_infer_free(inf);
     return rc;
 }
@@ -227,7 +252,9 @@ static int merge(struct mc_graph *g, size_t *ret_merged, struct mc_err *err)
 int mc_prepare(struct mc_model *m, struct mc_fold_stats *ret_stats, struct mc_err *err)
 {
     struct mc_fold_stats stats = {0};
-    int rc = fold(m->graph, &stats.folded_nodes, err);
+    int rc = mc_branches_fold(m->graph, &stats.folded_branches, err);
+    if (!rc)
+        rc = fold(m->graph, &stats.folded_nodes, err);
     if (!rc)
         rc = merge(m->graph, &stats.merged_constants, err);
     if (rc)
