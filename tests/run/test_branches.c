@@ -139,6 +139,7 @@ static void constants_in_bodies_fold(void **state)
     float w[1600];
     mc_rng_fill_uniform(1, 0, 0, w, 1600);
     build_const(g, "one", MC_DTYPE_F32, 2, DIMS(40, 40), w);
+    mc_rng_fill_uniform(2, 0, 0, w, 1600);
     struct mc_value *both = build_const(g, "both", MC_DTYPE_F32, 2, DIMS(40, 40), w);
     build_output(g, build_binary(g, "MatMul", "z", in, both));
     struct mc_node *n;
