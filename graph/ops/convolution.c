@@ -1,9 +1,10 @@
-/* Conv over 1 to 3 spatial dimensions. */
+/* Conv over 1 to 3 spatial dimensions, and FusedConv of com.microsoft: with a residual and an activation. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "graph/ops/conv_node.h"
+#include "graph/ops/fused_act.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/pack.h"
 #include "graph/ops/window.h"
@@ -167,6 +168,41 @@ static int conv_run(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
+enum { RESIDUAL = 3 }; /* input of FusedConv */
+
+static int fused_conv_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    struct mc_fused_act act;
+    int rc = mc_op_arity(c, 2, 4, err);
+    for (int i = 0; i < 4 && !rc; i++)
+        if (mc_op_in(c, i)) {
+            rc = mc_op_need_float(c, i, err);
+            rc = rc ? rc : mc_op_need_same(c, 0, i, err);
+        }
+    rc = rc ? rc : mc_fused_act(c->node, &act, err);
+    rc = rc ? rc : mc_conv_infer(c, 1, 2, c->in[0]->dtype, err);
+    const struct mc_vtype *z = mc_op_in(c, RESIDUAL), *y = rc ? NULL : c->out[0];
+    char a[MC_SHAPE_TEXT], b[MC_SHAPE_TEXT];
+    if (!rc && z && y && z->ranked && y->ranked && mc_shape_known(&z->shape) &&
+        mc_shape_known(&y->shape) && !mc_shape_equal(&z->shape, &y->shape))
+        return mc_op_fail(err, MC_ESHAPE, c->node, "the residual is %s, the result %s",
+                          mc_shape_text(&z->shape, a), mc_shape_text(&y->shape, b));
+    return rc;
+}
+
+static int fused_conv_run(struct mc_call *c, struct mc_err *err)
+{
+    struct mc_fused_act act;
+    int rc = mc_fused_act(c->node, &act, err);
+    if (mc_op_arg(c, RESIDUAL))
+        act.epilogue.residual = c->in[RESIDUAL].data;
+    c->epilogue = &act.epilogue;
+    rc = rc ? rc : conv_run(c, err);
+    c->epilogue = NULL;
+    mc_fused_act_rest(c, &act);
+    return rc;
+}
+
 static void conv_teardown(struct mc_call *c)
 {
     free(c->state);
@@ -181,5 +217,7 @@ static double conv_macs(const struct mc_infer_ctx *c)
 const struct mc_op mc_ops_convolution[] = {
     {"", "Conv", 1, MC_OP_EPILOGUE, conv_infer, conv_setup, conv_run, conv_teardown, conv_macs,
      NULL},
+    {"com.microsoft", "FusedConv", 1, 0, fused_conv_infer, conv_setup, fused_conv_run,
+     conv_teardown, conv_macs, NULL},
     {0},
 };

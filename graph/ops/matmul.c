@@ -1,8 +1,9 @@
-/* Gemm and MatMul: products whose second operand, when constant, is packed once per session. */
+/* Gemm and MatMul, and FusedGemm and FusedMatMul of com.microsoft: products whose second operand, when constant, is packed once per session. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/ops/fused_act.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/matmul_node.h"
 #include "graph/ops/pack.h"
@@ -86,6 +87,59 @@ static const void *packed_b(struct mc_call *c, const struct product *p, size_t *
     return block;
 }
 
+/* ---- whole numbers of 32 and 64 bits: rare, so by the definition; sums wrap ---- */
+
+static bool is_whole(enum mc_dtype d)
+{
+    return d == MC_DTYPE_I32 || d == MC_DTYPE_I64 || d == MC_DTYPE_U32 || d == MC_DTYPE_U64;
+}
+
+static int need_numbers(const struct mc_infer_ctx *c, int i, struct mc_err *err)
+{
+    return mc_op_in(c, i) && is_whole(c->in[i]->dtype) ? 0 : mc_op_need_float(c, i, err);
+}
+
+#define WHOLE(type)                                                                                \
+    static void whole_##type(const struct product *p, const type *a, const type *b, type *y)       \
+    {                                                                                              \
+        for (int64_t i = 0; i < p->m; i++)                                                         \
+            for (int64_t j = 0; j < p->n; j++) {                                                   \
+                type sum = 0;                                                                      \
+                for (int64_t k = 0; k < p->k; k++)                                                 \
+                    sum += a[i * p->a_row + k * p->a_col] * b[k * p->b_row + j * p->b_col];        \
+                y[i * p->n + j] = sum;                                                             \
+            }                                                                                      \
+    }
+WHOLE(uint32_t)
+WHOLE(uint64_t)
+
+/* Matrices number `a` and `b` of the inputs give number i of the output. */
+static void whole_product(const struct mc_call *c, const struct product *p, int64_t a, int64_t b,
+                          int64_t i)
+{
+    const void *left = c->in[0].data, *right = c->in[1].data;
+    void *y = c->out[0].data;
+    if (mc_op_elem_bytes(c->out[0].dtype) == 4)
+        whole_uint32_t(p, (const uint32_t *)left + a * p->m * p->k,
+                       (const uint32_t *)right + b * p->k * p->n, (uint32_t *)y + i * p->m * p->n);
+    else
+        whole_uint64_t(p, (const uint64_t *)left + a * p->m * p->k,
+                       (const uint64_t *)right + b * p->k * p->n, (uint64_t *)y + i * p->m * p->n);
+}
+
+/* z = fn(x, y), y repeated where it has fewer elements. */
+static void whole_binary(const struct mc_call *c, enum mc_binary_fn fn, const struct mc_buf *x,
+                         const struct mc_buf *y, const struct mc_buf *z)
+{
+    struct mc_binary b = {
+        .fn = fn, .rank = z->shape.rank, .x = x->data, .y = y->data, .z = z->data};
+    memcpy(b.dim, z->shape.dim, sizeof *b.dim * (size_t)b.rank);
+    mc_op_broadcast_strides(&x->shape, &z->shape, b.stride[0]);
+    mc_op_broadcast_strides(&y->shape, &z->shape, b.stride[1]);
+    b.rank = mc_move_merge(b.rank, b.dim, 2, b.stride);
+    mc_typed_binary(mc_op_elem(c->out[0].dtype), &b);
+}
+
 /* ---- Gemm: Y = alpha A' B' + beta C ---- */
 
 static int gemm_infer(struct mc_infer_ctx *c, struct mc_err *err)
@@ -93,9 +147,14 @@ static int gemm_infer(struct mc_infer_ctx *c, struct mc_err *err)
     int rc = mc_op_arity(c, 2, 3, err);
     for (int i = 0; i < 3 && !rc; i++)
         if (mc_op_in(c, i))
-            rc = mc_op_need_float(c, i, err);
+            rc = need_numbers(c, i, err);
     for (int i = 0; i < 2 && !rc; i++)
         rc = mc_op_need_rank(c, i, 2, 2, err);
+    float alpha = mc_node_float(c->node, "alpha", 1), beta = mc_node_float(c->node, "beta", 1);
+    if (!rc && is_whole(c->in[0]->dtype) && (alpha != 1 || (beta != 1 && beta != 0)))
+        return mc_op_fail(err, MC_EUNSUP, c->node,
+                          "alpha %g and beta %g of whole numbers cannot run", (double)alpha,
+                          (double)beta);
     rc = rc ? rc : mc_op_need_same(c, 0, 1, err);
     rc = rc ? rc : mc_op_need_same(c, 0, 2, err);
     rc = rc ? rc : mc_op_need_rank(c, 2, 0, 2, err);
@@ -190,8 +249,8 @@ static void gemm_bias(struct mc_call *c, const struct product *p, struct mc_epil
 static int gemm_setup(struct mc_call *c, struct mc_err *err)
 {
     struct product p = gemm_product(c);
-    int rc = pack_constant(c, &p, err);
-    if (rc)
+    int rc = is_whole(c->out[0].dtype) ? keep_state(c, &p, err) : pack_constant(c, &p, err);
+    if (rc || c->state)
         return rc;
     size_t at = 0;
     struct mc_epilogue e = epilogue_of(c);
@@ -207,6 +266,12 @@ static int gemm_run(struct mc_call *c, struct mc_err *err)
     (void)err;
     const struct product *p = c->state;
     size_t at = 0;
+    if (is_whole(c->out[0].dtype)) {
+        whole_product(c, p, 0, 0, 0);
+        if (mc_op_arg(c, 2) && mc_node_float(c->node, "beta", 1) != 0)
+            whole_binary(c, MC_BINARY_ADD, &c->out[0], &c->in[2], &c->out[0]);
+        return 0;
+    }
     struct mc_gemm g = {.m = p->m, .n = p->n, .k = p->k, .a_row = p->a_row, .a_col = p->a_col};
     g.epilogue = epilogue_of(c);
     g.packed_b = packed_b(c, p, &at);
@@ -219,6 +284,25 @@ static int gemm_run(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
+/* FusedGemm: an activation behind the product. */
+static int fused_gemm_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    struct mc_fused_act act;
+    int rc = mc_fused_act(c->node, &act, err);
+    return rc ? rc : gemm_infer(c, err);
+}
+
+static int fused_gemm_run(struct mc_call *c, struct mc_err *err)
+{
+    struct mc_fused_act act;
+    int rc = mc_fused_act(c->node, &act, err);
+    c->epilogue = &act.epilogue;
+    rc = rc ? rc : gemm_run(c, err);
+    c->epilogue = NULL;
+    mc_fused_act_rest(c, &act);
+    return rc;
+}
+
 static double gemm_macs(const struct mc_infer_ctx *c)
 {
     int ta = mc_node_int(c->node, "transA", 0) != 0;
@@ -228,6 +312,32 @@ static double gemm_macs(const struct mc_infer_ctx *c)
 }
 
 /* ---- MatMul, as numpy.matmul ---- */
+
+/* FusedMatMul has the attributes of Gemm. */
+static bool transposable(const struct mc_node *n)
+{
+    return !strcmp(n->op_type, "FusedMatMul");
+}
+
+static bool transposed(const struct mc_node *n, int i)
+{
+    return transposable(n) && mc_node_int(n, i ? "transB" : "transA", 0) != 0;
+}
+
+/* The matrices of an operand as they are multiplied: [rows, columns]; one dimension is as numpy has it. */
+static void matrix_of(const struct mc_node *n, int i, const struct mc_shape *x, int64_t *ret_rows,
+                      int64_t *ret_columns)
+{
+    int64_t last = x->dim[x->rank - 1];
+    if (x->rank == 1) {
+        *ret_rows = i ? last : 1;
+        *ret_columns = i ? 1 : last;
+        return;
+    }
+    bool swap = transposed(n, i);
+    *ret_rows = x->dim[x->rank - (swap ? 1 : 2)];
+    *ret_columns = x->dim[x->rank - (swap ? 2 : 1)];
+}
 
 int mc_matmul_infer(struct mc_infer_ctx *c, int second, enum mc_dtype dtype, struct mc_err *err)
 {
@@ -240,9 +350,10 @@ int mc_matmul_infer(struct mc_infer_ctx *c, int second, enum mc_dtype dtype, str
     if (!a->ranked || !b->ranked)
         return 0;
     int ra = a->shape.rank, rb = b->shape.rank;
-    int64_t k;
-    rc = mc_op_need_dim(c->node, "inner dimensions of A and B", a->shape.dim[ra - 1],
-                        b->shape.dim[rb > 1 ? rb - 2 : 0], &k, err);
+    int64_t m, k, kb, n;
+    matrix_of(c->node, 0, &a->shape, &m, &k);
+    matrix_of(c->node, 1, &b->shape, &kb, &n);
+    rc = mc_op_need_dim(c->node, "inner dimensions of A and B", k, kb, &k, err);
     if (rc)
         return rc;
     struct mc_shape lead_a = mc_shape_of(ra > 2 ? ra - 2 : 0, a->shape.dim);
@@ -252,9 +363,9 @@ int mc_matmul_infer(struct mc_infer_ctx *c, int second, enum mc_dtype dtype, str
         return mc_op_fail(err, MC_ESHAPE, c->node, "%s and %s do not broadcast",
                           mc_shape_text(&a->shape, ta), mc_shape_text(&b->shape, tb));
     if (ra > 1)
-        y.dim[y.rank++] = a->shape.dim[ra - 2];
+        y.dim[y.rank++] = m;
     if (rb > 1)
-        y.dim[y.rank++] = b->shape.dim[rb - 1];
+        y.dim[y.rank++] = n;
     mc_op_give(c, 0, dtype, &y);
     return 0;
 }
@@ -262,8 +373,9 @@ int mc_matmul_infer(struct mc_infer_ctx *c, int second, enum mc_dtype dtype, str
 double mc_matmul_macs(const struct mc_infer_ctx *c)
 {
     int64_t out = c->out[0]->ranked ? mc_shape_count(&c->out[0]->shape) : -1;
-    int rank = mc_op_rank(c, 0);
-    int64_t k = rank > 0 ? c->in[0]->shape.dim[rank - 1] : -1;
+    int64_t m, k = -1;
+    if (mc_op_rank(c, 0) > 0)
+        matrix_of(c->node, 0, &c->in[0]->shape, &m, &k);
     return out < 0 || k < 0 ? -1 : (double)out * (double)k;
 }
 
@@ -271,10 +383,12 @@ static int matmul_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
     int rc = mc_op_arity(c, 2, 2, err);
     for (int i = 0; i < 2 && !rc; i++)
-        rc = mc_op_need_float(c, i, err);
+        rc = need_numbers(c, i, err);
     rc = rc ? rc : mc_op_need_same(c, 0, 1, err);
     if (rc)
         return rc;
+    if (mc_node_int(c->node, "transBatchA", 0) || mc_node_int(c->node, "transBatchB", 0))
+        return mc_op_fail(err, MC_EUNSUP, c->node, "transBatchA and transBatchB cannot run");
     const struct mc_vtype *a = c->in[0], *b = c->in[1];
     return mc_matmul_infer(c, 1, a->dtype ? a->dtype : b->dtype, err);
 }
@@ -282,16 +396,18 @@ static int matmul_infer(struct mc_infer_ctx *c, struct mc_err *err)
 static struct product matmul_product(const struct mc_call *c)
 {
     const struct mc_shape *a = &c->in[0].shape, *b = &c->in[1].shape;
-    struct product p = {.a_col = 1, .b_col = 1};
-    p.k = a->dim[a->rank - 1];
-    p.m = a->rank > 1 ? a->dim[a->rank - 2] : 1;
-    p.n = b->rank > 1 ? b->dim[b->rank - 1] : 1;
-    p.a_row = p.k;
-    p.b_row = p.n;
+    bool ta = a->rank > 1 && transposed(c->node, 0), tb = b->rank > 1 && transposed(c->node, 1);
+    struct product p = {0};
+    matrix_of(c->node, 0, a, &p.m, &p.k);
+    matrix_of(c->node, 1, b, &p.k, &p.n);
+    p.a_row = ta ? 1 : p.k;
+    p.a_col = ta ? p.m : 1;
+    p.b_row = tb ? 1 : p.n;
+    p.b_col = tb ? p.k : 1;
     p.b_count = b->rank > 2 ? mc_shape_span(b, 0, b->rank - 2) : 1;
     p.batch =
         mc_shape_span(&c->out[0].shape, 0, c->out[0].shape.rank - (a->rank > 1) - (b->rank > 1));
-    if (p.b_count == 1 && a->rank > 1) { /* rows of all matrices of A as one matrix */
+    if (p.b_count == 1 && a->rank > 1 && !ta) { /* rows of all matrices of A as one matrix */
         p.m *= p.batch;
         p.batch = 1;
     }
@@ -310,8 +426,8 @@ static int64_t inner_scratches(const struct mc_call *c, const struct product *p)
 static int matmul_setup(struct mc_call *c, struct mc_err *err)
 {
     struct product p = matmul_product(c);
-    int rc = pack_constant(c, &p, err);
-    if (rc)
+    int rc = is_whole(c->out[0].dtype) ? keep_state(c, &p, err) : pack_constant(c, &p, err);
+    if (rc || c->state)
         return rc;
     size_t at = 0;
     packed_b(c, &p, &at);
@@ -334,12 +450,17 @@ static void batch_one(const struct batch_job *j, int64_t i, int worker)
 {
     const struct mc_call *c = j->c;
     const struct product *p = j->p;
+    float alpha = transposable(c->node) ? mc_node_float(c->node, "alpha", 1) : 1;
     int64_t rest = i, at[2] = {0, 0};
     for (int d = j->rank - 1; d >= 0; d--) {
         int64_t x = rest % c->out[0].shape.dim[d];
         rest /= c->out[0].shape.dim[d];
         at[0] += x * j->stride[0][d];
         at[1] += x * j->stride[1][d];
+    }
+    if (is_whole(c->out[0].dtype)) {
+        whole_product(c, p, at[0], at[1], i);
+        return;
     }
     struct mc_epilogue e = epilogue_of(c);
     int64_t elem = c->k->elem_bytes, from = i * p->m * p->n * elem;
@@ -354,7 +475,7 @@ static void batch_one(const struct batch_job *j, int64_t i, int worker)
                         .packed_b = j->packed + (size_t)at[1] * p->packed_each,
                         .c = (char *)c->out[0].data + from,
                         .c_row = p->n,
-                        .alpha = 1,
+                        .alpha = (double)alpha,
                         .epilogue = e};
     c->k->gemm.run(&g, j->scratch + (size_t)worker * j->scratch_each, c->pool);
 }
@@ -371,8 +492,10 @@ static int matmul_run(struct mc_call *c, struct mc_err *err)
     (void)err;
     const struct product *p = c->state;
     size_t at = 0;
-    struct batch_job j = {.c = c, .p = p, .packed = packed_b(c, p, &at)};
-    j.scratch_each = gemm_scratch(c, p);
+    bool whole = is_whole(c->out[0].dtype);
+    struct batch_job j = {.c = c, .p = p};
+    j.packed = whole ? NULL : packed_b(c, p, &at);
+    j.scratch_each = whole ? 0 : gemm_scratch(c, p);
     int64_t scratches = inner_scratches(c, p), cost = p->m * p->n * p->k + 1;
     j.scratch = mc_op_scratch(c, &at, j.scratch_each * (size_t)scratches);
     if (p->batch > 1) {
@@ -398,5 +521,9 @@ const struct mc_op mc_ops_matmul[] = {
     {"", "Gemm", 7, MC_OP_EPILOGUE, gemm_infer, gemm_setup, gemm_run, teardown, gemm_macs, NULL},
     {"", "MatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run, teardown,
      mc_matmul_macs, NULL},
+    {"com.microsoft", "FusedGemm", 1, 0, fused_gemm_infer, gemm_setup, fused_gemm_run, teardown,
+     gemm_macs, NULL},
+    {"com.microsoft", "FusedMatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run,
+     teardown, mc_matmul_macs, NULL},
     {0},
 };
