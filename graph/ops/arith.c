@@ -123,7 +123,8 @@ static int arith_infer(struct mc_infer_ctx *c, struct mc_err *err)
         strcmp(direction, "RIGHT"))
         return mc_op_fail(err, MC_EUNSUP, c->node, "direction '%s' is neither LEFT nor RIGHT",
                           direction);
-    rc = rc ? rc : mc_op_need_one_width(c, err);
+    if (!rc && s->fn != MC_BINARY_POW)
+        rc = mc_op_need_one_width(c, err);
     if (rc)
         return rc;
     struct mc_shape y = c->in[0]->shape, next;
@@ -200,7 +201,11 @@ static int apply(const struct mc_call *c, enum mc_binary_fn fn, const struct mc_
     mc_op_broadcast_strides(&y->shape, &z->shape, b.stride[1]);
     b.rank = mc_move_merge(b.rank, b.dim, 2, b.stride);
     if (mc_op_is_float(z->dtype)) {
-        c->k->elementwise.binary(&b, c->pool);
+        /* A float32 power with a float64 exponent has the other table. */
+        bool other = c->k->elem_bytes != mc_op_elem_bytes(z->dtype);
+        const struct mc_kernels *k =
+            other ? mc_kernels_get("ref", mc_op_elem_bytes(z->dtype)) : c->k;
+        k->elementwise.binary(&b, c->pool);
         return 0;
     }
     enum mc_elem elem = mc_op_elem(z->dtype);

@@ -19,6 +19,8 @@ import onnxruntime as ort  # noqa: E402
 from onnx import helper, numpy_helper  # noqa: E402
 
 import cases  # noqa: E402
+import ort_contrib  # noqa: E402
+import ort_math  # noqa: E402
 import ort_recurrent  # noqa: E402
 import ort_spatial  # noqa: E402
 
@@ -334,7 +336,7 @@ GENERATORS = {
     "Compare": compare, "Where": where, "Unary": unary, "Clip": clip, "Reshape": reshape,
     "Squeeze": squeeze, "Transpose": transpose, "Slice": slice_, "Split": split, "Concat": concat,
     "Gather": gather, "Expand": expand, "Tile": tile, "Pad": pad, "Cast": cast,
-    **ort_spatial.GENERATORS, **ort_recurrent.GENERATORS,
+    **ort_spatial.GENERATORS, **ort_recurrent.GENERATORS, **ort_math.GENERATORS, **ort_contrib.GENERATORS,
 }
 
 
@@ -361,10 +363,12 @@ def build(name, d):
             f"in{i}", helper.np_dtype_to_tensor_dtype(value.dtype), dims))
         feeds.append(value)
     outs = [f"out{i}" for i in range(n_out)]
-    node = helper.make_node(op, names, outs, name="n", **attrs)
+    domain, _, op = op.rpartition(":")
+    node = helper.make_node(op, names, outs, name="n", domain=domain, **attrs)
     graph = helper.make_graph([node], "g", infos, [helper.make_empty_tensor_value_info(o) for o in outs],
                               inits)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), feeds
+    imports = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(domain, 1)] if domain else [])
+    return helper.make_model(graph, opset_imports=imports, ir_version=8), feeds
 
 
 def main():

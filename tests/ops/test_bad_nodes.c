@@ -43,7 +43,7 @@ static const struct bad {
     {"Add-13 b[2] b[2] -> 1", MC_EDTYPE, "bool"},
     {"Add-13 f[2] - -> 1", MC_ESHAPE, "1"},
     {"Div-13 l{4,5} l{1,0} -> 1", MC_EDATA, "zero"},
-    {"Pow-13 f[2] d[2] -> 1", MC_EUNSUP, "float and double"},
+    {"Pow-13 f[2] b[2] -> 1", MC_EDTYPE, "bool"},
     {"BatchNormalization-15 f[2,3] f[3] f[3] d[3] d[3] -> 1", MC_EUNSUP, "float and double"},
     {"Clip-13 f[2] f[2] -> 1", MC_ESHAPE, "input 1 is [2]"},
     {"Relu-13 b[2] -> 1", MC_EDTYPE, "bool"},
