@@ -1,4 +1,4 @@
-/* Softmax LogSoftmax, BatchNormalization, InstanceNormalization, GroupNormalization. */
+/* Softmax, LogSoftmax, InstanceNormalization, GroupNormalization. */
 #include <math.h>
 #include <string.h>
 
@@ -78,28 +78,7 @@ static void affine(const struct mc_call *c, const void *x, const void *scale, co
     c->k->nn.affine(&a, c->pool);
 }
 
-/* ---- BatchNormalization at inference ---- */
-
-static int batch_infer(struct mc_infer_ctx *c, struct mc_err *err)
-{
-    int rc = mc_op_arity(c, 5, 5, err);
-    rc = rc ? rc : mc_op_need_float(c, 0, err);
-    rc = rc ? rc : mc_op_need_rank(c, 0, 1, MC_RANK_MAX, err);
-    rc = rc ? rc : need_vectors(c, 1, 5, channels_of(c), err);
-    rc = rc ? rc : mc_op_need_one_width(c, err);
-    if (rc)
-        return rc;
-    bool training = mc_node_int(c->node, "training_mode", 0) != 0;
-    for (int i = 1; i < c->n_out; i++)
-        training = training || c->out[i];
-    if (training)
-        return mc_op_fail(err, MC_EUNSUP, c->node,
-                          "training mode; only inference can run: remove the extra outputs");
-    if (c->node->version < 9 && !mc_node_int(c->node, "spatial", 1))
-        return mc_op_fail(err, MC_EUNSUP, c->node, "spatial 0 cannot run");
-    mc_op_give(c, 0, c->in[0]->dtype, c->in[0]->ranked ? &c->in[0]->shape : NULL);
-    return 0;
-}
+/* ---- InstanceNormalization and GroupNormalization ---- */
 
 static size_t channel_scratch(struct mc_call *c, void **ret_scale, void **ret_shift)
 {
@@ -110,31 +89,13 @@ static size_t channel_scratch(struct mc_call *c, void **ret_scale, void **ret_sh
     return at;
 }
 
-static int batch_setup(struct mc_call *c, struct mc_err *err)
+static int group_setup(struct mc_call *c, struct mc_err *err)
 {
     (void)err;
     void *scale, *shift;
     c->scratch_bytes = channel_scratch(c, &scale, &shift);
     return 0;
 }
-
-static int batch_run(struct mc_call *c, struct mc_err *err)
-{
-    (void)err;
-    void *scale, *shift;
-    channel_scratch(c, &scale, &shift);
-    double eps = (double)mc_node_float(c->node, "epsilon", 1e-5f);
-    for (int64_t i = 0, n = mc_op_count(&c->in[1]); i < n; i++) {
-        double s = mc_buf_param(&c->in[1], i) / sqrt(mc_buf_param(&c->in[4], i) + eps);
-        mc_set_param(scale, c->k->elem_bytes, i, s);
-        mc_set_param(shift, c->k->elem_bytes, i,
-                     mc_buf_param(&c->in[2], i) - mc_buf_param(&c->in[3], i) * s);
-    }
-    affine(c, c->in[0].data, scale, shift);
-    return 0;
-}
-
-/* ---- InstanceNormalization and GroupNormalization ---- */
 
 static int instance_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
@@ -157,7 +118,7 @@ static int instance_infer(struct mc_infer_ctx *c, struct mc_err *err)
 
 static int instance_setup(struct mc_call *c, struct mc_err *err)
 {
-    return mc_node_is(c->node, "GroupNormalization") ? batch_setup(c, err) : 0;
+    return mc_node_is(c->node, "GroupNormalization") ? group_setup(c, err) : 0;
 }
 
 static int instance_run(struct mc_call *c, struct mc_err *err)
@@ -198,8 +159,6 @@ static int instance_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_normalize[] = {
     SOFTMAX("Softmax"),
     SOFTMAX("LogSoftmax"),
-    {"", "BatchNormalization", 7, MC_OP_INPLACE, batch_infer, batch_setup, batch_run, NULL, NULL,
-     NULL},
     {"", "InstanceNormalization", 6, MC_OP_INPLACE, instance_infer, instance_setup, instance_run,
      NULL, NULL, NULL},
     {"", "GroupNormalization", 18, MC_OP_INPLACE, instance_infer, instance_setup, instance_run,

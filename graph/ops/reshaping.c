@@ -1,4 +1,4 @@
-/* The same elements under another shape: Flatten, Reshape, Squeeze, Unsqueeze, Identity, Dropout. */
+/* The same elements under another shape: Flatten, Reshape, Squeeze, Unsqueeze, Identity. */
 #include <string.h>
 
 #include "graph/ops/helper.h"
@@ -258,7 +258,7 @@ static int unsqueeze_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return mc_op_copy_contents(c, 0, err);
 }
 
-/* ---- Identity and Dropout ---- */
+/* ---- Identity ---- */
 
 static int identity_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
@@ -267,49 +267,11 @@ static int identity_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return rc ? rc : mc_op_copy_contents(c, 0, err);
 }
 
-static int dropout_infer(struct mc_infer_ctx *c, struct mc_err *err)
-{
-    int rc = mc_op_arity(c, 1, c->node->version >= 12 ? 3 : 1, err);
-    rc = rc ? rc : mc_op_need_float(c, 0, err);
-    rc = rc ? rc : mc_op_need_single(c, 2, err);
-    if (rc)
-        return rc;
-    const struct mc_vtype *mode = mc_op_in(c, 2);
-    if (mode && mode->dtype && mode->dtype != MC_DTYPE_BOOL)
-        return mc_op_fail(err, MC_EDTYPE, c->node, "training_mode is %s, must be bool",
-                          mc_dtype_name((int)mode->dtype));
-    if (mode && mode->known && mode->known->bytes == 1 && mode->known->data[0])
-        return mc_op_fail(err, MC_EUNSUP, c->node, "training_mode; only inference can run");
-    const struct mc_vtype *x = c->in[0];
-    mc_op_give(c, 0, x->dtype, x->ranked ? &x->shape : NULL);
-    /* The mask has the data's type up to version 9. */
-    mc_op_give(c, 1, c->node->version >= 10 ? MC_DTYPE_BOOL : x->dtype,
-               x->ranked ? &x->shape : NULL);
-    return 0;
-}
-
-static int dropout_run(struct mc_call *c, struct mc_err *err)
-{
-    const struct mc_buf *mode = mc_op_arg(c, 2);
-    if (mode && *(const uint8_t *)mode->data)
-        return mc_op_fail(err, MC_EUNSUP, c->node, "training_mode is set; only inference can run");
-    mc_op_copy(c, &c->in[0], &c->out[0]);
-    struct mc_buf *mask = mc_op_res(c, 1);
-    double store;
-    if (mask) {
-        int bytes = mc_op_elem_bytes(mask->dtype);
-        const void *one = bytes == 1 ? (const void *)&(uint8_t){1} : mc_op_scalar(bytes, 1, &store);
-        mc_move_fill(mask->data, mc_op_count(mask), one, bytes, c->pool);
-    }
-    return 0;
-}
-
 const struct mc_op mc_ops_reshaping[] = {
     {"", "Flatten", 1, MC_OP_VIEW, flatten_infer, NULL, copy_run, NULL, NULL, NULL},
     {"", "Reshape", 5, MC_OP_VIEW, reshape_infer, NULL, copy_run, NULL, NULL, NULL},
     {"", "Squeeze", 1, MC_OP_VIEW, squeeze_infer, NULL, copy_run, NULL, NULL, NULL},
     {"", "Unsqueeze", 1, MC_OP_VIEW, unsqueeze_infer, NULL, copy_run, NULL, NULL, NULL},
     {"", "Identity", 1, MC_OP_VIEW, identity_infer, NULL, copy_run, NULL, NULL, NULL},
-    {"", "Dropout", 7, MC_OP_INPLACE, dropout_infer, NULL, dropout_run, NULL, NULL, NULL},
     {0},
 };

@@ -148,12 +148,6 @@ def layer_norm(d):
     return 17, [x, d.floats(*over)] + ([d.floats(*over)] if d.coin() else []), {"axis": axis}, d.n(1, 3)
 
 
-def batch_norm(d):
-    x = d.floats(*d.dims(2, 5, 7))
-    c = x.shape[1]
-    return d.one(7, 9, 14, 15), [x, d.floats(c), d.floats(c), d.floats(c), abs(d.floats(c))], {}, 1
-
-
 def instance_norm(d):
     x = d.floats(*d.dims(3, 5, 7))
     return d.one(7, 13), [x, d.floats(x.shape[1]), d.floats(x.shape[1])], {}, 1
@@ -331,8 +325,7 @@ def cast(d):
 GENERATORS = {
     "Gemm": gemm, "MatMul": matmul, "Conv": conv, "ConvDepthwise": depthwise, "MaxPool": max_pool,
     "AveragePool": average_pool, "Softmax": softmax, "LogSoftmax": softmax,
-    "LayerNormalization": layer_norm, "BatchNormalization": batch_norm,
-    "InstanceNormalization": instance_norm, "Reduce": reduce, "ArgExt": arg_ext, "Arith": arith,
+    "LayerNormalization": layer_norm, "InstanceNormalization": instance_norm, "Reduce": reduce, "ArgExt": arg_ext, "Arith": arith,
     "Compare": compare, "Where": where, "Unary": unary, "Clip": clip, "Reshape": reshape,
     "Squeeze": squeeze, "Transpose": transpose, "Slice": slice_, "Split": split, "Concat": concat,
     "Gather": gather, "Expand": expand, "Tile": tile, "Pad": pad, "Cast": cast,

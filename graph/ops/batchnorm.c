@@ -1,0 +1,178 @@
+/* BatchNormalization: with given statistics one multiplication and addition per channel; in training mode the
+ * batch's own statistics, which also move the given ones. */
+#include <math.h>
+
+#include "graph/ops/helper.h"
+#include "graph/ops/param.h"
+
+enum { X, SCALE, BIAS, MEAN, VAR, INPUTS };
+
+/* Before version 9, spatial 0 makes a channel of every position. */
+static bool per_position(const struct mc_node *n)
+{
+    return n->version < 9 && !mc_node_int(n, "spatial", 1);
+}
+
+/* Since version 14 an attribute says so; before, the outputs that are there. */
+static bool may_train(const struct mc_node *n)
+{
+    return n->version < 14 || mc_node_int(n, "training_mode", 0);
+}
+
+/* Shape of the parameters for an input of known rank. */
+static struct mc_shape params_of(const struct mc_node *n, const struct mc_shape *x)
+{
+    if (x->rank < 2)
+        return (struct mc_shape){1, {1}};
+    return mc_shape_of(per_position(n) ? x->rank - 1 : 1, x->dim + 1);
+}
+
+static int batch_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, INPUTS, INPUTS, err);
+    rc = rc ? rc : mc_op_need_rank(c, X, 1, MC_RANK_MAX, err);
+    rc = rc ? rc : mc_op_need_one_width(c, err);
+    const struct mc_vtype *x = c->in[X];
+    struct mc_shape p = {0};
+    if (!rc && x->ranked)
+        p = params_of(c->node, &x->shape);
+    for (int i = 0; i < INPUTS && !rc; i++) {
+        const struct mc_shape *own = &c->in[i]->shape;
+        int64_t same;
+        rc = mc_op_need_float(c, i, err);
+        if (rc || i == X || !x->ranked || !c->in[i]->ranked)
+            continue;
+        rc = mc_op_need_rank(c, i, p.rank, p.rank, err);
+        for (int d = 0; d < p.rank && !rc; d++)
+            rc = mc_op_need_dim(c->node, "parameter and channels", own->dim[d], p.dim[d], &same,
+                                err);
+    }
+    if (rc)
+        return rc;
+    mc_op_give(c, 0, x->dtype, x->ranked ? &x->shape : NULL);
+    for (int i = 1; i < c->n_out; i++) {
+        if (c->out[i] && !may_train(c->node))
+            return mc_op_fail(err, MC_ESHAPE, c->node, "output %d needs training_mode 1", i);
+        const struct mc_vtype *like = c->in[i % 2 ? MEAN : VAR];
+        mc_op_give(c, i, like->dtype, x->ranked ? &p : NULL);
+    }
+    return 0;
+}
+
+struct space { /* [channels] each */
+    void *scale, *shift, *mean, *var;
+};
+
+static size_t layout(const struct mc_call *c, struct space *s)
+{
+    size_t at = 0, bytes = (size_t)(mc_op_count(&c->in[SCALE]) * c->k->elem_bytes);
+    s->scale = mc_op_scratch(c, &at, bytes);
+    s->shift = mc_op_scratch(c, &at, bytes);
+    s->mean = mc_op_scratch(c, &at, bytes);
+    s->var = mc_op_scratch(c, &at, bytes);
+    return at;
+}
+
+static int batch_setup(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    struct space s;
+    c->scratch_bytes = layout(c, &s);
+    return 0;
+}
+
+static struct mc_affine affine_of(const struct mc_call *c, const struct space *s)
+{
+    const struct mc_buf *x = &c->in[X];
+    int rank = x->shape.rank, lead = per_position(c->node) ? rank : 2;
+    struct mc_affine a = {.outer = rank ? x->shape.dim[0] : 1,
+                          .channels = mc_op_count(&c->in[SCALE]),
+                          .inner = lead < rank ? mc_op_span(x, lead, rank) : 1,
+                          .x = x->data,
+                          .scale = s->scale,
+                          .shift = s->shift,
+                          .y = c->out[0].data};
+    return a;
+}
+
+struct stats {
+    const struct mc_call *c;
+    const struct mc_affine *a;
+    const struct space *s;
+};
+
+/* Mean and variance of one channel over the batch, in two passes. */
+static void channel_stats(void *ctx, int64_t channel, int worker)
+{
+    (void)worker;
+    const struct stats *j = ctx;
+    const struct mc_affine *a = j->a;
+    double n = (double)a->outer * (double)a->inner, mean = 0, var = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (int64_t o = 0; o < a->outer; o++)
+            for (int64_t i = 0; i < a->inner; i++) {
+                int64_t at = (o * a->channels + channel) * a->inner + i;
+                double v = mc_buf_param(&j->c->in[X], at);
+                if (pass == 0)
+                    mean += v / n;
+                else
+                    var += (v - mean) * (v - mean) / n;
+            }
+    mc_set_param(j->s->mean, j->c->k->elem_bytes, channel, mean);
+    mc_set_param(j->s->var, j->c->k->elem_bytes, channel, var);
+}
+
+/* Outputs 1 and 2 are the given statistics moved towards the batch's, 3 and 4 the batch's own. */
+static void put_stats(const struct mc_call *c, const struct space *s)
+{
+    int elem = c->k->elem_bytes;
+    double momentum = (double)mc_node_float(c->node, "momentum", 0.9f);
+    for (int i = 1; i < 5; i++) {
+        struct mc_buf *to = mc_op_res(c, i);
+        const struct mc_buf *old = &c->in[i % 2 ? MEAN : VAR];
+        for (int64_t k = 0, n = to ? mc_op_count(to) : 0; k < n; k++) {
+            double v = mc_param(i % 2 ? s->mean : s->var, elem, k);
+            if (i < 3)
+                v = mc_buf_param(old, k) * momentum + v * (1 - momentum);
+            mc_set_param(to->data, to->dtype == MC_DTYPE_F64 ? 8 : 4, k, v);
+        }
+    }
+}
+
+static bool trains(const struct mc_call *c)
+{
+    bool more = false;
+    for (int i = 1; i < c->n_out; i++)
+        more = more || mc_op_res(c, i);
+    return may_train(c->node) && (c->node->version >= 14 || more);
+}
+
+static int batch_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    struct space s;
+    layout(c, &s);
+    struct mc_affine a = affine_of(c, &s);
+    bool own = trains(c);
+    int elem = c->k->elem_bytes;
+    double eps = (double)mc_node_float(c->node, "epsilon", 1e-5f);
+    if (own)
+        mc_pool_run(c->pool, a.channels, channel_stats, &(struct stats){c, &a, &s});
+    for (int64_t i = 0; i < a.channels; i++) {
+        double mean = own ? mc_param(s.mean, elem, i) : mc_buf_param(&c->in[MEAN], i);
+        double var = own ? mc_param(s.var, elem, i) : mc_buf_param(&c->in[VAR], i);
+        double scale = mc_buf_param(&c->in[SCALE], i) / sqrt(var + eps);
+        mc_set_param(s.scale, elem, i, scale);
+        mc_set_param(s.shift, elem, i, mc_buf_param(&c->in[BIAS], i) - mean * scale);
+    }
+    if (own)
+        put_stats(c, &s);
+    c->k->nn.affine(&a, c->pool);
+    return 0;
+}
+
+const struct mc_op mc_ops_batchnorm[] = {
+    {"", "BatchNormalization", 7, MC_OP_INPLACE, batch_infer, batch_setup, batch_run, NULL, NULL,
+     NULL},
+    {0},
+};
