@@ -109,8 +109,10 @@ static int conv_pack(struct mc_call *c, struct state *s, struct mc_err *err)
     int rc = mc_pack_get(c->packs, c->in[1].data, layout, 8, s->packed_bytes, &block, &fresh, err);
     if (!rc && fresh)
         c->k->conv.pack_w(v, c->in[1].data, block, c->pool);
-    if (!rc)
+    if (!rc) {
         s->conv.packed_w = block;
+        c->packed = 1 << 1;
+    }
     return rc;
 }
 

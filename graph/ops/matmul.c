@@ -58,6 +58,7 @@ static int pack_constant(struct mc_call *c, struct product *p, struct mc_err *er
     if (fresh)
         pack_matrices(c, p, c->in[1].data, block);
     p->packed = block;
+    c->packed = 1 << 1;
     return 0;
 }
 

@@ -35,8 +35,10 @@ struct mc_call {
     struct mc_pack_cache *packs;        /* packed constants shared by all plans of a session */
     const struct mc_epilogue *epilogue; /* what the planner fused behind this node, or NULL */
     void *state;                        /* of setup; released by the op's teardown */
-    size_t scratch_bytes;               /* set by setup: arena space for the length of this call */
-    void *scratch;                      /* 64-byte aligned */
+    uint64_t
+        packed; /* set by setup: bit i if run() does not read input i, a constant, since it is packed */
+    size_t scratch_bytes; /* set by setup: arena space for the length of this call */
+    void *scratch;        /* 64-byte aligned */
     /* Memory for output i of an MC_OP_SIZES node; called through mc_op_size. */
     int (*size)(struct mc_call *c, int i, const struct mc_shape *shape, struct mc_err *err);
     void *size_ctx; /* of whoever gave `size` */

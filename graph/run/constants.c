@@ -37,39 +37,55 @@ void mc_const_clear(struct mc_const *c)
     *c = (struct mc_const){0};
 }
 
+/* The elements of t as `to`, into data. */
+static int convert(const struct mc_tensor *t, enum mc_dtype to, void *data, struct mc_err *err)
+{
+    size_t n = (size_t)mc_tensor_count(t);
+    if (to == MC_DTYPE_F64 && to != t->dtype)
+        return mc_dtype_to_f64(t->dtype, t->data, data, n, err);
+    if (to == MC_DTYPE_F32 && to != t->dtype)
+        return mc_dtype_to_f32(t->dtype, t->data, data, n, err);
+    if (t->bytes)
+        memcpy(data, t->data, t->bytes);
+    return 0;
+}
+
 int mc_const_set(struct mc_const *c, enum mc_precision p, const struct mc_tensor *t,
                  struct mc_err *err)
 {
     enum mc_dtype dtype = mc_run_dtype(p, t->dtype);
-    int64_t n = mc_tensor_count(t);
     size_t bytes;
-    if (!mc_dtype_bytes(dtype, n, &bytes))
+    if (!mc_dtype_bytes(dtype, mc_tensor_count(t), &bytes))
         return mc_fail(err, MC_EDTYPE, "constants of type %s cannot be computed with",
                        mc_dtype_name(dtype));
     struct mc_buf buf = {dtype, true, t->shape, NULL};
     if (dtype == t->dtype && t->data && (uintptr_t)t->data % MC_ALIGN == 0) {
         buf.data = (void *)(uintptr_t)t->data;
-        *c = (struct mc_const){buf, NULL, mc_tensor_ref(t)};
+        *c = (struct mc_const){.buf = buf, .tensor = mc_tensor_ref(t)};
         return 0;
     }
     void *data = mc_alloc_aligned(bytes);
     if (!data)
         return mc_fail(err, MC_ENOMEM, "out of memory: %zu bytes for a constant", bytes);
-    int rc = 0;
-    if (dtype == t->dtype && bytes)
-        memcpy(data, t->data, bytes);
-    else if (dtype == MC_DTYPE_F64)
-        rc = mc_dtype_to_f64(t->dtype, t->data, data, (size_t)n, err);
-    else if (dtype == MC_DTYPE_F32)
-        rc = mc_dtype_to_f32(t->dtype, t->data, data, (size_t)n, err);
+    int rc = convert(t, dtype, data, err);
     if (rc) {
         free(data);
         return rc;
     }
     mc_tensor_cool(t);
     buf.data = data;
-    *c = (struct mc_const){buf, data, NULL};
+    *c = (struct mc_const){.buf = buf, .owned = data};
     return 0;
+}
+
+/* Content that was given up comes back to where it was. */
+static int warm(struct mc_const *c, const struct mc_tensor *t, struct mc_err *err)
+{
+    int rc = convert(t, c->buf.dtype, c->buf.data, err);
+    if (!rc)
+        c->cool = false;
+    mc_tensor_cool(t);
+    return rc;
 }
 
 /* Constant for every signature: an initializer, a Constant node, or folded from those. */
@@ -79,7 +95,7 @@ static int session_const(struct mc_session *s, const struct mc_value *v,
     struct mc_const *c = &s->consts[v->index];
     *ret = c;
     if (c->buf.data)
-        return 0;
+        return c->cool ? warm(c, mc_constant(v), err) : 0;
     const struct mc_tensor *t = mc_constant(v);
     if (t)
         return mc_const_set(c, s->precision, t, err);
@@ -188,7 +204,8 @@ static int fold_node(struct mc_session *s, const struct mc_infer *inf, const str
         goto out;
     for (size_t i = 0; i < n->n_out; i++)
         if (n->out[i]) {
-            s->consts[n->out[i]->index] = (struct mc_const){c.out[i], c.out[i].data, NULL};
+            s->consts[n->out[i]->index] =
+                (struct mc_const){.buf = c.out[i], .owned = c.out[i].data};
             c.out[i].data = NULL;
         }
 out:

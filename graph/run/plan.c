@@ -5,7 +5,7 @@
 #include "graph/run/plan.h"
 
 /* After fusing, so that a step knows its epilogue; constants have data, nothing else has. */
-static int setup(struct mc_plan *p, struct mc_err *err)
+static int setup(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
 {
     for (int i = 0; i < p->n_steps; i++) {
         struct mc_step *st = &p->steps[i];
@@ -15,7 +15,9 @@ static int setup(struct mc_plan *p, struct mc_err *err)
         int rc = st->call.op->setup(&st->call, err);
         if (rc)
             return rc;
+        mc_plan_cool_step(s, p, st);
     }
+    mc_plan_cool(s, p);
     return 0;
 }
 
@@ -67,7 +69,7 @@ int mc_plan_new(struct mc_session *s, struct mc_plan *parent, struct mc_plan **r
     if (!rc && !(s->flags & MC_SESSION_NO_FUSE))
         mc_plan_fuse(p);
     rc = rc ? rc : mc_plan_alias(s, p, err);
-    rc = rc ? rc : setup(p, err);
+    rc = rc ? rc : setup(s, p, err);
     rc = rc ? rc : mc_plan_layout(s, p, err);
     rc = rc ? rc : make_arrays(s, p, err);
     if (rc)

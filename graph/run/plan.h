@@ -26,6 +26,9 @@ struct mc_const {      /* a value with the same content in every run */
     struct mc_buf buf; /* in the session's types; data NULL: no constant, or not looked at yet */
     void *owned;       /* to free; NULL where buf.data is borrowed from a tensor */
     struct mc_tensor *tensor; /* reference held while buf.data is borrowed from it, or NULL */
+    bool raw;                 /* a step of some plan reads it as it is */
+    bool
+        cool; /* the content of `owned` was given up: it is copied again before it is read (cool.c) */
 };
 
 enum { MC_SLOT_NONE = -1 }; /* constant: data is bound for good */
@@ -176,6 +179,13 @@ bool mc_session_const(const struct mc_session *s, const struct mc_value *v);
 /* Decide which outputs of a needed node are constants; *ret_run: the node must run. */
 int mc_plan_fold(struct mc_session *s, struct mc_plan *p, const struct mc_infer *inf,
                  const struct mc_node *n, bool *ret_run, struct mc_err *err);
+
+/* ---- cool.c ---- */
+
+/* Give up the memory of constants that the step has packed and nobody reads; steps up to it are set up. */
+void mc_plan_cool_step(struct mc_session *s, const struct mc_plan *p, const struct mc_step *st);
+/* The same for all constants, once all steps are. */
+void mc_plan_cool(struct mc_session *s, const struct mc_plan *p);
 
 /* ---- eval.c ---- */
 

@@ -311,6 +311,52 @@ static void nan_and_infinity_pass_through(void **state)
     mc_model_free(m);
 }
 
+/* y = x W, W half of the identity and stored in float16, so that the session holds a copy of its own, whose
+ * memory it gives up once it is packed; raw: z = x + W reads it as it is. */
+static struct mc_model *half_identity(int n, bool raw)
+{
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F16, 2, DIMS(-2, n));
+    uint16_t *w = calloc((size_t)n * (size_t)n, sizeof *w);
+    assert_non_null(w);
+    for (int i = 0; i < n; i++)
+        w[i * n + i] = 0x3800; /* 0.5 */
+    struct mc_value *half = build_const(g, "w", MC_DTYPE_F16, 2, DIMS(n, n), w);
+    free(w);
+    build_output(g, build_binary(g, "MatMul", "y", x, half));
+    if (raw)
+        build_output(g, build_binary(g, "Add", "z", x, half));
+    return m;
+}
+
+static void weights_are_there_for_every_plan(void **state)
+{
+    (void)state;
+    enum { N = 256 };
+    static float x[N * N], half[N * N], sum[N * N];
+    for (int i = 0; i < N * N; i++) {
+        x[i] = (float)(i % 97);
+        half[i] = x[i] / 2;
+        sum[i] = x[i] + (i / N == i % N ? 0.5f : 0);
+    }
+    for (int raw = 0; raw < 2; raw++) {
+        struct mc_model *m = half_identity(N, raw);
+        struct mc_session *s = session_of(m, NULL);
+        const int64_t batches[] = {N, 3, 1, N, 7, 5, 4, 3};
+        for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
+            if (raw && batches[i] != N)
+                continue;
+            run_x(s, 2, DIMS(batches[i], N), x);
+            expect_f32(mc_session_output(s, 0), 2, DIMS(batches[i], N), half, 0);
+            if (raw)
+                expect_f32(mc_session_output(s, 1), 2, DIMS(N, N), sum, 0);
+        }
+        mc_session_free(s);
+        mc_model_free(m);
+    }
+}
+
 static void threads_change_no_bit(void **state)
 {
     (void)state;
@@ -354,6 +400,7 @@ int main(void)
         cmocka_unit_test(halves_are_rounded_where_they_are_stored),
         cmocka_unit_test(a_shape_may_be_an_input),
         cmocka_unit_test(nan_and_infinity_pass_through),
+        cmocka_unit_test(weights_are_there_for_every_plan),
         cmocka_unit_test(threads_change_no_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
