@@ -42,9 +42,54 @@ static bool no_zero(const double *v, int n)
     return true;
 }
 
-enum key { SCALE, MEAN, STD, RESIZE, CROP, N_KEYS };
+/* "WxH", or one number (then *ret_h is 0). */
+static bool size(const char **p, int *ret_w, int *ret_h)
+{
+    enum { SIDE_MAX = 1 << 14 };
+    char *end;
+    *ret_h = 0;
+    long w = strtol(*p, &end, 10), h = 0;
+    bool ok = end != *p && w > 0 && w <= SIDE_MAX;
+    if (ok && *end == 'x') {
+        const char *second = end + 1;
+        h = strtol(second, &end, 10);
+        ok = end != second && h > 0 && h <= SIDE_MAX;
+    }
+    *ret_w = (int)w;
+    *ret_h = (int)h;
+    *p = end;
+    return ok;
+}
 
-static const char *const keys[N_KEYS] = {"scale", "mean", "std", "resize", "crop"};
+enum key { SCALE, MEAN, STD, RESIZE, CROP, BGR, N_KEYS };
+
+static const struct {
+    const char *name, *needs;
+} keys[N_KEYS] = {
+    {"scale", "a number other than 0, such as 1/255"},
+    {"mean", "numbers with ':' between, one or one per channel"},
+    {"std", "numbers other than 0 with ':' between, one or one per channel"},
+    {"resize", "WIDTHxHEIGHT in pixels, or one number for the shorter side"},
+    {"crop", "WIDTHxHEIGHT in pixels, or one number for both"},
+    {"bgr", "no value"},
+};
+
+static bool value(enum key k, const char **p, struct mc_preprocess *ret)
+{
+    ret->values |= k == SCALE || k == MEAN || k == STD;
+    switch (k) {
+    case SCALE: return number(p, &ret->over, &ret->under) && ret->over != 0;
+    case MEAN: return list(p, ret->mean, &ret->n_mean);
+    case STD: return list(p, ret->std, &ret->n_std) && no_zero(ret->std, ret->n_std);
+    case RESIZE: return size(p, &ret->resize_w, &ret->resize_h);
+    case CROP:
+        if (!size(p, &ret->crop_w, &ret->crop_h))
+            return false;
+        ret->crop_h = ret->crop_h ? ret->crop_h : ret->crop_w;
+        return true;
+    default: return false;
+    }
+}
 
 /* One KEY=VALUE at *p. */
 static int entry(const char **p, struct mc_preprocess *ret, bool seen[N_KEYS], struct mc_err *err)
@@ -52,28 +97,20 @@ static int entry(const char **p, struct mc_preprocess *ret, bool seen[N_KEYS], s
     const char *start = *p;
     int n = (int)strcspn(start, ","), k = 0;
     size_t name = strcspn(start, "=,");
-    while (k < N_KEYS && (strlen(keys[k]) != name || strncmp(start, keys[k], name)))
+    while (k < N_KEYS && (strlen(keys[k].name) != name || strncmp(start, keys[k].name, name)))
         k++;
-    if (k == N_KEYS || start[name] != '=')
+    bool bare = k == BGR && start[name] != '=';
+    if (k == N_KEYS || (start[name] != '=' && !bare))
         return mc_fail(err, MC_EUSAGE,
-                       "preprocess: '%.*s' is not one of scale=, mean=, std=, resize=, crop=", n,
-                       start);
+                       "preprocess: '%.*s' is not one of scale=, mean=, std=, resize=, crop=, bgr",
+                       n, start);
     if (seen[k])
-        return mc_fail(err, MC_EUSAGE, "preprocess: %s is given twice", keys[k]);
+        return mc_fail(err, MC_EUSAGE, "preprocess: %s is given twice", keys[k].name);
     seen[k] = true;
-    if (k == RESIZE || k == CROP)
-        return mc_fail(err, MC_EUNSUP,
-                       "preprocess: %s is for folders of images, these samples have one size; "
-                       "leave it out",
-                       keys[k]);
-    *p = start + name + 1;
-    bool ok = k == SCALE  ? number(p, &ret->over, &ret->under) && ret->over != 0
-              : k == MEAN ? list(p, ret->mean, &ret->n_mean)
-                          : list(p, ret->std, &ret->n_std) && no_zero(ret->std, ret->n_std);
-    if (!ok || (**p && **p != ','))
-        return mc_fail(err, MC_EUSAGE, "preprocess: '%.*s' needs %s", n, start,
-                       k == SCALE ? "a number other than 0, such as 1/255"
-                                  : "numbers with ':' between, one or one per channel");
+    *p = start + name + !bare;
+    ret->bgr |= bare;
+    if ((!bare && !value((enum key)k, p, ret)) || (**p && **p != ','))
+        return mc_fail(err, MC_EUSAGE, "preprocess: '%.*s' needs %s", n, start, keys[k].needs);
     return 0;
 }
 
@@ -88,6 +125,38 @@ int mc_preprocess_parse(const char *text, struct mc_preprocess *ret, struct mc_e
         if (*p == ',')
             p++;
     }
+    return 0;
+}
+
+void mc_preprocess_resized(const struct mc_preprocess *p, int *width, int *height)
+{
+    int w = *width, h = *height;
+    if (!p->resize_w)
+        return;
+    if (p->resize_h) {
+        *width = p->resize_w;
+        *height = p->resize_h;
+    } else { /* the longer side is rounded down, as torchvision's Resize does */
+        int64_t longer = (int64_t)p->resize_w * (w < h ? h : w) / (w < h ? w : h);
+        int other = (int)(longer > INT32_MAX ? INT32_MAX : longer);
+        *width = w < h ? p->resize_w : other;
+        *height = w < h ? other : p->resize_w;
+    }
+}
+
+int mc_preprocess_size(const struct mc_preprocess *p, const char *what, int *width, int *height,
+                       struct mc_err *err)
+{
+    mc_preprocess_resized(p, width, height);
+    if (!p->crop_w)
+        return 0;
+    if (*width < p->crop_w || *height < p->crop_h)
+        return mc_fail(err, MC_ESHAPE,
+                       "preprocess: '%s' has %d x %d pixels, too few for crop=%dx%d; resize it "
+                       "before, with resize=",
+                       what, *width, *height, p->crop_w, p->crop_h);
+    *width = p->crop_w;
+    *height = p->crop_h;
     return 0;
 }
 

@@ -57,7 +57,7 @@ static int resolve(const char *spec, struct mc_sample_files *ret, struct mc_err 
 static const struct mc_sample_kind *recognise(const struct mc_narray_file *f)
 {
     for (size_t i = 0; mc_sample_kinds[i]; i++)
-        if (mc_sample_kinds[i]->probe(f->head, f->n_head))
+        if (mc_sample_kinds[i]->probe && mc_sample_kinds[i]->probe(f->head, f->n_head))
             return mc_sample_kinds[i];
     return NULL;
 }
@@ -68,7 +68,28 @@ static int unrecognised(const char *path, struct mc_err *err)
     for (size_t i = 0; mc_sample_kinds[i]; i++)
         if (*ext && !strcmp(ext, mc_sample_kinds[i]->ext))
             return mc_fail(err, MC_EFORMAT, "'%s' does not start like a %s file", path, ext);
-    return mc_fail(err, MC_EFORMAT, "'%s' is no .npz, .npy or IDX file", path);
+    return mc_fail(err, MC_EFORMAT, "'%s' is no .npz, .npy, .csv or IDX file", path);
+}
+
+static int open_folder(const char *spec, const char *path, const struct mc_sample_opts *opts,
+                       struct mc_dataset **ret, struct mc_err *err)
+{
+    if (opts->n_inputs < 1)
+        return mc_fail(err, MC_EUSAGE, "the model has no inputs, it takes no samples");
+    for (size_t i = 0; mc_sample_kinds[i]; i++)
+        if (mc_sample_kinds[i]->probe_folder && mc_sample_kinds[i]->probe_folder(path))
+            return mc_sample_kinds[i]->open_folder(spec, path, opts, ret, err);
+    return mc_fail(
+        err, MC_EDATA,
+        "the folder '%s' holds no samples: no pictures (.png, .jpg), no folders of them, "
+        "no test_data_set_0",
+        path);
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat st;
+    return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
 int mc_samples_open(const char *spec, const struct mc_sample_opts *opts, struct mc_dataset **ret,
@@ -79,6 +100,8 @@ int mc_samples_open(const char *spec, const struct mc_sample_opts *opts, struct 
     int rc = resolve(spec, &files, err);
     if (rc)
         return rc;
+    if (is_folder(files.path))
+        return open_folder(spec, files.path, opts, ret, err);
     rc = mc_source_new(spec, opts, &s, err);
     if (rc)
         return rc;
@@ -87,7 +110,7 @@ int mc_samples_open(const char *spec, const struct mc_sample_opts *opts, struct 
         const struct mc_sample_kind *kind = recognise(&s->file);
         rc = kind ? kind->open(s, &files, err) : unrecognised(files.path, err);
         if (!rc)
-            mc_source_identify(s, kind->name, files.path);
+            mc_samples_identify(s->base, kind->name, files.path);
     }
     s->opts = NULL;
     if (rc)

@@ -27,8 +27,15 @@ static int make_table(struct mc_field *f, int64_t channels, const char *text, st
     int rc = mc_preprocess_parse(text, &p, err);
     if (rc)
         return rc;
+    if (p.resize_w || p.crop_w || p.bgr)
+        return mc_fail(err, MC_EUNSUP,
+                       "preprocess: %s is for folders of images, these samples have one size; "
+                       "leave it out",
+                       p.resize_w ? "resize"
+                       : p.crop_w ? "crop"
+                                  : "bgr");
     if (mc_dtype_info(f->to)->kind != MC_KIND_FLOAT) {
-        if (text && !mc_preprocess_identity(&p))
+        if (p.values && !mc_preprocess_identity(&p))
             return mc_fail(err, MC_EDTYPE,
                            "input '%s' is %s and takes the pixels as they are; preprocessing '%s' "
                            "does not apply",

@@ -188,7 +188,7 @@ int mc_source_labels(struct mc_source *s, const struct mc_narray *a, struct mc_e
     return 0;
 }
 
-void mc_source_identify(struct mc_source *s, const char *kind, const char *path)
+void mc_samples_identify(struct mc_dataset *d, const char *kind, const char *path)
 {
     struct stat st;
     long long size = -1, sec = 0, nsec = 0;
@@ -208,6 +208,6 @@ void mc_source_identify(struct mc_source *s, const char *kind, const char *path)
         sha256_update(&sha, strlen(parts[i]) + 1, (const uint8_t *)parts[i]);
     sha256_digest(&sha, sizeof digest, digest);
     for (size_t i = 0; i < sizeof digest; i++)
-        snprintf(s->base->id + 2 * i, 3, "%02x", digest[i]);
+        snprintf(d->id + 2 * i, 3, "%02x", digest[i]);
     free(real);
 }

@@ -34,8 +34,8 @@ const char *mc_source_text(struct mc_source *s, const char *fmt, ...)
 int mc_source_add(struct mc_source *s, const struct mc_narray *a, struct mc_err *err);
 /* Read the class numbers of all samples. Errors: MC_EDATA: negative, not one integer per sample. */
 int mc_source_labels(struct mc_source *s, const struct mc_narray *a, struct mc_err *err);
-/* Identity from kind, path, size and modification time of the file the samples are in. Labels are left out:
+/* Identity from kind, path, size and modification time of the file or folder the samples are in. Labels are left out:
  * the same images with and without labels are the same samples. */
-void mc_source_identify(struct mc_source *s, const char *kind, const char *path);
+void mc_samples_identify(struct mc_dataset *d, const char *kind, const char *path);
 
 #endif

@@ -188,12 +188,18 @@ static int match(const struct mc_testset_dir *d, const char *what, const struct 
             at++;
         ret[i] = at;
     }
+    /* By name: files that are for nothing (weights that are inputs too) may be there. */
     bool named = !fits;
     for (int i = 0; named && i < n; i++) {
         ret[i] = find_name(slots, n_slots, files[i].name);
-        named = ret[i] >= 0;
         for (int k = 0; k < i; k++)
-            named = named && ret[k] != ret[i];
+            named = named && (ret[i] < 0 || ret[k] != ret[i]);
+    }
+    for (int k = 0; named && k < n_slots; k++) {
+        bool there = slots[k].given;
+        for (int i = 0; i < n; i++)
+            there = there || ret[i] == k;
+        named = there;
     }
     return fits || named ? 0
                          : mc_fail(err, MC_EDATA,
@@ -241,8 +247,12 @@ static int read_set(const struct mc_testset_dir *d, const char *what, int n,
         rc = read_files(d, prefix, files, n, err);
     if (!rc)
         rc = match(d, what, files, n, slots, n_slots, s.slot, err);
+    s.n = 0;
     for (int i = 0; !rc && i < n; i++)
-        rc = take(&files[i], slots[s.slot[i]].name, &s, &s.array[i], err);
+        if (s.slot[i] >= 0) {
+            int at = s.slot[s.n] = s.slot[i];
+            rc = take(&files[i], slots[at].name, &s, &s.array[s.n++], err);
+        }
     for (int i = 0; files && i < n; i++) {
         mc_tensor_unref(files[i].tensor);
         free(files[i].name);

@@ -99,8 +99,12 @@ static void nonsense_is_named(void **state)
         {"std=1:0", MC_EUSAGE, "'std=1:0'"},
         {"scale=1,scale=2", MC_EUSAGE, "scale is given twice"},
         {",scale=1", MC_EUSAGE, "not one of"},
-        {"resize=256", MC_EUNSUP, "resize is for folders of images"},
-        {"scale=1/255,crop=224", MC_EUNSUP, "crop is for folders of images"},
+        {"resize=", MC_EUSAGE, "'resize=' needs WIDTHxHEIGHT"},
+        {"resize=0", MC_EUSAGE, "needs WIDTHxHEIGHT"},
+        {"resize=12x", MC_EUSAGE, "needs WIDTHxHEIGHT"},
+        {"resize=99999999999999999999", MC_EUSAGE, "needs WIDTHxHEIGHT"},
+        {"crop=12x-3", MC_EUSAGE, "needs WIDTHxHEIGHT"},
+        {"bgr=1", MC_EUSAGE, "needs no value"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct mc_preprocess p;
@@ -121,6 +125,33 @@ static void nonsense_is_named(void **state)
     assert_non_null(strstr(err.msg, "3 values for images of 1 channels"));
 }
 
+static void sizes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int w, h, to_w, to_h; /* to_w 0: refused */
+    } cases[] = {
+        {"scale=1", 7, 9, 7, 9},
+        {"resize=4x6", 7, 9, 4, 6},
+        {"resize=256", 500, 375, 341, 256},
+        {"resize=256", 375, 500, 256, 341},
+        {"resize=8", 8, 8, 8, 8},
+        {"resize=256,crop=224", 500, 375, 224, 224},
+        {"crop=3x5,resize=5", 9, 6, 3, 5},
+        {"crop=7", 7, 6, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mc_preprocess p;
+        int w = cases[i].w, h = cases[i].h;
+        assert_int_equal(mc_preprocess_parse(cases[i].text, &p, NULL), 0);
+        int rc = mc_preprocess_size(&p, "x.png", &w, &h, NULL);
+        assert_int_equal(rc, cases[i].to_w ? 0 : MC_ESHAPE);
+        if (!rc)
+            assert_true(w == cases[i].to_w && h == cases[i].to_h);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -128,6 +159,7 @@ int main(void)
         cmocka_unit_test(default_is_division),
         cmocka_unit_test(neutral),
         cmocka_unit_test(nonsense_is_named),
+        cmocka_unit_test(sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
