@@ -122,7 +122,8 @@ static int taps(const struct sampling *s, double at, int64_t n, int64_t index[TA
     double x = s->align ? (at + 1) / 2 * (size - 1) : ((at + 1) * size - 1) / 2;
     if (s->mode == NEAREST)
         x = nearbyint(x);
-    x = padded(s, x, n);
+    if (s->mode != CUBIC) /* whose taps are brought in one by one */
+        x = padded(s, x, n);
     if (s->mode == NEAREST) {
         index[0] = place(s, x, n);
         weight[0] = 1;

@@ -217,7 +217,7 @@ def batch_norm(d):
 
 
 def col2im(d):
-    dims = d.n(1, 3)
+    dims = 2  # in others, ONNX Runtime 1.32 differs from the definition where there are pads or dilations
     block, image = d.dims(dims, dims, 3), [d.n(6, 9) for _ in range(dims)]
     stride, dilation = d.dims(dims, dims, 2), d.dims(dims, dims, 2)
     pads = [d.n(0, 1) for _ in range(2 * dims)]
