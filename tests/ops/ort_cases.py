@@ -95,6 +95,8 @@ def window(d, dims, pool):
         attrs["auto_pad"] = how
     elif d.coin():
         attrs["pads"] = [d.n(0, k - 1) for k in kernel * 2]
+    if "SAME" in how and "strides" in attrs:  # ONNX Runtime pads by less than nothing where a stride is longer
+        attrs["strides"] = [min(s, k) for s, k in zip(attrs["strides"], kernel)]
     if pool or d.coin():
         attrs["kernel_shape"] = kernel
     return size, kernel, attrs
@@ -125,14 +127,23 @@ def max_pool(d):
         attrs.pop("dilations", None)
     elif d.coin() and "auto_pad" not in attrs:
         attrs["ceil_mode"] = 1
-    return opset, [d.floats(d.n(1, 2), d.n(1, 4), *size)], attrs, d.n(1, 2)
+    x = d.floats(d.n(1, 2), d.n(1, 4), *size)
+    if opset >= 12 and d.n(0, 2) == 0:
+        x = (x * 40).astype(d.one(np.uint8, np.int8))
+    outputs = d.n(1, 2)
+    if outputs == 2:
+        attrs["storage_order"] = d.n(0, 1)
+    return opset, [x], attrs, outputs
 
 
 def average_pool(d):
     size, _, attrs = window(d, d.n(1, 3), True)
-    attrs.pop("dilations", None)
+    opset = d.one(7, 10, 11, 19)
+    if opset < 19 or "SAME" in attrs.get("auto_pad", ""):
+        attrs.pop("dilations", None)
     attrs["count_include_pad"] = d.n(0, 1)
-    opset = d.one(7, 10, 11)
+    if opset >= 10 and "auto_pad" not in attrs:
+        attrs["ceil_mode"] = d.n(0, 1)
     return opset, [d.floats(d.n(1, 2), d.n(1, 4), *size)], attrs, 1
 
 
@@ -348,7 +359,7 @@ def build(name, d):
         value = np.asarray(value)
         # What sizes the result must be known; anything else is a constant or an input.
         sizes = value.dtype == np.int64 and op not in ("Gather", "Add", "Sub", "Mul", "Div")
-        if i > 0 and (sizes or op in ort_spatial.SIZED or d.coin()):
+        if i > 0 and (sizes or d.coin()):
             inits.append(numpy_helper.from_array(value, f"in{i}"))
             continue
         dims = [f"n{i}_{k}" if d.n(0, 3) == 0 else v for k, v in enumerate(value.shape)]

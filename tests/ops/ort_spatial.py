@@ -228,7 +228,6 @@ def col2im(d):
     return 18, [x, np.array(image, dtype=np.int64), np.array(block, dtype=np.int64)], attrs, 1
 
 
-SIZED = ("Resize", "Upsample")  # by all their inputs but the first
 GENERATORS = {
     "ConvTranspose": conv_transpose, "Resize": resize, "Upsample": upsample, "GridSample": grid_sample,
     "AffineGrid": affine_grid, "RoiAlign": roi_align, "MaxRoiPool": max_roi_pool, "LRN": lrn,
