@@ -12,7 +12,8 @@ enum mc_act {
     MC_ACT_GELU, /* v * Phi(v), exact erf */
 };
 
-struct mc_epilogue {      /* y = act(v + bias + residual) */
+struct mc_epilogue {      /* y = act(v * scale + bias + residual) */
+    const void *scale;    /* of a convolution, per channel, or NULL: 1; a gemm takes none */
     const void *bias;     /* per output column (gemm) or channel (conv), or NULL */
     const void *residual; /* laid out as the output, or NULL */
     enum mc_act act;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "graph/run/fuse_affine.h"
 #include "graph/run/plan.h"
 
 /* Nodes behind a matrix product or convolution that its epilogue can do on the way to memory:
@@ -17,6 +18,7 @@ struct chain {
     int n_joined;
     struct mc_epilogue e;
     const struct mc_value *bias, *residual;
+    struct mc_fuse_affine affine;
 };
 
 static const struct mc_buf *buf_of(const struct mc_plan *p, const struct mc_value *v)
@@ -24,19 +26,17 @@ static const struct mc_buf *buf_of(const struct mc_plan *p, const struct mc_valu
     return &p->values[v->index].buf;
 }
 
-/* Constant of one element per channel that broadcasts into the result without changing its shape: along
- * the last axis for a product, along axis 1 for a convolution. */
+/* Constant of one element per column that broadcasts into the product without changing its shape. */
 static bool is_bias(const struct chain *c, const struct mc_node *head, const struct mc_buf *out,
                     const struct mc_value *v)
 {
     const struct mc_buf *b = buf_of(c->p, v);
-    bool conv = mc_node_is(head, "Conv");
     if (!b->constant || b->dtype != out->dtype || b->shape.rank > out->shape.rank ||
         out->shape.rank < 1 || c->bias || c->residual || (head->n_in > 2 && head->in[2]))
         return false;
-    if (!conv && (!mc_node_is(head, "MatMul") || buf_of(c->p, head->in[1])->shape.rank < 2))
+    if (!mc_node_is(head, "MatMul") || buf_of(c->p, head->in[1])->shape.rank < 2)
         return false;
-    int axis = conv ? 1 : out->shape.rank - 1;
+    int axis = out->shape.rank - 1;
     int at = axis - (out->shape.rank - b->shape.rank);
     return at >= 0 && b->shape.dim[at] == out->shape.dim[axis] &&
            mc_shape_count(&b->shape) == out->shape.dim[axis];
@@ -68,7 +68,10 @@ static bool join(struct chain *c, struct mc_step *st, const struct mc_value *v)
     if (st->call.n_out != 1 || !st->out[0] || out->dtype != buf_of(c->p, v)->dtype ||
         !mc_shape_equal(&out->shape, &buf_of(c->p, v)->shape))
         return false;
-    if (mc_node_is(n, "Add") && n->n_in == 2) {
+    if (mc_node_is(head, "Conv") && !c->residual &&
+        mc_fuse_affine_join(&c->affine, c->p, &c->p->steps[c->head], st, v))
+        return true;
+    if ((mc_node_is(n, "Add") || mc_node_is(n, "Sum")) && n->n_in == 2) {
         const struct mc_value *other = n->in[n->in[0] == v];
         if (is_bias(c, head, out, other))
             c->bias = other;
@@ -109,6 +112,8 @@ static void finish(struct chain *c)
     struct mc_value *out = p->steps[c->end].out[0];
     head->epilogue = c->e;
     head->epilogue.bias = c->bias ? buf_of(p, c->bias)->data : NULL;
+    if (c->affine.scale)
+        mc_fuse_affine_finish(&c->affine, buf_of(p, out)->dtype, &head->epilogue);
     head->residual = c->residual;
     head->call.epilogue = &head->epilogue;
     head->joined = mc_arena_array(&p->mem, (size_t)c->n_joined, sizeof(void *));

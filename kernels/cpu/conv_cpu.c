@@ -291,7 +291,8 @@ static void multiply(const struct work *w, int64_t group, const float *buffer,
     const struct mc_epilogue *e = &p->c.epilogue;
     bool last = b->k0 + b->k == p->k, clamp = last && e->act == MC_ACT_CLAMP;
     const float *weights = (const float *)p->c.packed_w + group * (int64_t)p->group_w;
-    const float *bias = b->k0 == 0 ? e->bias : NULL, *prior = b->k0 > 0 ? p->c.y : e->residual;
+    const float *scale = e->scale, *bias = b->k0 == 0 ? e->bias : NULL,
+                *prior = b->k0 > 0 ? p->c.y : e->residual;
     for (int64_t t = w->t0; t < w->t1; t++) {
         int rows = (int)min64(p->tile, p->rows - t * p->tile);
         int64_t channel = group * p->rows + t * p->tile;
@@ -305,6 +306,7 @@ static void multiply(const struct work *w, int64_t group, const float *buffer,
             .piece = w->s.piece,
             .y = (float *)p->c.y + channel * w->plane,
             .y_row = w->plane,
+            .scale = scale ? scale + channel : NULL,
             .bias = bias ? bias + channel : NULL,
             .prior = prior ? prior + channel * w->plane : NULL,
             .lo = clamp ? (float)e->lo : -INFINITY,

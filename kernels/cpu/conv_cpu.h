@@ -72,8 +72,8 @@ struct mc_direct {
     const struct mc_piece *piece;
     float *y; /* of the first row's channel in image 0 */
     int64_t y_row;
-    const float *bias, *prior; /* [rows], as y; or NULL. prior may be y */
-    float lo, hi;              /* clamp, or -inf and inf */
+    const float *scale, *bias, *prior; /* [rows], [rows], as y; or NULL. prior may be y */
+    float lo, hi;                      /* clamp, or -inf and inf */
 };
 
 /* How many vectors a tile of so many rows takes at most: 2, 4 or 8. */
@@ -82,7 +82,7 @@ static inline int direct_vectors(int64_t rows)
     return 2 * tile_panels((int)rows);
 }
 
-/* y[row][o] = clamp(sum over k of a b + bias + prior) for the first `rows` rows and `vectors` vectors of the
+/* y[row][o] = clamp(scale * sum over k of a b + bias + prior) for the first `rows` rows and `vectors` vectors of the
  * cover; 1 <= rows <= TILE_ROWS, vectors is 1, 2, 4 or 8, at most direct_vectors(rows). */
 void MC_CPU(mc_direct_tile)(const struct mc_direct *d, int rows, int vectors);
 

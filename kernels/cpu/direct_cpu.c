@@ -36,6 +36,15 @@ static inline __attribute__((always_inline)) void store(const struct mc_direct *
                                                         int vectors, vf sum[])
 {
     vf lo = vf_set1(d->lo), hi = vf_set1(d->hi);
+    if (d->scale) {
+#pragma GCC unroll 24
+        for (int i = 0; i < rows; i++) {
+            vf scale = vf_set1(d->scale[i]);
+#pragma GCC unroll 24
+            for (int v = 0; v < vectors; v++)
+                sum[i * vectors + v] *= scale;
+        }
+    }
     if (d->bias) {
 #pragma GCC unroll 24
         for (int i = 0; i < rows; i++) {

@@ -61,12 +61,14 @@ static void plane(void *ctx, int64_t chunk, int worker)
     int64_t group_c = c->c / c->group, first = oc / (c->oc / c->group) * group_c;
     const elem *image = (const elem *)c->x + (n * c->c + first) * c->in[0] * c->in[1] * c->in[2];
     const elem *w = (const elem *)c->packed_w + weights(c) / c->oc * oc;
-    const elem *bias = e->bias, *residual = e->residual;
+    const elem *scale = e->scale, *bias = e->bias, *residual = e->residual;
     int64_t at = chunk * c->out[0] * c->out[1] * c->out[2], o[3];
     for (o[0] = 0; o[0] < c->out[0]; o[0]++) {
         for (o[1] = 0; o[1] < c->out[1]; o[1]++) {
             for (o[2] = 0; o[2] < c->out[2]; o[2]++, at++) {
                 elem v = dot(c, image, w, o);
+                if (scale)
+                    v *= scale[oc];
                 if (bias)
                     v += bias[oc];
                 if (residual)

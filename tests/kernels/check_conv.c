@@ -74,18 +74,20 @@ static void draw(struct check *c, struct conv_case *t)
     if (check_coin(c))
         e->bias = check_floats(c, v->oc, false);
     if (check_coin(c))
+        e->scale = check_floats(c, v->oc, false);
+    if (check_coin(c))
         e->residual = check_floats(c, t->y_count, false);
     t->in_place = e->residual && check_coin(c);
     check_describe(
         c,
         "n %d c %d oc %d group %d in %d,%d,%d out %d,%d,%d kernel %d,%d,%d stride %d,%d,%d "
-        "dilation %d,%d,%d pad %d,%d,%d act %d%s%s%s%s",
+        "dilation %d,%d,%d pad %d,%d,%d act %d%s%s%s%s%s",
         (int)v->n, (int)v->c, (int)v->oc, (int)v->group, (int)v->in[0], (int)v->in[1],
         (int)v->in[2], (int)v->out[0], (int)v->out[1], (int)v->out[2], (int)v->kernel[0],
         (int)v->kernel[1], (int)v->kernel[2], (int)v->stride[0], (int)v->stride[1],
         (int)v->stride[2], (int)v->dilation[0], (int)v->dilation[1], (int)v->dilation[2],
-        (int)v->pad[0], (int)v->pad[1], (int)v->pad[2], (int)e->act, e->bias ? " bias" : "",
-        e->residual ? " residual" : "", t->in_place ? " in place" : "",
+        (int)v->pad[0], (int)v->pad[1], (int)v->pad[2], (int)e->act, e->scale ? " scale" : "",
+        e->bias ? " bias" : "", e->residual ? " residual" : "", t->in_place ? " in place" : "",
         specials ? " specials" : "");
 }
 
@@ -105,6 +107,7 @@ static double *reference(struct check *c, const struct conv_case *t, bool absolu
     double *(*to_f64)(struct check *, const float *, int64_t) = absolute ? check_abs : check_widen;
     struct mc_conv v = t->c;
     v.x = to_f64(c, t->c.x, t->x_count);
+    v.epilogue.scale = to_f64(c, t->c.epilogue.scale, v.oc);
     v.epilogue.bias = to_f64(c, t->c.epilogue.bias, v.oc);
     v.epilogue.residual = to_f64(c, t->c.epilogue.residual, t->y_count);
     if (absolute)

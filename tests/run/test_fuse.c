@@ -1,0 +1,117 @@
+/* What joins a convolution or a product, against the plan in which every node runs by itself. */
+#include "run_util.h"
+
+enum { CHANNELS = 5, SIZE = 6 };
+
+static const char *const norm_inputs[] = {"gamma", "beta", "mean", "variance"};
+
+/* x [n,2,6,6] through a convolution to 5 channels. */
+static struct mc_model *conv_model(bool bias, struct mc_value **ret)
+{
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_value *in[3] = {
+        build_input(g, "x", MC_DTYPE_F32, 4, DIMS(-2, 2, SIZE, SIZE)),
+        random_const(g, "w", 4, DIMS(CHANNELS, 2, 1, 1), 1),
+        bias ? random_const(g, "b", 1, DIMS(CHANNELS), 2) : NULL,
+    };
+    *ret = build_node(g, "Conv", "conv", bias ? 3 : 2, in, NULL);
+    return m;
+}
+
+static struct mc_value *norm(struct mc_graph *g, const char *name, struct mc_value *x)
+{
+    struct mc_value *in[5] = {x};
+    for (int i = 0; i < 4; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "%s_%s", name, norm_inputs[i]);
+        const float positive[CHANNELS] = {0.5F, 1, 2, 0.25F, 1.5F};
+        in[i + 1] = i == 3 ? f32_const(g, text, 1, DIMS(CHANNELS), positive)
+                           : random_const(g, text, 1, DIMS(CHANNELS), (uint64_t)(3 + i));
+    }
+    return build_node(g, "BatchNormalization", name, 5, in, NULL);
+}
+
+static struct mc_value *per_channel(struct mc_graph *g, const char *name, uint64_t s)
+{
+    return random_const(g, name, 3, DIMS(CHANNELS, 1, 1), s);
+}
+
+/* The same numbers with and without; `joined` nodes are gone. */
+static void expect_joined(struct mc_model *m, size_t joined)
+{
+    float x[3 * 2 * SIZE * SIZE];
+    mc_rng_fill_normal(7, 0, 0, x, sizeof x / sizeof *x);
+    struct mc_session *a = session_of(m, NULL);
+    struct mc_session *b = session_of(m, &(struct mc_session_opts){.flags = MC_SESSION_NO_FUSE});
+    run_x(a, 4, DIMS(3, 2, SIZE, SIZE), x);
+    run_x(b, 4, DIMS(3, 2, SIZE, SIZE), x);
+    const struct mc_array *want = mc_session_output(b, 0);
+    expect_f32(mc_session_output(a, 0), want->shape.rank, want->shape.dim, want->data, 1e-5);
+    struct mc_session_stats st;
+    mc_session_stats(a, &st);
+    assert_int_equal(st.fused_nodes, joined);
+    mc_session_free(a);
+    mc_session_free(b);
+    mc_model_free(m);
+}
+
+static void norms_and_channels_join(void **state)
+{
+    (void)state;
+    for (int bias = 0; bias < 2; bias++) {
+        struct mc_value *v;
+        struct mc_model *m = conv_model(bias, &v);
+        struct mc_graph *g = m->graph;
+        v = norm(g, "norm", v);
+        v = build_binary(g, "Mul", "mul", per_channel(g, "m", 11), v);
+        v = build_binary(g, "Sub", "sub", v, per_channel(g, "s", 12));
+        v = build_binary(g, "Div", "div", v, f32_const(g, "d", 0, NULL, F(3)));
+        v = build_binary(g, "Add", "add", v, per_channel(g, "a", 13));
+        build_output(g, build_unary(g, "Relu", "relu", v));
+        expect_joined(m, 6);
+    }
+}
+
+static void residual_follows_the_norm(void **state)
+{
+    (void)state;
+    struct mc_value *v;
+    struct mc_model *m = conv_model(true, &v);
+    struct mc_graph *g = m->graph;
+    struct mc_value *in[] = {mc_graph_value(g, "x"),
+                             random_const(g, "w2", 4, DIMS(CHANNELS, 2, 1, 1), 21)};
+    struct mc_value *sum[] = {v, norm(g, "norm", build_node(g, "Conv", "last", 2, in, NULL))};
+    v = build_node(g, "Sum", "sum", 2, sum, NULL);
+    build_output(g, build_unary(g, "Relu", "relu", v));
+    expect_joined(m, 3);
+}
+
+/* What is no constant per channel, or comes after a residual, stays a node. */
+static void others_stay(void **state)
+{
+    (void)state;
+    struct mc_value *v;
+    struct mc_model *m = conv_model(true, &v);
+    struct mc_graph *g = m->graph;
+    v = build_binary(g, "Mul", "along", v, random_const(g, "row", 1, DIMS(SIZE), 31));
+    v = build_binary(g, "Sub", "turned", per_channel(g, "s", 32), v);
+    build_output(g, v);
+    expect_joined(m, 0);
+
+    m = conv_model(false, &v);
+    g = m->graph;
+    v = build_binary(g, "Div", "turned", per_channel(g, "s", 33), v);
+    build_output(g, v);
+    expect_joined(m, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(norms_and_channels_join),
+        cmocka_unit_test(residual_follows_the_norm),
+        cmocka_unit_test(others_stay),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
