@@ -112,6 +112,29 @@ static enum mc_dtype result_type(const struct mc_infer_ctx *c, const struct plac
     return p->b_scale != NO ? c->in[p->b_scale]->dtype : MC_DTYPE_I32;
 }
 
+/* C of QGemm broadcasts to the result; other biases have one value, or one for each of n columns. */
+static int need_bias(const struct mc_infer_ctx *c, const struct places *p, int64_t n,
+                     struct mc_err *err)
+{
+    const struct mc_vtype *bias = vtype(c, p->bias);
+    const struct mc_shape *y = &c->out[0]->shape;
+    struct mc_shape sum;
+    char text[MC_SHAPE_TEXT], to[MC_SHAPE_TEXT];
+    if (!bias || !bias->ranked)
+        return 0;
+    int64_t count = mc_shape_count(&bias->shape);
+    bool fits = count < 0 || n < 0 || count == 1 || count == n;
+    if (is_gemm(p)) {
+        fits = mc_shape_broadcast(&bias->shape, y, &sum) && sum.rank == 2;
+        for (int d = 0; d < 2 && fits; d++)
+            fits = y->dim[d] < 0 || sum.dim[d] == y->dim[d];
+    }
+    if (fits)
+        return 0;
+    return mc_op_fail(err, MC_ESHAPE, c->node, "the bias %s does not fit the result %s",
+                      mc_shape_text(&bias->shape, text), mc_shape_text(y, to));
+}
+
 static int product_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
     const struct places *p = places_of(c->node);
@@ -132,13 +155,17 @@ static int product_infer(struct mc_infer_ctx *c, struct mc_err *err)
         rc = need_count(c, by_row[i], m, err);
         rc = rc ? rc : need_count(c, by_col[i], n, err);
     }
-    const struct mc_vtype *bias = vtype(c, p->bias);
-    int64_t count = bias && bias->ranked ? mc_shape_count(&bias->shape) : -1;
-    bool whole = is_gemm(p) && count >= 0 && m >= 0 && count == m * n;
-    if (!rc && count > 1 && n >= 0 && count != n && !whole)
-        rc = mc_op_fail(err, MC_ESHAPE, c->node, "%lld bias values for %lld columns",
-                        (long long)count, (long long)n);
-    return rc;
+    return rc ? rc : need_bias(c, p, n, err);
+}
+
+static double product_macs(const struct mc_infer_ctx *c)
+{
+    const struct places *p = places_of(c->node);
+    int64_t out = c->out[0]->ranked ? mc_shape_count(&c->out[0]->shape) : -1;
+    bool ta = is_gemm(p) && mc_node_int(c->node, "transA", 0);
+    int rank = mc_op_rank(c, 0);
+    int64_t k = rank > ta ? c->in[0]->shape.dim[rank - 1 - ta] : -1;
+    return out < 0 || k < 0 ? -1 : (double)out * (double)k;
 }
 
 /* ---- setup ---- */
@@ -382,7 +409,7 @@ static void one_product(const struct finish *f, const uint8_t *a, const void *pa
 static struct mc_s8_zero zeros_at(struct mc_s8_zero all, const struct mc_buf *b, int64_t at,
                                   int64_t each)
 {
-    if (all.value && mc_op_count(b) > each)
+    if (b && all.value && mc_op_count(b) > each)
         all.value += at * each;
     return all;
 }
@@ -440,7 +467,7 @@ static int product_run(struct mc_call *c, struct mc_err *err)
 #define ROW(domain, name, since)                                                                   \
     {                                                                                              \
         domain, name, since, 0, product_infer, product_setup, product_run, product_teardown,       \
-            mc_matmul_macs, NULL                                                                   \
+            product_macs, NULL                                                                     \
     }
 const struct mc_op mc_ops_integer_matmul[] = {
     ROW("", "MatMulInteger", 10),

@@ -371,7 +371,7 @@ int mc_matmul_infer(struct mc_infer_ctx *c, int second, enum mc_dtype dtype, str
     return 0;
 }
 
-double mc_matmul_macs(const struct mc_infer_ctx *c)
+static double matmul_macs(const struct mc_infer_ctx *c)
 {
     int64_t out = c->out[0]->ranked ? mc_shape_count(&c->out[0]->shape) : -1;
     int64_t m, k = -1;
@@ -520,11 +520,11 @@ static int matmul_run(struct mc_call *c, struct mc_err *err)
 
 const struct mc_op mc_ops_matmul[] = {
     {"", "Gemm", 7, MC_OP_EPILOGUE, gemm_infer, gemm_setup, gemm_run, teardown, gemm_macs, NULL},
-    {"", "MatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run, teardown,
-     mc_matmul_macs, NULL},
+    {"", "MatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run, teardown, matmul_macs,
+     NULL},
     {"com.microsoft", "FusedGemm", 1, 0, fused_gemm_infer, gemm_setup, fused_gemm_run, teardown,
      gemm_macs, NULL},
     {"com.microsoft", "FusedMatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run,
-     teardown, mc_matmul_macs, NULL},
+     teardown, matmul_macs, NULL},
     {0},
 };

@@ -6,6 +6,5 @@
 
 /* The product of inputs 0 and `second`: output 0 is of type dtype. Errors: MC_ESHAPE. */
 int mc_matmul_infer(struct mc_infer_ctx *c, int second, enum mc_dtype dtype, struct mc_err *err);
-double mc_matmul_macs(const struct mc_infer_ctx *c);
 
 #endif

@@ -20,7 +20,9 @@ from onnx import helper, numpy_helper  # noqa: E402
 
 import cases  # noqa: E402
 import ort_contrib  # noqa: E402
+import ort_index  # noqa: E402
 import ort_math  # noqa: E402
+import ort_quant  # noqa: E402
 import ort_recurrent  # noqa: E402
 import ort_spatial  # noqa: E402
 
@@ -341,6 +343,7 @@ GENERATORS = {
     "Squeeze": squeeze, "Transpose": transpose, "Slice": slice_, "Split": split, "Concat": concat,
     "Gather": gather, "Expand": expand, "Tile": tile, "Pad": pad, "Cast": cast,
     **ort_spatial.GENERATORS, **ort_recurrent.GENERATORS, **ort_math.GENERATORS, **ort_contrib.GENERATORS,
+    **ort_index.GENERATORS, **ort_quant.GENERATORS,
 }
 
 
@@ -358,8 +361,8 @@ def build(name, d):
             continue
         value = np.asarray(value)
         # What sizes the result must be known; anything else is a constant or an input.
-        sizes = value.dtype == np.int64 and op not in ("Gather", "Add", "Sub", "Mul", "Div")
-        if i > 0 and (sizes or d.coin()):
+        sizes = value.dtype == np.int64 and op not in ("Gather", "Add", "Sub", "Mul", "Div", *ort_index.FREE)
+        if i > 0 and (sizes or op in ort_quant.SIZED or d.coin()):
             inits.append(numpy_helper.from_array(value, f"in{i}"))
             continue
         dims = [f"n{i}_{k}" if d.n(0, 3) == 0 else v for k, v in enumerate(value.shape)]
@@ -368,8 +371,12 @@ def build(name, d):
         feeds.append(value)
     outs = [f"out{i}" for i in range(n_out)]
     domain, _, op = op.rpartition(":")
-    node = helper.make_node(op, names, outs, name="n", domain=domain, **attrs)
-    graph = helper.make_graph([node], "g", infos, [helper.make_empty_tensor_value_info(o) for o in outs],
+    domain = attrs.pop("domain", domain)
+    nodes = [helper.make_node(op, names, outs, name="n", domain=domain, **attrs)]
+    if name in ort_quant.TOLERANCE:
+        nodes[0].output[:] = [f"raw{i}" for i in range(n_out)]
+        nodes += [helper.make_node("Cast", [f"raw{i}"], [o], to=1) for i, o in enumerate(outs)]
+    graph = helper.make_graph(nodes, "g", infos, [helper.make_empty_tensor_value_info(o) for o in outs],
                               inits)
     imports = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(domain, 1)] if domain else [])
     return helper.make_model(graph, opset_imports=imports, ir_version=8), feeds
@@ -412,7 +419,7 @@ def main():
                 out.CopyFrom(helper.make_tensor_value_info(
                     out.name, helper.np_dtype_to_tensor_dtype(value.dtype), None))
             folder = os.path.join(work, f"{name}_{i}")
-            cases.write(folder, model, feeds, outputs, 1e-3, 1e-4)
+            cases.write(folder, model, feeds, outputs, 1e-3, ort_quant.TOLERANCE.get(name, 1e-4))
             folders.append(folder)
             made[name] += 1
     bad = 0
