@@ -113,6 +113,27 @@ static int arith_types(const struct mc_infer_ctx *c, const struct spec *s, struc
     return 0;
 }
 
+/* Before version 7 the second operand began at dimension `axis` of the first, a slope at dimension 1: dimensions
+ * of 1 behind it say the same. */
+static int aligned(const struct mc_node *n, const struct mc_shape *x, const struct mc_shape *y,
+                   struct mc_shape *ret, struct mc_err *err)
+{
+    *ret = *y;
+    if (n->version >= 7 || spec_of(n)->least != 2 || y->rank == 0)
+        return 0;
+    bool slope = spec_of(n)->fn == MC_BINARY_PRELU;
+    if (slope ? y->rank != 1 || x->rank < 2 || y->dim[0] == 1 : !mc_node_attr(n, "axis"))
+        return 0;
+    int axis,
+        rc = mc_op_need_axis(n, "axis", slope ? 1 : mc_node_int(n, "axis", 0), x->rank, &axis, err);
+    if (!rc && axis + y->rank > x->rank)
+        return mc_op_fail(err, MC_ESHAPE, n, "an operand of rank %d at axis %d of rank %d", y->rank,
+                          axis, x->rank);
+    for (; !rc && ret->rank < x->rank - axis; ret->rank++)
+        ret->dim[ret->rank] = 1;
+    return rc;
+}
+
 static int arith_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
     const struct spec *s = spec_of(c->node);
@@ -136,7 +157,10 @@ static int arith_infer(struct mc_infer_ctx *c, struct mc_err *err)
         if (s->fn != MC_BINARY_POW && !dtype)
             dtype = x->dtype;
         ranked = ranked && x->ranked;
-        if (ranked && !mc_shape_broadcast(&y, &x->shape, &next))
+        struct mc_shape at;
+        if (ranked && (rc = aligned(c->node, &y, &x->shape, &at, err)))
+            return rc;
+        if (ranked && !mc_shape_broadcast(&y, &at, &next))
             return mc_op_fail(err, MC_ESHAPE, c->node, "%s and %s do not broadcast",
                               mc_shape_text(&y, a), mc_shape_text(&x->shape, b));
         if (ranked)
@@ -225,6 +249,7 @@ static int arith_run(struct mc_call *c, struct mc_err *err)
     }
     struct mc_buf y = c->in[1];
     int rc = y.dtype != c->in[0].dtype ? cast_operand(c, &c->in[1], c->in[0].dtype, &y, err) : 0;
+    rc = rc ? rc : aligned(c->node, &c->in[0].shape, &c->in[1].shape, &y.shape, err);
     rc = rc ? rc : apply(c, fn_of(c->node), &c->in[0], &y, z, err);
     for (int i = 2; i < c->n_in && !rc; i++)
         rc = apply(c, s->fn, z, &c->in[i], z, err);
@@ -242,12 +267,12 @@ static int arith_run(struct mc_call *c, struct mc_err *err)
         "", name, since, flags, arith_infer, arith_setup, arith_run, NULL, NULL, NULL              \
     }
 const struct mc_op mc_ops_arith[] = {
-    ROW("Add", 7, MC_OP_INPLACE_ANY),
-    ROW("Sub", 7, MC_OP_INPLACE_ANY),
-    ROW("Mul", 7, MC_OP_INPLACE_ANY),
-    ROW("Div", 7, MC_OP_INPLACE_ANY),
-    ROW("Pow", 7, MC_OP_INPLACE),
-    ROW("PRelu", 7, MC_OP_INPLACE),
+    ROW("Add", 1, MC_OP_INPLACE_ANY),
+    ROW("Sub", 1, MC_OP_INPLACE_ANY),
+    ROW("Mul", 1, MC_OP_INPLACE_ANY),
+    ROW("Div", 1, MC_OP_INPLACE_ANY),
+    ROW("Pow", 1, MC_OP_INPLACE),
+    ROW("PRelu", 1, MC_OP_INPLACE),
     ROW("Mod", 10, MC_OP_INPLACE_ANY),
     ROW("BitShift", 11, MC_OP_INPLACE_ANY),
     ROW("BitwiseAnd", 18, MC_OP_INPLACE_ANY),

@@ -172,7 +172,7 @@ static int batch_run(struct mc_call *c, struct mc_err *err)
 }
 
 const struct mc_op mc_ops_batchnorm[] = {
-    {"", "BatchNormalization", 7, MC_OP_INPLACE, batch_infer, batch_setup, batch_run, NULL, NULL,
+    {"", "BatchNormalization", 1, MC_OP_INPLACE, batch_infer, batch_setup, batch_run, NULL, NULL,
      NULL},
     {0},
 };

@@ -519,7 +519,7 @@ static int matmul_run(struct mc_call *c, struct mc_err *err)
 }
 
 const struct mc_op mc_ops_matmul[] = {
-    {"", "Gemm", 7, MC_OP_EPILOGUE, gemm_infer, gemm_setup, gemm_run, teardown, gemm_macs, NULL},
+    {"", "Gemm", 1, MC_OP_EPILOGUE, gemm_infer, gemm_setup, gemm_run, teardown, gemm_macs, NULL},
     {"", "MatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run, teardown, matmul_macs,
      NULL},
     {"com.microsoft", "FusedGemm", 1, 0, fused_gemm_infer, gemm_setup, fused_gemm_run, teardown,

@@ -116,7 +116,14 @@ static void add_node(struct builder *b, const char *op, int version, char *rest)
     assert_true(n_out > 0 && n_out <= 64);
     for (int i = 0; i < n_out; i++)
         out[i] = mc_edit_fresh(b->g, "out");
-    assert_int_equal(mc_edit_node(b->g, 0, op, "", version, "node", b->in, (size_t)b->n_in, out,
+    char domain[64] = "";
+    const char *colon = strchr(op, ':');
+    if (colon) {
+        assert_true((size_t)(colon - op) < sizeof domain);
+        memcpy(domain, op, (size_t)(colon - op));
+        op = colon + 1;
+    }
+    assert_int_equal(mc_edit_node(b->g, 0, op, domain, version, "node", b->in, (size_t)b->n_in, out,
                                   (size_t)n_out, &node, NULL),
                      0);
     while ((word = strtok_r(NULL, " ", &save)))
@@ -149,4 +156,27 @@ int node_spec_run(const char *spec, uint64_t seed, struct mc_err *err)
     for (int i = 0; i < b.n_array; i++)
         free(b.array[i].data);
     return rc;
+}
+
+void node_spec_all_bad(const struct node_spec_bad *bad, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct mc_err err = {0};
+        char op[64] = {0};
+        const char *colon = strchr(bad[i].spec, ':'), *name = colon ? colon + 1 : bad[i].spec;
+        int rc = node_spec_run(bad[i].spec, 1, &err);
+        memcpy(op, name, strcspn(name, "-"));
+        if (rc != bad[i].code || !strstr(err.msg, bad[i].words) || !strstr(err.msg, op) ||
+            !strstr(err.msg, "node"))
+            fail_msg("%s gave %s: %s", bad[i].spec, mc_code_name(rc), err.msg);
+    }
+}
+
+void node_spec_all_good(const char *const *good, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct mc_err err = {0};
+        if (node_spec_run(good[i], 1, &err))
+            fail_msg("%s gave %s", good[i], err.msg);
+    }
 }

@@ -7,11 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-static const struct bad {
-    const char *spec;
-    int code;
-    const char *words; /* part of the message, beside the operator's name and the node's */
-} bad[] = {
+static const struct node_spec_bad bad[] = {
     {"Gemm-13 f[2,3] f[4,5] -> 1", MC_ESHAPE, "3 against 4"},
     {"Gemm-13 f[2,3,4] f[4,5] -> 1", MC_ESHAPE, "rank 3"},
     {"Gemm-13 f[2,3] f[3,5] f[4] -> 1", MC_ESHAPE, "broadcast"},
@@ -123,15 +119,7 @@ static const struct bad {
 static void errors_name_the_trouble(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        struct mc_err err = {0};
-        char op[32] = {0};
-        int rc = node_spec_run(bad[i].spec, 1, &err);
-        memcpy(op, bad[i].spec, strcspn(bad[i].spec, "-"));
-        if (rc != bad[i].code || !strstr(err.msg, bad[i].words) || !strstr(err.msg, op) ||
-            !strstr(err.msg, "node"))
-            fail_msg("%s gave %s: %s", bad[i].spec, mc_code_name(rc), err.msg);
-    }
+    node_spec_all_bad(bad, sizeof bad / sizeof *bad);
 }
 
 /* The borders of what is allowed: empty tensors, scalars, one element, every optional part. */
@@ -183,11 +171,7 @@ static void borders_run(void **state)
         "LSTM-14 f[0,2,3] f[1,16,3] f[1,16,4] -> 3",
         "LSTM-14 f[5,0,3] f[1,16,3] f[1,16,4] -> 3",
     };
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-        struct mc_err err = {0};
-        if (node_spec_run(good[i], 1, &err))
-            fail_msg("%s gave %s", good[i], err.msg);
-    }
+    node_spec_all_good(good, sizeof good / sizeof *good);
 }
 
 int main(void)

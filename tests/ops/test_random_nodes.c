@@ -97,14 +97,41 @@ static size_t attributes(char *text, size_t at, size_t size)
                                       "noop_with_empty_axes",
                                       "select_last_index",
                                       "input_forget",
-                                      "count_include_pad"};
-    static const char *const many[] = {"axes", "pads",   "strides", "dilations", "kernel_shape",
-                                       "perm", "starts", "ends",    "split"};
+                                      "count_include_pad",
+                                      "num_heads",
+                                      "q_num_heads",
+                                      "kv_num_heads",
+                                      "is_causal",
+                                      "unidirectional",
+                                      "qk_matmul_output_mode",
+                                      "left_window_size",
+                                      "rotary_embedding_dim",
+                                      "interleaved",
+                                      "onesided",
+                                      "inverse",
+                                      "periodic",
+                                      "dtype",
+                                      "output_datatype",
+                                      "sample_size",
+                                      "fmod",
+                                      "p",
+                                      "k",
+                                      "upper",
+                                      "ignore_index",
+                                      "transBatchA"};
+    static const char *const many[] = {"axes",         "pads",  "strides",         "dilations",
+                                       "kernel_shape", "perm",  "starts",          "ends",
+                                       "split",        "shape", "qkv_hidden_sizes"};
     static const char *const words[] = {"auto_pad=SAME_UPPER", "auto_pad=SAME_LOWER",
                                         "auto_pad=VALID",      "mode=reflect",
                                         "mode=edge",           "mode=wrap",
                                         "direction=reverse",   "direction=bidirectional",
-                                        "approximate=tanh"};
+                                        "approximate=tanh",    "direction=LEFT",
+                                        "reduction=none",      "update_rule=linear",
+                                        "update_rule=delta",   "equation=ab",
+                                        "equation=ab,bc",      "equation=...a,...a->...",
+                                        "equation=a,b,c->abc", "activation=Relu",
+                                        "mode=nesterov"};
     for (uint32_t i = 0, n = below(5); i < n; i++) {
         uint32_t kind = below(3);
         if (kind == 0) {
@@ -130,9 +157,9 @@ static void nothing_crashes(void **state)
         char text[2048];
         drawn = 0;
         const struct mc_op *op = mc_op_at(below((uint32_t)n_ops));
-        if (op->domain[0])
-            continue;
-        size_t at = append(text, 0, sizeof text, "%s-%d ", op->name, op->since + (int)below(16));
+        bool other = op->domain[0] != 0;
+        size_t at = append(text, 0, sizeof text, "%s%s%s-%d ", op->domain, other ? ":" : "",
+                           op->name, op->since + (int)below(16));
         at = inputs(text, at, sizeof text);
         at = append(text, at, sizeof text, "-> %d", 1 + (int)below(3));
         attributes(text, at, sizeof text);
