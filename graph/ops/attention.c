@@ -129,10 +129,10 @@ static int attention_infer(struct mc_infer_ctx *c, struct mc_err *err)
             : mc_op_need_dim(c->node, "heads of keys and values", k.dim[HEAD], v.dim[HEAD], &same,
                              err);
     rc = rc ? rc : mc_op_need_dim(c->node, "keys and values", k.dim[ROW], v.dim[ROW], &same, err);
+    rc = rc ? rc : need_rest(c, batch, err);
     rc = rc ? rc : need_past(c, PAST_K, &k, &total, err);
     rc = rc ? rc : need_past(c, PAST_V, &v, &total_v, err);
     rc = rc ? rc : mc_op_need_dim(c->node, "past keys and values", total, total_v, &total, err);
-    rc = rc ? rc : need_rest(c, batch, err);
     if (rc)
         return rc;
     if (q.dim[HEAD] >= 0 && k.dim[HEAD] >= 0 && (k.dim[HEAD] == 0 || q.dim[HEAD] % k.dim[HEAD]))
