@@ -60,6 +60,8 @@ enum mc_op_flags {
     MC_OP_SIZES = 64,
     /* Runs graphs (If, Loop, Scan): has no run(), graph/run does it. infer checks arguments only. */
     MC_OP_BODY = 128,
+    /* Makes or reads sequences or optionals: no run(), as with MC_OP_BODY. */
+    MC_OP_LIST = 256,
 };
 
 struct mc_op {

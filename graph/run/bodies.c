@@ -78,33 +78,45 @@ static int body_of(struct mc_session *s, const struct mc_node *n, const char *at
     return rc;
 }
 
+static struct mc_live share(const struct mc_live *l)
+{
+    mc_block_ref(l->block);
+    if (l->list)
+        l->list->refs++;
+    return (struct mc_live){.buf = l->buf, .type = l->type, .block = l->block, .list = l->list};
+}
+
+struct mc_live mc_body_argument(const struct mc_session *s, const struct mc_step *st, int i)
+{
+    const struct mc_live l = mc_body_input(s, st, i);
+    return share(&l);
+}
+
 /* The arguments of a body become live in its session. */
-static int give(const struct mc_step *st, struct mc_body *b, int which, const struct mc_live *args,
-                struct mc_err *err)
+static int give(const struct mc_session *outer, const struct mc_step *st, struct mc_body *b,
+                int which, const struct mc_live *args, struct mc_err *err)
 {
     struct mc_session *s = b->session[which];
     mc_live_clear(s);
     for (int i = 0; i < s->n_inputs; i++) {
         const struct mc_value *v = s->inputs[i].value;
         int from = b->from[which][i];
-        struct mc_live l = {0};
-        if (v->outer)
-            l = (struct mc_live){st->call.in[from], st->in_type[from], NULL, NULL};
-        else
-            l = args[from];
+        const struct mc_live l = v->outer ? mc_body_input(outer, st, from) : args[from];
         if (v->type.kind == MC_TYPE_TENSOR && v->type.dtype != MC_DTYPE_NONE &&
             mc_run_dtype(s->precision, v->type.dtype) != l.buf.dtype)
             return mc_op_fail(err, MC_EDTYPE, st->call.node, "'%s' of its body is %s, not %s",
-                              v->name, mc_dtype_name(v->type.dtype), mc_dtype_name(l.type));
-        mc_live_set(s, v, &l.buf, l.type, mc_block_ref(l.block));
+                              v->name, mc_dtype_name(v->type.dtype),
+                              l.list ? "a sequence" : mc_dtype_name(l.type));
+        struct mc_live shared = share(&l);
+        mc_live_set(s, v, &shared);
     }
     return 0;
 }
 
-int mc_body_call(const struct mc_step *st, struct mc_body *b, int which, const struct mc_live *args,
-                 struct mc_err *err)
+int mc_body_call(const struct mc_session *s, const struct mc_step *st, struct mc_body *b, int which,
+                 const struct mc_live *args, struct mc_err *err)
 {
-    int rc = give(st, b, which, args, err);
+    int rc = give(s, st, b, which, args, err);
     return rc ? rc : mc_path_run(b->session[which], err);
 }
 
@@ -114,25 +126,10 @@ const struct mc_live *mc_body_result(const struct mc_body *b, int which, size_t 
     return &s->live[s->outputs[i]->index];
 }
 
-int mc_body_keep(struct mc_session *s, const struct mc_live *l, struct mc_live *ret,
-                 struct mc_err *err)
+struct mc_live mc_body_input(const struct mc_session *s, const struct mc_step *st, int i)
 {
-    struct mc_live kept = {l->buf, l->type, l->block, NULL};
-    kept.buf.constant = false;
-    if (l->block) {
-        mc_block_ref(l->block);
-    } else {
-        size_t bytes = 0;
-        mc_dtype_bytes(l->buf.dtype, mc_shape_count(&l->buf.shape), &bytes);
-        int rc = mc_block_get(s->blocks, bytes, &kept.block, err);
-        if (rc)
-            return rc;
-        if (bytes)
-            memcpy(kept.block->data, l->buf.data, bytes);
-        kept.buf.data = kept.block->data;
-    }
-    *ret = kept;
-    return 0;
+    const struct mc_live *l = &s->live[st->in[i]->index];
+    return mc_live_there(l) ? *l : (struct mc_live){.buf = st->call.in[i], .type = st->in_type[i]};
 }
 
 int mc_body_output(struct mc_session *s, const struct mc_step *st, size_t i,
@@ -141,15 +138,16 @@ int mc_body_output(struct mc_session *s, const struct mc_step *st, size_t i,
     struct mc_live kept;
     if (i >= (size_t)st->call.n_out || !st->out[i])
         return 0;
-    int rc = mc_body_keep(s, l, &kept, err);
+    int rc = mc_live_keep(s->blocks, l, &kept, err);
     if (!rc)
-        mc_live_set(s, st->out[i], &kept.buf, kept.type, kept.block);
+        mc_live_set(s, st->out[i], &kept);
     return rc;
 }
 
 /* What inference says of a result. */
-static int guess(const struct mc_step *st, const struct mc_body *b, const struct mc_live *args,
-                 size_t result, struct mc_vtype *ret, struct mc_err *err)
+static int guess(const struct mc_session *outer, const struct mc_step *st, const struct mc_body *b,
+                 const struct mc_live *args, size_t result, struct mc_vtype *ret,
+                 struct mc_err *err)
 {
     const struct mc_session *s = b->session[0];
     struct mc_vtype *given = mc_calloc(s->g->n_values + 1, sizeof *given);
@@ -157,12 +155,12 @@ static int guess(const struct mc_step *st, const struct mc_body *b, const struct
     if (!given)
         return mc_fail(err, MC_ENOMEM, "out of memory");
     for (int i = 0; i < s->n_inputs; i++) {
+        const struct mc_value *v = s->inputs[i].value;
         int from = b->from[0][i];
-        bool outer = s->inputs[i].value->outer;
-        given[s->inputs[i].value->index] =
-            (struct mc_vtype){.dtype = outer ? st->in_type[from] : args[from].type,
-                              .ranked = true,
-                              .shape = outer ? st->call.in[from].shape : args[from].buf.shape};
+        struct mc_live l = v->outer ? mc_body_input(outer, st, from) : args[from];
+        if (!l.list)
+            given[v->index] =
+                (struct mc_vtype){.dtype = l.type, .ranked = true, .shape = l.buf.shape};
     }
     int rc = mc_infer_run(s->g, &(struct mc_infer_opts){.given = given}, &inf, err);
     if (!rc) {
@@ -182,7 +180,7 @@ int mc_body_empty(struct mc_session *s, const struct mc_step *st, const struct m
     struct mc_buf unused;
     if (i >= (size_t)st->call.n_out || !st->out[i])
         return 0;
-    int rc = guess(st, b, args, result, &t, err);
+    int rc = guess(s, st, b, args, result, &t, err);
     if (rc)
         return rc;
     if (t.dtype == MC_DTYPE_NONE)
@@ -210,10 +208,21 @@ static int if_run(struct mc_session *s, struct mc_step *st, struct mc_err *err)
     int rc = body_of(s, st->call.node, which ? "else_branch" : "then_branch", which, &b, err);
     if (rc)
         return rc;
-    rc = mc_body_call(st, b, which, NULL, err);
+    rc = mc_body_call(s, st, b, which, NULL, err);
     for (size_t i = 0; i < (size_t)st->call.n_out && !rc; i++)
         rc = mc_body_output(s, st, i, mc_body_result(b, which, i), err);
     mc_live_clear(b->session[which]);
+    return rc;
+}
+
+static int map_run(struct mc_session *s, struct mc_step *st, struct mc_body *b, struct mc_err *err)
+{
+    struct mc_live *args = mc_calloc(st->call.node->n_in + 1, sizeof *args);
+    struct mc_list **results = mc_calloc((size_t)st->call.n_out + 1, sizeof(void *));
+    int rc = args && results ? mc_list_map(s, st, b, args, results, err)
+                             : mc_fail(err, MC_ENOMEM, "out of memory");
+    free(args);
+    free(results);
     return rc;
 }
 
@@ -226,5 +235,7 @@ int mc_body_run(struct mc_session *s, struct mc_step *st, struct mc_err *err)
     int rc = body_of(s, n, "body", 0, &b, err);
     if (rc)
         return rc;
+    if (mc_node_is(n, "SequenceMap"))
+        return map_run(s, st, b, err);
     return mc_node_is(n, "Loop") ? mc_loop_run(s, st, b, err) : mc_scan_run(s, st, b, err);
 }

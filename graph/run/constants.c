@@ -218,8 +218,8 @@ out:
 int mc_plan_fold(struct mc_session *s, struct mc_plan *p, const struct mc_infer *inf,
                  const struct mc_node *n, bool *ret_run, struct mc_err *err)
 {
-    bool done = true,
-         constant = !(s->ops[n->id]->flags & (MC_OP_RANDOM | MC_OP_SIZES | MC_OP_BODY));
+    bool done = true, constant = !(s->ops[n->id]->flags &
+                                   (MC_OP_RANDOM | MC_OP_SIZES | MC_OP_BODY | MC_OP_LIST));
     for (size_t i = 0; i < n->n_out; i++)
         done &= !n->out[i] || mc_session_const(s, n->out[i]);
     for (size_t i = 0; i < n->n_in; i++)

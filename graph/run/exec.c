@@ -9,7 +9,7 @@
 static void *data_of(const struct mc_session *s, const struct mc_plan *p, const struct mc_value *v)
 {
     const struct mc_pvalue *pv = &p->values[v->index];
-    if (pv->slot == MC_SLOT_NONE)
+    if (pv->slot == MC_SLOT_NONE || pv->buf.dtype == MC_DTYPE_NONE) /* a list is in no slot */
         return pv->buf.data;
     const struct mc_slot *slot = &p->slots[pv->slot];
     return slot->external ? slot->data : (char *)s->block + slot->offset;
@@ -111,6 +111,8 @@ static int size_output(struct mc_call *c, int i, const struct mc_shape *shape, s
 
 static int run_boundary(struct mc_session *s, struct mc_step *st, struct mc_err *err)
 {
+    if (st->lists || st->call.op->flags & MC_OP_LIST)
+        return mc_list_run(s, st, err);
     if (st->call.op->flags & MC_OP_BODY)
         return mc_body_run(s, st, err);
     for (int i = 0; i < st->call.n_out; i++)
@@ -147,7 +149,7 @@ static void hand_on(struct mc_session *s, struct mc_plan *p)
         struct mc_buf b = pv->buf;
         b.data = data_of(s, p, v);
         struct mc_block *k = pv->slot == MC_SLOT_NONE ? NULL : p->slots[pv->slot].block;
-        mc_live_set(s, v, &b, pv->type, mc_block_ref(k));
+        mc_live_set(s, v, &(struct mc_live){.buf = b, .type = pv->type, .block = mc_block_ref(k)});
     }
 }
 

@@ -134,7 +134,7 @@ int mc_fold_eval(void *ctx, const struct mc_node *n, const struct mc_tensor *con
 {
     (void)ctx;
     const struct mc_op *op = mc_op_find(n);
-    if (!op || (op->flags & (MC_OP_RANDOM | MC_OP_BODY)))
+    if (!op || (op->flags & (MC_OP_RANDOM | MC_OP_BODY | MC_OP_LIST)))
         return mc_fail(err, MC_EUNSUP, "node '%s' cannot be computed ahead", mc_node_label(n));
     struct mc_arena mem = {0};
     struct mc_model *m = NULL;

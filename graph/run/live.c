@@ -107,22 +107,72 @@ void mc_blocks_free(struct mc_blocks *b)
 
 /* ---- values ---- */
 
-void mc_live_set(struct mc_session *s, const struct mc_value *v, const struct mc_buf *buf,
-                 enum mc_dtype type, struct mc_block *block)
+int mc_list_new(size_t n, struct mc_list **ret, struct mc_err *err)
 {
-    struct mc_live *l = &s->live[v->index];
-    assert(l->buf.dtype == MC_DTYPE_NONE);
-    *l = (struct mc_live){*buf, type, block, NULL};
-    l->buf.constant = false;
+    size_t bytes;
+    struct mc_list *l = NULL;
+    if (mc_size_mul(n, sizeof l->item[0], &bytes) && mc_size_add(bytes, sizeof *l, &bytes))
+        l = mc_calloc(1, bytes);
+    if (!l)
+        return mc_fail(err, MC_ENOMEM, "out of memory: a sequence of %zu", n);
+    l->refs = 1;
+    l->n = n;
+    *ret = l;
+    return 0;
+}
+
+void mc_list_drop(struct mc_blocks *b, struct mc_list *l)
+{
+    if (!l || --l->refs > 0)
+        return;
+    for (size_t i = 0; i < l->n; i++)
+        mc_live_release(b, &l->item[i]);
+    free(l);
+}
+
+void mc_live_release(struct mc_blocks *b, struct mc_live *l)
+{
+    mc_block_drop(b, l->block);
+    mc_tensor_unref(l->content);
+    mc_list_drop(b, l->list);
+    *l = (struct mc_live){0};
+}
+
+int mc_live_keep(struct mc_blocks *b, const struct mc_live *l, struct mc_live *ret,
+                 struct mc_err *err)
+{
+    struct mc_live kept = {.buf = l->buf, .type = l->type, .block = l->block, .list = l->list};
+    kept.buf.constant = false;
+    if (l->list) {
+        l->list->refs++;
+    } else if (l->block) {
+        mc_block_ref(l->block);
+    } else {
+        size_t bytes = 0;
+        mc_dtype_bytes(l->buf.dtype, mc_shape_count(&l->buf.shape), &bytes);
+        int rc = mc_block_get(b, bytes, &kept.block, err);
+        if (rc)
+            return rc;
+        if (bytes)
+            memcpy(kept.block->data, l->buf.data, bytes);
+        kept.buf.data = kept.block->data;
+    }
+    *ret = kept;
+    return 0;
+}
+
+void mc_live_set(struct mc_session *s, const struct mc_value *v, const struct mc_live *l)
+{
+    struct mc_live *to = &s->live[v->index];
+    assert(!mc_live_there(to));
+    *to = *l;
+    to->buf.constant = false;
     s->alive[s->n_alive++] = s->g->values[v->index];
 }
 
 void mc_live_drop(struct mc_session *s, const struct mc_value *v)
 {
-    struct mc_live *l = &s->live[v->index];
-    mc_block_drop(s->blocks, l->block);
-    mc_tensor_unref(l->content);
-    *l = (struct mc_live){0};
+    mc_live_release(s->blocks, &s->live[v->index]);
 }
 
 void mc_live_clear(struct mc_session *s)
@@ -144,7 +194,7 @@ int mc_live_new(struct mc_session *s, const struct mc_value *v, const struct mc_
     if (rc)
         return rc;
     *ret = (struct mc_buf){dtype, false, *shape, k->data};
-    mc_live_set(s, v, ret, type, k);
+    mc_live_set(s, v, &(struct mc_live){.buf = *ret, .type = type, .block = k});
     return 0;
 }
 

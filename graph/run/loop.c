@@ -51,7 +51,7 @@ static int start(struct loop *l, struct mc_err *err)
         l->args[i].buf = (struct mc_buf){dtype, false, shape, l->args[i].block->data};
     }
     for (size_t i = 0; i < l->n_carried && !rc; i++)
-        l->args[2 + i] = (struct mc_live){in[2 + i], l->st->in_type[2 + i], NULL, NULL};
+        l->args[2 + i] = mc_body_argument(l->s, l->st, (int)(2 + i));
     return rc;
 }
 
@@ -82,6 +82,8 @@ static int gather(struct loop *l, size_t i, struct mc_err *err)
 {
     const struct mc_live *r = mc_body_result(l->b, 0, 1 + l->n_carried + i);
     struct gather *g = &l->gathers[i];
+    if (r->list)
+        return mc_op_fail(err, MC_EUNSUP, l->st->call.node, "scan output %zu is a sequence", i);
     if (!g->count) {
         g->first = *r;
         g->first.block = NULL;
@@ -119,7 +121,7 @@ static int iterate(struct loop *l, struct mc_err *err)
         return rc;
     *(int64_t *)l->args[0].buf.data = l->done;
     *(uint8_t *)l->args[1].buf.data = l->go_on;
-    rc = mc_body_call(l->st, l->b, 0, l->args, err);
+    rc = mc_body_call(l->s, l->st, l->b, 0, l->args, err);
     if (rc)
         return rc;
     const struct mc_live *cond = mc_body_result(l->b, 0, 0);
@@ -132,14 +134,14 @@ static int iterate(struct loop *l, struct mc_err *err)
     for (size_t i = 0; i < l->n_carried && !rc; i++) {
         const struct mc_live *r = mc_body_result(l->b, 0, 1 + i);
         struct mc_live *a = &l->args[2 + i], kept;
-        if (r->buf.dtype != a->buf.dtype)
+        if (r->buf.dtype != a->buf.dtype || !r->list != !a->list)
             return mc_op_fail(err, MC_EDTYPE, l->st->call.node,
                               "carried value %zu turns from %s to %s", i, mc_dtype_name(a->type),
                               mc_dtype_name(r->type));
-        rc = mc_body_keep(l->s, r, &kept, err);
+        rc = mc_live_keep(l->s->blocks, r, &kept, err);
         if (rc)
             break;
-        mc_block_drop(l->s->blocks, a->block);
+        mc_live_release(l->s->blocks, a);
         *a = kept;
     }
     l->done++;
@@ -158,7 +160,7 @@ static int finish(struct loop *l, struct mc_err *err)
                                l->n_carried + i, err);
             continue;
         }
-        struct mc_live all = {g->first.buf, g->first.type, g->block, NULL};
+        struct mc_live all = {.buf = g->first.buf, .type = g->first.type, .block = g->block};
         struct mc_shape *s = &all.buf.shape;
         if (s->rank == MC_RANK_MAX)
             return mc_op_fail(err, MC_EUNSUP, l->st->call.node, "scan output %zu has rank %d", i,
@@ -181,7 +183,7 @@ int mc_loop_run(struct mc_session *s, struct mc_step *st, struct mc_body *b, str
     if (!rc)
         rc = finish(&l, err);
     for (size_t i = 0; l.args && i < l.n_carried + 2; i++)
-        mc_block_drop(s->blocks, l.args[i].block);
+        mc_live_release(s->blocks, &l.args[i]);
     for (size_t i = 0; l.gathers && i < l.n_scans; i++)
         mc_block_drop(s->blocks, l.gathers[i].block);
     free(l.args);

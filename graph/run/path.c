@@ -31,14 +31,20 @@ static int put_shape(struct mc_session *s, enum mc_dtype type, const struct mc_s
     return rc ? rc : put(s, shape->dim, rank * sizeof *shape->dim, err);
 }
 
+/* Plans do not depend on what is in a list. */
+static int put_live(struct mc_session *s, const struct mc_live *l, struct mc_err *err)
+{
+    static const struct mc_shape list = {.rank = -2};
+    return put_shape(s, l->type, l->list ? &list : &l->buf.shape, err);
+}
+
 static int key_of_inputs(struct mc_session *s, struct mc_err *err)
 {
     int rc = 0;
     s->key_bytes = 0;
     for (int i = 0; i < s->n_inputs && !rc; i++) {
         const struct mc_live *l = &s->live[s->inputs[i].value->index];
-        rc = s->inner ? put_shape(s, l->type, &l->buf.shape, err)
-                      : put_shape(s, MC_DTYPE_NONE, &s->signature[i], err);
+        rc = s->inner ? put_live(s, l, err) : put_shape(s, MC_DTYPE_NONE, &s->signature[i], err);
     }
     return rc;
 }
@@ -53,7 +59,7 @@ static int key_behind(struct mc_session *s, const struct mc_plan *p, struct mc_e
         for (int j = 0; j < st->call.n_out && st->boundary && !rc; j++) {
             const struct mc_live *l = st->out[j] ? &s->live[st->out[j]->index] : NULL;
             if (l)
-                rc = put_shape(s, l->type, &l->buf.shape, err);
+                rc = put_live(s, l, err);
         }
     }
     for (size_t i = 0; i < p->n_learn && !rc; i++) {

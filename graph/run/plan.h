@@ -67,6 +67,7 @@ struct mc_step {
     int scratch_slot;    /* or MC_SLOT_NONE */
     bool ready;          /* setup was called: teardown is due */
     bool skip;           /* a view: nothing to run */
+    bool lists;          /* reads lists, and has no bodies */
     bool boundary;       /* outputs are no values of this plan, but live after the step */
 };
 
@@ -256,5 +257,15 @@ size_t mc_body_captures(const struct mc_node *n, struct mc_value **ret);
 /* Run a step with bodies: If, Loop, Scan. */
 int mc_body_run(struct mc_session *s, struct mc_step *st, struct mc_err *err);
 void mc_body_free(struct mc_body *b); /* accepts NULL */
+/* Input i of a boundary step as it is; borrowed. */
+struct mc_live mc_body_input(const struct mc_session *s, const struct mc_step *st, int i);
+/* Output i of the step, if it is wanted, is l from now on. */
+int mc_body_output(struct mc_session *s, const struct mc_step *st, size_t i,
+                   const struct mc_live *l, struct mc_err *err);
+
+/* ---- lists.c ---- */
+
+/* Run a step on sequences or optionals. */
+int mc_list_run(struct mc_session *s, struct mc_step *st, struct mc_err *err);
 
 #endif

@@ -36,6 +36,8 @@ static int measure(struct scan *c, struct mc_err *err)
     c->length = -1;
     for (size_t i = 0; i < c->n_states + c->n_scanned; i++) {
         const struct mc_shape *s = &c->st->call.in[c->first + i].shape;
+        if (c->st->call.in[c->first + i].dtype == MC_DTYPE_NONE)
+            return mc_op_fail(err, MC_EUNSUP, n, "input %zu is a sequence", c->first + i);
         bool scanned = i >= c->n_states;
         size_t k = i - c->n_states;
         if (s->rank < lead + scanned)
@@ -91,8 +93,7 @@ static int cut(struct scan *c, size_t i, int axis, int64_t b, int64_t t, struct 
         if (d != axis)
             s.dim[s.rank++] = whole->shape.dim[d];
     mc_dtype_bytes(whole->dtype, mc_shape_count(&s), &bytes);
-    mc_block_drop(c->s->blocks, a->block);
-    *a = (struct mc_live){0};
+    mc_live_release(c->s->blocks, a);
     int rc = mc_block_get(c->s->blocks, bytes, &a->block, err);
     if (rc)
         return rc;
@@ -144,7 +145,8 @@ static int put(struct scan *c, size_t i, const struct mc_live *r, int64_t b, int
 {
     if (i >= (size_t)c->st->call.n_out || !c->st->out[i])
         return 0;
-    int rc = whole_of(c, i, r, err);
+    int rc = r->list ? mc_op_fail(err, MC_EUNSUP, c->st->call.node, "output %zu is a sequence", i)
+                     : whole_of(c, i, r, err);
     if (!rc)
         move(c, &c->out[i], i < c->n_states ? -1 : c->axis[c->n_scanned + i - c->n_states], b, t,
              r->buf.data, true);
@@ -157,7 +159,7 @@ static int step(struct scan *c, int64_t b, int64_t t, int64_t length, struct mc_
     for (size_t i = 0; i < c->n_scanned && !rc; i++)
         rc = cut(c, c->n_states + i, c->axis[i], b,
                  c->back_in && c->back_in[i] ? length - 1 - t : t, err);
-    rc = rc ? rc : mc_body_call(c->st, c->b, 0, c->args, err);
+    rc = rc ? rc : mc_body_call(c->s, c->st, c->b, 0, c->args, err);
     for (size_t i = 0; i < c->n_results && !rc; i++)
         rc = put(c, c->n_states + i, mc_body_result(c->b, 0, c->n_states + i), b,
                  c->back_out && c->back_out[i] ? length - 1 - t : t, err);
@@ -167,10 +169,10 @@ static int step(struct scan *c, int64_t b, int64_t t, int64_t length, struct mc_
         if (r->buf.dtype != c->args[i].buf.dtype)
             return mc_op_fail(err, MC_EDTYPE, c->st->call.node, "state %zu turns from %s to %s", i,
                               mc_dtype_name(c->args[i].type), mc_dtype_name(r->type));
-        rc = mc_body_keep(c->s, r, &kept, err);
+        rc = mc_live_keep(c->s->blocks, r, &kept, err);
         if (rc)
             break;
-        mc_block_drop(c->s->blocks, c->args[i].block);
+        mc_live_release(c->s->blocks, &c->args[i]);
         c->args[i] = kept;
     }
     return rc;
@@ -239,7 +241,7 @@ int mc_scan_run(struct mc_session *s, struct mc_step *st, struct mc_body *b, str
     if (!rc)
         rc = empty(&c, err);
     for (size_t i = 0; c.args && i < c.n_states + c.n_scanned; i++)
-        mc_block_drop(s->blocks, c.args[i].block);
+        mc_live_release(s->blocks, &c.args[i]);
     free(c.args);
     free(c.out);
     free(c.axis);

@@ -175,9 +175,11 @@ static int take(struct choice *c, const struct mc_node *n, struct mc_err *err)
 {
     struct mc_plan *p = c->p;
     unsigned flags = c->s->ops[n->id]->flags;
-    bool run, boundary = flags & (MC_OP_SIZES | MC_OP_BODY), known = false;
+    bool run, boundary = flags & (MC_OP_SIZES | MC_OP_BODY | MC_OP_LIST), known = false;
     if (!inputs_are_there(c, n))
         return 0;
+    for (size_t i = 0; i < n->n_in; i++)
+        boundary |= n->in[i] && c->s->live[n->in[i]->index].list;
     int rc = check_row(c, n, err);
     rc = rc ? rc : mc_plan_fold(c->s, p, c->inf, n, &run, err);
     if (rc)
@@ -271,8 +273,12 @@ static int hand_out(struct choice *c, struct mc_err *err)
     for (size_t i = 0; i < c->s->g->n_values; i++) {
         struct mc_value *v = c->s->g->values[i];
         struct mc_buf unused;
-        if (!c->s->pinned[i])
+        if (!c->s->pinned[i] || (c->s->inner && c->s->live[i].list))
             continue;
+        if (c->s->live[i].list)
+            return mc_fail(err, MC_EUNSUP,
+                           "'%s' is a sequence or an optional, which cannot be handed out",
+                           v->name);
         int rc = mc_step_use(c->s, p, v, &unused, err);
         if (rc)
             return rc;
@@ -292,7 +298,7 @@ static void hand_on(struct choice *c)
             pv->last = INT_MAX;
             p->carry[p->n_carry++] = c->s->g->values[i];
         }
-        if (!c->need[i] && c->s->live[i].buf.dtype != MC_DTYPE_NONE)
+        if (!c->need[i] && mc_live_there(&c->s->live[i]))
             p->drop[p->n_drop++] = c->s->g->values[i];
     }
     for (int i = 0; i < p->n_steps; i++) {

@@ -3,8 +3,8 @@
 
 bool mc_step_has(const struct mc_session *s, const struct mc_plan *p, const struct mc_value *v)
 {
-    if (p->values[v->index].buf.dtype != MC_DTYPE_NONE ||
-        s->live[v->index].buf.dtype != MC_DTYPE_NONE || mc_session_const(s, v))
+    if (p->values[v->index].buf.dtype != MC_DTYPE_NONE || mc_live_there(&s->live[v->index]) ||
+        mc_session_const(s, v))
         return true;
     while (p && !p->known[v->index])
         p = p->parent;
@@ -53,7 +53,8 @@ static int announce(const struct mc_session *s, const struct mc_infer *inf, stru
 {
     const struct mc_node *n = st->call.node;
     const struct mc_vtype *t = mc_infer_of(inf, n->out[i]);
-    if (t->dtype == MC_DTYPE_NONE && !(st->call.op->flags & MC_OP_BODY))
+    if (t->dtype == MC_DTYPE_NONE && !st->lists &&
+        !(st->call.op->flags & (MC_OP_BODY | MC_OP_LIST)))
         return mc_op_fail(err, MC_EUNSUP, n, "the type of '%s' is not known", n->out[i]->name);
     st->out_type[i] = t->dtype;
     st->call.out[i].dtype = mc_run_dtype(s->precision, t->dtype);
@@ -114,8 +115,10 @@ int mc_step_make(struct mc_session *s, struct mc_plan *p, const struct mc_infer 
                            .boundary = boundary};
     size_t captures = op->flags & MC_OP_BODY ? mc_body_captures(n, NULL) : 0;
     int rc = allocate(p, st, n, captures, err);
+    for (size_t i = 0; i < n->n_in && !(op->flags & MC_OP_BODY); i++)
+        st->lists |= n->in[i] && s->live[n->in[i]->index].list;
     for (int i = 0; i < st->call.n_in && !rc; i++) {
-        if (!st->in[i])
+        if (!st->in[i] || s->live[st->in[i]->index].list)
             continue;
         rc = mc_step_use(s, p, st->in[i], &st->call.in[i], err);
         st->in_type[i] = p->values[st->in[i]->index].type;

@@ -193,6 +193,64 @@ GRAPHS = {
             then_branch = left () => (float[a, b] u) { u = MatMul (x, w) },
             else_branch = right () => (float[a, b] v) { v = Identity (w) }>
         }""", [[floats(2, 3), np.array(p)] for p in (True, False, True)]),
+    "split_and_concat": ("""
+        (float[n, k] x, int64[p] parts) => (float[m, k] y, float[c, n, 2] z, int64 count) {
+          cut = SplitToSequence <axis = 0> (x, parts)
+          first = Constant <value = int64 {0}> ()
+          last = Constant <value = int64 {-1}> ()
+          a = SequenceAt (cut, first)
+          more = SequenceInsert (cut, a)
+          back = SequenceErase (more, first)
+          front = SequenceInsert (back, a, last)
+          y = ConcatFromSequence <axis = 0> (front)
+          count = SequenceLength (front)
+          two = Constant <value = int64 {2}> ()
+          wide = SplitToSequence <axis = 1> (x, two)
+          z = ConcatFromSequence <axis = 0, new_axis = 1> (wide)
+        }""", [[floats(n, k), ints(*p)] for n, k, p in ((4, 4, (1, 3)), (5, 2, (2, 1, 2)), (4, 4, (3, 1)))]),
+    "sequence_in_loop": ("""
+        (float[n] x, int64 trips) => (float[m] y, int64 count) {
+          yes = Constant <value = bool {1}> ()
+          none = SequenceEmpty ()
+          one = SequenceInsert (none, x)
+          all = Loop (trips, yes, one) <
+            body = step (int64 i, bool c, seq(float[k]) v) => (bool d, seq(float[k]) w) {
+              d = Identity (c)
+              f = Cast <to = 1> (i)
+              e = Add (x, f)
+              w = SequenceInsert (v, e)
+            }>
+          y = ConcatFromSequence <axis = 0> (all)
+          count = SequenceLength (all)
+        }""", [[floats(n), np.array(t, np.int64)] for n, t in ((2, 3), (2, 0), (3, 1), (2, 3))]),
+    "sequence_of_if": ("""
+        (float[n] x, bool p) => (float[m] y) {
+          two = Neg (x)
+          s = If (p) <
+            then_branch = both () => (seq(float[k]) a) { a = SequenceConstruct (x, two) },
+            else_branch = single () => (seq(float[k]) b) { b = SequenceConstruct (x) }>
+          same = Identity (s)
+          y = ConcatFromSequence <axis = 0> (same)
+        }""", [[floats(n), np.array(p)] for n, p in ((2, True), (2, False), (3, True))]),
+    "mapped": ("""
+        (float[n, k] x, float[k] w) => (float[n] y) {
+          rows = SplitToSequence <axis = 0, keepdims = 0> (x)
+          sums = SequenceMap (rows, w) <
+            body = dot (float[k] r, float[k] v) => (float[1] t) {
+              p = Mul (r, v)
+              t = ReduceSum (p)
+            }>
+          y = ConcatFromSequence <axis = 0> (sums)
+        }""", [[floats(n, k), floats(k)] for n, k in ((3, 2), (1, 4), (3, 2))]),
+    "optionals": ("""
+        (float[n] x) => (float[n] y, bool has, bool hasnot) {
+          some = Optional (x)
+          nothing = Optional <type = float[n]> ()
+          has = OptionalHasElement (some)
+          hasnot = OptionalHasElement (nothing)
+          e = OptionalGetElement (some)
+          y = Exp (e)
+        }""", [[floats(2)], [floats(3)]]),
     "if_of_loop": ("""
         (float[n] x, int64 t) => (float[m] y) {
           yes = Constant <value = bool {1}> ()
@@ -221,7 +279,7 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         folders = []
         for name, (text, sets) in GRAPHS.items():
-            model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 16]> {name} {text}')
+            model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {name} {text}')
             options = ort.SessionOptions()
             options.log_severity_level = 3
             session = ort.InferenceSession(model.SerializeToString(), options,
