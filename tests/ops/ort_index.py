@@ -130,6 +130,44 @@ def reverse_sequence(d):
     return 10, [x, lens], {"batch_axis": batch, "time_axis": 1 - batch}, 1
 
 
+def linear_regressor(d):
+    features, targets = d.n(1, 6), d.n(1, 4)
+    attrs = {"domain": "ai.onnx.ml", "coefficients": d.floats(features * targets).tolist(), "targets": targets}
+    if d.coin():
+        attrs["intercepts"] = d.floats(targets).tolist()
+    return 13, [d.floats(d.n(1, 5), features)], attrs, 1
+
+
+def normalizer(d):
+    x = abs(d.floats(d.n(1, 5), d.n(1, 6)))  # of negative ones ONNX Runtime's MAX takes the largest size
+    return 13, [x], {"domain": "ai.onnx.ml", "norm": d.one("MAX", "L1", "L2")}, 1
+
+
+def scaler(d):
+    x = d.floats(d.n(1, 5), d.n(1, 6))
+    n = d.one(1, x.shape[1])
+    attrs = {"domain": "ai.onnx.ml", "offset": d.floats(n).tolist(), "scale": d.floats(n).tolist()}
+    return 13, [x], attrs, 1
+
+
+def tfidf(d):
+    pool, counts, grams = [], [], []
+    for size in range(1, d.n(1, 3) + 1):
+        counts.append(len(pool))
+        for _ in range(d.n(1, 5)):
+            gram = [d.n(0, 3) for _ in range(size)]
+            if gram not in grams:
+                grams.append(gram)
+                pool += gram
+    longest = d.n(1, len(counts))
+    attrs = {"mode": d.one("TF", "IDF", "TFIDF"), "max_gram_length": longest,
+             "min_gram_length": d.n(1, longest), "max_skip_count": d.n(0, 3), "pool_int64s": pool,
+             "ngram_counts": counts, "ngram_indexes": d.r.sample(range(len(grams)), len(grams)),
+             "weights": abs(d.floats(len(grams))).tolist()}
+    x = d.np.integers(0, 4, d.one([d.n(1, 12)], [d.n(1, 3), d.n(1, 12)]))
+    return 9, [x.astype(d.one(np.int64, np.int32))], attrs, 1
+
+
 # Their indices need not be constants.
 FREE = ("GatherND", "GatherElements", "Scatter", "ScatterElements", "ScatterND", "NonMaxSuppression",
         "ReverseSequence")
@@ -138,4 +176,5 @@ GENERATORS = {
     "TopK": topk, "OneHot": one_hot, "GatherND": gather_nd, "GatherElements": gather_elements,
     "ScatterElements": scatter_elements, "ScatterND": scatter_nd, "Nms": nms, "NonZero": non_zero,
     "Compress": compress, "Unique": unique, "ReverseSequence": reverse_sequence,
+    "LinearRegressor": linear_regressor, "Normalizer": normalizer, "Scaler": scaler, "TfIdfVectorizer": tfidf,
 }
