@@ -59,6 +59,9 @@ static int measure(struct scan *c, struct mc_err *err)
                               (long long)c->length, (long long)length);
         c->length = length;
     }
+    if (c->batched && (!c->batch || !c->length))
+        return mc_op_fail(err, MC_EUNSUP, n, "a batch of %lld by %lld steps cannot be scanned",
+                          (long long)c->batch, (long long)c->length);
     return 0;
 }
 
@@ -82,16 +85,23 @@ static void move(const struct scan *c, const struct mc_buf *whole, int axis, int
     }
 }
 
+/* What is left of a sample without `axis` (-1: all of it). */
+static struct mc_shape slice_shape(const struct scan *c, const struct mc_buf *whole, int axis)
+{
+    struct mc_shape s = {0};
+    for (int d = c->batched; d < whole->shape.rank; d++)
+        if (d != axis)
+            s.dim[s.rank++] = whole->shape.dim[d];
+    return s;
+}
+
 /* Argument i := a slice in a block of its own. */
 static int cut(struct scan *c, size_t i, int axis, int64_t b, int64_t t, struct mc_err *err)
 {
     const struct mc_buf *whole = &c->st->call.in[c->first + i];
     struct mc_live *a = &c->args[i];
-    struct mc_shape s = {0};
+    struct mc_shape s = slice_shape(c, whole, axis);
     size_t bytes = 0;
-    for (int d = c->batched; d < whole->shape.rank; d++)
-        if (d != axis)
-            s.dim[s.rank++] = whole->shape.dim[d];
     mc_dtype_bytes(whole->dtype, mc_shape_count(&s), &bytes);
     mc_live_release(c->s->blocks, a);
     int rc = mc_block_get(c->s->blocks, bytes, &a->block, err);
@@ -203,8 +213,12 @@ static int sample(struct scan *c, int64_t b, struct mc_err *err)
 static int empty(struct scan *c, struct mc_err *err)
 {
     int rc = 0;
-    for (size_t i = 0; i < c->n_scanned && !rc && c->batch; i++)
-        c->args[c->n_states + i].type = c->st->in_type[c->first + c->n_states + i];
+    for (size_t i = 0; i < c->n_scanned; i++) {
+        struct mc_live *a = &c->args[c->n_states + i];
+        const struct mc_buf *whole = &c->st->call.in[c->first + c->n_states + i];
+        a->type = c->st->in_type[c->first + c->n_states + i];
+        a->buf = (struct mc_buf){.dtype = whole->dtype, .shape = slice_shape(c, whole, c->axis[i])};
+    }
     for (size_t i = c->n_states; i < c->n_states + c->n_results && !rc; i++)
         if (i < (size_t)c->st->call.n_out && c->st->out[i] && c->out[i].dtype == MC_DTYPE_NONE)
             rc = mc_body_empty(c->s, c->st, c->b, c->args, i,
@@ -238,7 +252,7 @@ int mc_scan_run(struct mc_session *s, struct mc_step *st, struct mc_body *b, str
     int rc = start(&c, err);
     for (int64_t k = 0; k < c.batch && !rc; k++)
         rc = sample(&c, k, err);
-    if (!rc)
+    if (!rc && c.length == 0)
         rc = empty(&c, err);
     for (size_t i = 0; c.args && i < c.n_states + c.n_scanned; i++)
         mc_live_release(s->blocks, &c.args[i]);

@@ -158,14 +158,14 @@ static void only_the_branch_taken_runs(void **state)
     mc_model_free(m);
 }
 
-/* state := state * k + x[t] from the last t to the first: a polynomial by Horner's rule. */
+/* state := state * k + x[t] from the last t to the first: polynomials by Horner's rule, two side by side. */
 static struct mc_model *horner(void)
 {
     struct mc_model *m = build_model(17);
     struct mc_graph *g = m->graph;
-    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 1, DIMS(-2));
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 2, DIMS(-2, 2));
     f32_const(g, "k", 0, DIMS(0), F(2));
-    struct mc_value *in[] = {f32_const(g, "zero", 0, DIMS(0), F(0)), x};
+    struct mc_value *in[] = {f32_const(g, "zero", 1, DIMS(2), F(0, 1)), x};
     struct mc_value *out[] = {mc_edit_fresh(g, "y"), mc_edit_fresh(g, "parts")};
     struct mc_node *n;
     struct mc_err err;
@@ -173,8 +173,8 @@ static struct mc_model *horner(void)
     build_ok(mc_edit_attr_int(n, "num_scan_inputs", 1, &err), &err);
     build_ok(mc_edit_attr_ints(n, "scan_input_directions", DIMS(1), 1, &err), &err);
     struct mc_graph *b = body_of(n, "body");
-    struct mc_value *v = build_input(b, "v", MC_DTYPE_F32, 0, DIMS(0));
-    struct mc_value *e = build_input(b, "e", MC_DTYPE_F32, 0, DIMS(0));
+    struct mc_value *v = build_input(b, "v", MC_DTYPE_F32, 1, DIMS(2));
+    struct mc_value *e = build_input(b, "e", MC_DTYPE_F32, 1, DIMS(2));
     struct mc_value *w =
         build_binary(b, "Add", "w", build_binary(b, "Mul", "p", v, mc_edit_resolve(b, "k")), e);
     build_output(b, w);
@@ -189,22 +189,39 @@ static void a_scan_from_the_end(void **state)
     (void)state;
     struct mc_model *m = horner();
     struct mc_session *s = session_of(m, NULL);
-    run_x(s, 1, DIMS(4), F(1, 2, 3, 4));
-    expect_f32(mc_session_output(s, 0), 0, DIMS(0), F(1 + 4 + 12 + 32), 0);
-    expect_f32(mc_session_output(s, 1), 1, DIMS(4), F(4, 11, 24, 49), 0);
-    run_x(s, 1, DIMS(0), F(0));
-    expect_f32(mc_session_output(s, 0), 0, DIMS(0), F(0), 0);
-    expect_f32(mc_session_output(s, 1), 1, DIMS(0), F(0), 0);
+    run_x(s, 2, DIMS(3, 2), F(1, 0, 2, 1, 3, 0));
+    expect_f32(mc_session_output(s, 0), 1, DIMS(2), F(1 + 4 + 12, 2 + 8), 0);
+    expect_f32(mc_session_output(s, 1), 2, DIMS(3, 2), F(3, 2, 8, 5, 17, 10), 0);
+    run_x(s, 2, DIMS(0, 2), F(0));
+    expect_f32(mc_session_output(s, 0), 1, DIMS(2), F(0, 1), 0);
+    expect_f32(mc_session_output(s, 1), 2, DIMS(0, 2), F(0), 0);
     mc_session_free(s);
     mc_model_free(m);
+}
+
+/* y = x x x, through sequences. */
+static struct mc_model *tripled(void)
+{
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 1, DIMS(-2));
+    struct mc_value *both[] = {x, x};
+    struct mc_value *s = build_node(g, "SequenceConstruct", "s", 2, both, NULL);
+    s = build_binary(g, "SequenceInsert", "t", s, build_unary(g, "Identity", "same", x));
+    struct mc_node *n;
+    struct mc_value *y = build_node(g, "ConcatFromSequence", "y", 1, &s, &n);
+    assert_int_equal(mc_edit_attr_int(n, "axis", 0, NULL), 0);
+    build_output(g, y);
+    return m;
 }
 
 static void no_memory_is_an_error(void **state)
 {
     (void)state;
-    struct mc_model *models[] = {sums(3, true), horner()};
-    struct mc_array in = array_of("x", MC_DTYPE_F32, 1, DIMS(2), F(1, 2));
-    for (int k = 0; k < 2; k++) {
+    struct mc_model *models[] = {sums(3, true), horner(), tripled()};
+    for (int k = 0; k < 3; k++) {
+        struct mc_array in =
+            array_of("x", MC_DTYPE_F32, k == 1 ? 2 : 1, k == 1 ? DIMS(1, 2) : DIMS(2), F(1, 2));
         bool failed = true;
         for (long n = 0; failed; n++) {
             struct mc_session *s = NULL;
@@ -217,6 +234,8 @@ static void no_memory_is_an_error(void **state)
             assert_int_equal(rc, failed ? MC_ENOMEM : 0);
             if (s)
                 run_ok(s, &in, 1);
+            if (s && k == 2)
+                expect_f32(mc_session_output(s, 0), 1, DIMS(6), F(1, 2, 1, 2, 1, 2), 0);
             mc_session_free(s);
             assert_true(n < 100000);
         }
