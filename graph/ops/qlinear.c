@@ -121,7 +121,10 @@ static int qlinear_infer(struct mc_infer_ctx *c, struct mc_err *err)
     if (!rc) {
         struct mc_infer_ctx inner = {
             .node = &node, .n_in = count, .n_out = 1, .in = list, .out = &out, .inf = c->inf};
-        rc = op->infer(&inner, err);
+        struct mc_err why = {0};
+        rc = op->infer(&inner, &why);
+        if (rc) /* which names the inner operator */
+            mc_op_fail(err, rc, c->node, "%s", why.msg);
     }
     const struct mc_vtype *zero = mc_op_in(c, f->y + 1);
     enum mc_dtype type = zero ? zero->dtype : c->in[tensor_at(f, f->raw ? 1 : 0)]->dtype;
@@ -261,14 +264,9 @@ static int qlinear_run(struct mc_call *c, struct mc_err *err)
             NULL, NULL                                                                             \
     }
 const struct mc_op mc_ops_qlinear[] = {
-    ROW("QLinearAdd"),
-    ROW("QLinearMul"),
-    ROW("QLinearSigmoid"),
-    ROW("QLinearLeakyRelu"),
-    ROW("QLinearAveragePool"),
-    ROW("QLinearGlobalAveragePool"),
-    ROW("QLinearSoftmax"),
-    ROW("QLinearWhere"),
-    ROW("QLinearConcat"),
-    {0},
+    ROW("QLinearAdd"),         ROW("QLinearMul"),
+    ROW("QLinearSigmoid"),     ROW("QLinearLeakyRelu"),
+    ROW("QLinearAveragePool"), ROW("QLinearGlobalAveragePool"),
+    ROW("QLinearSoftmax"),     ROW("QLinearWhere"),
+    ROW("QLinearConcat"),      {0},
 };

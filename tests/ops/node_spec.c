@@ -28,6 +28,8 @@ static enum mc_dtype dtype_of(char letter)
     case 'i': return MC_DTYPE_I32;
     case 'b': return MC_DTYPE_BOOL;
     case 's': return MC_DTYPE_F16;
+    case 'u': return MC_DTYPE_U8;
+    case 'c': return MC_DTYPE_I8;
     default: fail_msg("type letter '%c'", letter); return MC_DTYPE_NONE;
     }
 }

@@ -57,7 +57,7 @@ static size_t inputs(char *text, size_t at, size_t size)
     char type = "fffffdlibs"[below(10)];
     for (int i = 0; i < n; i++) {
         uint32_t what = below(12);
-        char own = below(5) ? type : "fdlibs"[below(6)];
+        char own = below(5) ? type : "fdlibsuc"[below(8)];
         if (what == 0) {
             at = append(text, at, size, "- ");
         } else if (what < 4 && i > 0) {
@@ -118,19 +118,44 @@ static size_t attributes(char *text, size_t at, size_t size)
                                       "k",
                                       "upper",
                                       "ignore_index",
-                                      "transBatchA"};
+                                      "transBatchA",
+                                      "block_size",
+                                      "batch_dims",
+                                      "batch_axis",
+                                      "time_axis",
+                                      "sorted",
+                                      "largest",
+                                      "output_dtype",
+                                      "saturate",
+                                      "center_point_box",
+                                      "bits",
+                                      "K",
+                                      "N",
+                                      "targets"};
     static const char *const many[] = {"axes",         "pads",  "strides",         "dilations",
                                        "kernel_shape", "perm",  "starts",          "ends",
                                        "split",        "shape", "qkv_hidden_sizes"};
-    static const char *const words[] = {"auto_pad=SAME_UPPER", "auto_pad=SAME_LOWER",
-                                        "auto_pad=VALID",      "mode=reflect",
-                                        "mode=edge",           "mode=wrap",
-                                        "direction=reverse",   "direction=bidirectional",
-                                        "approximate=tanh",    "direction=LEFT",
-                                        "reduction=none",      "update_rule=linear",
-                                        "update_rule=delta",   "equation=ab",
-                                        "equation=ab,bc",      "equation=...a,...a->...",
-                                        "equation=a,b,c->abc", "activation=Relu",
+    static const char *const words[] = {"auto_pad=SAME_UPPER",
+                                        "auto_pad=SAME_LOWER",
+                                        "auto_pad=VALID",
+                                        "mode=reflect",
+                                        "mode=edge",
+                                        "mode=wrap",
+                                        "direction=reverse",
+                                        "direction=bidirectional",
+                                        "approximate=tanh",
+                                        "direction=LEFT",
+                                        "reduction=none",
+                                        "reduction=add",
+                                        "mode=circular",
+                                        "round_mode=down",
+                                        "update_rule=linear",
+                                        "update_rule=delta",
+                                        "equation=ab",
+                                        "equation=ab,bc",
+                                        "equation=...a,...a->...",
+                                        "equation=a,b,c->abc",
+                                        "activation=Relu",
                                         "mode=nesterov"};
     for (uint32_t i = 0, n = below(5); i < n; i++) {
         uint32_t kind = below(3);
