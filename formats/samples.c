@@ -71,19 +71,18 @@ static int unrecognised(const char *path, struct mc_err *err)
     return mc_fail(err, MC_EFORMAT, "'%s' is no .npz, .npy, .csv or IDX file", path);
 }
 
-static int open_folder(const char *spec, const char *path, const struct mc_sample_opts *opts,
-                       struct mc_dataset **ret, struct mc_err *err)
+static int open_folder(const char *spec, const struct mc_sample_files *files,
+                       const struct mc_sample_opts *opts, struct mc_dataset **ret,
+                       struct mc_err *err)
 {
-    if (opts->n_inputs < 1)
-        return mc_fail(err, MC_EUSAGE, "the model has no inputs, it takes no samples");
     for (size_t i = 0; mc_sample_kinds[i]; i++)
-        if (mc_sample_kinds[i]->probe_folder && mc_sample_kinds[i]->probe_folder(path))
-            return mc_sample_kinds[i]->open_folder(spec, path, opts, ret, err);
+        if (mc_sample_kinds[i]->probe_folder && mc_sample_kinds[i]->probe_folder(files->path))
+            return mc_sample_kinds[i]->open_list(spec, files, opts, ret, err);
     return mc_fail(
         err, MC_EDATA,
         "the folder '%s' holds no samples: no pictures (.png, .jpg), no folders of them, "
         "no test_data_set_0",
-        path);
+        files->path);
 }
 
 static bool is_folder(const char *path)
@@ -92,30 +91,46 @@ static bool is_folder(const char *path)
     return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
+/* s is the file, opened here; it becomes the dataset unless the kind makes one of its own. */
+static int open_file(struct mc_source *s, const struct mc_sample_files *files,
+                     struct mc_dataset **ret, struct mc_err *err)
+{
+    int rc = mc_narray_file_open(files->path, &s->file, err);
+    if (rc)
+        return rc;
+    const struct mc_sample_kind *kind = recognise(&s->file);
+    if (!kind)
+        return unrecognised(files->path, err);
+    if (kind->open_list) {
+        rc = kind->open_list(s->base->spec, files, s->opts, ret, err);
+        if (rc <= 0)
+            return rc;
+    }
+    rc = kind->open(s, files, err);
+    if (!rc) {
+        mc_samples_identify(s->base, kind->name, files->path);
+        *ret = s->base;
+    }
+    return rc;
+}
+
 int mc_samples_open(const char *spec, const struct mc_sample_opts *opts, struct mc_dataset **ret,
                     struct mc_err *err)
 {
     struct mc_sample_files files;
     struct mc_source *s;
+    struct mc_dataset *d = NULL;
     int rc = resolve(spec, &files, err);
+    if (!rc)
+        rc = mc_source_new(spec, opts, &s, err);
     if (rc)
         return rc;
-    if (is_folder(files.path))
-        return open_folder(spec, files.path, opts, ret, err);
-    rc = mc_source_new(spec, opts, &s, err);
-    if (rc)
-        return rc;
-    rc = mc_narray_file_open(files.path, &s->file, err);
-    if (!rc) {
-        const struct mc_sample_kind *kind = recognise(&s->file);
-        rc = kind ? kind->open(s, &files, err) : unrecognised(files.path, err);
-        if (!rc)
-            mc_samples_identify(s->base, kind->name, files.path);
-    }
+    rc = is_folder(files.path) ? open_folder(spec, &files, opts, &d, err)
+                               : open_file(s, &files, &d, err);
     s->opts = NULL;
-    if (rc)
+    if (d != s->base)
         mc_source_abort(s);
-    else
-        *ret = s->base;
+    if (!rc)
+        *ret = d;
     return rc;
 }

@@ -238,9 +238,11 @@ static int prepare(struct images *m, const char *path, const struct mc_sample_op
     return rc ? rc : mc_pictures_list(path, &m->pictures, err);
 }
 
-static int open_folder(const char *spec, const char *path, const struct mc_sample_opts *opts,
-                       struct mc_dataset **ret, struct mc_err *err)
+static int open_folder(const char *spec, const struct mc_sample_files *files,
+                       const struct mc_sample_opts *opts, struct mc_dataset **ret,
+                       struct mc_err *err)
 {
+    const char *path = files->path;
     struct images *m = mc_calloc(1, sizeof *m);
     if (!m)
         return mc_fail(err, MC_ENOMEM, "out of memory");
@@ -265,5 +267,5 @@ const struct mc_sample_kind mc_sample_kind_images = {
         "or sorted), or FOLDER/*.png|jpg without classes",
     .ext = "",
     .probe_folder = mc_pictures_probe,
-    .open_folder = open_folder,
+    .open_list = open_folder,
 };

@@ -13,10 +13,11 @@ struct mc_sample_kind {
     const char *name, *help;
     const char *ext; /* files so named are of this kind, or broken */
     bool (*probe)(const uint8_t *head, size_t n);
-    /* Of kinds that are folders, in place of the other two. */
-    bool (*probe_folder)(const char *path);
-    int (*open_folder)(const char *spec, const char *path, const struct mc_sample_opts *opts,
-                       struct mc_dataset **ret, struct mc_err *err);
+    bool (*probe_folder)(const char *path); /* of kinds that are folders, in place of probe */
+    /* A dataset of its own making, or 1: `open` is for this one. NULL: it is for all. */
+    int (*open_list)(const char *spec, const struct mc_sample_files *files,
+                     const struct mc_sample_opts *opts, struct mc_dataset **ret,
+                     struct mc_err *err);
     /* s->file is open; add a field for each input, and the labels. */
     int (*open)(struct mc_source *s, const struct mc_sample_files *files, struct mc_err *err);
 };

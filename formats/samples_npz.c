@@ -4,6 +4,7 @@
 
 #include "formats/npy.h"
 #include "formats/samples_kind.h"
+#include "formats/samples_npz.h"
 #include "formats/zip.h"
 
 /* Length of an entry's array name: numpy appends ".npy". */
@@ -127,5 +128,6 @@ const struct mc_sample_kind mc_sample_kind_npz = {
     .help = "FILE.npz: arrays named as the model's inputs, class numbers in 'labels'",
     .ext = ".npz",
     .probe = mc_zip_probe,
+    .open_list = mc_npz_list_open,
     .open = open_npz,
 };

@@ -111,9 +111,11 @@ static int load(void *self, int64_t i, const struct mc_shape *shape, void *const
 
 static const struct mc_list_class class = {"testdata", shapes, load, testdata_free};
 
-static int open_folder(const char *spec, const char *path, const struct mc_sample_opts *opts,
-                       struct mc_dataset **ret, struct mc_err *err)
+static int open_folder(const char *spec, const struct mc_sample_files *files,
+                       const struct mc_sample_opts *opts, struct mc_dataset **ret,
+                       struct mc_err *err)
 {
+    const char *path = files->path;
     struct testdata *t = mc_calloc(1, sizeof *t);
     if (!t)
         return mc_fail(err, MC_ENOMEM, "out of memory");
@@ -145,5 +147,5 @@ const struct mc_sample_kind mc_sample_kind_testdata = {
     .help = "FOLDER with test_data_set_0, ...: input_0.pb, ... of each set is one sample",
     .ext = "",
     .probe_folder = mc_testsets_probe,
-    .open_folder = open_folder,
+    .open_list = open_folder,
 };

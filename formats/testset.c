@@ -140,7 +140,7 @@ int mc_testset_slots(const struct mc_graph *g, bool outputs, struct mc_testset_s
     for (size_t i = 0; i < n; i++) {
         const struct mc_value *v = outputs ? g->outputs[i] : g->inputs[i];
         s[i] =
-            (struct mc_testset_slot){v->name, !outputs && v->tensor, v->type.kind != MC_TYPE_OTHER};
+            (struct mc_testset_slot){v->name, outputs || v->tensor, v->type.kind != MC_TYPE_OTHER};
     }
     *ret = s;
     *ret_n = (int)n;
@@ -205,7 +205,7 @@ static int match(const struct mc_testset_dir *d, const char *what, const struct 
                          : mc_fail(err, MC_EDATA,
                                    "'%s' has %d %ss, the model %d, and their names do not match "
                                    "either",
-                                   d->path, n, what, needed);
+                                   d->path, n, what, needed ? needed : n_slots);
 }
 
 static int take(const struct file *f, const char *name, struct mc_testset *s, struct mc_array *ret,

@@ -25,7 +25,7 @@ void mc_testsets_close(struct mc_testsets *s); /* accepts a zeroed struct */
 
 struct mc_testset_slot { /* an input or output that a file can be for */
     const char *name;
-    bool given;  /* an initializer gives it where no file does */
+    bool given;  /* it may be left out: an initializer gives it, or it is an output */
     bool tensor; /* false: a sequence or an optional */
 };
 
