@@ -10,6 +10,7 @@
 #include "cli/job.h"
 #include "formats/onnx.h"
 #include "graph/edit.h"
+#include "graph/opset.h"
 #include "graph/run/fold.h"
 #include "graph/verify.h"
 
@@ -163,6 +164,8 @@ static int write_and_measure(const struct mc_cli *cli, struct mc_job *j, struct 
     uint64_t bytes;
     int rc = steps ? mc_edit_meta(j->work, "ai.mcompress.preprocess", steps, err) : 0;
     mc_edit_sweep(j->work->graph);
+    if (!rc)
+        rc = mc_opset_lift(j->work, 0, err);
     if (!rc)
         rc = mc_verify(j->work, err);
     if (!rc)

@@ -145,6 +145,21 @@ int mc_constant_make(const float *src, const struct mc_shape *shape, enum mc_dty
     return 0;
 }
 
+int mc_constant_new(struct mc_graph *g, size_t pos, const char *hint, struct mc_tensor *t,
+                    struct mc_value **ret, struct mc_err *err)
+{
+    struct mc_node *n;
+    if (!g->function || g->parent) {
+        *ret = mc_edit_constant(g, hint, t);
+        return *ret ? 0 : mc_fail(err, MC_ENOMEM, "out of memory while changing a graph");
+    }
+    *ret = mc_edit_fresh(g, hint);
+    if (!*ret)
+        return mc_fail(err, MC_ENOMEM, "out of memory while changing a graph");
+    int rc = mc_edit_node(g, pos, "Constant", "", 0, "", NULL, 0, ret, 1, &n, err);
+    return rc ? rc : mc_edit_attr_tensor(n, "value", t, err);
+}
+
 /* A declared type follows the content. */
 static int retype(struct mc_value *v, const struct mc_tensor *t, struct mc_err *err)
 {

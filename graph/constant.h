@@ -20,6 +20,10 @@ int mc_constant_ints(const struct mc_value *v, int64_t *ret, int max);
 /* A new tensor holding `n` f32 values converted to `dtype`, for a replacement that keeps the dtype. */
 int mc_constant_make(const float *src, const struct mc_shape *shape, enum mc_dtype dtype,
                      struct mc_spill *spill, struct mc_tensor **ret, struct mc_err *err);
+/* A new constant of graph g, named hint or after it: an initializer, or, in a function's own body, which has
+ * none, a Constant node at position pos. Errors: MC_ENOMEM. */
+int mc_constant_new(struct mc_graph *g, size_t pos, const char *hint, struct mc_tensor *t,
+                    struct mc_value **ret, struct mc_err *err);
 /* Put new content where v has its constant, for all users of v, keeping name and place. */
 int mc_constant_replace(struct mc_value *v, struct mc_tensor *t, struct mc_err *err);
 
