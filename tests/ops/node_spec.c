@@ -47,6 +47,19 @@ static int parse_list(const char *text, int64_t *ret, int max)
     return n;
 }
 
+static int parse_floats(const char *text, float *ret, int max)
+{
+    int n = 0;
+    while (*text && *text != '}') {
+        char *end;
+        assert_true(n < max);
+        ret[n++] = strtof(text, &end);
+        assert_true(end > text);
+        text = end + (*end == ',');
+    }
+    return n;
+}
+
 static void fill(struct builder *b, enum mc_dtype dtype, void *data, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -68,14 +81,25 @@ static void add_input(struct builder *b, const char *word)
         return;
     }
     enum mc_dtype dtype = dtype_of(word[0]);
+    if (word[1] == '{' && dtype == MC_DTYPE_F32) {
+        float values[64];
+        int64_t count = parse_floats(word + 2, values, 64);
+        b->in[b->n_in++] = build_const(b->g, name, dtype, 1, &count, values);
+        return;
+    }
     int n = parse_list(word + 2, v, 64);
     if (word[1] == '{') {
         int64_t count = n;
         int32_t narrow[64];
-        for (int i = 0; i < n; i++)
+        uint8_t truth[64];
+        for (int i = 0; i < n; i++) {
             narrow[i] = (int32_t)v[i];
+            truth[i] = v[i] != 0;
+        }
         b->in[b->n_in++] = build_const(b->g, name, dtype, 1, &count,
-                                       dtype == MC_DTYPE_I32 ? (void *)narrow : (void *)v);
+                                       dtype == MC_DTYPE_I32    ? (void *)narrow
+                                       : dtype == MC_DTYPE_BOOL ? (void *)truth
+                                                                : (void *)v);
         return;
     }
     b->in[b->n_in] = build_input(b->g, name, dtype, n, v);

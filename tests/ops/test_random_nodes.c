@@ -61,7 +61,7 @@ static size_t inputs(char *text, size_t at, size_t size)
         if (what == 0) {
             at = append(text, at, size, "- ");
         } else if (what < 4 && i > 0) {
-            at = append(text, at, size, "%c{", below(6) ? 'l' : 'i');
+            at = append(text, at, size, "%c{", "llllif"[below(6)]);
             at = list(text, at, size, (int)below(6), false);
             at = append(text, at, size, "} ");
         } else if (what < 6) {
@@ -131,10 +131,22 @@ static size_t attributes(char *text, size_t at, size_t size)
                                       "bits",
                                       "K",
                                       "N",
-                                      "targets"};
-    static const char *const many[] = {"axes",         "pads",  "strides",         "dilations",
-                                       "kernel_shape", "perm",  "starts",          "ends",
-                                       "split",        "shape", "qkv_hidden_sizes"};
+                                      "targets",
+                                      "linear_before_reset",
+                                      "align_corners",
+                                      "antialias",
+                                      "exclude_outside",
+                                      "blocksize",
+                                      "size",
+                                      "offset_group",
+                                      "output_height",
+                                      "sampling_ratio",
+                                      "spatial",
+                                      "seed"};
+    static const char *const many[] = {
+        "axes",           "pads",        "strides", "dilations", "kernel_shape",     "perm",
+        "starts",         "ends",        "split",   "shape",     "qkv_hidden_sizes", "output_shape",
+        "output_padding", "pooled_shape"};
     static const char *const words[] = {"auto_pad=SAME_UPPER",
                                         "auto_pad=SAME_LOWER",
                                         "auto_pad=VALID",
@@ -156,7 +168,15 @@ static size_t attributes(char *text, size_t at, size_t size)
                                         "equation=...a,...a->...",
                                         "equation=a,b,c->abc",
                                         "activation=Relu",
-                                        "mode=nesterov"};
+                                        "mode=nesterov",
+                                        "mode=linear",
+                                        "mode=cubic",
+                                        "mode=nearest",
+                                        "padding_mode=border",
+                                        "padding_mode=reflection",
+                                        "coordinate_transformation_mode=align_corners",
+                                        "coordinate_transformation_mode=tf_crop_and_resize",
+                                        "keep_aspect_ratio_policy=not_larger"};
     for (uint32_t i = 0, n = below(5); i < n; i++) {
         uint32_t kind = below(3);
         if (kind == 0) {
