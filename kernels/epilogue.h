@@ -8,8 +8,9 @@ enum mc_act {
     MC_ACT_LEAKY, /* v < 0 ? lo * v : v */
     MC_ACT_SIGMOID,
     MC_ACT_TANH,
-    MC_ACT_SILU, /* v * sigmoid(v) */
-    MC_ACT_GELU, /* v * Phi(v), exact erf */
+    MC_ACT_SILU,      /* v * sigmoid(v) */
+    MC_ACT_GELU,      /* v * Phi(v), exact erf */
+    MC_ACT_HARDSWISH, /* v max(0, min(1, v/6 + 1/2)) */
 };
 
 struct mc_epilogue {      /* y = act(v * scale + bias + residual) */

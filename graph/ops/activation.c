@@ -116,6 +116,7 @@ static bool unary_as_epilogue(const struct mc_node *n, struct mc_epilogue *e)
         return true;
     case MC_UNARY_SIGMOID: e->act = MC_ACT_SIGMOID; return true;
     case MC_UNARY_TANH: e->act = MC_ACT_TANH; return true;
+    case MC_UNARY_HARDSWISH: e->act = MC_ACT_HARDSWISH; return true;
     case MC_UNARY_SILU: e->act = MC_ACT_SILU; return mc_node_float(n, "alpha", 1) == 1;
     case MC_UNARY_GELU:
         e->act = MC_ACT_GELU;

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "graph/run/fuse_affine.h"
+#include "graph/run/fuse_gate.h"
 #include "graph/run/plan.h"
 
 /* Nodes behind a matrix product or convolution that its epilogue can do on the way to memory:
@@ -105,6 +106,21 @@ static void extend(struct chain *c)
     }
 }
 
+/* Steps joined together: the last one's result is the chain's. */
+static void extend_by_gate(struct chain *c)
+{
+    int step[MC_GATE_STEPS];
+    const struct mc_value *v = c->p->steps[c->end].out[0];
+    if (c->e.act != MC_ACT_NONE || c->n_joined + MC_GATE_STEPS > MOST_JOINED)
+        return;
+    int n = mc_fuse_gate(c->p, v, step, &c->e);
+    for (int i = 0; i < n; i++) {
+        c->joined[c->n_joined++] = c->p->steps[step[i]].call.node;
+        c->p->steps[step[i]].skip = true;
+        c->end = step[i];
+    }
+}
+
 static void finish(struct chain *c)
 {
     struct mc_plan *p = c->p;
@@ -160,6 +176,7 @@ void mc_plan_fuse(struct mc_plan *p)
             continue;
         struct chain c = {.p = p, .head = i, .end = i};
         extend(&c);
+        extend_by_gate(&c);
         if (c.end != i)
             finish(&c);
     }

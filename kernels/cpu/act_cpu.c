@@ -12,6 +12,7 @@ INLINE vf act_of(enum mc_act act, vf lo, vf x)
     case MC_ACT_TANH: return vf_tanh(x);
     case MC_ACT_SILU: return x * vf_sigmoid(x);
     case MC_ACT_GELU: return vf_gelu(x);
+    case MC_ACT_HARDSWISH: return x * vf_at_most(vf_at_least(x / 6 + 0.5F, vf_set1(0)), vf_set1(1));
     case MC_ACT_NONE:
     case MC_ACT_CLAMP: break;
     }
@@ -43,5 +44,6 @@ void MC_CPU(mc_act_block)(const struct mc_epilogue *e, float *c, int64_t c_row, 
     case MC_ACT_TANH: block(MC_ACT_TANH, lo, c, c_row, rows, cols); break;
     case MC_ACT_SILU: block(MC_ACT_SILU, lo, c, c_row, rows, cols); break;
     case MC_ACT_GELU: block(MC_ACT_GELU, lo, c, c_row, rows, cols); break;
+    case MC_ACT_HARDSWISH: block(MC_ACT_HARDSWISH, lo, c, c_row, rows, cols); break;
     }
 }

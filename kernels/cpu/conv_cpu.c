@@ -37,11 +37,24 @@ struct plan {
     size_t group_w;          /* floats of one group's packed weights */
 };
 
-/* A pointwise convolution sees an image as one row, so that runs are as long as can be. */
+/* Height as width where there is none, as one-dimensional convolutions come in four dimensions; a pointwise
+ * convolution sees an image as one row, so that runs are as long as can be. */
 static struct mc_conv simplify(const struct mc_conv *given)
 {
     struct mc_conv c = *given;
     bool pointwise = true;
+    for (int i = 0; i < 2 && c.in[2] == 1 && c.out[2] == 1 && c.kernel[2] == 1 && !c.pad[2]; i++) {
+        for (int d = 2; d > 0; d--) {
+            c.in[d] = c.in[d - 1];
+            c.out[d] = c.out[d - 1];
+            c.kernel[d] = c.kernel[d - 1];
+            c.stride[d] = c.stride[d - 1];
+            c.dilation[d] = c.dilation[d - 1];
+            c.pad[d] = c.pad[d - 1];
+        }
+        c.in[0] = c.out[0] = c.kernel[0] = c.stride[0] = c.dilation[0] = 1;
+        c.pad[0] = 0;
+    }
     for (int i = 0; i < 3; i++)
         pointwise &= c.kernel[i] == 1 && c.stride[i] == 1 && c.pad[i] == 0 && c.in[i] == c.out[i];
     if (pointwise) {

@@ -15,6 +15,11 @@ static inline elem act_ref(enum mc_act act, elem lo, elem hi, elem v)
     case MC_ACT_TANH: return tanh(v);
     case MC_ACT_SILU: return v / (1 + exp(-v));
     case MC_ACT_GELU: return v * erfc(-v * (elem)0.70710678118654752440) / 2; /* Phi(v) */
+    case MC_ACT_HARDSWISH: {
+        elem gate = v / 6 + (elem)0.5;
+        gate = gate < 0 ? 0 : gate;
+        return v * (gate > 1 ? 1 : gate);
+    }
     }
     return v;
 }

@@ -33,7 +33,7 @@ def arguments():
     p.add_argument("--seconds", type=float, default=10, help="for one model, about")
     p.add_argument("--shape", action="append", default=[])
     p.add_argument("--only", default="")
-    return p.parse_args()
+    return p.parse_intermixed_args()
 
 
 def inputs_of(session, batch, shapes):

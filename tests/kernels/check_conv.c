@@ -68,7 +68,7 @@ static void draw(struct check *c, struct conv_case *t)
     v->x = check_floats(c, t->x_count, specials);
     t->w = check_floats(c, t->w_count, specials && check_coin(c));
     struct mc_epilogue *e = &v->epilogue;
-    e->act = check_below(c, MC_ACT_GELU + 1);
+    e->act = check_below(c, MC_ACT_HARDSWISH + 1);
     e->lo = e->act == MC_ACT_CLAMP ? 0 : 0.1;
     e->hi = check_coin(c) ? INFINITY : 6;
     if (check_coin(c))

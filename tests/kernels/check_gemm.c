@@ -41,7 +41,7 @@ static void draw(struct check *c, struct gemm_case *t)
     g->a = check_floats(c, t->a_count, specials);
     t->b = check_floats(c, t->b_count, specials && check_coin(c));
     struct mc_epilogue *e = &g->epilogue;
-    e->act = check_below(c, MC_ACT_GELU + 1);
+    e->act = check_below(c, MC_ACT_HARDSWISH + 1);
     e->lo = e->act == MC_ACT_CLAMP ? 0 : 0.1;
     e->hi = check_coin(c) ? INFINITY : 6;
     if (check_coin(c))

@@ -87,6 +87,66 @@ static void residual_follows_the_norm(void **state)
     expect_joined(m, 3);
 }
 
+static struct mc_value *one(struct mc_graph *g, const char *name, float v)
+{
+    return f32_const(g, name, 0, NULL, F(v));
+}
+
+/* Activations of several nodes, in the forms that exporters write. */
+static void gates_join(void **state)
+{
+    (void)state;
+    for (int form = 0; form < 4; form++) {
+        struct mc_value *v, *t;
+        struct mc_model *m = conv_model(true, &v);
+        struct mc_graph *g = m->graph;
+        size_t joined = 4;
+        if (form == 0) {
+            t = build_unary(g, "Sigmoid", "s", v);
+            t = build_binary(g, "Mul", "y", v, t);
+            joined = 2;
+        } else if (form < 3) {
+            struct mc_value *in[3] = {build_binary(g, "Add", "a", v, one(g, "c3", 3)),
+                                      one(g, "c0", 0), one(g, "c6", 6)};
+            t = build_node(g, "Clip", "c", 3, in, NULL);
+            if (form == 1) {
+                t = build_binary(g, "Mul", "m", v, t);
+                t = build_binary(g, "Div", "y", t, in[2]);
+            } else {
+                t = build_binary(g, "Mul", "m", t, one(g, "sixth", 1.0F / 6));
+                t = build_binary(g, "Mul", "y", t, v);
+            }
+        } else {
+            t = build_binary(g, "Div", "d", v, one(g, "root", 1.41421356F));
+            t = build_binary(g, "Add", "a", build_unary(g, "Erf", "e", t), one(g, "c1", 1));
+            t = build_binary(g, "Mul", "m", v, t);
+            t = build_binary(g, "Mul", "y", t, one(g, "half", 0.5F));
+            joined = 5;
+        }
+        build_output(g, t);
+        expect_joined(m, joined);
+    }
+}
+
+/* Another constant, and a part that somebody else reads. */
+static void near_gates_stay(void **state)
+{
+    (void)state;
+    for (int form = 0; form < 2; form++) {
+        struct mc_value *v;
+        struct mc_model *m = conv_model(true, &v);
+        struct mc_graph *g = m->graph;
+        struct mc_value *in[3] = {build_binary(g, "Add", "a", v, one(g, "c3", form ? 3 : 2)),
+                                  one(g, "c0", 0), one(g, "c6", 6)};
+        struct mc_value *c = build_node(g, "Clip", "c", 3, in, NULL);
+        struct mc_value *mul = build_binary(g, "Mul", "m", v, c);
+        build_output(g, build_binary(g, "Div", "y", mul, in[2]));
+        if (form)
+            build_output(g, c);
+        expect_joined(m, 0);
+    }
+}
+
 /* What is no constant per channel, or comes after a residual, stays a node. */
 static void others_stay(void **state)
 {
@@ -111,6 +171,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(norms_and_channels_join),
         cmocka_unit_test(residual_follows_the_norm),
+        cmocka_unit_test(gates_join),
+        cmocka_unit_test(near_gates_stay),
         cmocka_unit_test(others_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
