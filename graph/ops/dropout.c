@@ -105,7 +105,7 @@ static int dropout_run(struct mc_call *c, struct mc_err *err)
 }
 
 const struct mc_op mc_ops_dropout[] = {
-    {"", "Dropout", 7, MC_OP_INPLACE, dropout_infer, NULL, dropout_run, NULL, NULL, NULL},
+    {"", "Dropout", 6, MC_OP_INPLACE, dropout_infer, NULL, dropout_run, NULL, NULL, NULL},
     {"", "Dropout", 12, MC_OP_INPLACE | MC_OP_RANDOM, dropout_infer, NULL, dropout_run, NULL, NULL,
      NULL},
     {0},
