@@ -67,5 +67,11 @@ files = {
     "f8.idx": idx(np.array([[1.5, 2.5]]), 14),
     "joined.idx.gz": gzip.compress(idx(pixels, 8)[:9], mtime=0) + gzip.compress(idx(pixels, 8)[9:], mtime=0),
 }
+files |= {
+    "list.npz": npz({"x_0": x, "x_1": x[:2], "labels": np.array([1, 0])}, zipfile.ZIP_DEFLATED),
+    "plain.csv": b"1,2,3,4\n5,6,7,8\n",
+    "header.csv": b'x_0,"x_1",b/in:0,label\r\n1.5, 2e3,3,0\r\n"4",5,6,7\r\n',
+    "table.tsv.gz": gzip.compress(b"x\tb/in:0\n1\t2\n", mtime=0),
+}
 for name, data in files.items():
     (out / name).write_bytes(data)
