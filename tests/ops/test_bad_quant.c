@@ -113,6 +113,13 @@ static const struct node_spec_bad bad[] = {
     {"ai.onnx.ml:Normalizer-1 f[2,3] -> 1 norm=L3", MC_EUNSUP, "norm 'L3'"},
     {"ai.onnx.ml:Scaler-1 f[2,3] -> 1", MC_ESHAPE, "0 values of offset"},
     {"ai.onnx.ml:LinearRegressor-1 f[2,3] -> 1", MC_ESHAPE, "0 coefficients"},
+    {"ai.onnx.ml:TreeEnsemble-5 f[2,3] -> 1", MC_ESHAPE, "n_targets is 0"},
+    {"ai.onnx.ml:TreeEnsemble-5 f[2,3] -> 1 n_targets=2 post_transform=9", MC_EUNSUP,
+     "post_transform 9"},
+    {"ai.onnx.ml:TreeEnsemble-5 f[2,3] -> 1 n_targets=2 nodes_featureids=1,", MC_ESHAPE,
+     "must have 0"},
+    {"ai.onnx.ml:TreeEnsemble-5 f[2,3] -> 1 n_targets=2 tree_roots=0,", MC_ESHAPE,
+     "must be below 0"},
 };
 
 static void errors_name_the_trouble(void **state)
