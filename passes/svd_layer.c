@@ -37,6 +37,26 @@ static bool weight_fits(const struct mc_tensor *w, int min_rank, int max_rank, c
     return true;
 }
 
+/* Does the caller of a function say what v is? */
+static bool is_argument(const struct mc_value *v)
+{
+    while (v->outer)
+        v = v->outer;
+    return v->is_input && v->graph->function && !v->graph->parent;
+}
+
+/* Is v made of constants that unpacked would take more bytes (quantised, cast up, repeated)? */
+static bool is_packed(const struct mc_value *v)
+{
+    while (v->outer)
+        v = v->outer;
+    const struct mc_node *n = v->producer;
+    bool all = n && n->n_in > 0;
+    for (size_t i = 0; all && i < n->n_in; i++)
+        all = !n->in[i] || mc_constant(n->in[i]);
+    return all;
+}
+
 bool mc_svd_applies(const struct mc_node *n, const char **ret_why)
 {
     bool gemm = mc_node_is(n, "Gemm"), conv = mc_node_is(n, "Conv");
@@ -45,9 +65,12 @@ bool mc_svd_applies(const struct mc_node *n, const char **ret_why)
     if (n->n_in < 2 || !n->in[0] || !n->in[1] || n->n_out < 1 || !n->out[0])
         return no(ret_why, "an input or the output is missing");
     const struct mc_tensor *w = mc_constant(n->in[1]);
+    if (!w && mc_constant(n->in[0]) && !conv)
+        return no(ret_why, "the constant is the left operand");
     if (!w)
-        return no(ret_why, mc_constant(n->in[0]) && !conv ? "the constant is the left operand"
-                                                          : "there is no constant weight");
+        return no(ret_why, is_argument(n->in[1]) ? "the weight is an argument of a function"
+                           : is_packed(n->in[1]) ? "the weight is stored in a smaller form"
+                                                 : "there is no constant weight");
     if (gemm && mc_node_int(n, "transA", 0))
         return no(ret_why, "transA is set: the input is transposed");
     if (conv && mc_node_int(n, "group", 1) != 1)
@@ -184,7 +207,7 @@ static int add_node(struct mc_svd_layers *all, struct mc_node *n, struct mc_err 
     return add_site(l, n, err);
 }
 
-/* Bodies of a graph's nodes, and theirs, go to the work list: no recursion over hostile nesting. */
+/* Functions of the model, bodies of a graph's nodes, and theirs, go to the work list: no recursion over hostile nesting. */
 struct graphs {
     struct mc_graph **item;
     size_t n, cap;
@@ -236,6 +259,12 @@ int mc_svd_collect(struct mc_model *m, struct mc_svd_layers *ret, struct mc_err 
     int rc = MC_GROW(g.item, 0, g.cap) ? 0 : no_memory(err);
     if (!rc)
         g.item[g.n++] = m->graph;
+    for (size_t i = 0; !rc && i < m->n_functions; i++) {
+        if (!MC_GROW(g.item, g.n, g.cap))
+            rc = no_memory(err);
+        else
+            g.item[g.n++] = m->functions[i]->body;
+    }
     for (size_t k = 0; !rc && k < g.n; k++)
         for (size_t i = 0; !rc && i < g.item[k]->n_nodes; i++) {
             rc = add_node(&all, g.item[k]->nodes[i], err);

@@ -45,7 +45,7 @@ struct mc_svd_layers {
  * weights, which nobody misses. */
 bool mc_svd_applies(const struct mc_node *n, const char **ret_why);
 
-/* Find all layers of the model and of the bodies in it, in the order of the nodes. Two clones of a model
+/* Find all layers of the main graph, of functions, and of the bodies in them, in the order of the nodes. Two clones of a model
  * give the same list. */
 int mc_svd_collect(struct mc_model *m, struct mc_svd_layers *ret, struct mc_err *err);
 void mc_svd_layers_free(struct mc_svd_layers *l);

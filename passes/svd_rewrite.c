@@ -83,14 +83,15 @@ static int factor(struct mc_model *m, const struct mc_svd_layer *l, const struct
     return rc;
 }
 
-static struct mc_value *constant(struct mc_graph *g, const char *base, const char *suffix,
-                                 struct mc_tensor *t)
+/* In front of all nodes, where it is a node itself. Takes the reference to t. */
+static int constant(struct mc_graph *g, const char *base, const char *suffix, struct mc_tensor *t,
+                    struct mc_value **ret, struct mc_err *err)
 {
     char name[NAME];
     snprintf(name, sizeof name, "%.900s%s", base, suffix);
-    struct mc_value *v = mc_edit_constant(g, name, t);
+    int rc = mc_constant_new(g, 0, name, t, ret, err);
     mc_tensor_unref(t); /* the graph holds its own reference */
-    return v;
+    return rc;
 }
 
 /* The two constants that all sites share: `reduce` maps n to rank, `expand` rank to m. */
@@ -112,14 +113,11 @@ static int make_factors(struct mc_model *m, const struct mc_svd_layer *l,
     struct mc_graph *g = l->sites[0].node->graph;
     struct mc_tensor *t;
     int rc = factor(m, l, &in, f->b, f->rank, l->n, l->n, !conv, &t, err);
-    if (rc)
-        return rc;
-    if (!(*reduce = constant(g, l->value->name, "_reduce", t)))
-        return no_memory(err);
-    rc = factor(m, l, &out, f->a, l->m, f->rank, f->lda, !l->out_major, &t, err);
-    if (rc)
-        return rc;
-    return (*expand = constant(g, l->value->name, "_expand", t)) ? 0 : no_memory(err);
+    if (!rc)
+        rc = constant(g, l->value->name, "_reduce", t, reduce, err);
+    if (!rc)
+        rc = factor(m, l, &out, f->a, l->m, f->rank, f->lda, !l->out_major, &t, err);
+    return rc ? rc : constant(g, l->value->name, "_expand", t, expand, err);
 }
 
 /* ---- bias ---- */
@@ -143,8 +141,8 @@ static int shifted(struct mc_model *m, const struct mc_svd_layer *l, struct mc_g
     struct mc_tensor *t = NULL;
     if (!rc)
         rc = mc_constant_make(sum, &shape, old ? old->dtype : l->weight->dtype, m->spill, &t, err);
-    if (!rc && !(*ret = constant(g, c ? c->name : l->value->name, c ? "_shifted" : "_bias", t)))
-        rc = no_memory(err);
+    if (!rc)
+        rc = constant(g, c ? c->name : l->value->name, c ? "_shifted" : "_bias", t, ret, err);
     free(have);
     free(sum);
     return rc;

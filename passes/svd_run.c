@@ -77,6 +77,13 @@ static int place(const struct mc_svd_run *r, size_t i, struct mc_model *clone,
     return rc;
 }
 
+static void sweep(struct mc_model *m)
+{
+    mc_edit_sweep(m->graph);
+    for (size_t i = 0; i < m->n_functions; i++)
+        mc_edit_sweep(m->functions[i]->body);
+}
+
 int mc_svd_run_bytes(struct mc_svd_run *r, uint64_t *ret, struct mc_err *err)
 {
     struct mc_model *m;
@@ -90,7 +97,7 @@ int mc_svd_run_bytes(struct mc_svd_run *r, uint64_t *ret, struct mc_err *err)
         if (changes(r, i))
             rc = place(r, i, m, &same.item[i], err);
     if (!rc) {
-        mc_edit_sweep(m->graph);
+        sweep(m);
         rc = r->ctx->bytes_of(r->ctx->host, m, ret, err);
     }
     mc_svd_layers_free(&same);
@@ -131,6 +138,6 @@ int mc_svd_run_apply(struct mc_svd_run *r, struct mc_err *err)
     }
     if (rc)
         return rc;
-    mc_edit_sweep(r->model->graph);
+    sweep(r->model);
     return r->ctx->bytes_of(r->ctx->host, r->model, &r->bytes_after, err);
 }

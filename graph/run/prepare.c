@@ -80,6 +80,27 @@ static bool made_bytes(const struct mc_node *n, const struct mc_infer *inf, size
     return true;
 }
 
+/* Is an input of n a constant from which all users together make no more bytes than it has (the halves of one
+ * weight, say)? One by one they would each seem to add to the file. */
+static bool pays_together(const struct mc_node *n, const struct mc_infer *inf)
+{
+    enum { USERS = 64 };
+    for (size_t i = 0; i < n->n_in; i++) {
+        const struct mc_value *v = n->in[i];
+        const struct mc_tensor *t = v && !v->is_output && !v->outer ? mc_constant(v) : NULL;
+        size_t made = 0, each;
+        bool all = t && v->n_uses <= USERS && (v->tensor || mc_node_is(v->producer, "Constant"));
+        for (size_t u = 0; all && u < v->n_uses; u++) {
+            const struct mc_node *user = v->uses[u].node;
+            all = v->uses[u].slot >= 0 && may_fold(user) && all_constant(user) &&
+                  made_bytes(user, inf, &each) && mc_size_add(made, each, &made);
+        }
+        if (all && made <= t->bytes)
+            return true;
+    }
+    return false;
+}
+
 /* Contents of the wanted outputs, from inference or computed here. *ret_ok false: they are not constant. */
 static int evaluate(const struct mc_node *n, const struct mc_infer *inf, struct mc_tensor **out,
                     const struct mc_tensor **in, bool *ret_ok, struct mc_err *err)
@@ -120,7 +141,8 @@ static int fold_one(struct mc_node *n, const struct mc_infer *inf, bool *ret_don
 {
     size_t made, n_out = n->n_out;
     *ret_done = false;
-    if (!may_fold(n) || !made_bytes(n, inf, &made) || (made > SMALL_BYTES && made > freed_bytes(n)))
+    if (!may_fold(n) || !made_bytes(n, inf, &made) ||
+        (made > SMALL_BYTES && made > freed_bytes(n) && !pays_together(n, inf)))
         return 0;
     struct mc_tensor **out = mc_calloc(n_out + 1, sizeof *out);
     const struct mc_tensor **in = mc_calloc(n->n_in + 1, sizeof *in);
