@@ -40,15 +40,16 @@ const struct mc_option_group mc_options_data = {
     "Data to measure on",
     (const struct mc_param[]){
         {MC_PARAM_TEXT, "data", 0, false, "SPEC", NULL, 0, 0, NULL,
-         "samples to measure on: an .npz or .npy file, an IDX pair IMAGES:LABELS, or a name such "
-         "as "
-         "fashion-mnist:test; see 'mcompress list formats'"},
+         "samples to measure on: an .npz, .npy or .csv file, an IDX pair IMAGES:LABELS, a folder "
+         "of "
+         "pictures or of test data, or a name such as fashion-mnist:test; see 'mcompress list "
+         "formats'"},
         {MC_PARAM_INT, "samples", 0, false, "N", NULL, 1, INFINITY, NULL,
          "measure on the first N samples only"},
         {MC_PARAM_TEXT, "preprocess", 0, false, "STEPS", NULL, 0, 0, NULL,
-         "what to do to 8-bit images, such as scale=1/255,mean=0.5,std=0.25; the default is what "
-         "the "
-         "model says, else value/255"},
+         "what to do to 8-bit images, such as "
+         "resize=256,crop=224,scale=1/255,mean=0.5,std=0.25,bgr; "
+         "the default is what the model says, else value/255"},
         {MC_PARAM_TEXT, "output", 0, false, "NAME", NULL, 0, 0, NULL,
          "the output that counts; the default is the first of rank 2"},
         {0},

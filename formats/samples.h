@@ -4,6 +4,10 @@
  *                         input and the file one array besides labels, its name does not matter.
  *   FILE.npy[:LABELS]     one array for the model's one input
  *   IMAGES[:LABELS]       IDX (MNIST's format); LABELS are IDX or .npy; both, and .npy, gzipped or not
+ *                         Every sample an array of its own: NAME_0, NAME_1, … (samples_npz.h)
+ *   FILE.csv[:COLUMN]     a row is a sample; also .tsv, gzipped or not; COLUMN holds the labels
+ *   FOLDER                pictures in class folders or without classes (samples_images.h, preprocess.h), or
+ *                         the inputs of ONNX test data (testset.h)
  *   fashion-mnist:test    a data set by name, in $MCOMPRESS_DATA/NAME or where its Debian package puts it
  *
  * A file whose whole name is the spec comes first, then names, then FILE:LABELS. Kinds are recognised by
