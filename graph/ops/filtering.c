@@ -199,7 +199,8 @@ static void find_groups(struct unique *u, bool sorted)
 {
     for (int64_t i = 0; i < u->n; i++)
         u->order[i] = i;
-    qsort_r(u->order, (size_t)u->n, sizeof *u->order, by_keys, u);
+    if (u->n > 0)
+        qsort_r(u->order, (size_t)u->n, sizeof *u->order, by_keys, u);
     for (int64_t i = 0; i < u->n; i++) {
         const uint64_t *now = u->keys + u->order[i] * u->m;
         const uint64_t *before = i > 0 ? u->keys + u->order[i - 1] * u->m : NULL;
@@ -209,7 +210,7 @@ static void find_groups(struct unique *u, bool sorted)
     }
     for (int64_t g = 0; g < u->groups; g++)
         u->order[g] = g;
-    if (!sorted)
+    if (!sorted && u->groups > 0)
         qsort_r(u->order, (size_t)u->groups, sizeof *u->order, by_first, u);
     for (int64_t g = 0; g < u->groups; g++)
         u->number[u->order[g]] = g;

@@ -57,7 +57,7 @@ static int nbits_infer(struct mc_infer_ctx *c, struct mc_err *err)
     rc = rc ? rc : mc_op_need_rank(c, A, 1, MC_RANK_MAX, err);
     if (!rc && mc_op_in(c, GROUPS))
         rc = mc_op_fail(err, MC_EUNSUP, c->node, "g_idx cannot run");
-    const struct mc_vtype *x = c->in[A], *b = c->in[B], *zero = mc_op_in(c, ZEROS);
+    const struct mc_vtype *x = mc_op_in(c, A), *b = mc_op_in(c, B), *zero = mc_op_in(c, ZEROS);
     if (!rc && b->dtype && b->dtype != MC_DTYPE_U8)
         rc = mc_op_fail(err, MC_EDTYPE, c->node, "B is %s, must be uint8",
                         mc_dtype_name((int)b->dtype));

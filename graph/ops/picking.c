@@ -116,7 +116,7 @@ static int reverse_infer(struct mc_infer_ctx *c, struct mc_err *err)
     rc = rc ? rc : mc_op_need_rank(c, 0, 2, MC_RANK_MAX, err);
     rc = rc ? rc : mc_op_need_rank(c, 1, 1, 1, err);
     rc = rc ? rc : reverse_axes(c->node, &batch, &time, err);
-    const struct mc_vtype *x = c->in[0], *lens = c->in[1];
+    const struct mc_vtype *x = mc_op_in(c, 0), *lens = mc_op_in(c, 1);
     if (!rc && x->ranked && lens->ranked)
         rc = mc_op_need_dim(c->node, "batch and sequence_lens", x->shape.dim[batch],
                             lens->shape.dim[0], &same, err);

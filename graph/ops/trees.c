@@ -145,14 +145,15 @@ static int trees_infer(struct mc_infer_ctx *c, struct mc_err *err)
     rc = rc ? rc : mc_op_need_float(c, 0, err);
     rc = rc ? rc : mc_op_need_rank(c, 0, 2, 2, err);
     rc = rc ? rc : load(c->node, &f, err);
-    const struct mc_vtype *x = c->in[0];
+    const struct mc_vtype *x = mc_op_in(c, 0);
     for (size_t i = 0; i < f.n_nodes && !rc && x->ranked && x->shape.dim[1] >= 0; i++)
         if (f.feature[i] >= x->shape.dim[1])
             rc = mc_op_fail(err, MC_ESHAPE, c->node, "node %zu asks for feature %lld of %lld", i,
                             (long long)f.feature[i], (long long)x->shape.dim[1]);
-    struct mc_shape y = {2, {x->ranked ? x->shape.dim[0] : MC_DIM_ANY, f.targets}};
-    if (!rc)
+    if (!rc) {
+        struct mc_shape y = {2, {x->ranked ? x->shape.dim[0] : MC_DIM_ANY, f.targets}};
         mc_op_give(c, 0, x->dtype, &y);
+    }
     forest_free(&f);
     return rc;
 }
