@@ -64,8 +64,8 @@ struct mc_select {        /* z = test ? x : y, broadcast; elements are opaque */
 };
 void mc_typed_select(const struct mc_select *s);
 
-/* SUM, MEAN (truncated), MAX, MIN, PROD, SUM_SQUARE, L1 of integers; an empty maximum is the smallest
- * value of the type. */
+/* Of integers. MEAN, L2, LOG_SUM and LOG_SUM_EXP are truncated to the type; an empty maximum is its smallest
+ * value. */
 void mc_typed_reduce(enum mc_elem type, const struct mc_reduce *r);
 void mc_typed_argext(enum mc_elem type, const struct mc_argext *a);
 

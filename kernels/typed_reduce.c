@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <math.h>
 #include <stddef.h>
 
 #include "kernels/typed.h"
@@ -17,6 +18,23 @@ static int64_t offset(int rank, const int64_t *index, const int64_t *stride)
     for (int d = 0; d < rank; d++)
         at += index[d] * stride[d];
     return at;
+}
+
+static bool is_real(enum mc_reduce_fn fn)
+{
+    return fn == MC_REDUCE_L2 || fn == MC_REDUCE_LOG_SUM || fn == MC_REDUCE_LOG_SUM_EXP;
+}
+
+/* Sums of these in float64, the result cut to a whole number that the type holds. */
+static double real_step(enum mc_reduce_fn fn, double sum, double x)
+{
+    return sum + (fn == MC_REDUCE_L2 ? x * x : fn == MC_REDUCE_LOG_SUM ? x : exp(x));
+}
+
+static double real_end(enum mc_reduce_fn fn, double sum, double least, double most)
+{
+    double v = fn == MC_REDUCE_L2 ? sqrt(sum) : log(sum);
+    return isnan(v) ? 0 : v < least ? least : v > most ? most : v;
 }
 
 #define REDUCE(type, name, least, most)                                                            \
@@ -38,6 +56,15 @@ static int64_t offset(int rank, const int64_t *index, const int64_t *stride)
         for (int64_t i = 0; i < n; i++, advance(r->keep_rank, r->keep, index)) {                   \
             const type *x = (const type *)r->x + offset(r->keep_rank, index, r->keep_stride);      \
             int64_t at[MC_MOVE_RANK] = {0};                                                        \
+            double real = 0;                                                                       \
+            if (is_real(r->fn)) {                                                                  \
+                for (int64_t j = 0; j < over; j++, advance(r->over_rank, r->over, at))             \
+                    real = real_step(r->fn, real,                                                  \
+                                     (double)x[offset(r->over_rank, at, r->over_stride)]);         \
+                real = real_end(r->fn, real, (double)(least), (double)(most));                     \
+                ((type *)r->y)[i] = real >= (double)(most) ? (type)(most) : (type)real;            \
+                continue;                                                                          \
+            }                                                                                      \
             type sum = r->fn == MC_REDUCE_MAX   ? (type)least                                      \
                        : r->fn == MC_REDUCE_MIN ? (type)most                                       \
                                                 : (type)(r->fn == MC_REDUCE_PROD);                 \

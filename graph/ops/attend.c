@@ -71,34 +71,63 @@ static void cap_scores(const struct job *j, void *scores)
     }
 }
 
-/* Add the masks to one row of scores. */
+static void forbid(const struct job *j, void *row, int64_t from, int64_t to)
+{
+    for (int64_t k = from; k < to; k++)
+        mc_set_param(row, j->k->elem_bytes, k, -INFINITY);
+}
+
+/* Apply one mask, whose element for key 0 is number `at`, to keys [low, high) of a row. */
+static void apply_mask(const struct job *j, const struct mc_attend_mask *mask, int64_t at,
+                       int64_t low, int64_t high, void *row)
+{
+    int bytes = mask->stored == MC_DTYPE_F64 ? 8 : 4;
+    int64_t step = mask->stride[3], end = high < mask->keys ? high : mask->keys;
+    if (low >= high)
+        return;
+    forbid(j, row, end > low ? end : low, high);
+    if (mask->allows) {
+        const uint8_t *allowed = (const uint8_t *)mask->data + at;
+        for (int64_t k = low; k < end; k++)
+            if (!allowed[k * step])
+                forbid(j, row, k, k + 1);
+    } else if (bytes == j->k->elem_bytes && end > low) {
+        char *scores = (char *)row + low * bytes;
+        struct mc_binary add = {.fn = MC_BINARY_ADD,
+                                .rank = 1,
+                                .dim = {end - low},
+                                .stride = {{1}, {step}},
+                                .x = scores,
+                                .y = (const char *)mask->data + (at + low * step) * bytes,
+                                .z = scores};
+        j->k->elementwise.binary(&add, j->pool);
+    } else {
+        for (int64_t k = low; k < end; k++)
+            mc_set_param(row, j->k->elem_bytes, k,
+                         mc_param(row, j->k->elem_bytes, k) +
+                             mc_param(mask->data, bytes, at + k * step));
+    }
+}
+
+/* Window, lengths and masks of one row of scores. */
 static void mask_row(const struct job *j, int64_t b, int64_t h, int64_t i, void *row)
 {
     const struct mc_attend *a = j->a;
     int64_t position = i + (a->valid ? a->valid[b] - a->q_len : a->past);
-    int64_t low = a->left >= 0 ? position - a->left : 0;
-    int64_t high = a->right >= 0 ? position + a->right + 1 : a->kv_len;
+    int64_t low = a->left >= 0 && position > a->left ? position - a->left : 0;
+    int64_t high =
+        a->right >= 0 && position < a->kv_len - a->right ? position + a->right + 1 : a->kv_len;
     if (a->valid && high > a->valid[b])
         high = a->valid[b];
-    for (int64_t k = 0; k < a->kv_len; k++) {
-        double score = mc_param(row, j->k->elem_bytes, k);
-        bool allowed = k >= low && k < high;
-        for (int m = 0; m < 2 && allowed; m++) {
-            const struct mc_attend_mask *mask = &a->mask[m];
-            if (!mask->data)
-                continue;
-            int64_t to = b * mask->stride[0] + h * mask->stride[1] + i * mask->stride[2] +
-                         k * mask->stride[3];
-            if (k >= mask->keys)
-                allowed = false;
-            else if (mask->allows)
-                allowed = ((const uint8_t *)mask->data)[to] != 0;
-            else
-                score += mc_param(mask->data, mask->stored == MC_DTYPE_F64 ? 8 : 4, to);
-        }
-        if (!allowed)
-            score = -INFINITY;
-        mc_set_param(row, j->k->elem_bytes, k, score);
+    high = high < 0 ? 0 : high;
+    low = low > high ? high : low;
+    forbid(j, row, 0, low);
+    forbid(j, row, high, a->kv_len);
+    for (int m = 0; m < 2; m++) {
+        const struct mc_attend_mask *mask = &a->mask[m];
+        if (mask->data)
+            apply_mask(j, mask, b * mask->stride[0] + h * mask->stride[1] + i * mask->stride[2],
+                       low, high, row);
     }
 }
 

@@ -6,19 +6,13 @@
 static const struct spec {
     const char *name;
     enum mc_reduce_fn fn;
-    bool integers;   /* also of whole numbers */
     int input_since; /* version from which axes are an input */
 } specs[] = {
-    {"ReduceSum", MC_REDUCE_SUM, true, 13},
-    {"ReduceMean", MC_REDUCE_MEAN, true, 18},
-    {"ReduceMax", MC_REDUCE_MAX, true, 18},
-    {"ReduceMin", MC_REDUCE_MIN, true, 18},
-    {"ReduceProd", MC_REDUCE_PROD, true, 18},
-    {"ReduceSumSquare", MC_REDUCE_SUM_SQUARE, true, 18},
-    {"ReduceL1", MC_REDUCE_L1, true, 18},
-    {"ReduceL2", MC_REDUCE_L2, false, 18},
-    {"ReduceLogSum", MC_REDUCE_LOG_SUM, false, 18},
-    {"ReduceLogSumExp", MC_REDUCE_LOG_SUM_EXP, false, 18},
+    {"ReduceSum", MC_REDUCE_SUM, 13},        {"ReduceMean", MC_REDUCE_MEAN, 18},
+    {"ReduceMax", MC_REDUCE_MAX, 18},        {"ReduceMin", MC_REDUCE_MIN, 18},
+    {"ReduceProd", MC_REDUCE_PROD, 18},      {"ReduceSumSquare", MC_REDUCE_SUM_SQUARE, 18},
+    {"ReduceL1", MC_REDUCE_L1, 18},          {"ReduceL2", MC_REDUCE_L2, 18},
+    {"ReduceLogSum", MC_REDUCE_LOG_SUM, 18}, {"ReduceLogSumExp", MC_REDUCE_LOG_SUM_EXP, 18},
 };
 
 static const struct spec *spec_of(const struct mc_node *n)
@@ -60,7 +54,7 @@ static struct mc_shape reduced_shape(const struct mc_shape *x, const bool *over,
 static int carry_contents(struct mc_infer_ctx *c, const struct spec *s, struct mc_err *err)
 {
     struct mc_contents in, out = {.n = 1};
-    if (!s->integers || !mc_op_numbers(c, 0, &in) || !c->out[0] || !c->out[0]->ranked ||
+    if (!mc_op_numbers(c, 0, &in) || !c->out[0] || !c->out[0]->ranked ||
         mc_shape_count(&c->out[0]->shape) != 1)
         return 0;
     struct mc_reduce r = {.fn = s->fn,
@@ -80,10 +74,8 @@ static int reduce_type(const struct mc_infer_ctx *c, const struct spec *s, struc
 {
     enum mc_dtype d = c->in[0]->dtype;
     bool order = s->fn == MC_REDUCE_MAX || s->fn == MC_REDUCE_MIN;
-    if (mc_op_is_integer(d) && s->integers)
-        return 0;
     if (mc_op_is_integer(d))
-        return mc_op_fail(err, MC_EUNSUP, c->node, "of %s cannot run", mc_dtype_name((int)d));
+        return 0;
     if (d == MC_DTYPE_BOOL && order && c->node->version >= 20)
         return 0;
     return mc_op_need_float(c, 0, err);

@@ -183,9 +183,10 @@ def mixed_pow(d):
 
 def whole_reduce(d):
     shape = d.dims(1, 4, 9)
-    name = d.one("ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceMean", "ReduceSumSquare", "ReduceL1")
+    name = d.one("ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceMean", "ReduceSumSquare", "ReduceL1",
+                 "ReduceL2")
     axes = d.r.sample(range(len(shape)), d.n(1, len(shape)))
-    kinds = [np.int32] if name in ("ReduceMean", "ReduceSumSquare", "ReduceL1") else [np.int32, np.int64]
+    kinds = [np.int32] if name in ("ReduceMean", "ReduceSumSquare", "ReduceL1", "ReduceL2") else [np.int32, np.int64]
     x = whole(d, shape, -3, 3, kinds)
     return 18, [x, ints(*axes)], {"keepdims": d.n(0, 1)}, 1, name
 

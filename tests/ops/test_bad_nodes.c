@@ -94,7 +94,7 @@ static const struct node_spec_bad bad[] = {
     {"Cast-13 f[2] -> 1 to=99", MC_EDTYPE, "type 99"},
     {"Cast-13 f[2] -> 1 to=8", MC_EUNSUP, "string"},
     {"ReduceMean-13 f[2,3] -> 1 axes=2,", MC_ESHAPE, "axis 2"},
-    {"ReduceL2-13 l[2,3] -> 1", MC_EUNSUP, "int64"},
+    {"ReduceL2-13 b[2,3] -> 1", MC_EDTYPE, "bool"},
     {"ArgMax-13 f[0,3] -> 1", MC_ESHAPE, "no elements"},
     {"ConstantOfShape-13 l{2,-1} -> 1", MC_ESHAPE, "holds -1"},
     {"Where-13 f[2] f[2] f[2] -> 1", MC_EDTYPE, "bool"},
