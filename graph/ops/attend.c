@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "graph/ops/param.h"
+#include "graph/ops/float_elem.h"
 
 struct job {
     const struct mc_attend *a;

@@ -6,7 +6,7 @@
 #include "graph/ops/attend.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/pack.h"
-#include "graph/ops/param.h"
+#include "graph/ops/float_elem.h"
 
 enum { LAYOUT_PROJECTION = 31 }; /* kind of packing in a pack's layout */
 

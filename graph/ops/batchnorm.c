@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "graph/ops/helper.h"
-#include "graph/ops/param.h"
+#include "graph/ops/float_elem.h"
 
 enum { X, SCALE, BIAS, MEAN, VAR, INPUTS };
 

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
-#include "graph/ops/param.h"
+#include "graph/ops/float_elem.h"
 
 static bool is_softmax(const struct mc_node *n)
 {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
-#include "graph/ops/param.h"
+#include "graph/ops/float_elem.h"
 
 enum { TWISTER = 624, MIDDLE = 397 };
 

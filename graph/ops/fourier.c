@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
-#include "graph/ops/param.h"
+#include "graph/ops/float_elem.h"
 
 static const double TURN = 6.283185307179586476925;
 

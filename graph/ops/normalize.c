@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
-#include "graph/ops/param.h"
+#include "graph/ops/float_elem.h"
 
 /* ---- Softmax: before version 13 over all dimensions from `axis` on, then over one ---- */
 

@@ -7,7 +7,7 @@
 
 #include "base/rng.h"
 #include "graph/ops/helper.h"
-#include "graph/ops/param.h"
+#include "graph/ops/float_elem.h"
 
 static uint64_t seed_of(const struct mc_node *n)
 {

@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "graph/ops/helper.h"
-#include "graph/ops/param.h"
+#include "graph/ops/float_elem.h"
 #include "graph/ops/resize_axis.h"
 #include "kernels/pick.h"
 

@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "graph/ops/helper.h"
-#include "graph/ops/param.h"
+#include "graph/ops/float_elem.h"
 
 enum { MOST = 1 << 15 }; /* outputs along a dimension, and samples of one: more is a mistake */
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
-#include "graph/ops/param.h"
+#include "graph/ops/float_elem.h"
 
 static int square_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {

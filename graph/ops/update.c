@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
-#include "graph/ops/param.h"
+#include "graph/ops/float_elem.h"
 
 enum { RATE, COUNT, TENSORS }; /* inputs: learning rate, update count, then groups of tensors */
 

@@ -1,6 +1,6 @@
 /* One element of an array of float32 or float64: for what is too small to need a kernel. */
-#ifndef MC_GRAPH_OPS_PARAM_H
-#define MC_GRAPH_OPS_PARAM_H
+#ifndef MC_GRAPH_OPS_FLOAT_ELEM_H
+#define MC_GRAPH_OPS_FLOAT_ELEM_H
 
 #include "graph/ops/op.h"
 
