@@ -48,7 +48,10 @@ def soften(model, batch, rng):
     given = session.get_inputs()[0]
     x = rng.standard_normal([batch] + given.shape[1:]).astype(np.float32)
     scale = np.float32(2 / session.run(None, {given.name: x})[0].std())
+    made = {node.output[0]: node for node in graph.node}
     for name in last.input[1:]:
+        while name in made:  # a view of a weight
+            name = made[name].input[0]
         value = numpy_helper.to_array(weights[name]) * scale
         weights[name].CopyFrom(numpy_helper.from_array(value, name))
 
