@@ -50,8 +50,9 @@ static int convert(const struct mc_tensor *t, enum mc_dtype to, void *data, stru
     return 0;
 }
 
-int mc_const_set(struct mc_const *c, enum mc_precision p, const struct mc_tensor *t,
-                 struct mc_err *err)
+/* A constant of t's elements as the session computes with them: borrowed, or memory without content yet. */
+static int reserve(struct mc_const *c, enum mc_precision p, const struct mc_tensor *t,
+                   struct mc_err *err)
 {
     enum mc_dtype dtype = mc_run_dtype(p, t->dtype);
     size_t bytes;
@@ -67,24 +68,31 @@ int mc_const_set(struct mc_const *c, enum mc_precision p, const struct mc_tensor
     void *data = mc_alloc_aligned(bytes);
     if (!data)
         return mc_fail(err, MC_ENOMEM, "out of memory: %zu bytes for a constant", bytes);
-    int rc = convert(t, dtype, data, err);
-    if (rc) {
-        free(data);
-        return rc;
-    }
-    mc_tensor_cool(t);
     buf.data = data;
-    *c = (struct mc_const){.buf = buf, .owned = data};
+    *c = (struct mc_const){.buf = buf, .owned = data, .cool = true};
     return 0;
 }
 
-/* Content that was given up comes back to where it was. */
-static int warm(struct mc_const *c, const struct mc_tensor *t, struct mc_err *err)
+int mc_const_warm(struct mc_const *c, const struct mc_tensor *t, struct mc_err *err)
 {
+    if (!c->cool)
+        return 0;
     int rc = convert(t, c->buf.dtype, c->buf.data, err);
-    if (!rc)
-        c->cool = false;
     mc_tensor_cool(t);
+    c->cool = rc != 0;
+    return rc;
+}
+
+int mc_const_set(struct mc_const *c, enum mc_precision p, const struct mc_tensor *t,
+                 struct mc_err *err)
+{
+    struct mc_const made = {0};
+    int rc = reserve(&made, p, t, err);
+    rc = rc ? rc : mc_const_warm(&made, t, err);
+    if (rc)
+        mc_const_clear(&made);
+    else
+        *c = made;
     return rc;
 }
 
@@ -94,13 +102,15 @@ static int session_const(struct mc_session *s, const struct mc_value *v,
 {
     struct mc_const *c = &s->consts[v->index];
     *ret = c;
-    if (c->buf.data)
-        return c->cool ? warm(c, mc_constant(v), err) : 0;
     const struct mc_tensor *t = mc_constant(v);
-    if (t)
-        return mc_const_set(c, s->precision, t, err);
-    *ret = NULL;
-    return 0;
+    int rc = 0;
+    if (!c->buf.data && !t) {
+        *ret = NULL;
+        return 0;
+    }
+    if (!c->buf.data && !(rc = reserve(c, s->precision, t, err)))
+        c->lazy = c->owned && mc_const_is_weight(s, v);
+    return rc || c->lazy ? rc : mc_const_warm(c, t, err);
 }
 
 int mc_plan_const(struct mc_session *s, struct mc_plan *p, const struct mc_value *v,

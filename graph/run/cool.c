@@ -7,9 +7,36 @@
 
 /* A weight that was packed, or that only went into other constants, is in memory twice or three times. Its
  * copy keeps its address, which names it in the cache of packs, but its pages go; whoever needs the content
- * again copies it from the model's tensor once more. */
+ * again copies it from the model's tensor once more. The weights of products get their copy only while they are
+ * packed, one after the other. */
 
 enum { COOL_FROM = 1 << 16 }; /* bytes; below that a page or two are not worth the calls */
+
+bool mc_const_is_weight(const struct mc_session *s, const struct mc_value *v)
+{
+    size_t bytes;
+    const struct mc_tensor *t = mc_constant(v);
+    if (!t || s->pinned[v->index] ||
+        !mc_dtype_bytes(mc_run_dtype(s->precision, t->dtype), mc_tensor_count(t), &bytes) ||
+        bytes < COOL_FROM)
+        return false;
+    for (size_t i = 0; i < v->n_uses; i++) {
+        const struct mc_node *n = v->uses[i].node;
+        if (v->uses[i].slot != 1 ||
+            !(mc_node_is(n, "MatMul") || mc_node_is(n, "Gemm") || mc_node_is(n, "Conv")))
+            return false;
+    }
+    return true;
+}
+
+int mc_plan_warm_step(struct mc_session *s, const struct mc_step *st, struct mc_err *err)
+{
+    int rc = 0;
+    for (int i = 0; i < st->call.n_in && !rc; i++)
+        if (st->in[i] && s->consts[st->in[i]->index].lazy)
+            rc = mc_const_warm(&s->consts[st->in[i]->index], mc_constant(st->in[i]), err);
+    return rc;
+}
 
 /* Does the session know what the node gives, so that it never runs? */
 static bool folded(const struct mc_session *s, const struct mc_node *n)

@@ -11,8 +11,11 @@ static int setup(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
         struct mc_step *st = &p->steps[i];
         if (st->skip || !st->call.op->setup)
             continue;
+        int rc = mc_plan_warm_step(s, st, err);
+        if (rc)
+            return rc;
         st->ready = true;
-        int rc = st->call.op->setup(&st->call, err);
+        rc = st->call.op->setup(&st->call, err);
         if (rc)
             return rc;
         mc_plan_cool_step(s, p, st);

@@ -27,8 +27,8 @@ struct mc_const {      /* a value with the same content in every run */
     void *owned;       /* to free; NULL where buf.data is borrowed from a tensor */
     struct mc_tensor *tensor; /* reference held while buf.data is borrowed from it, or NULL */
     bool raw;                 /* a step of some plan reads it as it is */
-    bool
-        cool; /* the content of `owned` was given up: it is copied again before it is read (cool.c) */
+    bool cool; /* `owned` has no content now: it comes from the tensor before it is read */
+    bool lazy; /* the weight of products only: has its content while they pack it */
 };
 
 enum { MC_SLOT_NONE = -1 }; /* constant: data is bound for good */
@@ -171,6 +171,8 @@ const struct mc_kernels *mc_run_kernels(const struct mc_session *s, const struct
 int mc_const_set(struct mc_const *c, enum mc_precision p, const struct mc_tensor *t,
                  struct mc_err *err);
 void mc_const_clear(struct mc_const *c); /* also of a zeroed one */
+/* Content that was given up, or was not there yet, comes to where it belongs. */
+int mc_const_warm(struct mc_const *c, const struct mc_tensor *t, struct mc_err *err);
 /* *ret = the constant content of v on the path to this plan or in all of them; NULL if it is computed in each
  * run. Converts on first use. */
 int mc_plan_const(struct mc_session *s, struct mc_plan *p, const struct mc_value *v,
@@ -183,6 +185,10 @@ int mc_plan_fold(struct mc_session *s, struct mc_plan *p, const struct mc_infer 
 
 /* ---- cool.c ---- */
 
+/* Is v used as the weight of products alone, and larger than a few pages? */
+bool mc_const_is_weight(const struct mc_session *s, const struct mc_value *v);
+/* Before its setup: the weights of a step have their content. Errors: of the types. */
+int mc_plan_warm_step(struct mc_session *s, const struct mc_step *st, struct mc_err *err);
 /* Give up the memory of constants that the step has packed and nobody reads; steps up to it are set up. */
 void mc_plan_cool_step(struct mc_session *s, const struct mc_plan *p, const struct mc_step *st);
 /* The same for all constants, once all steps are. */
