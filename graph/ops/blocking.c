@@ -77,29 +77,6 @@ static int block_run(struct mc_call *c, struct mc_err *err)
 
 /* ---- CenterCropPad ---- */
 
-static int crop_axes(const struct mc_node *n, int rank, int axes[MC_RANK_MAX], int *ret_n,
-                     struct mc_err *err)
-{
-    size_t count;
-    const int64_t *given = mc_node_ints(n, "axes", &count);
-    bool seen[MC_RANK_MAX] = {false};
-    if (!given)
-        count = (size_t)rank;
-    if (count > (size_t)rank)
-        return mc_op_fail(err, MC_ESHAPE, n, "%zu axes for rank %d", count, rank);
-    for (size_t i = 0; i < count; i++) {
-        axes[i] = (int)i;
-        int rc = given ? mc_op_need_axis(n, "axis", given[i], rank, &axes[i], err) : 0;
-        if (rc)
-            return rc;
-        if (seen[axes[i]])
-            return mc_op_fail(err, MC_ESHAPE, n, "axis %d twice", axes[i]);
-        seen[axes[i]] = true;
-    }
-    *ret_n = (int)count;
-    return 0;
-}
-
 static int crop_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
     int rc = mc_op_arity(c, 2, 2, err), axes[MC_RANK_MAX], n = 0;
@@ -114,7 +91,7 @@ static int crop_infer(struct mc_infer_ctx *c, struct mc_err *err)
     struct mc_shape y = x->shape;
     struct mc_contents size;
     bool known = mc_op_contents(c, 1, &size);
-    rc = crop_axes(c->node, y.rank, axes, &n, err);
+    rc = mc_op_need_axes(c->node, y.rank, axes, &n, err);
     if (!rc && known && size.n != n)
         rc = mc_op_fail(err, MC_ESHAPE, c->node, "%d sizes for %d axes", size.n, n);
     for (int i = 0; i < n && !rc; i++) {

@@ -105,6 +105,29 @@ int mc_op_need_axis(const struct mc_node *n, const char *what, int64_t axis, int
     return 0;
 }
 
+int mc_op_need_axes(const struct mc_node *n, int rank, int axes[MC_RANK_MAX], int *ret_n,
+                    struct mc_err *err)
+{
+    size_t count;
+    const int64_t *given = mc_node_ints(n, "axes", &count);
+    bool seen[MC_RANK_MAX] = {false};
+    if (!given)
+        count = (size_t)rank;
+    if (count > (size_t)rank)
+        return mc_op_fail(err, MC_ESHAPE, n, "%zu axes for rank %d", count, rank);
+    for (size_t i = 0; i < count; i++) {
+        axes[i] = (int)i;
+        int rc = given ? mc_op_need_axis(n, "axis", given[i], rank, &axes[i], err) : 0;
+        if (rc)
+            return rc;
+        if (seen[axes[i]])
+            return mc_op_fail(err, MC_ESHAPE, n, "axis %d twice", axes[i]);
+        seen[axes[i]] = true;
+    }
+    *ret_n = (int)count;
+    return 0;
+}
+
 int mc_op_need_dim(const struct mc_node *n, const char *what, int64_t a, int64_t b, int64_t *ret,
                    struct mc_err *err)
 {

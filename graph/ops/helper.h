@@ -32,6 +32,9 @@ int mc_op_need_single(const struct mc_infer_ctx *c, int i, struct mc_err *err);
 /* Axis in [-rank, rank) to [0, rank). Errors: MC_ESHAPE naming `what`. */
 int mc_op_need_axis(const struct mc_node *n, const char *what, int64_t axis, int rank, int *ret,
                     struct mc_err *err);
+/* The axes of the attribute, in its order, each once; all of them where it is left out. Errors: MC_ESHAPE. */
+int mc_op_need_axes(const struct mc_node *n, int rank, int axes[MC_RANK_MAX], int *ret_n,
+                    struct mc_err *err);
 /* Two dimensions that must be equal: *ret is the known one. Errors: MC_ESHAPE naming `what`. */
 int mc_op_need_dim(const struct mc_node *n, const char *what, int64_t a, int64_t b, int64_t *ret,
                    struct mc_err *err);

@@ -54,30 +54,6 @@ int mc_resize_parse(const struct mc_node *n, struct mc_resize *r, struct mc_err 
 
 /* ---- axes ---- */
 
-/* The axes that are meant, in the order of what is given for them; *ret_all: no attribute, all of them. */
-static int read_axes(const struct mc_node *n, int rank, int axes[MC_RANK_MAX], int *ret_n,
-                     struct mc_err *err)
-{
-    size_t count;
-    const int64_t *given = mc_node_ints(n, "axes", &count);
-    bool seen[MC_RANK_MAX] = {false};
-    if (!given)
-        count = (size_t)rank;
-    if (count > (size_t)rank)
-        return mc_op_fail(err, MC_ESHAPE, n, "%zu axes for rank %d", count, rank);
-    for (size_t i = 0; i < count; i++) {
-        axes[i] = (int)i;
-        int rc = given ? mc_op_need_axis(n, "axis", given[i], rank, &axes[i], err) : 0;
-        if (rc)
-            return rc;
-        if (seen[axes[i]])
-            return mc_op_fail(err, MC_ESHAPE, n, "axis %d twice", axes[i]);
-        seen[axes[i]] = true;
-    }
-    *ret_n = (int)count;
-    return 0;
-}
-
 static int scaled(const struct mc_node *n, float scale, struct mc_resize_axis *a,
                   struct mc_err *err)
 {
@@ -131,7 +107,7 @@ int mc_resize_axes(const struct mc_node *n, const struct mc_resize *r, const str
                    const struct mc_resize_given *given, struct mc_resize_axis *ret,
                    struct mc_err *err)
 {
-    int axes[MC_RANK_MAX], count = 0, rc = read_axes(n, x->rank, axes, &count, err);
+    int axes[MC_RANK_MAX], count = 0, rc = mc_op_need_axes(n, x->rank, axes, &count, err);
     if (rc)
         return rc;
     if (given->n != count)
