@@ -8,6 +8,7 @@
 #include "cli/deliver.h"
 #include "cli/models.h"
 #include "formats/onnx_about.h"
+#include "graph/infer.h"
 #include "graph/summary.h"
 
 enum { LARGEST = 5 };
@@ -124,6 +125,21 @@ static void put_file(json_t *r, const struct mc_model *m, const struct mc_onnx_a
     mc_json_put(r, "external_files", external, ok);
 }
 
+/* Declared types that inference found wrong: exporters write such, and nothing believes them. */
+static int put_contradictions(json_t *r, const struct mc_graph *g, bool *ok, struct mc_err *err)
+{
+    struct mc_infer *inf;
+    struct mc_err unused;
+    json_t *list = json_array();
+    int rc = mc_infer_run(g, NULL, &inf, &unused);
+    for (size_t i = 0; !rc && i < mc_infer_n_conflicts(inf) && mc_infer_conflict(inf, i); i++)
+        mc_json_add(list, mc_json_text(mc_infer_conflict(inf, i)), ok);
+    if (!rc)
+        mc_infer_free(inf);
+    mc_json_put(r, "contradictions", list, ok);
+    return rc == MC_ENOMEM ? mc_fail(err, rc, "%s", unused.msg) : 0;
+}
+
 static int describe(const struct mc_cli_model *m, json_t *r, struct mc_err *err)
 {
     struct mc_summary s;
@@ -151,6 +167,9 @@ static int describe(const struct mc_cli_model *m, json_t *r, struct mc_err *err)
         mc_json_put(r, "unsupported", json_incref(c.unsupported), &ok);
         mc_json_put(r, "weights", weights(&c, &ok), &ok);
         mc_json_put(r, "largest", largest(&c, &ok), &ok);
+        rc = put_contradictions(r, g, &ok, err);
+    }
+    if (!rc) {
         rc = ok ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
     }
     mc_onnx_about_free(&a);

@@ -53,6 +53,16 @@ static int ends(const json_t *r, FILE *out, int columns)
     return rc;
 }
 
+/* Is a dimension free that is no batch? */
+static bool free_shapes(const json_t *inputs)
+{
+    size_t i, k;
+    const json_t *v, *d;
+    json_array_foreach(inputs, i, v) json_array_foreach(
+        json_object_get(v, "shape"), k, d) if (k && !json_is_integer(d)) return true;
+    return false;
+}
+
 static void head(const json_t *r, FILE *out)
 {
     char a[MC_TEXT], b[MC_TEXT], c[MC_TEXT];
@@ -63,7 +73,9 @@ static void head(const json_t *r, FILE *out)
             mc_text_count(mc_json_number(r, "parameters", 0), b));
     double macs = mc_json_number(r, "macs", NAN);
     if (isfinite(macs))
-        fprintf(out, ", %s MACs per sample", mc_text_count(macs, c));
+        fprintf(out, ", %s MACs %s", mc_text_count(macs, c),
+                free_shapes(json_object_get(r, "inputs")) ? "with every free dimension 1"
+                                                          : "per sample");
     fprintf(out, "\n  ONNX IR %.0f", mc_json_number(r, "ir_version", 0));
     json_object_foreach((json_t *)json_object_get(r, "opsets"), key, v)
         fprintf(out, ", %s %" JSON_INTEGER_FORMAT, *key ? key : "opset", json_integer_value(v));
@@ -164,6 +176,10 @@ int mc_report_txt_info(const json_t *r, FILE *out, int columns)
     fputc('\n', out);
     operators(json_object_get(r, "operators"), out, columns);
     names(json_object_get(r, "unsupported"), "  not run by mcompress: ", out, columns);
+    size_t i;
+    const json_t *v;
+    json_array_foreach(json_object_get(r, "contradictions"), i, v)
+        fprintf(out, "  ignored: %s\n", json_is_string(v) ? json_string_value(v) : "?");
     names(json_object_get(r, "functions"), "  functions: ", out, columns);
     names(json_object_get(r, "external_files"), "  external data: ", out, columns);
     fputc('\n', out);
