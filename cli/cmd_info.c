@@ -20,9 +20,11 @@ static json_t *value(const struct mc_value *v, bool *ok)
     json_t *o = json_object(), *dims = json_array();
     mc_json_put(o, "name", mc_json_text(v->name), ok);
     mc_json_put(o, "type",
-                json_string(t->kind == MC_TYPE_TENSOR  ? mc_dtype_name(t->dtype)
-                            : t->kind == MC_TYPE_OTHER ? "not a tensor"
-                                                       : "undeclared"),
+                json_string(t->kind == MC_TYPE_TENSOR     ? mc_dtype_name(t->dtype)
+                            : t->kind == MC_TYPE_SEQUENCE ? "sequence"
+                            : t->kind == MC_TYPE_OPTIONAL ? "optional"
+                            : t->kind == MC_TYPE_OTHER    ? "not a tensor"
+                                                          : "undeclared"),
                 ok);
     if (t->kind == MC_TYPE_TENSOR && t->ranked) {
         for (int i = 0; i < t->rank; i++)

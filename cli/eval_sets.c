@@ -36,7 +36,7 @@ static int no_memory(struct mc_err *err)
 static int open_all(struct sets *s, const char *dir, struct mc_err *err)
 {
     const struct mc_graph *g = s->model->model->graph;
-    struct mc_session_opts so = {.pool = s->cli->pool};
+    struct mc_session_opts so = {.pool = s->cli->pool, .flags = MC_SESSION_LISTS};
     int rc = mc_testset_slots(g, false, &s->in, &s->n_in, err);
     if (!rc)
         rc = mc_testset_slots(g, true, &s->out, &s->n_out, err);
@@ -69,16 +69,18 @@ static json_t *position(const struct mc_shape *shape, int64_t at, bool *ok)
     return list;
 }
 
-static void put_compared(struct sets *s, json_t *row, const struct mc_array *want,
-                         const struct mc_expected *e)
+static void put_compared(struct sets *s, json_t *row, const struct mc_expected *e)
 {
+    const struct mc_array *want = e->want_item;
     static const char *const verdicts[] = {"agrees", "differs", "shape", "type"};
     bool *ok = &s->json_ok;
     mc_json_put(row, "verdict", json_string(verdicts[e->verdict]), ok);
+    if (e->item[0])
+        mc_json_put(row, "item", json_string(e->item), ok);
     if (e->verdict == MC_EXPECT_SHAPE)
         mc_json_put(row, "expected_shape", mc_cli_shape(&want->shape, ok), ok);
     if (e->verdict == MC_EXPECT_DTYPE)
-        mc_json_put(row, "expected_type", json_string(mc_dtype_name(want->dtype)), ok);
+        mc_json_put(row, "expected_type", json_string(mc_cli_type_name(want->dtype)), ok);
     if (e->verdict == MC_EXPECT_SHAPE || e->verdict == MC_EXPECT_DTYPE)
         return;
     mc_json_put(row, "outside", json_integer(e->outside), ok);
@@ -92,23 +94,28 @@ static void put_compared(struct sets *s, json_t *row, const struct mc_array *wan
 }
 
 /* The message for the first output that differs. */
-static void note_difference(struct sets *s, const char *set, const struct mc_array *got,
-                            const struct mc_array *want, const struct mc_expected *e)
+static void note_difference(struct sets *s, const char *set, const char *name,
+                            const struct mc_expected *e)
 {
-    char a[MC_SHAPE_TEXT], b[MC_SHAPE_TEXT];
+    char a[MC_ARRAY_TEXT], b[MC_ARRAY_TEXT];
+    const struct mc_array *got = e->got_item, *want = e->want_item;
+    bool lists = mc_array_is_list(got) || mc_array_is_list(want);
     if (s->different++)
         return;
-    if (e->verdict == MC_EXPECT_SHAPE)
-        mc_fail(&s->first, MC_EFAIL, "output '%s' of %s has shape %s, %s is expected", want->name,
-                set, mc_shape_text(&got->shape, a), mc_shape_text(&want->shape, b));
-    else if (e->verdict == MC_EXPECT_DTYPE)
-        mc_fail(&s->first, MC_EFAIL, "output '%s' of %s is %s, %s is expected", want->name, set,
-                mc_dtype_name(got->dtype), mc_dtype_name(want->dtype));
-    else
+    if (e->verdict == MC_EXPECT_VALUES)
         mc_fail(&s->first, MC_EFAIL,
-                "output '%s' of %s: %lld of %lld values are outside the tolerance, the first is "
+                "output '%s'%s of %s: %lld of %lld values are outside the tolerance, the first is "
                 "%.9g where %.9g is expected",
-                want->name, set, (long long)e->outside, (long long)e->elements, e->got, e->want);
+                name, e->item, set, (long long)e->outside, (long long)e->elements, e->got, e->want);
+    else if (lists)
+        mc_fail(&s->first, MC_EFAIL, "output '%s'%s of %s is %s, %s is expected", name, e->item,
+                set, mc_array_text(got, a), mc_array_text(want, b));
+    else if (e->verdict == MC_EXPECT_SHAPE)
+        mc_fail(&s->first, MC_EFAIL, "output '%s'%s of %s has shape %s, %s is expected", name,
+                e->item, set, mc_shape_text(&got->shape, a), mc_shape_text(&want->shape, b));
+    else
+        mc_fail(&s->first, MC_EFAIL, "output '%s'%s of %s is %s, %s is expected", name, e->item,
+                set, mc_dtype_name(got->dtype), mc_dtype_name(want->dtype));
 }
 
 static int add_output(struct sets *s, json_t *rows, const char *set, int i,
@@ -128,9 +135,9 @@ static int add_output(struct sets *s, json_t *rows, const char *set, int i,
         rc = mc_expect(got, want, &s->tolerance, &e, err);
         if (!rc) {
             s->compared++;
-            put_compared(s, row, want, &e);
+            put_compared(s, row, &e);
             if (e.verdict != MC_EXPECT_AGREES)
-                note_difference(s, set, got, want, &e);
+                note_difference(s, set, want->name, &e);
         }
     }
     mc_json_add(rows, row, &s->json_ok);
@@ -152,6 +159,11 @@ static int run_set(struct sets *s, size_t number, struct mc_err *err)
     for (int i = 0; !rc && i < s->n_out; i++) {
         rc = add_output(s, rows, d->name, i, &out, err);
         const struct mc_array *got = mc_session_output(s->session, i);
+        if (!rc && s->saved && mc_array_is_list(got))
+            rc = mc_fail(err, MC_EUNSUP,
+                         "output '%s' is a sequence or an optional, which --save-outputs cannot "
+                         "write",
+                         got->name);
         if (!rc && s->saved)
             rc = mc_npz_gather_add(s->saved, got->name, got, &(int64_t){(int64_t)number}, 1, false,
                                    err);

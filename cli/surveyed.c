@@ -17,11 +17,16 @@ json_t *mc_cli_shape(const struct mc_shape *shape, bool *ok)
     return list;
 }
 
+const char *mc_cli_type_name(enum mc_dtype dtype)
+{
+    return dtype == MC_DTYPE_NONE ? "not a tensor" : mc_dtype_name(dtype);
+}
+
 json_t *mc_cli_survey(const char *name, const struct mc_survey *s, bool *ok)
 {
     json_t *o = json_object();
     mc_json_put(o, "name", mc_json_text(name), ok);
-    mc_json_put(o, "type", json_string(mc_dtype_name(s->dtype)), ok);
+    mc_json_put(o, "type", json_string(mc_cli_type_name(s->dtype)), ok);
     mc_json_put(o, "shape", mc_cli_shape(&s->shape, ok), ok);
     mc_json_put(o, "elements", json_integer(s->elements), ok);
     mc_json_put(o, "min", mc_json_real(s->min), ok);

@@ -9,6 +9,8 @@
 
 /* [1, 3, null]: null where a dimension varies; null where the rank does. */
 json_t *mc_cli_shape(const struct mc_shape *shape, bool *ok);
+/* "float32"; "not a tensor" for a sequence or an optional. */
+const char *mc_cli_type_name(enum mc_dtype dtype);
 /* {name, type, shape, elements, min, mean, max, nan, infinite} */
 json_t *mc_cli_survey(const char *name, const struct mc_survey *s, bool *ok);
 

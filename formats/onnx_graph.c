@@ -22,18 +22,35 @@ static void taken(char **s)
 
 /* ---- values ---- */
 
+static enum mc_dtype element_type(const Onnx__TypeProto__Tensor *t)
+{
+    return t->elem_type > 0 && t->elem_type < MC_DTYPE_COUNT ? (enum mc_dtype)t->elem_type
+                                                             : MC_DTYPE_NONE;
+}
+
+/* A type that is no tensor: the kind of the outermost, the elements of the innermost. */
+static void read_other(const Onnx__TypeProto *p, struct mc_type *ret)
+{
+    ret->kind = p->value_case == ONNX__TYPE_PROTO__VALUE_SEQUENCE_TYPE   ? MC_TYPE_SEQUENCE
+                : p->value_case == ONNX__TYPE_PROTO__VALUE_OPTIONAL_TYPE ? MC_TYPE_OPTIONAL
+                                                                         : MC_TYPE_OTHER;
+    while (p && p->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
+        p = p->value_case == ONNX__TYPE_PROTO__VALUE_SEQUENCE_TYPE   ? p->sequence_type->elem_type
+            : p->value_case == ONNX__TYPE_PROTO__VALUE_OPTIONAL_TYPE ? p->optional_type->elem_type
+                                                                     : NULL;
+    ret->dtype = p ? element_type(p->tensor_type) : MC_DTYPE_NONE;
+}
+
 static int read_type(struct mc_onnx_reader *r, const Onnx__TypeProto *p, struct mc_value *v)
 {
     if (!p || p->value_case == ONNX__TYPE_PROTO__VALUE__NOT_SET)
         return 0;
     if (p->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) {
-        v->type.kind = MC_TYPE_OTHER;
+        read_other(p, &v->type);
         return 0;
     }
     const Onnx__TypeProto__Tensor *t = p->tensor_type;
-    enum mc_dtype dtype = t->elem_type > 0 && t->elem_type < MC_DTYPE_COUNT
-                              ? (enum mc_dtype)t->elem_type
-                              : MC_DTYPE_NONE;
+    enum mc_dtype dtype = element_type(t);
     size_t rank = t->shape ? t->shape->n_dim : 0;
     if (rank > INT_MAX)
         return mc_fail(r->err, MC_EUNSUP, "'%s': value '%s' has rank %zu", r->path, v->name, rank);

@@ -378,13 +378,10 @@ int mc_onnx_unpack(const uint8_t *data, size_t size, const char *path, struct mc
     return rc;
 }
 
-int mc_onnx_unpack_tensor(const uint8_t *data, size_t size, const char *path,
-                          struct mc_arena *arena, Onnx__TensorProto **ret, struct mc_err *err)
+int mc_onnx_unpack_value(const uint8_t *data, size_t size, const char *path,
+                         const ProtobufCMessageDescriptor *type, const char *noun,
+                         struct mc_arena *arena, ProtobufCMessage **ret, struct mc_err *err)
 {
-    struct scan s = {.path = path, .noun = "tensor", .data = data, .err = err};
-    ProtobufCMessage *m;
-    int rc = unpack(&s, &onnx__tensor_proto__descriptor, size, arena, &m);
-    if (!rc)
-        *ret = (Onnx__TensorProto *)m;
-    return rc;
+    struct scan s = {.path = path, .noun = noun, .data = data, .err = err};
+    return unpack(&s, type, size, arena, ret);
 }

@@ -19,9 +19,10 @@ enum { MC_ONNX_DEPTH = 100 };
 int mc_onnx_unpack(const uint8_t *data, size_t size, const char *path, struct mc_arena *arena,
                    Onnx__ModelProto **ret, struct mc_err *err);
 
-/* The same of a file that holds one tensor. */
-int mc_onnx_unpack_tensor(const uint8_t *data, size_t size, const char *path,
-                          struct mc_arena *arena, Onnx__TensorProto **ret, struct mc_err *err);
+/* The same of a file that holds one message of another type, a `noun` ("tensor"). */
+int mc_onnx_unpack_value(const uint8_t *data, size_t size, const char *path,
+                         const ProtobufCMessageDescriptor *type, const char *noun,
+                         struct mc_arena *arena, ProtobufCMessage **ret, struct mc_err *err);
 
 /* Unpack the packed rest of a message (`extra`), or make an empty one; all of it lies in the arena.
  * NULL when out of memory. */

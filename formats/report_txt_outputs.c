@@ -101,12 +101,14 @@ static void difference(struct mc_table *t, const json_t *row)
     const json_t *shape = json_object_get(row, "expected_shape");
     const char *type = mc_json_string(row, "expected_type");
     const json_t *first = json_object_get(row, "first");
+    const char *item = mc_json_string_or(row, "item", "");
     if (shape)
-        mc_table_cell(t, "expected shape %s", numbers(shape, text, sizeof text));
+        mc_table_cell(t, "%s%sexpected shape %s", item, *item ? ": " : "",
+                      numbers(shape, text, sizeof text));
     else if (type)
-        mc_table_cell(t, "expected type %s", type);
+        mc_table_cell(t, "%s%sexpected type %s", item, *item ? ": " : "", type);
     else if (first)
-        mc_table_cell(t, "at %s: %s, expected %s", numbers(first, text, sizeof text),
+        mc_table_cell(t, "at %s%s: %s, expected %s", item, numbers(first, text, sizeof text),
                       value(row, "got", a), value(row, "expected", b));
     else
         mc_table_cell(t, "%s", "");

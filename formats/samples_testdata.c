@@ -128,7 +128,7 @@ static int open_folder(const char *spec, const struct mc_sample_files *files,
     for (size_t k = 0; !rc && k < n; k++) {
         t->likes[k] = opts->inputs[k];
         t->likes[k].name = mc_arena_strdup(&t->arena, opts->inputs[k].name);
-        t->slots[k] = (struct mc_testset_slot){t->likes[k].name, false, true};
+        t->slots[k] = (struct mc_testset_slot){t->likes[k].name, false, MC_TYPE_TENSOR};
         if (!t->likes[k].name)
             rc = mc_fail(err, MC_ENOMEM, "out of memory");
     }

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/io.h"
-#include "formats/onnx_tensor_file.h"
+#include "formats/onnx_value_file.h"
 
 enum { FILES_MAX = 10000 };
 static const char set_prefix[] = "test_data_set_";
@@ -139,32 +139,11 @@ int mc_testset_slots(const struct mc_graph *g, bool outputs, struct mc_testset_s
         return mc_fail(err, MC_ENOMEM, "out of memory");
     for (size_t i = 0; i < n; i++) {
         const struct mc_value *v = outputs ? g->outputs[i] : g->inputs[i];
-        s[i] =
-            (struct mc_testset_slot){v->name, outputs || v->tensor, v->type.kind != MC_TYPE_OTHER};
+        s[i] = (struct mc_testset_slot){v->name, outputs || v->tensor, v->type.kind};
     }
     *ret = s;
     *ret_n = (int)n;
     return 0;
-}
-
-struct file {
-    struct mc_tensor *tensor;
-    char *name;
-};
-
-static int read_files(const struct mc_testset_dir *d, const char *prefix, struct file *files, int n,
-                      struct mc_err *err)
-{
-    char path[MC_PATH];
-    int rc = 0;
-    for (int i = 0; !rc && i < n; i++) {
-        if (snprintf(path, sizeof path, "%s/%s%d.pb", d->path, prefix, i) >= MC_PATH)
-            return mc_fail(err, MC_EOPEN, "the path '%.80s...' is too long", d->path);
-        rc = mc_onnx_tensor_file(path, &files[i].tensor, &files[i].name, err);
-        if (!rc && files[i].tensor->dtype == MC_DTYPE_STRING)
-            rc = mc_fail(err, MC_EUNSUP, "'%s' holds strings, which cannot be run", path);
-    }
-    return rc;
 }
 
 static int find_name(const struct mc_testset_slot *slots, int n, const char *name)
@@ -175,21 +154,31 @@ static int find_name(const struct mc_testset_slot *slots, int n, const char *nam
     return -1;
 }
 
-/* Which slot each file is for. */
-static int match(const struct mc_testset_dir *d, const char *what, const struct file *files, int n,
-                 const struct mc_testset_slot *slots, int n_slots, int *ret, struct mc_err *err)
+static int no_match(const struct mc_testset_dir *d, const char *what, int n, int n_slots,
+                    int needed, const char *why, struct mc_err *err)
 {
-    int needed = 0;
-    for (int i = 0; i < n_slots; i++)
-        needed += !slots[i].given;
-    bool all = n == n_slots, fits = all || n == needed;
-    for (int i = 0, at = 0; fits && i < n; i++, at++) {
+    return mc_fail(err, MC_EDATA, "'%s' has %d %ss, the model %d, and %s", d->path, n, what,
+                   needed ? needed : n_slots, why);
+}
+
+/* Which slot each of n files is for, if there are as many as slots, or as slots that nothing else gives. */
+static bool match_order(int n, const struct mc_testset_slot *slots, int n_slots, int needed,
+                        int *ret)
+{
+    bool all = n == n_slots;
+    for (int i = 0, at = 0; i < n && (all || n == needed); i++, at++) {
         while (!all && slots[at].given)
             at++;
         ret[i] = at;
     }
-    /* By name: files that are for nothing (weights that are inputs too) may be there. */
-    bool named = !fits;
+    return all || n == needed;
+}
+
+/* By name: files that are for nothing (weights that are inputs too) may be there. */
+static bool match_names(const struct mc_array *files, int n, const struct mc_testset_slot *slots,
+                        int n_slots, int *ret)
+{
+    bool named = true;
     for (int i = 0; named && i < n; i++) {
         ret[i] = find_name(slots, n_slots, files[i].name);
         for (int k = 0; k < i; k++)
@@ -201,63 +190,69 @@ static int match(const struct mc_testset_dir *d, const char *what, const struct 
             there = there || ret[i] == k;
         named = there;
     }
-    return fits || named ? 0
-                         : mc_fail(err, MC_EDATA,
-                                   "'%s' has %d %ss, the model %d, and their names do not match "
-                                   "either",
-                                   d->path, n, what, needed ? needed : n_slots);
+    return named;
 }
 
-static int take(const struct file *f, const char *name, struct mc_testset *s, struct mc_array *ret,
-                struct mc_err *err)
+/* Read all files, and find out what they are for. */
+static int read_files(const struct mc_testset_dir *d, const char *what, int n,
+                      const struct mc_testset_slot *slots, int n_slots, struct mc_testset *s,
+                      struct mc_err *err)
 {
-    const struct mc_tensor *t = f->tensor;
-    /* The arena's blocks are aligned to 16 bytes only. */
-    uint8_t *block = mc_arena_alloc(&s->arena, t->bytes + MC_ALIGN);
-    char *kept = mc_arena_strdup(&s->arena, name);
-    if (!block || !kept)
-        return mc_fail(err, MC_ENOMEM, "out of memory");
-    block += -(uintptr_t)block % MC_ALIGN;
-    if (t->bytes)
-        memcpy(block, t->data, t->bytes);
-    *ret = (struct mc_array){kept, t->dtype, t->shape, block, t->bytes};
-    return 0;
+    char path[MC_PATH];
+    int needed = 0, rc = 0;
+    bool lists = false;
+    for (int i = 0; i < n_slots; i++) {
+        needed += !slots[i].given;
+        lists |= slots[i].kind == MC_TYPE_SEQUENCE || slots[i].kind == MC_TYPE_OPTIONAL;
+        if (n && slots[i].kind == MC_TYPE_OTHER)
+            return mc_fail(err, MC_EUNSUP,
+                           "%s '%s' is no tensor, sequence or optional: it cannot be read from a "
+                           "file",
+                           what, slots[i].name);
+    }
+    bool ordered = match_order(n, slots, n_slots, needed, s->slot);
+    if (!ordered && lists) /* a file does not say of which kind it is */
+        return no_match(d, what, n, n_slots, needed,
+                        "with sequences or optionals the numbers must be equal", err);
+    for (int i = 0; !rc && i < n; i++) {
+        enum mc_type_kind kind = ordered ? slots[s->slot[i]].kind : MC_TYPE_TENSOR;
+        if (snprintf(path, sizeof path, "%s/%s_%d.pb", d->path, what, i) >= MC_PATH)
+            return mc_fail(err, MC_EOPEN, "the path '%.80s...' is too long", d->path);
+        rc = mc_onnx_value_file(path, kind, &s->arena, &s->array[i], err);
+    }
+    if (!rc && !ordered && !match_names(s->array, n, slots, n_slots, s->slot))
+        rc = no_match(d, what, n, n_slots, needed, "their names do not match either", err);
+    return rc;
+}
+
+/* A list is named as its items are: by its slot. */
+static void rename_all(struct mc_array *a, const char *name)
+{
+    struct mc_array *item = mc_array_is_list(a) ? a->data : NULL;
+    a->name = name;
+    for (size_t i = 0; item && i < mc_array_n_items(a); i++)
+        rename_all(&item[i], name);
 }
 
 static int read_set(const struct mc_testset_dir *d, const char *what, int n,
                     const struct mc_testset_slot *slots, int n_slots, struct mc_testset *ret,
                     struct mc_err *err)
 {
-    struct mc_testset s = {.n = n};
-    char prefix[16];
-    struct file *files = mc_calloc((size_t)n + 1, sizeof *files);
+    struct mc_testset s = {0};
     s.array = mc_arena_array(&s.arena, (size_t)n + 1, sizeof *s.array);
     s.slot = mc_arena_array(&s.arena, (size_t)n + 1, sizeof *s.slot);
-    int rc = 0;
-    snprintf(prefix, sizeof prefix, "%s_", what);
-    if (!files || !s.array || !s.slot)
-        rc = mc_fail(err, MC_ENOMEM, "out of memory");
-    for (int i = 0; !rc && n && i < n_slots; i++)
-        if (!slots[i].tensor)
-            rc = mc_fail(err, MC_EUNSUP,
-                         "%s '%s' is no tensor: sequences and optionals cannot be "
-                         "read from files",
-                         what, slots[i].name);
-    if (!rc)
-        rc = read_files(d, prefix, files, n, err);
-    if (!rc)
-        rc = match(d, what, files, n, slots, n_slots, s.slot, err);
-    s.n = 0;
-    for (int i = 0; !rc && i < n; i++)
-        if (s.slot[i] >= 0) {
-            int at = s.slot[s.n] = s.slot[i];
-            rc = take(&files[i], slots[at].name, &s, &s.array[s.n++], err);
-        }
-    for (int i = 0; files && i < n; i++) {
-        mc_tensor_unref(files[i].tensor);
-        free(files[i].name);
+    int rc = s.array && s.slot ? read_files(d, what, n, slots, n_slots, &s, err)
+                               : mc_fail(err, MC_ENOMEM, "out of memory");
+    for (int i = 0; !rc && i < n; i++) {
+        if (s.slot[i] < 0)
+            continue;
+        char *name = mc_arena_strdup(&s.arena, slots[s.slot[i]].name);
+        if (!name)
+            rc = mc_fail(err, MC_ENOMEM, "out of memory");
+        s.slot[s.n] = s.slot[i];
+        s.array[s.n] = s.array[i];
+        rename_all(&s.array[s.n++], name);
     }
-    free(files);
     if (rc)
         mc_testset_free(&s);
     else

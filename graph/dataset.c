@@ -1,9 +1,23 @@
 #include "graph/dataset.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+
+const char *mc_array_text(const struct mc_array *a, char ret[MC_ARRAY_TEXT])
+{
+    char shape[MC_SHAPE_TEXT];
+    if (!mc_array_is_list(a))
+        snprintf(ret, MC_ARRAY_TEXT, "%s %s", mc_dtype_name(a->dtype),
+                 mc_shape_text(&a->shape, shape));
+    else if (a->shape.rank < 0)
+        snprintf(ret, MC_ARRAY_TEXT, "an empty optional");
+    else
+        snprintf(ret, MC_ARRAY_TEXT, "a sequence of %zu", mc_array_n_items(a));
+    return ret;
+}
 
 int mc_dataset_group(struct mc_dataset *d, int64_t index, int64_t *ret, struct mc_err *err)
 {

@@ -10,13 +10,31 @@
 #include "graph/dtype.h"
 #include "graph/shape.h"
 
-struct mc_array { /* a host buffer */
+/* A host buffer. Where sequences and optionals are spoken of: with dtype MC_DTYPE_NONE it is a sequence, whose
+ * shape.dim[0] items are the mc_arrays at `data`, or, with rank -1, an optional without an element. An optional
+ * with an element is that element. */
+struct mc_array {
     const char *name;
     enum mc_dtype dtype;
     struct mc_shape shape;
     void *data; /* 64-byte aligned, row-major */
     size_t bytes;
 };
+
+static inline bool mc_array_is_list(const struct mc_array *a)
+{
+    return a->dtype == MC_DTYPE_NONE;
+}
+
+/* Items of a list; 0 of an empty optional. */
+static inline size_t mc_array_n_items(const struct mc_array *a)
+{
+    return a->shape.rank < 0 ? 0 : (size_t)a->shape.dim[0];
+}
+
+enum { MC_ARRAY_TEXT = MC_SHAPE_TEXT + 32 };
+/* What it is, for messages: "float32 [2,3]", "a sequence of 3", "an empty optional". */
+const char *mc_array_text(const struct mc_array *a, char ret[MC_ARRAY_TEXT]);
 
 struct mc_batch {
     int64_t n;      /* samples; less than asked for only at the end of a source of unknown length */

@@ -27,9 +27,11 @@ struct mc_dim {
 };
 
 enum mc_type_kind {
-    MC_TYPE_NONE,   /* nothing declared */
-    MC_TYPE_TENSOR, /* dtype, and dims if ranked */
-    MC_TYPE_OTHER,  /* sequence, map, optional, sparse: only in mc_value.info */
+    MC_TYPE_NONE,     /* nothing declared */
+    MC_TYPE_TENSOR,   /* dtype, and dims if ranked */
+    MC_TYPE_SEQUENCE, /* these two: dtype of the tensors in it, where that is known; the rest is in */
+    MC_TYPE_OPTIONAL, /* mc_value.info */
+    MC_TYPE_OTHER,    /* map, sparse, opaque: only there */
 };
 
 struct mc_type { /* as the file declares it; inference results live in graph/infer.h */

@@ -1,6 +1,7 @@
 #include "graph/run/expect.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -96,32 +97,70 @@ static int compare_block(const struct mc_array *a, const struct mc_array *b, siz
     return rc;
 }
 
-int mc_expect(const struct mc_array *got, const struct mc_array *want, const struct mc_tolerance *t,
-              struct mc_expected *ret, struct mc_err *err)
+/* What was found of one array after all that was found before. */
+static void conclude(struct mc_expected *e, enum mc_expect verdict, const struct mc_array *got,
+                     const struct mc_array *want, const char *item)
 {
-    struct mc_expected e = {.first = -1};
+    if (e->verdict != MC_EXPECT_AGREES || verdict == MC_EXPECT_AGREES)
+        return;
+    e->verdict = verdict;
+    e->got_item = got;
+    e->want_item = want;
+    snprintf(e->item, sizeof e->item, "%s", item);
+}
+
+static int expect_tensor(const struct mc_array *got, const struct mc_array *want, const char *item,
+                         const struct mc_tolerance *t, struct mc_expected *e, struct mc_err *err)
+{
+    int64_t before = e->outside;
     int parts, rc = 0;
     if (got->dtype == MC_DTYPE_STRING || want->dtype == MC_DTYPE_STRING)
         return mc_fail(err, MC_EUNSUP, "output '%s' holds strings, which are not compared",
                        want->name);
-    if (!same_type(got->dtype, want->dtype, t->wider))
-        e.verdict = MC_EXPECT_DTYPE;
-    else if (!mc_shape_equal(&got->shape, &want->shape))
-        e.verdict = MC_EXPECT_SHAPE;
-    if (e.verdict) {
-        *ret = e;
+    if (!same_type(got->dtype, want->dtype, t->wider) ||
+        !mc_shape_equal(&got->shape, &want->shape)) {
+        bool type = same_type(got->dtype, want->dtype, t->wider);
+        conclude(e, type ? MC_EXPECT_SHAPE : MC_EXPECT_DTYPE, got, want, item);
         return 0;
     }
     struct blocks *x = mc_calloc(1, sizeof *x);
     if (!x)
         return mc_fail(err, MC_ENOMEM, "out of memory");
     part_type(want->dtype, &parts);
-    e.elements = mc_shape_count(&want->shape);
-    size_t n = (size_t)e.elements * (size_t)parts;
+    int64_t elements = mc_shape_count(&want->shape);
+    size_t n = (size_t)elements * (size_t)parts;
     for (size_t i = 0; !rc && i < n; i += BLOCK)
-        rc = compare_block(got, want, i, n - i < BLOCK ? n - i : BLOCK, x, t, &e, err);
+        rc = compare_block(got, want, i, n - i < BLOCK ? n - i : BLOCK, x, t, e, err);
     free(x);
-    e.verdict = e.outside ? MC_EXPECT_VALUES : MC_EXPECT_AGREES;
+    e->elements += elements;
+    conclude(e, e->outside > before ? MC_EXPECT_VALUES : MC_EXPECT_AGREES, got, want, item);
+    return rc;
+}
+
+static int expect_any(const struct mc_array *got, const struct mc_array *want, const char *item,
+                      const struct mc_tolerance *t, struct mc_expected *e, struct mc_err *err)
+{
+    char inner[MC_EXPECT_ITEM];
+    const struct mc_array *a = got->data, *b = want->data;
+    if (!mc_array_is_list(got) && !mc_array_is_list(want))
+        return expect_tensor(got, want, item, t, e, err);
+    if (got->dtype != want->dtype || !mc_shape_equal(&got->shape, &want->shape)) {
+        conclude(e, got->dtype != want->dtype ? MC_EXPECT_DTYPE : MC_EXPECT_SHAPE, got, want, item);
+        return 0;
+    }
+    int rc = 0;
+    for (size_t i = 0; i < mc_array_n_items(want) && !rc; i++) {
+        int n = snprintf(inner, sizeof inner, "%s[%zu]", item, i);
+        rc = expect_any(&a[i], &b[i], n < MC_EXPECT_ITEM ? inner : item, t, e, err);
+    }
+    return rc;
+}
+
+int mc_expect(const struct mc_array *got, const struct mc_array *want, const struct mc_tolerance *t,
+              struct mc_expected *ret, struct mc_err *err)
+{
+    struct mc_expected e = {.first = -1, .got_item = got, .want_item = want};
+    int rc = expect_any(got, want, "", t, &e, err);
     if (!rc)
         *ret = e;
     return rc;

@@ -80,10 +80,23 @@ static int convert_ints(const char *name, enum mc_dtype from, const void *src, e
     return 0;
 }
 
-/* Copy an array into the buffer of an input declared as `want`. Integers become floats, and other
- * integers where they fit; floats become other floats; floats become no integers. */
-static int convert(const char *name, enum mc_dtype want, const struct mc_buf *to,
-                   enum mc_dtype dtype, const void *src, void *dst, struct mc_err *err)
+int mc_input_check(const char *name, const struct mc_array *a, struct mc_err *err)
+{
+    size_t bytes;
+    char text[MC_SHAPE_TEXT];
+    if (!mc_shape_known(&a->shape))
+        return mc_fail(err, MC_ESHAPE, "input '%s': the data has the shape %s", name,
+                       mc_shape_text(&a->shape, text));
+    if (!mc_dtype_bytes(a->dtype, mc_shape_count(&a->shape), &bytes) || bytes > a->bytes)
+        return mc_fail(err, MC_EDATA, "input '%s': the data has %zu bytes, too few for its shape",
+                       name, a->bytes);
+    return 0;
+}
+
+/* Integers become floats, and other integers where they fit; floats become other floats; floats become no
+ * integers. */
+int mc_input_convert(const char *name, enum mc_dtype want, const struct mc_buf *to,
+                     enum mc_dtype dtype, const void *src, void *dst, struct mc_err *err)
 {
     int64_t n = mc_shape_count(&to->shape);
     enum mc_dtype_kind a = mc_dtype_info(dtype)->kind, b = mc_dtype_info(to->dtype)->kind;
@@ -117,5 +130,5 @@ int mc_input_load(const struct mc_session *s, int i, const struct mc_buf *to, vo
     const struct mc_value *v = in->value;
     enum mc_dtype dtype = in->given ? in->given->dtype : v->tensor->dtype;
     const void *src = in->given ? in->given->data : (const void *)v->tensor->data;
-    return convert(v->name, v->type.dtype, to, dtype, src, dst, err);
+    return mc_input_convert(v->name, v->type.dtype, to, dtype, src, dst, err);
 }

@@ -279,6 +279,10 @@ static int concat(const struct job *j, struct mc_err *err)
     int axis, rc = sequence(j, 0, &l, err);
     if (!rc && !l->n)
         rc = mc_op_fail(err, MC_EDATA, j->n, "the sequence is empty");
+    for (size_t i = 0; !rc && i < l->n; i++)
+        if (l->item[i].list)
+            rc = mc_op_fail(err, MC_EDTYPE, j->n,
+                            "item %zu is a sequence or an optional, must be a tensor", i);
     if (rc)
         return rc;
     int rank = l->item[0].buf.shape.rank + stack;

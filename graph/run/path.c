@@ -44,7 +44,8 @@ static int key_of_inputs(struct mc_session *s, struct mc_err *err)
     s->key_bytes = 0;
     for (int i = 0; i < s->n_inputs && !rc; i++) {
         const struct mc_live *l = &s->live[s->inputs[i].value->index];
-        rc = s->inner ? put_live(s, l, err) : put_shape(s, MC_DTYPE_NONE, &s->signature[i], err);
+        rc = s->inner || mc_live_there(l) ? put_live(s, l, err)
+                                          : put_shape(s, MC_DTYPE_NONE, &s->signature[i], err);
     }
     return rc;
 }

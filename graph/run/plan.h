@@ -142,6 +142,7 @@ struct mc_session {
     size_t n_alive;              /* values that were set in `live` in this run */
     const struct mc_step *sizes; /* boundary step that runs */
     struct mc_body **bodies;     /* [n_node_ids] graphs of a node made ready to run */
+    struct mc_arena handed;      /* lists as handed out after the last run */
 };
 
 /* ---- session.c ---- */
@@ -249,6 +250,21 @@ int mc_input_load(const struct mc_session *s, int i, const struct mc_buf *to, vo
                   struct mc_err *err);
 /* x := the nearest value that a half type can hold. */
 int mc_input_round(enum mc_dtype half, float *x, int64_t n, struct mc_err *err);
+/* Is the shape known, and are there bytes for it? Errors: MC_ESHAPE, MC_EDATA naming the input. */
+int mc_input_check(const char *name, const struct mc_array *a, struct mc_err *err);
+/* Copy an array of an input declared as `want` into memory `dst` of the session's type in `to`. */
+int mc_input_convert(const char *name, enum mc_dtype want, const struct mc_buf *to,
+                     enum mc_dtype dtype, const void *src, void *dst, struct mc_err *err);
+
+/* ---- handed.c ---- */
+
+bool mc_handed_kind(enum mc_type_kind kind); /* a sequence or an optional? */
+/* Input v, a sequence or an optional, is a from now on. Errors: MC_EDTYPE for another kind or other elements
+ * than v is declared as, and for items of several kinds; those of mc_input_check. */
+int mc_handed_in(struct mc_session *s, const struct mc_value *v, const struct mc_array *a,
+                 struct mc_err *err);
+/* Fill in what is handed out and is a list, after a run. */
+int mc_handed_out(struct mc_session *s, struct mc_err *err);
 
 /* ---- exec.c ---- */
 

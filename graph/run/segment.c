@@ -273,7 +273,8 @@ static int hand_out(struct choice *c, struct mc_err *err)
     for (size_t i = 0; i < c->s->g->n_values; i++) {
         struct mc_value *v = c->s->g->values[i];
         struct mc_buf unused;
-        if (!c->s->pinned[i] || (c->s->inner && c->s->live[i].list))
+        bool lists = c->s->inner || c->s->flags & MC_SESSION_LISTS;
+        if (!c->s->pinned[i] || (lists && c->s->live[i].list))
             continue;
         if (c->s->live[i].list)
             return mc_fail(err, MC_EUNSUP,

@@ -125,11 +125,13 @@ static int inputs(struct mc_session *s, const bool *need, struct mc_err *err)
         s->inputs[s->n_inputs++] = (struct mc_session_input){v, need[v->index], NULL};
         if (s->inner)
             continue;
-        if (need[v->index] && (v->type.kind != MC_TYPE_TENSOR || v->type.dtype == MC_DTYPE_NONE))
+        bool tensor = v->type.kind == MC_TYPE_TENSOR && v->type.dtype != MC_DTYPE_NONE;
+        bool list = mc_handed_kind(v->type.kind) && s->flags & MC_SESSION_LISTS;
+        if (need[v->index] && !tensor && !list)
             return mc_fail(err, MC_EUNSUP, "input '%s' is no tensor of a known type", v->name);
         if (!v->tensor)
-            s->declared[s->n_declared++] =
-                (struct mc_array){v->name, v->type.dtype, declared_shape(&v->type), NULL, 0};
+            s->declared[s->n_declared++] = (struct mc_array){
+                v->name, tensor ? v->type.dtype : MC_DTYPE_NONE, declared_shape(&v->type), NULL, 0};
     }
     if (s->inner)
         captures(s, need);
@@ -220,6 +222,7 @@ void mc_session_free(struct mc_session *s)
         mc_blocks_free(s->blocks);
     }
     mc_arena_free(&s->mem);
+    mc_arena_free(&s->handed);
     free(s->key);
     free(s->block);
     mc_model_free(s->own);
@@ -231,7 +234,11 @@ void mc_session_free(struct mc_session *s)
 static int check_input(const struct mc_value *v, const struct mc_array *a, struct mc_err *err)
 {
     struct mc_shape want = declared_shape(&v->type);
-    size_t bytes;
+    if (mc_array_is_list(a)) {
+        char text[MC_ARRAY_TEXT];
+        return mc_fail(err, MC_EDTYPE, "input '%s' is a tensor in the model, but the data is %s",
+                       v->name, mc_array_text(a, text));
+    }
     bool fits = want.rank < 0 || want.rank == a->shape.rank;
     for (int i = 0; fits && i < want.rank; i++)
         fits = want.dim[i] < 0 || want.dim[i] == a->shape.dim[i];
@@ -241,10 +248,7 @@ static int check_input(const struct mc_value *v, const struct mc_array *a, struc
                        v->name, want.rank < 0 ? "any" : mc_shape_text(&want, w),
                        mc_shape_text(&a->shape, g));
     }
-    if (!mc_dtype_bytes(a->dtype, mc_shape_count(&a->shape), &bytes) || bytes > a->bytes)
-        return mc_fail(err, MC_EDATA, "input '%s': the data has %zu bytes, too few for its shape",
-                       v->name, a->bytes);
-    return 0;
+    return mc_input_check(v->name, a, err);
 }
 
 /* Match the arrays with the inputs; their shapes are the signature. */
@@ -258,14 +262,19 @@ static int match(struct mc_session *s, const struct mc_array *arrays, int n, str
             i++;
         if (i == s->n_inputs)
             return mc_fail(err, MC_EDATA, "the model has no input '%s'", arrays[j].name);
-        int rc = check_input(s->inputs[i].value, &arrays[j], err);
+        const struct mc_value *v = s->inputs[i].value;
+        int rc = mc_handed_kind(v->type.kind) && s->flags & MC_SESSION_LISTS
+                     ? mc_handed_in(s, v, &arrays[j], err)
+                     : check_input(v, &arrays[j], err);
         if (rc)
             return rc;
         s->inputs[i].given = &arrays[j];
     }
     for (int i = 0; i < s->n_inputs; i++) {
         const struct mc_session_input *in = &s->inputs[i];
-        if (in->given)
+        if (mc_live_there(&s->live[in->value->index]))
+            s->signature[i].rank = -1; /* a list, or what is in an optional */
+        else if (in->given)
             s->signature[i] = in->given->shape;
         else if (in->value->tensor)
             s->signature[i] = in->value->tensor->shape;
@@ -284,7 +293,11 @@ int mc_session_run(struct mc_session *s, const struct mc_array *arrays, int n_ar
     mc_live_clear(s);
     mc_blocks_age(s->blocks);
     int rc = match(s, arrays, n_arrays, err);
-    return rc ? rc : mc_path_run(s, err);
+    rc = rc ? rc : mc_path_run(s, err);
+    rc = rc ? rc : mc_handed_out(s, err);
+    if (rc)
+        s->last = NULL;
+    return rc;
 }
 
 int mc_session_plan_bytes(struct mc_session *s, const struct mc_array *arrays, int n_arrays,

@@ -19,10 +19,13 @@ enum mc_precision {
     MC_PRECISION_F64, /* everything float in float64 through the reference kernels: a definition */
 };
 
-/* What a plan leaves out, to check it against itself. */
+/* What a plan leaves out, to check it against itself; and what the caller can take. */
 enum mc_session_flags {
     MC_SESSION_NO_FUSE = 1,  /* every node runs by itself */
     MC_SESSION_NO_REUSE = 2, /* every result has memory of its own */
+    /* Inputs and what is handed out may be sequences and optionals (graph/dataset.h): the caller knows of
+     * them. Otherwise a model that takes them, or a run that gives one, is an error. */
+    MC_SESSION_LISTS = 4,
 };
 
 struct mc_session_opts {
@@ -46,8 +49,8 @@ int mc_session_new(const struct mc_graph *g, const struct mc_session_opts *opts,
 void mc_session_free(struct mc_session *s);
 
 /* Run on host arrays, matched to graph inputs by name; integers and floats are converted to the input's
- * type where that loses nothing that matters (u8 -> f32, f64 -> f32, i32 -> i64). An initializer that is an
- * input too may be given. NaN and infinity are results like others. Results stay valid until the next run.
+ * type where that loses nothing that matters (u8 -> f32, f64 -> f32, i32 -> i64); what is in sequences and
+ * optionals must be of the declared type. An initializer that is an input too may be given. NaN and infinity are results like others. Results stay valid until the next run.
  *
  * Half types: float16 and bfloat16 values are computed and handed out as float32. Inputs, results of Cast
  * to a half type, and outputs are rounded through it; values between are not, so results are closer to
@@ -63,7 +66,7 @@ const struct mc_array *mc_session_output(const struct mc_session *s, int i);
 const struct mc_array *mc_session_value(const struct mc_session *s, const char *name);
 
 /* The order and types of the inputs that must be given (those without an initializer); dims < 0 are free,
- * rank -1: not declared. Those that the wanted values do not need may be left out of a run. */
+ * rank -1: not declared; dtype NONE: a sequence or an optional. Those that the wanted values do not need may be left out of a run. */
 int mc_session_n_inputs(const struct mc_session *s);
 const struct mc_array *mc_session_input(const struct mc_session *s, int i);
 

@@ -35,25 +35,37 @@ static void add_values(struct mc_survey *s, const double *v, size_t n)
     }
 }
 
-int mc_survey_add(struct mc_survey *s, const struct mc_array *a, struct mc_err *err)
+static int add_content(struct mc_survey *s, const struct mc_array *a, double *block,
+                       struct mc_err *err)
 {
-    int64_t n = mc_shape_count(&a->shape);
     const struct mc_dtype_info *type = mc_dtype_info(a->dtype);
-    if (!s->arrays)
-        *s = (struct mc_survey){.dtype = a->dtype, .min = NAN, .max = NAN, .mean = NAN};
-    add_shape(s, &a->shape);
+    const struct mc_array *item = a->data;
+    int rc = 0;
+    for (size_t i = 0; mc_array_is_list(a) && i < mc_array_n_items(a) && !rc; i++)
+        rc = add_content(s, &item[i], block, err);
+    if (mc_array_is_list(a))
+        return rc;
+    int64_t n = mc_shape_count(&a->shape);
     s->elements += n;
-    if (type->kind == MC_KIND_OTHER)
-        return 0;
-    double *block = mc_calloc(BLOCK, sizeof *block);
-    int rc = block ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
-    for (int64_t i = 0; !rc && i < n; i += BLOCK) {
+    for (int64_t i = 0; type->kind != MC_KIND_OTHER && !rc && i < n; i += BLOCK) {
         size_t some = n - i < BLOCK ? (size_t)(n - i) : BLOCK;
         rc = mc_dtype_to_f64(a->dtype, (const char *)a->data + (size_t)i * type->bits / 8, block,
                              some, err);
         if (!rc)
             add_values(s, block, some);
     }
+    return rc;
+}
+
+int mc_survey_add(struct mc_survey *s, const struct mc_array *a, struct mc_err *err)
+{
+    double *block = mc_calloc(BLOCK, sizeof *block);
+    if (!block)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    if (!s->arrays)
+        *s = (struct mc_survey){.dtype = a->dtype, .min = NAN, .max = NAN, .mean = NAN};
+    add_shape(s, &a->shape);
+    int rc = add_content(s, a, block, err);
     free(block);
     int64_t finite = s->elements - s->nan - s->infinite;
     s->mean = finite ? s->sum / (double)finite : NAN;

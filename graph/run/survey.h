@@ -4,8 +4,8 @@
 
 #include "graph/dataset.h"
 
-struct mc_survey { /* zeroed before the first array */
-    enum mc_dtype dtype;
+struct mc_survey {         /* zeroed before the first array */
+    enum mc_dtype dtype;   /* NONE: a sequence or an optional; counts are those of all its items */
     struct mc_shape shape; /* of the first array; a dimension that changed is MC_DIM_ANY, a changed
                               rank -1 */
     int64_t arrays, elements, nan, infinite;

@@ -1,7 +1,9 @@
-"""onnx_schema.py DESCRIPTOR: compare formats/onnx.proto with the schema in the onnx package."""
+"""onnx_schema.py DESCRIPTOR DATA: compare formats/onnx.proto and formats/onnx_data.proto with the schemas in
+the onnx package."""
 import sys
 
 from google.protobuf import descriptor_pb2 as d
+import onnx.onnx_data_pb2
 import onnx.onnx_ml_pb2
 
 
@@ -36,13 +38,18 @@ def facts_of(f):
     return facts
 
 
-theirs = d.FileDescriptorProto()
-onnx.onnx_ml_pb2.DESCRIPTOR.CopyToProto(theirs)
-with open(sys.argv[1], 'rb') as f:
-    ours = d.FileDescriptorSet.FromString(f.read()).file[0]
-theirs, ours = facts_of(theirs), facts_of(ours)
-differ = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
-for k in differ:
-    print(f'{k}: onnx {onnx.__version__} has {theirs.get(k)}, formats/onnx.proto has {ours.get(k)}')
-print(f'{len(theirs)} facts, {len(differ)} differ')
-sys.exit(bool(differ) or len(ours) < 200)
+def compare(path, module):
+    theirs = d.FileDescriptorProto()
+    module.DESCRIPTOR.CopyToProto(theirs)
+    with open(path, 'rb') as f:
+        ours = d.FileDescriptorSet.FromString(f.read()).file[0]
+    theirs, ours = facts_of(theirs), facts_of(ours)
+    differ = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
+    for k in differ:
+        print(f'{k}: onnx {onnx.__version__} has {theirs.get(k)}, our schema has {ours.get(k)}')
+    print(f'{len(theirs)} facts, {len(differ)} differ')
+    return len(ours), bool(differ)
+
+
+facts, data = compare(sys.argv[1], onnx.onnx_ml_pb2), compare(sys.argv[2], onnx.onnx_data_pb2)
+sys.exit(facts[1] or data[1] or facts[0] < 200 or data[0] < 30)

@@ -1,10 +1,10 @@
-"""make_tensor_corpus.py FOLDER: small tensors in files of their own, valid ones, for tests/fuzz/fuzz_tensor.c.
+"""make_tensor_corpus.py FOLDER: small values in files of their own, valid ones, for tests/fuzz/fuzz_tensor.c.
 Needs the onnx package."""
 import sys
 from pathlib import Path
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import OptionalProto, SequenceProto, TensorProto, helper, numpy_helper
 
 out = Path(sys.argv[1])
 out.mkdir(parents=True, exist_ok=True)
@@ -20,5 +20,16 @@ tensors = {
     "strings": numpy_helper.from_array(np.array([b"one", b"two"], object), "s"),
     "nameless": TensorProto(data_type=TensorProto.BOOL, dims=[1], int32_data=[1]),
 }
-for name, tensor in tensors.items():
+numbers = numpy_helper.from_list([np.zeros(2, "f4"), np.ones((1, 3), "f4")], "x")
+lists = {
+    "sequence": numbers,
+    "sequence_empty": numpy_helper.from_list([], "x"),
+    "sequence_nested": SequenceProto(elem_type=SequenceProto.SEQUENCE, sequence_values=[numbers, numbers]),
+    "sequence_of_optionals": SequenceProto(elem_type=SequenceProto.OPTIONAL, optional_values=[
+        OptionalProto(elem_type=OptionalProto.UNDEFINED),
+        OptionalProto(elem_type=OptionalProto.TENSOR, tensor_value=tensors["float"])]),
+    "optional_empty": numpy_helper.from_optional(None, "x"),
+    "optional_sequence": OptionalProto(elem_type=OptionalProto.SEQUENCE, sequence_value=numbers),
+}
+for name, tensor in (tensors | lists).items():
     (out / f"{name}.pb").write_bytes(tensor.SerializeToString())

@@ -17,7 +17,7 @@
 #include "graph/run/session.h"
 #include "kernels/kernels.h"
 
-static struct mc_session_opts options;
+static struct mc_session_opts options = {.flags = MC_SESSION_LISTS};
 
 struct op_case {
     struct mc_model *model;
@@ -79,19 +79,17 @@ static void close_case(struct op_case *c)
 static int compare(const struct op_case *c, const struct mc_array *got, const struct mc_array *want,
                    struct mc_err *err)
 {
-    char a[MC_SHAPE_TEXT], b[MC_SHAPE_TEXT];
+    char a[MC_ARRAY_TEXT], b[MC_ARRAY_TEXT];
     struct mc_expected e;
     int rc = mc_expect(got, want, &c->tolerance, &e, err);
     if (rc || e.verdict == MC_EXPECT_AGREES)
         return rc;
-    if (e.verdict == MC_EXPECT_DTYPE)
-        return mc_fail(err, MC_EDTYPE, "output %s is %s, must be %s", want->name,
-                       mc_dtype_name(got->dtype), mc_dtype_name(want->dtype));
-    if (e.verdict == MC_EXPECT_SHAPE)
-        return mc_fail(err, MC_ESHAPE, "output %s is %s, must be %s", want->name,
-                       mc_shape_text(&got->shape, a), mc_shape_text(&want->shape, b));
-    return mc_fail(err, MC_EFAIL, "output %s[%lld] is %.9g, must be %.9g; %lld of %lld differ",
-                   want->name, (long long)e.first, e.got, e.want, (long long)e.outside,
+    if (e.verdict != MC_EXPECT_VALUES)
+        return mc_fail(err, e.verdict == MC_EXPECT_DTYPE ? MC_EDTYPE : MC_ESHAPE,
+                       "output %s%s is %s, must be %s", want->name, e.item,
+                       mc_array_text(e.got_item, a), mc_array_text(e.want_item, b));
+    return mc_fail(err, MC_EFAIL, "output %s%s[%lld] is %.9g, must be %.9g; %lld of %lld differ",
+                   want->name, e.item, (long long)e.first, e.got, e.want, (long long)e.outside,
                    (long long)e.elements);
 }
 

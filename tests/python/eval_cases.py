@@ -155,7 +155,115 @@ def broken(work, path):
     assert "input_2.pb" in run(path, "--data", lone, status=3).stderr
 
 
+LISTS = """identity_sequence identity_opt if_seq if_opt loop13_seq loop16_seq_none optional_get_element_sequence
+optional_has_element_empty_optional_input optional_get_element_optional_sequence sequence_insert_at_back
+sequence_map_add_2_sequences split_to_sequence_2""".split()
+
+
+def list_cases(work):
+    from onnx.backend.test.case.node import collect_testcases
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        known = {case.name: case for case in collect_testcases(None)}
+    for name in LISTS:
+        case = known[f"test_{name}"]
+        folder = os.path.join(work, name)
+        cases.write(folder, case.model, *case.data_sets[0])
+        path = os.path.join(folder, "model.onnx")
+        report = json.loads(run(path, "--data", folder, "--json", status=0).stdout)
+        assert report["different"] == 0 and report["compared"] == len(case.model.graph.output)
+    changed_lists(os.path.join(work, "split_to_sequence_2"))
+    broken_lists(work)
+
+
+def write(path, message):
+    with open(path, "wb") as f:
+        f.write(message.SerializeToString())
+
+
+def sequence(*items):
+    return numpy_helper.from_list([np.asarray(x, np.float32) for x in items], "y")
+
+
+def changed_lists(folder):
+    """Expected sequences of which one value, one shape, one type, or the length is another."""
+    model = os.path.join(folder, "model.onnx")
+    output = os.path.join(folder, "test_data_set_0", "output_0.pb")
+    right = onnx.SequenceProto.FromString(open(output, "rb").read())
+    name = onnx.load(model).graph.output[0].name
+    items = [numpy_helper.to_array(t) for t in right.tensor_values]
+    assert len(items) == 2
+
+    def differs(message, text, **row):
+        write(output, message)
+        done = run(model, "--data", folder, "--json", status=1)
+        assert f"'{name}'{text}" in done.stderr, done.stderr
+        got = json.loads(done.stdout)["sets"][0]["outputs"][0]
+        assert {k: got.get(k) for k in row} == row, got
+
+    other = items[1].copy()
+    other.flat[-1] += 1
+    last = [d - 1 for d in other.shape]
+    differs(sequence(items[0], other), "[1] of test_data_set_0: 1 of", verdict="differs", item="[1]",
+            outside=1, first=last)
+    differs(sequence(items[0], items[1][None]), "[1] of test_data_set_0 has shape", verdict="shape",
+            item="[1]", expected_shape=[1, *other.shape])
+    differs(sequence(items[0]), " of test_data_set_0 is a sequence of 2, a sequence of 1", verdict="shape")
+    mixed = sequence(items[0], items[1])
+    mixed.tensor_values[0].CopyFrom(numpy_helper.from_array(items[0].astype(np.int64)))
+    differs(mixed, "[0] of test_data_set_0 is float, int64 is", verdict="type", expected_type="int64")
+    write(output, right)
+    report = os.path.join(folder, "r.txt")
+    run(model, "--data", folder, "--report", report, status=0)
+    assert "not a tensor" in open(report).read()
+    done = run(model, "--data", folder, "--save-outputs", os.path.join(folder, "y.npz"), status=3)
+    assert "--save-outputs" in done.stderr, done.stderr
+
+
+def broken_lists(work):
+    """identity_sequence and identity_opt with files that are not what their models take."""
+    for name, element in (("identity_sequence", lambda s: s), ("identity_opt", lambda o: o.sequence_value)):
+        model = os.path.join(work, name, "model.onnx")
+        lone = os.path.join(work, name, "test_data_set_0")
+        path = os.path.join(lone, "input_0.pb")
+        data = open(path, "rb").read()
+        kind = onnx.SequenceProto if name == "identity_sequence" else onnx.OptionalProto
+
+        def bad(text, edit=None, raw=None):
+            message = kind.FromString(data)
+            if edit:
+                edit(message)
+            with open(path, "wb") as f:
+                f.write(message.SerializeToString() if raw is None else raw)
+            done = run(model, "--data", lone, status=3)
+            assert text in done.stderr, (text, done.stderr)
+
+        bad("no kind", raw=b"")
+        bad("input_0.pb", raw=data[:-1])
+        bad("input_0.pb", raw=data[:len(data) // 2])
+        bad("input_0.pb", raw=numpy_helper.from_array(np.float32([1, 2]), "x").SerializeToString())
+        bad("of other kinds", lambda m: setattr(m, "elem_type", 4))
+        bad("of other kinds", lambda m: element(m).sequence_values.add())
+        bad("no element type", lambda m: element(m).tensor_values.add())
+        bad("needs", lambda m: element(m).tensor_values[0].dims.append(7))
+        ints = numpy_helper.from_array(np.int64([1]), "x")
+        bad("int64", lambda m: element(m).tensor_values.add().CopyFrom(ints))
+        words = numpy_helper.from_array(np.array([b"a"], object), "x")
+        bad("strings", lambda m: element(m).tensor_values.add().CopyFrom(words))
+
+        def only(m, field, value):
+            element(m).Clear()
+            element(m).elem_type = value
+            getattr(element(m), field).add()
+        bad("maps", lambda m: only(m, "map_values", 4))
+        bad("sparse tensors", lambda m: only(m, "sparse_tensor_values", 2))
+        with open(path, "wb") as f:
+            f.write(data)
+        run(model, "--data", lone, status=0)
+
+
 with tempfile.TemporaryDirectory() as folder:
     node_cases(folder)
+    list_cases(folder)
     made_model(folder)
 print(f"{checks} runs")
