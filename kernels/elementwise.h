@@ -1,10 +1,11 @@
-/* Elementwise functions of one and of two floating-point arrays.
+/* Elementwise functions of one and of two floating-point arrays, and chains of them.
  *
  * The reference calls libm; the fast versions use polynomials whose largest error is stated beside each
  * (kernels/cpu) and checked against libm in double. NaN goes in and NaN comes out, everywhere. */
 #ifndef MC_KERNELS_ELEMENTWISE_H
 #define MC_KERNELS_ELEMENTWISE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/threads.h"
@@ -91,9 +92,31 @@ struct mc_binary { /* z = fn(x, y), broadcast */
     void *z; /* may be x or y, where that one has no stride of 0 */
 };
 
+enum { MC_CHAIN_INPUTS = 8, MC_CHAIN_OPS = 12 };
+
+struct
+    mc_chain_op { /* a function of operands: input i, or, from MC_CHAIN_INPUTS on, the result of an earlier op */
+    bool binary;
+    int fn; /* enum mc_binary_fn or enum mc_unary_fn */
+    double a, b;
+    int x, y; /* y: of a binary function */
+};
+
+struct mc_chain { /* z = the last op's result; every input and z are read or written once */
+    int rank;     /* at least 1; merge what can be merged */
+    int64_t dim[MC_MOVE_RANK];                     /* of z, which is dense */
+    int n_in, n_ops;                               /* at least 1 each */
+    int64_t stride[MC_CHAIN_INPUTS][MC_MOVE_RANK]; /* in elements; 0 repeats; the last is 0 or 1 */
+    const void *in[MC_CHAIN_INPUTS];
+    struct mc_chain_op
+        op[MC_CHAIN_OPS]; /* x of a unary op is an input of the shape of z, or a result */
+    void *z;              /* may be an input that has no stride of 0 */
+};
+
 struct mc_elementwise_kernels {
     void (*unary)(const struct mc_unary *u, struct mc_pool *pool);
     void (*binary)(const struct mc_binary *b, struct mc_pool *pool);
+    void (*chain)(const struct mc_chain *c, struct mc_pool *pool);
 };
 
 #endif

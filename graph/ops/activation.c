@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "graph/constant.h"
+#include "graph/ops/fused_step.h"
 #include "graph/ops/helper.h"
 #include "kernels/epilogue.h"
 
@@ -82,22 +83,32 @@ static int unary_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return rc ? rc : mc_op_same(c, err);
 }
 
+/* The function of a node, without arrays. */
+static struct mc_unary function_of(const struct mc_node *n)
+{
+    const struct spec *s = spec_of(n);
+    struct mc_unary u = {.fn = s->fn, .a = s->a, .b = s->b};
+    if (s->a_name)
+        u.a = (double)mc_node_float(n, s->a_name, (float)s->a);
+    if (s->b_name)
+        u.b = (double)mc_node_float(n, s->b_name, (float)s->b);
+    if (s->fn == MC_UNARY_GELU && !strcmp(mc_node_string(n, "approximate", "none"), "tanh"))
+        u.fn = MC_UNARY_GELU_TANH;
+    return u;
+}
+
 static int unary_run(struct mc_call *c, struct mc_err *err)
 {
     (void)err;
-    const struct spec *s = spec_of(c->node);
+    struct mc_unary u = function_of(c->node);
     int64_t n = mc_op_count(&c->in[0]);
-    struct mc_unary u = {s->fn, s->a, s->b, n, c->in[0].data, c->out[0].data};
-    if (s->a_name)
-        u.a = (double)mc_node_float(c->node, s->a_name, (float)s->a);
-    if (s->b_name)
-        u.b = (double)mc_node_float(c->node, s->b_name, (float)s->b);
-    if (s->fn == MC_UNARY_GELU && !strcmp(mc_node_string(c->node, "approximate", "none"), "tanh"))
-        u.fn = MC_UNARY_GELU_TANH;
+    u.n = n;
+    u.x = c->in[0].data;
+    u.y = c->out[0].data;
     if (mc_op_is_float(c->in[0].dtype))
         c->k->elementwise.unary(&u, c->pool);
     else
-        mc_typed_unary(mc_op_elem(c->in[0].dtype), s->fn, 0, INT64_MAX, n, u.x, u.y);
+        mc_typed_unary(mc_op_elem(c->in[0].dtype), u.fn, 0, INT64_MAX, n, u.x, u.y);
     return 0;
 }
 
@@ -193,6 +204,19 @@ static bool clip_as_epilogue(const struct mc_node *n, struct mc_epilogue *e)
         return true;
     }
     return constant_bound(n, 1, &e->lo) && constant_bound(n, 2, &e->hi) && e->lo <= e->hi;
+}
+
+bool mc_activation_as_unary(const struct mc_call *c, struct mc_unary *ret)
+{
+    struct mc_epilogue clip;
+    if (c->op->run == unary_run) {
+        *ret = function_of(c->node);
+        return true;
+    }
+    if (c->op->run != clip_run || !clip_as_epilogue(c->node, &clip))
+        return false;
+    *ret = (struct mc_unary){.fn = MC_UNARY_CLAMP, .a = clip.lo, .b = clip.hi};
+    return true;
 }
 
 #define ROW(name, since)                                                                           \

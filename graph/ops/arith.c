@@ -2,6 +2,7 @@
  * operators, Min Max Sum Mean. */
 #include <string.h>
 
+#include "graph/ops/fused_step.h"
 #include "graph/ops/helper.h"
 
 static const struct spec {
@@ -260,6 +261,15 @@ static int arith_run(struct mc_call *c, struct mc_err *err)
         rc = apply(c, MC_BINARY_DIV, z, &n, z, err);
     }
     return rc;
+}
+
+bool mc_arith_as_binary(const struct mc_call *c, enum mc_binary_fn *ret)
+{
+    if (c->op->run != arith_run || c->n_in != 2 || c->node->version < 7 ||
+        mc_node_is(c->node, "Mean"))
+        return false;
+    *ret = fn_of(c->node);
+    return *ret < MC_BINARY_COUNT;
 }
 
 #define ROW(name, since, flags)                                                                    \

@@ -34,7 +34,10 @@ struct mc_call {
     struct mc_pool *pool;
     struct mc_pack_cache *packs;        /* packed constants shared by all plans of a session */
     const struct mc_epilogue *epilogue; /* what the planner fused behind this node, or NULL */
-    void *state;                        /* of setup; released by the op's teardown */
+    const struct mc_chain
+        *chain; /* what it made of several nodes (graph/ops/fused_step.h), or NULL */
+    const struct mc_norm *norm;
+    void *state; /* of setup; released by the op's teardown */
     uint64_t
         packed; /* set by setup: bit i if run() does not read input i, a constant, since it is packed */
     size_t scratch_bytes; /* set by setup: arena space for the length of this call */

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "graph/run/fuse_affine.h"
 #include "graph/run/fuse_gate.h"
+#include "graph/run/fuse_group.h"
 #include "graph/run/plan.h"
 
 /* Nodes behind a matrix product or convolution that its epilogue can do on the way to memory:
@@ -163,7 +164,7 @@ static void compact(struct mc_plan *p)
         }
         mc_step_number(p, kept++);
     }
-    p->n_fused = p->n_steps - kept;
+    p->n_fused += p->n_steps - kept;
     p->n_steps = kept;
 }
 
@@ -180,5 +181,9 @@ void mc_plan_fuse(struct mc_plan *p)
         if (c.end != i)
             finish(&c);
     }
+    compact(p);
+    mc_fuse_norms(p);
+    compact(p);
+    mc_fuse_chains(p);
     compact(p);
 }

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/cpu/elementwise_cpu.h"
 #include "kernels/cpu/math_cpu.h"
 #include "kernels/fill.h"
 
@@ -89,16 +90,12 @@ INLINE void unary_loop(enum mc_unary_fn fn, float a_, float b_, int64_t n, const
     }
 }
 
-static void unary_chunk(void *ctx, int64_t chunk, int worker)
+void MC_CPU(mc_unary_span)(enum mc_unary_fn fn, float a, float b, int64_t n, const float *x,
+                           float *y)
 {
-    (void)worker;
-    const struct mc_unary *u = ctx;
-    int64_t from = chunk * CHUNK, n = u->n - from < CHUNK ? u->n - from : CHUNK;
-    const float *x = (const float *)u->x + from;
-    float *y = (float *)u->y + from, a = (float)u->a, b = (float)u->b;
 #define CASE(fn)                                                                                   \
     case MC_UNARY_##fn: unary_loop(MC_UNARY_##fn, a, b, n, x, y); break
-    switch (u->fn) {
+    switch (fn) {
         CASE(ABS);
         CASE(NEG);
         CASE(RECIPROCAL);
@@ -143,6 +140,15 @@ static void unary_chunk(void *ctx, int64_t chunk, int worker)
 #undef CASE
 }
 
+static void unary_chunk(void *ctx, int64_t chunk, int worker)
+{
+    (void)worker;
+    const struct mc_unary *u = ctx;
+    int64_t from = chunk * CHUNK, n = u->n - from < CHUNK ? u->n - from : CHUNK;
+    MC_CPU(mc_unary_span)
+    (u->fn, (float)u->a, (float)u->b, n, (const float *)u->x + from, (float *)u->y + from);
+}
+
 static void unary(const struct mc_unary *u, struct mc_pool *pool)
 {
     struct mc_unary job = *u;
@@ -167,8 +173,7 @@ INLINE vf remainder_of(vf x, vf y, bool floored)
     return x;
 }
 
-/* SQUARE and CUBE: powers of one whole exponent, by far the most frequent ones. */
-enum { SQUARE = MC_BINARY_COUNT, CUBE };
+enum { SQUARE = MC_SPAN_SQUARE, CUBE = MC_SPAN_CUBE };
 
 INLINE vf binary_of(int fn, vf x, vf y)
 {
@@ -228,6 +233,33 @@ INLINE void binary_row(int fn, int64_t n, const float *x, int64_t xs, const floa
         binary_loop(fn, n, x, xs, y, ys, z);
 }
 
+void MC_CPU(mc_binary_span)(int fn, int64_t n, const float *x, int64_t xs, const float *y,
+                            int64_t ys, float *z)
+{
+#define CASE(name)                                                                                 \
+    case name: binary_row(name, n, x, xs, y, ys, z); break
+    switch (fn) {
+        CASE(MC_BINARY_ADD);
+        CASE(MC_BINARY_SUB);
+        CASE(MC_BINARY_MUL);
+        CASE(MC_BINARY_DIV);
+        CASE(MC_BINARY_POW);
+        CASE(MC_BINARY_MIN);
+        CASE(MC_BINARY_MAX);
+        CASE(MC_BINARY_PRELU);
+        CASE(MC_BINARY_MOD);
+        CASE(MC_BINARY_FMOD);
+        CASE(SQUARE);
+        CASE(CUBE);
+    }
+#undef CASE
+}
+
+int MC_CPU(mc_binary_by_scalar)(int fn, float y)
+{
+    return fn != MC_BINARY_POW ? fn : y == 2 ? SQUARE : y == 3 ? CUBE : fn;
+}
+
 struct binary_job {
     const struct mc_binary *b;
     int fn;
@@ -251,23 +283,7 @@ static void binary_piece(const struct binary_job *j, int64_t piece)
         y += at * b->stride[1][d];
     }
     float *z = (float *)b->z + row * j->cols + col;
-#define CASE(name, fn)                                                                             \
-    case name: binary_row(fn, n, x, xs, y, ys, z); break
-    switch (j->fn) {
-        CASE(MC_BINARY_ADD, MC_BINARY_ADD);
-        CASE(MC_BINARY_SUB, MC_BINARY_SUB);
-        CASE(MC_BINARY_MUL, MC_BINARY_MUL);
-        CASE(MC_BINARY_DIV, MC_BINARY_DIV);
-        CASE(MC_BINARY_POW, MC_BINARY_POW);
-        CASE(MC_BINARY_MIN, MC_BINARY_MIN);
-        CASE(MC_BINARY_MAX, MC_BINARY_MAX);
-        CASE(MC_BINARY_PRELU, MC_BINARY_PRELU);
-        CASE(MC_BINARY_MOD, MC_BINARY_MOD);
-        CASE(MC_BINARY_FMOD, MC_BINARY_FMOD);
-        CASE(SQUARE, SQUARE);
-        CASE(CUBE, CUBE);
-    }
-#undef CASE
+    MC_CPU(mc_binary_span)(j->fn, n, x, xs, y, ys, z);
 }
 
 static void binary_chunk(void *ctx, int64_t chunk, int worker)
@@ -294,10 +310,8 @@ static void binary(const struct mc_binary *b, struct mc_pool *pool)
         j.rows *= b->dim[d];
     if (j.rows == 0 || j.cols == 0)
         return;
-    if (b->fn == MC_BINARY_POW && is_scalar(b, 1)) {
-        float exponent = *(const float *)b->y;
-        j.fn = exponent == 2 ? SQUARE : exponent == 3 ? CUBE : j.fn;
-    }
+    if (is_scalar(b, 1))
+        j.fn = MC_CPU(mc_binary_by_scalar)(j.fn, *(const float *)b->y);
     j.width = j.cols < CHUNK ? j.cols : CHUNK;
     j.per_row = (j.cols + j.width - 1) / j.width;
     j.pieces_in_chunk = CHUNK / j.width;
@@ -307,5 +321,5 @@ static void binary(const struct mc_binary *b, struct mc_pool *pool)
 
 void MC_CPU(mc_elementwise_fill)(struct mc_elementwise_kernels *k)
 {
-    *k = (struct mc_elementwise_kernels){unary, binary};
+    *k = (struct mc_elementwise_kernels){unary, binary, MC_CPU(mc_chain)};
 }

@@ -104,7 +104,39 @@ static void binary(const struct mc_binary *b, struct mc_pool *pool)
     }
 }
 
+static elem chain_of(const struct mc_chain *c, const int64_t *index)
+{
+    elem v[MC_CHAIN_INPUTS + MC_CHAIN_OPS];
+    for (int i = 0; i < c->n_in; i++) {
+        int64_t at = 0;
+        for (int d = 0; d < c->rank; d++)
+            at += index[d] * c->stride[i][d];
+        v[i] = ((const elem *)c->in[i])[at];
+    }
+    for (int i = 0; i < c->n_ops; i++) {
+        const struct mc_chain_op *op = &c->op[i];
+        v[MC_CHAIN_INPUTS + i] =
+            op->binary ? binary_of((enum mc_binary_fn)op->fn, v[op->x], v[op->y])
+                       : unary_of((enum mc_unary_fn)op->fn, (elem)op->a, (elem)op->b, v[op->x]);
+    }
+    return v[MC_CHAIN_INPUTS + c->n_ops - 1];
+}
+
+static void chain(const struct mc_chain *c, struct mc_pool *pool)
+{
+    (void)pool;
+    int64_t index[MC_MOVE_RANK] = {0}, n = 1;
+    for (int d = 0; d < c->rank; d++)
+        n *= c->dim[d];
+    elem *z = c->z;
+    for (int64_t i = 0; i < n; i++) {
+        z[i] = chain_of(c, index);
+        for (int d = c->rank - 1; d >= 0 && ++index[d] == c->dim[d]; d--)
+            index[d] = 0;
+    }
+}
+
 void MC_REF(mc_elementwise_fill)(struct mc_elementwise_kernels *k)
 {
-    *k = (struct mc_elementwise_kernels){unary, binary};
+    *k = (struct mc_elementwise_kernels){unary, binary, chain};
 }

@@ -183,9 +183,97 @@ static void test_binary(struct check *c)
     }
 }
 
+/* Functions without jumps and poles, so that an error stays the size it was made: products of few terms. */
+static const struct mc_chain_op smooth[] = {
+    {true, MC_BINARY_ADD, 0, 0, 0, 0},
+    {true, MC_BINARY_SUB, 0, 0, 0, 0},
+    {true, MC_BINARY_MIN, 0, 0, 0, 0},
+    {true, MC_BINARY_MAX, 0, 0, 0, 0},
+    {false, MC_UNARY_TANH, 0, 0, 0, 0},
+    {false, MC_UNARY_SIGMOID, 0, 0, 0, 0},
+    {false, MC_UNARY_CLAMP, -1, 0.5, 0, 0},
+    {false, MC_UNARY_ABS, 0, 0, 0, 0},
+    {false, MC_UNARY_HARDSIGMOID, 0.2, 0.5, 0, 0},
+};
+
+/* Ops of random operands: earlier results mostly, and inputs; a unary one reads input 0 or a result. */
+static void draw_ops(struct check *c, struct mc_chain *m)
+{
+    for (int i = 0; i < m->n_ops; i++) {
+        struct mc_chain_op *op = &m->op[i];
+        *op = smooth[check_below(c, sizeof smooth / sizeof *smooth)];
+        bool result = i > 0 && check_below(c, 4) > 0;
+        op->x = result ? MC_CHAIN_INPUTS + (int)check_below(c, (uint32_t)i) : 0;
+        op->y = op->x;
+        if (op->binary && check_coin(c))
+            op->y = (int)check_below(c, (uint32_t)m->n_in);
+        else if (op->binary && i > 0)
+            op->y = MC_CHAIN_INPUTS + (int)check_below(c, (uint32_t)i);
+        if (op->binary && check_coin(c)) {
+            int x = op->x;
+            op->x = op->y;
+            op->y = x;
+        }
+    }
+    if (m->n_in > 2 && check_below(c, 4) == 0) /* a square, told by its exponent */
+        m->op[0] = (struct mc_chain_op){true, MC_BINARY_POW, 0, 0, 0, 1};
+}
+
+static void test_chain(struct check *c)
+{
+    struct mc_chain m = {.rank = 1 + (int)check_below(c, 4),
+                         .n_in = 1 + (int)check_below(c, MC_CHAIN_INPUTS),
+                         .n_ops = 1 + (int)check_below(c, MC_CHAIN_OPS)};
+    int64_t n = 1;
+    const float *in[MC_CHAIN_INPUTS];
+    bool large = check_below(c, 10) == 0;
+    for (int d = 0; d < m.rank; d++) {
+        m.dim[d] = d == m.rank - 1 ? check_size(c, 16, large ? 9000 : 300) : 1 + check_below(c, 9);
+        n *= m.dim[d];
+    }
+    check_describe(c, "%d ops of %d inputs, rank %d, %d elements", m.n_ops, m.n_in, m.rank, (int)n);
+    draw_ops(c, &m);
+    struct mc_chain ref = m;
+    for (int i = 0; i < m.n_in; i++) {
+        int64_t count = draw_strides(c, m.rank, m.dim, m.stride[i]), dense = 1;
+        for (int d = m.rank - 1; d >= 0 && (i == 0 || (i == 1 && m.op[0].fn == MC_BINARY_POW));
+             d--) {
+            m.stride[i][d] = i == 0 ? dense : 0;
+            count = i == 0 ? dense * m.dim[d] : 1;
+            dense *= m.dim[d];
+        }
+        float *x = check_floats(c, count, false);
+        if (m.op[0].binary && m.op[0].fn == MC_BINARY_POW && i == 1)
+            *x = 2;
+        in[i] = x;
+        memcpy(ref.stride[i], m.stride[i], sizeof ref.stride[i]);
+        ref.in[i] = check_widen(c, x, count);
+    }
+    double *want = check_alloc(c, (size_t)n * sizeof *want, sizeof *want);
+    ref.z = want;
+    c->ref->elementwise.chain(&ref, c->pool[0]);
+    const float *first = NULL;
+    for (int p = 0; p < CHECK_POOLS; p++) {
+        float *z = check_alloc(c, (size_t)n * sizeof *z, sizeof *z);
+        memcpy(m.in, in, sizeof m.in);
+        if (p) /* in place from the second on */
+            m.in[0] = memcpy(z, in[0], (size_t)n * sizeof *z);
+        m.z = z;
+        c->k->elementwise.chain(&m, c->pool[p]);
+        if (first)
+            check_same(c, "another number of threads, or in place,", z, first,
+                       (size_t)n * sizeof *z);
+        else /* sums double an error at most, and twelve of them a result */
+            check_close(c, "chain", z, want, NULL, 1e-4, 1e-4, n);
+        first = z;
+    }
+}
+
 static void test(struct check *c)
 {
-    if (check_below(c, 3))
+    if (check_below(c, 4) == 0)
+        test_chain(c);
+    else if (check_below(c, 3))
         test_unary(c);
     else
         test_binary(c);
@@ -227,4 +315,4 @@ static void bench(struct check *c)
     bench_line(&b, "add a row of 64 %s", c->k->name);
 }
 
-const struct check_row check_elementwise = {"elementwise", 1500, test, bench};
+const struct check_row check_elementwise = {"elementwise", 2000, test, bench};

@@ -1,0 +1,30 @@
+#include "graph/ops/fused_step.h"
+
+#include "graph/ops/helper.h"
+
+static int chain_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    struct mc_chain chain = *c->chain;
+    for (int i = 0; i < c->n_in; i++)
+        chain.in[i] = c->in[i].data;
+    chain.z = c->out[0].data;
+    c->k->elementwise.chain(&chain, c->pool);
+    return 0;
+}
+
+static int norm_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    struct mc_norm m = *c->norm;
+    const struct mc_buf *scale = mc_op_arg(c, 1), *bias = mc_op_arg(c, 2);
+    m.x = c->in[0].data;
+    m.scale = scale ? scale->data : NULL;
+    m.bias = bias ? bias->data : NULL;
+    m.y = c->out[0].data;
+    c->k->nn.norm(&m, c->pool);
+    return 0;
+}
+
+const struct mc_op mc_op_chain = {.name = "", .flags = MC_OP_INPLACE_ANY, .run = chain_run};
+const struct mc_op mc_op_norm = {.name = "", .flags = MC_OP_INPLACE, .run = norm_run};
