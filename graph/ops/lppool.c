@@ -100,18 +100,8 @@ static int lp_run(struct mc_call *c, struct mc_err *err)
 static int global_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
     double p;
-    int rc = mc_op_arity(c, 1, 1, err);
-    rc = rc ? rc : mc_op_need_float(c, 0, err);
-    rc = rc ? rc : mc_op_need_rank(c, 0, 2, MC_RANK_MAX, err);
-    rc = rc ? rc : power_of(c->node, &p, err);
-    if (rc)
-        return rc;
-    const struct mc_vtype *x = c->in[0];
-    struct mc_shape y = x->shape;
-    for (int d = 2; x->ranked && d < y.rank; d++)
-        y.dim[d] = 1;
-    mc_op_give(c, 0, x->dtype, x->ranked ? &y : NULL);
-    return 0;
+    int rc = mc_window_global(c, err);
+    return rc ? rc : power_of(c->node, &p, err);
 }
 
 static int global_run(struct mc_call *c, struct mc_err *err)

@@ -118,21 +118,6 @@ static int pool_run(struct mc_call *c, struct mc_err *err)
     return rc;
 }
 
-static int global_infer(struct mc_infer_ctx *c, struct mc_err *err)
-{
-    int rc = mc_op_arity(c, 1, 1, err);
-    rc = rc ? rc : mc_op_need_float(c, 0, err);
-    rc = rc ? rc : mc_op_need_rank(c, 0, 2, MC_RANK_MAX, err);
-    if (rc)
-        return rc;
-    const struct mc_vtype *x = c->in[0];
-    struct mc_shape y = x->shape;
-    for (int d = 2; x->ranked && d < y.rank; d++)
-        y.dim[d] = 1;
-    mc_op_give(c, 0, x->dtype, x->ranked ? &y : NULL);
-    return 0;
-}
-
 static int global_run(struct mc_call *c, struct mc_err *err)
 {
     (void)err;
@@ -155,7 +140,7 @@ static int global_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_pooling[] = {
     {"", "MaxPool", 1, 0, pool_infer, pool_setup, pool_run, NULL, NULL, NULL},
     {"", "AveragePool", 1, 0, pool_infer, pool_setup, pool_run, NULL, NULL, NULL},
-    {"", "GlobalAveragePool", 1, 0, global_infer, NULL, global_run, NULL, NULL, NULL},
-    {"", "GlobalMaxPool", 1, 0, global_infer, NULL, global_run, NULL, NULL, NULL},
+    {"", "GlobalAveragePool", 1, 0, mc_window_global, NULL, global_run, NULL, NULL, NULL},
+    {"", "GlobalMaxPool", 1, 0, mc_window_global, NULL, global_run, NULL, NULL, NULL},
     {0},
 };

@@ -202,3 +202,18 @@ int mc_window_transposed(const struct mc_node *n, const struct mc_shape *x, cons
         *ret = w;
     return rc;
 }
+
+int mc_window_global(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, 1, 1, err);
+    rc = rc ? rc : mc_op_need_float(c, 0, err);
+    rc = rc ? rc : mc_op_need_rank(c, 0, 2, MC_RANK_MAX, err);
+    if (rc)
+        return rc;
+    const struct mc_vtype *x = c->in[0];
+    struct mc_shape y = x->shape;
+    for (int d = 2; x->ranked && d < y.rank; d++)
+        y.dim[d] = 1;
+    mc_op_give(c, 0, x->dtype, x->ranked ? &y : NULL);
+    return 0;
+}

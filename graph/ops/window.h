@@ -25,4 +25,7 @@ int mc_window_infer(const struct mc_node *n, const struct mc_shape *x, const int
 int mc_window_transposed(const struct mc_node *n, const struct mc_shape *x, const int64_t *kernel,
                          struct mc_window_dims *ret, struct mc_err *err);
 
+/* infer() of a pool over everything behind the channels: [n,c,d…] to [n,c,1…], floats only. */
+int mc_window_global(struct mc_infer_ctx *c, struct mc_err *err);
+
 #endif
