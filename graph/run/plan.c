@@ -9,11 +9,11 @@ static int setup(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
 {
     for (int i = 0; i < p->n_steps; i++) {
         struct mc_step *st = &p->steps[i];
-        if (st->skip || !st->call.op->setup)
-            continue;
-        int rc = mc_plan_warm_step(s, st, err);
+        int rc = st->skip ? 0 : mc_plan_warm_step(s, st, err);
         if (rc)
             return rc;
+        if (st->skip || !st->call.op->setup)
+            continue;
         st->ready = true;
         rc = st->call.op->setup(&st->call, err);
         if (rc)
