@@ -212,6 +212,28 @@ int mc_edit_set_input(struct mc_node *n, size_t slot, struct mc_value *v, struct
     return 0;
 }
 
+int mc_edit_set_output(struct mc_node *n, size_t slot, struct mc_value *v, struct mc_err *err)
+{
+    assert(slot < INT32_MAX && v->graph == n->graph);
+    if (v->producer || v->is_input || v->tensor || v->outer || (slot < n->n_out && n->out[slot]))
+        return mc_fail(err, MC_EFORMAT, "graph '%s': output %zu of %s '%s' cannot be '%s'",
+                       n->graph->name, slot, n->op_type, mc_node_label(n), v->name);
+    if (slot >= n->n_out) {
+        struct mc_value **out = mc_arena_array(&n->graph->model->arena, slot + 1, sizeof *out);
+        if (!out)
+            return mc_fail(err, MC_ENOMEM, "out of memory while changing a graph");
+        memset(out, 0, (slot + 1) * sizeof *out);
+        if (n->n_out)
+            memcpy(out, n->out, n->n_out * sizeof *out);
+        n->out = out;
+        n->n_out = slot + 1;
+    }
+    n->out[slot] = v;
+    v->producer = n;
+    v->slot = (int)slot;
+    return 0;
+}
+
 void mc_edit_remove_node(struct mc_node *n)
 {
     struct mc_graph *g = n->graph;

@@ -41,6 +41,18 @@ struct mc_pass {
      * that misses its target is complete and returns MC_EGATE. */
     int (*run)(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
                json_t **ret_report, struct mc_err *err);
+    /* Hooks of a pass whose weights have another form while they are trained (latent weights, masks, learned
+     * scales); NULL: the form in the file is trained as it is. Each edits m in place, with the options of
+     * run().
+     * convert: what run() made -> training form, before training;
+     * finish:  training form -> file form, after it;
+     * reopen:  file form of an earlier run of this pass, perhaps read from a file -> training form. */
+    int (*convert)(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+                   struct mc_err *err);
+    int (*finish)(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+                  struct mc_err *err);
+    int (*reopen)(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+                  struct mc_err *err);
 };
 
 const struct mc_pass *mc_pass_find(const char *name);

@@ -28,6 +28,12 @@ enum mc_session_flags {
     MC_SESSION_LISTS = 4,
 };
 
+/* A graph input and a graph output of the same type and static shape that are one buffer of the session: what a run
+ * leaves in the output is the input of the next. Not given to mc_session_run. */
+struct mc_session_state {
+    const char *in, *out;
+};
+
 struct mc_session_opts {
     struct mc_pool *pool; /* NULL: serial */
     enum mc_precision precision;
@@ -37,6 +43,8 @@ struct mc_session_opts {
     size_t n_keep;
     const char *const *only; /* compute only these outputs (or inner values); NULL: all outputs */
     size_t n_only;
+    const struct mc_session_state *state; /* zero at first */
+    size_t n_state;
     unsigned flags;             /* enum mc_session_flags */
     struct mc_profile *profile; /* gets the time of every step, graph/run/profile.h; or NULL */
 };
@@ -59,6 +67,14 @@ void mc_session_free(struct mc_session *s);
  * data; what the operators give. */
 int mc_session_run(struct mc_session *s, const struct mc_array *inputs, int n_inputs,
                    struct mc_err *err);
+
+/* Content of a state by the name of its input, in the type that the session computes it in (float64 at
+ * MC_PRECISION_F64): put there, or copied from there. bytes must be its size.
+ * Errors: MC_EUSAGE for a name that is none, or another size. */
+int mc_session_store(struct mc_session *s, const char *state, const void *data, size_t bytes,
+                     struct mc_err *err);
+int mc_session_fetch(const struct mc_session *s, const char *state, void *data, size_t bytes,
+                     struct mc_err *err);
 
 /* Number of outputs; output i of the last run; a kept or output value by name (NULL if not there). */
 int mc_session_n_outputs(const struct mc_session *s);

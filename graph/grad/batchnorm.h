@@ -1,0 +1,12 @@
+/* BatchNormalization as it is in training: mean and variance of the batch, running statistics kept up. */
+#ifndef MC_GRAPH_GRAD_BATCHNORM_H
+#define MC_GRAPH_GRAD_BATCHNORM_H
+
+#include "graph/graph.h"
+
+/* Put every BatchNormalization of g whose statistics are constants into training mode (training_mode = 1, outputs
+ * 1 and 2 made). Before mc_backward; older nodes are lifted to version 15. *ret_n = how many.
+ * Errors: MC_ENOMEM. */
+int mc_batchnorm_train(struct mc_graph *g, size_t *ret_n, struct mc_err *err);
+
+#endif
