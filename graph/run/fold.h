@@ -1,5 +1,6 @@
 /* The prepare step before every pass: an If whose condition is known gives way to its branch, constant
- * subgraphs become initializers where the file does not grow, in bodies too, and equal constants are merged.
+ * subgraphs become initializers where the file does not grow, in bodies too, and equal constants are merged (but
+ * not float vectors of one number over and over: fresh biases and scales, which are equal by chance).
  * BatchNormalization is not folded here. */
 #ifndef MC_GRAPH_RUN_FOLD_H
 #define MC_GRAPH_RUN_FOLD_H

@@ -236,10 +236,18 @@ static bool equal(const struct mc_tensor *a, const struct mc_tensor *b)
            (a->data == b->data || !memcmp(a->data, b->data, a->bytes));
 }
 
+/* Fresh weights (all 0, all 1) are equal without being the same: training would tie what it should tell apart. */
+static bool is_fresh(const struct mc_tensor *t)
+{
+    size_t size = mc_dtype_info(t->dtype)->bits / 8;
+    return mc_dtype_info(t->dtype)->kind == MC_KIND_FLOAT && size && t->bytes > size &&
+           !memcmp(t->data, t->data + size, t->bytes - size);
+}
+
 static void add_entry(struct entry *e, size_t *n, struct mc_value *v)
 {
     const struct mc_tensor *t = v ? mc_constant(v) : NULL;
-    if (!t || !t->data || v->is_input || v->is_output || v->outer)
+    if (!t || !t->data || v->is_input || v->is_output || v->outer || is_fresh(t))
         return;
     e[*n] = (struct entry){v, t, hash_of(t), *n};
     ++*n;

@@ -127,15 +127,19 @@ static void merges_equal_constants(void **state)
     struct mc_value *k = build_node(g, "Constant", "k", 0, NULL, &n);
     assert_int_equal(mc_edit_attr_tensor(n, "value", mc_graph_value(g, "a")->tensor, NULL), 0);
     y = build_binary(g, "Sub", "y5", y, k);
+    y = build_binary(g, "Add", "y6", y, f32_const(g, "bias1", 1, DIMS(2), F(0, 0)));
+    y = build_binary(g, "Add", "y7", y, f32_const(g, "bias2", 1, DIMS(2), F(0, 0)));
     build_output(g, y);
     assert_int_equal(prepare(m).merged_constants, 2);
+    assert_non_null(mc_graph_value(g, "bias1"));
+    assert_non_null(mc_graph_value(g, "bias2"));
     assert_ptr_equal(mc_graph_value(g, "y2")->producer->in[1], mc_graph_value(g, "a"));
     assert_ptr_equal(mc_graph_value(g, "y5")->producer->in[1], mc_graph_value(g, "a"));
     assert_null(mc_graph_value(g, "b"));
     assert_null(mc_graph_value(g, "k"));
     assert_non_null(mc_graph_value(g, "c"));
     assert_non_null(mc_graph_value(g, "d"));
-    assert_int_equal(g->n_nodes, 5);
+    assert_int_equal(g->n_nodes, 7);
     mc_model_free(m);
 }
 
