@@ -70,10 +70,20 @@ static void mark_depends(struct mc_grad *g, struct mc_value *const *wrt, size_t 
     }
 }
 
-static void mark_reaches(struct mc_grad *g, const struct mc_value *loss)
+/* Where gradients begin: at the loss, or where the caller has some. */
+struct starts {
+    struct mc_value *loss;
+    struct mc_value *const *from, *const *d_from;
+    size_t n;
+};
+
+static void mark_reaches(struct mc_grad *g, const struct starts *at)
 {
     memset(g->reaches, 0, g->n_values * sizeof *g->reaches);
-    g->reaches[loss->index] = true;
+    if (at->loss)
+        g->reaches[at->loss->index] = true;
+    for (size_t i = 0; i < at->n; i++)
+        g->reaches[at->from[i]->index] = true;
     for (size_t i = g->n_nodes; i-- > 0;) {
         const struct mc_node *node = g->g->nodes[i];
         bool any = false;
@@ -123,10 +133,10 @@ static void freeze_above(struct mc_grad *g, const struct mc_node *at, struct mc_
 }
 
 /* Mark what is to be done, without what leads through nodes that no gradient goes through. */
-static void prepare(struct mc_grad *g, const struct mc_value *loss, struct mc_value *const *wrt,
+static void prepare(struct mc_grad *g, const struct starts *at, struct mc_value *const *wrt,
                     size_t n, const char **why, bool *above)
 {
-    mark_reaches(g, loss);
+    mark_reaches(g, at);
     for (bool again = true; again && !g->rc;) {
         again = false;
         mark_depends(g, wrt, n, why);
@@ -150,8 +160,13 @@ static void prepare(struct mc_grad *g, const struct mc_value *loss, struct mc_va
 }
 
 /* The gradient of the loss by itself. */
-static void seed(struct mc_grad *g, struct mc_value *loss)
+static void seed(struct mc_grad *g, const struct starts *at)
 {
+    struct mc_value *loss = at->loss;
+    for (size_t i = 0; i < at->n; i++)
+        g->sum[at->from[i]->index] = at->d_from[i];
+    if (!loss)
+        return;
     struct mc_tensor *t = NULL;
     const struct mc_vtype *type = mc_grad_type(g, loss);
     float one = 1;
@@ -253,13 +268,16 @@ int mc_backward(struct mc_graph *graph, struct mc_value *loss, struct mc_value *
 {
     struct mc_grad g = {
         .g = graph, .n_nodes = graph->n_nodes, .n_values = graph->n_values, .err = err};
+    struct starts at = {.loss = loss};
+    if (opts)
+        at = (struct starts){loss, opts->from, opts->d_from, opts->n_from};
     bool *above = calloc(g.n_values + 1, sizeof *above);
     memset(why, 0, n * sizeof *why);
     g.rc = above ? mc_infer_run(graph, opts ? opts->infer : NULL, &g.inf, err)
                  : mc_fail(err, MC_ENOMEM, "out of memory while making gradients");
     if (!g.rc)
         g.rc = alloc(&g);
-    if (!g.rc)
+    if (!g.rc && loss)
         g.rc = check_loss(&g, loss);
     if (!g.rc)
         g.rc = mc_edit_opset(graph->model, MC_GRAD_DOMAIN, 1, err);
@@ -268,9 +286,9 @@ int mc_backward(struct mc_graph *graph, struct mc_value *loss, struct mc_value *
         memset(g.sum, 0, g.n_values * sizeof *g.sum);
         if (g.n_shape)
             memset(g.shape, 0, g.n_shape * sizeof *g.shape);
-        prepare(&g, loss, wrt, n, why, above);
+        prepare(&g, &at, wrt, n, why, above);
         if (!g.rc)
-            seed(&g, loss);
+            seed(&g, &at);
         if (!g.rc)
             emit(&g);
         done = !g.refused;

@@ -8,6 +8,10 @@
 struct mc_backward_opts {
     /* Called for a rule's own questions about types: shapes of inputs that the graph leaves open. May be NULL. */
     const struct mc_infer_opts *infer;
+    /* Gradients that are there already, instead of a loss, which is NULL then: d_from[i] (a value of g) is that of
+     * from[i], of its shape and type. Different values; n_from may be 0. */
+    struct mc_value *const *from, *const *d_from;
+    size_t n_from;
 };
 
 /* wrt[0..n): float values of g (initializers, inputs, results of nodes). For each, grad[i] is the value that
