@@ -65,6 +65,13 @@ enum mc_op_flags {
     MC_OP_BODY = 128,
     /* Makes or reads sequences or optionals: no run(), as with MC_OP_BODY. */
     MC_OP_LIST = 256,
+    /* Output i may be written over input i when shape and dtype are equal, for every i. */
+    MC_OP_INPLACE_PAIRS = 512,
+    /* Attribute `offsets`, one element index for each part. Output i is the part of vector input 0 from offset i
+     * on; or the result is a vector whose part from offset i on is input i, and which may have its inputs' memory in
+     * it already. run() copies what is not in its place yet. */
+    MC_OP_PARTS = 1024,
+    MC_OP_PACKS = 2048,
 };
 
 struct mc_op {

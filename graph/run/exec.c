@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/io.h"
 #include "base/mem.h"
@@ -12,7 +13,7 @@ static void *data_of(const struct mc_session *s, const struct mc_plan *p, const 
     if (pv->slot == MC_SLOT_NONE || pv->buf.dtype == MC_DTYPE_NONE) /* a list is in no slot */
         return pv->buf.data;
     const struct mc_slot *slot = &p->slots[pv->slot];
-    return slot->external ? slot->data : (char *)s->block + slot->offset;
+    return (slot->external ? (char *)slot->data : (char *)s->block + slot->offset) + pv->at;
 }
 
 /* Memory of slots outside of the block: that of live values, or new. */
@@ -20,7 +21,7 @@ static int bind_external(struct mc_session *s, struct mc_plan *p, struct mc_err 
 {
     for (size_t i = 0; p->external && i < p->n_slots; i++) {
         struct mc_slot *slot = &p->slots[i];
-        if (!slot->external)
+        if (!slot->external || slot->state)
             continue;
         if (slot->source) {
             const struct mc_live *l = &s->live[slot->source->index];
@@ -83,6 +84,8 @@ static int bind(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
     for (size_t i = 0; p->arrays && i < p->n_pvalues; i++)
         if (s->pinned[i])
             p->arrays[i].data = data_of(s, p, s->g->values[i]);
+    for (size_t i = 0; p->arrays && i < s->n_states; i++)
+        p->arrays[s->states[i].out->index].data = s->states[i].buf.data;
     return 0;
 }
 
@@ -91,7 +94,7 @@ static int load_inputs(const struct mc_session *s, const struct mc_plan *p, stru
     for (int i = 0; i < s->n_inputs && !p->parent && !s->inner; i++) {
         const struct mc_value *v = s->inputs[i].value;
         const struct mc_pvalue *pv = &p->values[v->index];
-        if (s->signature[i].rank < 0 || pv->last < 0)
+        if (s->signature[i].rank < 0 || pv->last < 0 || s->inputs[i].state)
             continue;
         int rc = mc_input_load(s, i, &pv->buf, data_of(s, p, v), err);
         if (rc)
@@ -153,6 +156,17 @@ static void hand_on(struct mc_session *s, struct mc_plan *p)
     }
 }
 
+/* New states that were not made in their memory. None of them is in that of another. */
+static void keep_states(struct mc_session *s, const struct mc_plan *p)
+{
+    for (size_t i = 0; i < s->n_states; i++) {
+        const struct mc_bound *b = &s->states[i];
+        const void *made = data_of(s, p, b->out);
+        if (made != b->buf.data && b->bytes)
+            memcpy(b->buf.data, made, b->bytes);
+    }
+}
+
 /* Outputs of half types, which were computed in float32. */
 static int round_outputs(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
 {
@@ -174,8 +188,10 @@ int mc_plan_exec(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
         rc = load_inputs(s, p, err);
     if (!rc)
         rc = run_steps(s, p, err);
-    if (!rc && p->arrays)
+    if (!rc && p->arrays) {
+        keep_states(s, p);
         rc = round_outputs(s, p, err);
+    }
     if (!rc)
         hand_on(s, p);
     unbind_external(s, p);

@@ -6,7 +6,7 @@
  *   -> one step per node that can run now: its inputs are there, and the shapes of its outputs are known, or
  *      it is a boundary: a node that finds out the sizes of its results, or runs bodies (segment.c)
  *   -> join nodes into epilogues (fuse.c)
- *   -> views, in-place results, lifetimes, offsets (layout.c) -> setup of each step (plan.c)
+ *   -> views, in-place results, lifetimes (alias.c), offsets (layout.c) -> setup of each step (plan.c)
  * Running it: bind pointers to the session's block, copy inputs in, run the steps, hand on what later
  * segments need (exec.c). With static shapes there is one segment, and nothing is allocated in a run. */
 #ifndef MC_GRAPH_RUN_PLAN_H
@@ -38,6 +38,7 @@ struct mc_slot { /* a piece of memory, shared by a value, its views and in-place
     int first, last; /* steps between which it holds something; first -1: from before the first */
     /* Not in the session's block, since something in it comes from, or is left to, other segments: */
     bool external;
+    int state; /* 1 + index of the session's state whose memory it is, for good; 0: none */
     const struct mc_value
         *source;            /* it is the memory of this live value; NULL: gets one in each run */
     struct mc_block *block; /* during a run; NULL for memory that is borrowed */
@@ -48,6 +49,8 @@ struct mc_pvalue {      /* a value in a plan */
     struct mc_buf buf;  /* dtype NONE: not in this plan */
     enum mc_dtype type; /* as inferred: half types are computed in another */
     int slot;
+    size_t at; /* bytes into the slot */
+    int state; /* 1 + index of the state that this value, or a view of it, is the output of; 0: none */
     int def;   /* step that makes it; -1: there from the start */
     int last;  /* last step that reads it; INT_MAX: stays to the end; -1: nobody */
     int uses;  /* reads by steps */
@@ -98,9 +101,16 @@ struct mc_plan {
     size_t n_carry, n_drop, n_learn;
 };
 
+struct mc_bound { /* a state: input and output of a run in one memory */
+    struct mc_value *in, *out;
+    struct mc_buf buf; /* as the session computes it */
+    size_t bytes;
+};
+
 struct mc_session_input {
     struct mc_value *value;
     bool needed;
+    int state;                    /* 1 + index of the state that it is; 0: none */
     const struct mc_array *given; /* of this run */
 };
 
@@ -128,6 +138,8 @@ struct mc_session {
     struct mc_array *declared;       /* [n_declared] those of them that must be given */
     int n_declared;
     struct mc_value **outputs;
+    struct mc_bound *states;
+    size_t n_states;
     struct mc_shape *signature; /* [n_inputs] of this run; rank -1: not given */
     struct mc_plan *roots, *last;
     size_t n_plans;
@@ -153,6 +165,15 @@ int mc_session_plan_bytes(struct mc_session *s, const struct mc_array *arrays, i
 /* A session for a body of a node that `outer` runs. */
 int mc_session_inner(struct mc_session *outer, const struct mc_graph *body, struct mc_session **ret,
                      struct mc_err *err);
+
+/* ---- states.c ---- */
+
+/* The states of a new session, whose outputs are pinned; memory of zeros. Errors: MC_EUSAGE naming what is no
+ * such pair; MC_ENOMEM. */
+int mc_states_make(struct mc_session *s, const struct mc_session_opts *o, struct mc_err *err);
+void mc_states_free(struct mc_session *s);
+/* Outputs of a final plan have the types and shapes of their states. Errors: MC_ESHAPE. */
+int mc_states_check(const struct mc_session *s, const struct mc_plan *p, struct mc_err *err);
 
 /* ---- path.c ---- */
 
@@ -238,9 +259,17 @@ void mc_step_number(struct mc_plan *p, int i);
 
 void mc_plan_fuse(struct mc_plan *p);
 
+/* ---- alias.c ---- */
+
+/* Which slot each value is in: views, results in place, parts of blocks. Errors: MC_ENOMEM, of states. */
+int mc_plan_alias(const struct mc_session *s, struct mc_plan *p, struct mc_err *err);
+/* A slot for what is alive from step `first` to step `last`. */
+int mc_plan_slot(struct mc_plan *p, size_t bytes, int first, int last, int *ret,
+                 struct mc_err *err);
+
 /* ---- layout.c ---- */
 
-int mc_plan_alias(const struct mc_session *s, struct mc_plan *p, struct mc_err *err);
+/* Where in the block each slot is. */
 int mc_plan_layout(const struct mc_session *s, struct mc_plan *p, struct mc_err *err);
 
 /* ---- input.c ---- */

@@ -317,8 +317,8 @@ static void define_inputs(struct choice *c)
         const struct mc_value *v = s->inputs[i].value;
         struct mc_buf b = {mc_run_dtype(s->precision, v->type.dtype), false, s->signature[i], NULL};
         if (s->signature[i].rank >= 0)
-            c->p->values[v->index] =
-                (struct mc_pvalue){b, v->type.dtype, MC_SLOT_NONE, -1, -1, 0, false};
+            c->p->values[v->index] = (struct mc_pvalue){
+                .buf = b, .type = v->type.dtype, .slot = MC_SLOT_NONE, .def = -1, .last = -1};
     }
 }
 

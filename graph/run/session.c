@@ -92,7 +92,7 @@ static void captures(struct mc_session *s, const bool *need)
     for (size_t i = 0; i < s->g->n_values; i++) {
         struct mc_value *v = s->g->values[i];
         if (v && v->outer && need[i] && !mc_constant(v))
-            s->inputs[s->n_inputs++] = (struct mc_session_input){v, true, NULL};
+            s->inputs[s->n_inputs++] = (struct mc_session_input){.value = v, .needed = true};
     }
 }
 
@@ -122,8 +122,11 @@ static int inputs(struct mc_session *s, const bool *need, struct mc_err *err)
         struct mc_value *v = g->inputs[i];
         if (mc_constant(v))
             continue;
-        s->inputs[s->n_inputs++] = (struct mc_session_input){v, need[v->index], NULL};
-        if (s->inner)
+        struct mc_session_input *in = &s->inputs[s->n_inputs++];
+        *in = (struct mc_session_input){.value = v, .needed = need[v->index]};
+        for (size_t k = 0; k < s->n_states; k++)
+            in->state = s->states[k].in == v ? (int)k + 1 : in->state;
+        if (s->inner || in->state)
             continue;
         bool tensor = v->type.kind == MC_TYPE_TENSOR && v->type.dtype != MC_DTYPE_NONE;
         bool list = mc_handed_kind(v->type.kind) && s->flags & MC_SESSION_LISTS;
@@ -145,6 +148,7 @@ static int prepare(struct mc_session *s, const struct mc_session_opts *o, struct
     if (!need)
         return nomem(err);
     int rc = wanted(s, o, err);
+    rc = rc ? rc : mc_states_make(s, o, err);
     rc = rc ? rc : needed(s, need, err);
     rc = rc ? rc : inputs(s, need, err);
     free(need);
@@ -221,6 +225,7 @@ void mc_session_free(struct mc_session *s)
         mc_pack_cache_free(s->packs);
         mc_blocks_free(s->blocks);
     }
+    mc_states_free(s);
     mc_arena_free(&s->mem);
     mc_arena_free(&s->handed);
     free(s->key);
@@ -263,6 +268,9 @@ static int match(struct mc_session *s, const struct mc_array *arrays, int n, str
         if (i == s->n_inputs)
             return mc_fail(err, MC_EDATA, "the model has no input '%s'", arrays[j].name);
         const struct mc_value *v = s->inputs[i].value;
+        if (s->inputs[i].state)
+            return mc_fail(err, MC_EDATA, "input '%s' is a state of the session and not given",
+                           v->name);
         int rc = mc_handed_kind(v->type.kind) && s->flags & MC_SESSION_LISTS
                      ? mc_handed_in(s, v, &arrays[j], err)
                      : check_input(v, &arrays[j], err);
@@ -274,6 +282,8 @@ static int match(struct mc_session *s, const struct mc_array *arrays, int n, str
         const struct mc_session_input *in = &s->inputs[i];
         if (mc_live_there(&s->live[in->value->index]))
             s->signature[i].rank = -1; /* a list, or what is in an optional */
+        else if (in->state)
+            s->signature[i] = s->states[in->state - 1].buf.shape;
         else if (in->given)
             s->signature[i] = in->given->shape;
         else if (in->value->tensor)
@@ -313,7 +323,7 @@ int mc_session_plan_bytes(struct mc_session *s, const struct mc_array *arrays, i
         return rc;
     *ret = p->bytes;
     for (size_t i = 0; i < p->n_slots; i++)
-        *ret += p->slots[i].external ? p->slots[i].bytes : 0;
+        *ret += p->slots[i].external && !p->slots[i].state ? p->slots[i].bytes : 0;
     return 0;
 }
 

@@ -17,7 +17,12 @@ int mc_step_use(struct mc_session *s, struct mc_plan *p, const struct mc_value *
     struct mc_pvalue *pv = &p->values[v->index];
     const struct mc_live *l = &s->live[v->index];
     if (pv->buf.dtype == MC_DTYPE_NONE && l->buf.dtype != MC_DTYPE_NONE) {
-        *pv = (struct mc_pvalue){l->buf, l->type, MC_SLOT_NONE, -1, -1, 0, true};
+        *pv = (struct mc_pvalue){.buf = l->buf,
+                                 .type = l->type,
+                                 .slot = MC_SLOT_NONE,
+                                 .def = -1,
+                                 .last = -1,
+                                 .live = true};
         pv->buf.data = NULL;
     } else if (pv->buf.dtype == MC_DTYPE_NONE) {
         const struct mc_const *c;
@@ -27,7 +32,8 @@ int mc_step_use(struct mc_session *s, struct mc_plan *p, const struct mc_value *
         if (!c)
             return mc_fail(err, MC_EUNSUP, "the value '%s' is used before anything makes it",
                            v->name);
-        *pv = (struct mc_pvalue){c->buf, c->buf.dtype, MC_SLOT_NONE, -1, -1, 0, false};
+        *pv = (struct mc_pvalue){
+            .buf = c->buf, .type = c->buf.dtype, .slot = MC_SLOT_NONE, .def = -1, .last = -1};
     }
     *ret = pv->buf;
     return 0;
@@ -43,7 +49,8 @@ static int define(const struct mc_session *s, struct mc_plan *p, const struct mc
     if (!mc_dtype_bytes(ret->dtype, mc_shape_count(&t->shape), &bytes))
         return mc_op_fail(err, MC_EUNSUP, n, "'%s' of type %s cannot be run", v->name,
                           mc_dtype_name(t->dtype));
-    p->values[v->index] = (struct mc_pvalue){*ret, t->dtype, MC_SLOT_NONE, -1, -1, 0, false};
+    p->values[v->index] = (struct mc_pvalue){
+        .buf = *ret, .type = t->dtype, .slot = MC_SLOT_NONE, .def = -1, .last = -1};
     return 0;
 }
 
