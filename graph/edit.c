@@ -251,6 +251,12 @@ int mc_edit_output(struct mc_graph *g, struct mc_value *v, struct mc_err *err)
     return 0;
 }
 
+void mc_edit_output_drop(struct mc_value *v)
+{
+    mc_edit_list_remove(v->graph->outputs, &v->graph->n_outputs, v);
+    v->is_output = false;
+}
+
 int mc_edit_info(struct mc_graph *g, struct mc_value *v, struct mc_err *err)
 {
     if (!MC_GROW(g->infos, g->n_infos, g->cap_infos))

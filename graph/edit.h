@@ -33,6 +33,8 @@ int mc_edit_input(struct mc_graph *g, struct mc_value *v, struct mc_err *err);
  * before IR 4, where every initializer is an input by rule. Returns how many. Cost: linear in inputs. */
 size_t mc_edit_fix_inputs(struct mc_graph *g);
 int mc_edit_output(struct mc_graph *g, struct mc_value *v, struct mc_err *err);
+/* An output no longer; the value stays. */
+void mc_edit_output_drop(struct mc_value *v);
 int mc_edit_info(struct mc_graph *g, struct mc_value *v,
                  struct mc_err *err); /* list in value_info */
 /* Set (or with NULL remove) the initializer content of a value without producer; takes its own reference.
