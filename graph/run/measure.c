@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "graph/run/feed.h"
+#include "graph/run/pump.h"
 #include "graph/run/metrics.h"
 
 enum { MODEL, REFERENCE, SIDES };
@@ -23,7 +23,7 @@ struct measuring {
     const struct mc_measure_opts *opts;
     struct mc_array *view; /* outputs as the looker gets them */
     const struct mc_array **values;
-    struct mc_feed feed;
+    struct mc_pump feed;
     struct mc_session *sessions[SIDES];
     struct side side[SIDES];
     int n_sides, n_outputs;
@@ -200,7 +200,7 @@ static int add_output(struct measuring *m, int output, int64_t ran, const struct
 static int add_batch(void *ctx, const struct mc_batch *batch, struct mc_err *err)
 {
     struct measuring *m = ctx;
-    int64_t ran = mc_feed_ran(&m->feed, batch->n);
+    int64_t ran = mc_pump_ran(&m->feed, batch->n);
     if (m->samples == 0)
         choose_output(m, ran);
     else if (count_classes(m, mc_session_output(m->sessions[MODEL], m->counting), ran) !=
@@ -213,7 +213,7 @@ static int add_batch(void *ctx, const struct mc_batch *batch, struct mc_err *err
     }
     if (!m->opts->look)
         return 0;
-    mc_feed_outputs(m->sessions[MODEL], ran, batch->n, m->view, m->values, (size_t)m->n_outputs);
+    mc_pump_outputs(m->sessions[MODEL], ran, batch->n, m->view, m->values, (size_t)m->n_outputs);
     return m->opts->look(m->opts->look_ctx, m->values, batch->index[0], batch, err);
 }
 
@@ -270,7 +270,7 @@ int mc_measure(const struct mc_graph *model, const struct mc_graph *reference,
         rc = mc_session_new(m.side[i].g, &so, &m.sessions[i], err);
         m.side[i].session = m.sessions[i];
     }
-    m.feed = (struct mc_feed){m.sessions, m.n_sides, data, &opts->run};
+    m.feed = (struct mc_pump){m.sessions, m.n_sides, data, &opts->run};
     if (!rc)
         rc = find_output(&m, opts->output, err);
     if (!rc) {
@@ -281,7 +281,7 @@ int mc_measure(const struct mc_graph *model, const struct mc_graph *reference,
             rc = mc_fail(err, MC_ENOMEM, "out of memory");
     }
     if (!rc)
-        rc = mc_feed_run(&m.feed, add_batch, &m, NULL, err);
+        rc = mc_pump_run(&m.feed, add_batch, &m, NULL, err);
     if (!rc) {
         struct mc_session_stats stats;
         mc_session_stats(m.sessions[MODEL], &stats);

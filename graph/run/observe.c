@@ -3,10 +3,10 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "graph/run/feed.h"
+#include "graph/run/pump.h"
 
 struct observer {
-    struct mc_feed feed;
+    struct mc_pump feed;
     struct mc_session *session;
     size_t n;
     struct mc_array *view;
@@ -18,8 +18,8 @@ struct observer {
 static int hand_out(void *ctx, const struct mc_batch *batch, struct mc_err *err)
 {
     struct observer *o = ctx;
-    int64_t ran = mc_feed_ran(&o->feed, batch->n);
-    mc_feed_outputs(o->session, ran, batch->n, o->view, o->values, o->n);
+    int64_t ran = mc_pump_ran(&o->feed, batch->n);
+    mc_pump_outputs(o->session, ran, batch->n, o->view, o->values, o->n);
     return o->fn(o->ctx, o->values, batch->index[0], batch, err);
 }
 
@@ -40,9 +40,9 @@ int mc_observe(const struct mc_graph *g, struct mc_dataset *data, const char *co
         rc = mc_fail(err, MC_ENOMEM, "out of memory");
     else
         rc = mc_session_new(g, &so, &o.session, err);
-    o.feed = (struct mc_feed){&o.session, 1, data, opts};
+    o.feed = (struct mc_pump){&o.session, 1, data, opts};
     if (!rc)
-        rc = mc_feed_run(&o.feed, hand_out, &o, ret_samples, err);
+        rc = mc_pump_run(&o.feed, hand_out, &o, ret_samples, err);
     mc_session_free(o.session);
     free(o.view);
     free(o.values);

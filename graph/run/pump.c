@@ -1,4 +1,4 @@
-#include "graph/run/feed.h"
+#include "graph/run/pump.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +14,7 @@ enum { BATCH_MAX = 256, BATCH_MIN = 16 };
 static const size_t CACHE_BYTES = (size_t)4 << 20, BLOCK_BYTES = (size_t)256 << 20;
 
 struct feeder {
-    const struct mc_feed *f;
+    const struct mc_pump *f;
     int64_t batch;  /* samples a run */
     int64_t frozen; /* batch axis of the models, or 0 */
     bool choose;    /* batch is chosen here, for each shape */
@@ -25,7 +25,7 @@ struct feeder {
 };
 
 /* Frozen size of the batch axis: of the first axis of the inputs where that is a number. */
-static int find_frozen(const struct mc_feed *f, int64_t *ret, struct mc_err *err)
+static int find_frozen(const struct mc_pump *f, int64_t *ret, struct mc_err *err)
 {
     *ret = 0;
     for (int i = 0; i < f->n_sessions && !f->data->whole; i++)
@@ -50,13 +50,13 @@ static int wrong_count(const struct mc_dataset *d, struct mc_err *err)
     return mc_fail(err, MC_EDATA, "'%s': no samples", d->spec);
 }
 
-int64_t mc_feed_ran(const struct mc_feed *f, int64_t n)
+int64_t mc_pump_ran(const struct mc_pump *f, int64_t n)
 {
     int64_t frozen;
     return !find_frozen(f, &frozen, NULL) && frozen > n ? frozen : n;
 }
 
-void mc_feed_view(const struct mc_array *a, int64_t ran, int64_t n, struct mc_array *ret)
+void mc_pump_view(const struct mc_array *a, int64_t ran, int64_t n, struct mc_array *ret)
 {
     *ret = *a;
     if (n == ran || a->shape.rank < 1 || a->shape.dim[0] == 0 || a->shape.dim[0] % ran)
@@ -65,11 +65,11 @@ void mc_feed_view(const struct mc_array *a, int64_t ran, int64_t n, struct mc_ar
     ret->bytes = a->bytes / (size_t)ran * (size_t)n;
 }
 
-void mc_feed_outputs(const struct mc_session *s, int64_t ran, int64_t n, struct mc_array *view,
+void mc_pump_outputs(const struct mc_session *s, int64_t ran, int64_t n, struct mc_array *view,
                      const struct mc_array **values, size_t n_values)
 {
     for (size_t i = 0; i < n_values; i++) {
-        mc_feed_view(mc_session_output(s, (int)i), ran, n, &view[i]);
+        mc_pump_view(mc_session_output(s, (int)i), ran, n, &view[i]);
         values[i] = &view[i];
     }
 }
@@ -156,7 +156,7 @@ static int choose_batch(struct feeder *r, int64_t sample, struct mc_err *err)
     return rc;
 }
 
-static int64_t total(const struct mc_feed *f)
+static int64_t total(const struct mc_pump *f)
 {
     const struct mc_observe_opts *o = f->opts;
     int64_t left = f->data->count < 0 ? INT64_MAX : f->data->count - o->first;
@@ -200,7 +200,7 @@ static int read_next(struct feeder *r, int64_t done, int64_t left, struct mc_bat
                     : mc_dataset_range(r->f->data, first, *ret_asked, ret, err);
 }
 
-static int feed(struct feeder *r, mc_feed_fn *fn, void *ctx, int64_t *ret_samples,
+static int feed(struct feeder *r, mc_pump_fn *fn, void *ctx, int64_t *ret_samples,
                 struct mc_err *err)
 {
     const struct mc_observe_opts *o = r->f->opts;
@@ -230,7 +230,7 @@ static int feed(struct feeder *r, mc_feed_fn *fn, void *ctx, int64_t *ret_sample
     return done ? 0 : wrong_count(r->f->data, err);
 }
 
-int mc_feed_run(const struct mc_feed *f, mc_feed_fn *fn, void *ctx, int64_t *ret_samples,
+int mc_pump_run(const struct mc_pump *f, mc_pump_fn *fn, void *ctx, int64_t *ret_samples,
                 struct mc_err *err)
 {
     struct feeder r = {.f = f, .batch = f->opts->batch};
