@@ -149,7 +149,18 @@ int mc_list_changed(const char *what, struct mc_err *err)
     return mc_fail(err, MC_EDATA, "'%s' was changed while it was in use", what);
 }
 
-static const struct mc_dataset_class listed_class = {listed_read, listed_free, listed_group};
+static int listed_labels(void *self, const int64_t *index, int64_t n, int64_t *ret,
+                         struct mc_err *err)
+{
+    const struct listed *l = self;
+    (void)err;
+    for (int64_t i = 0; i < n; i++)
+        ret[i] = l->list.labels[index[i]];
+    return 0;
+}
+
+static const struct mc_dataset_class listed_class = {listed_read, listed_free, listed_group,
+                                                     listed_labels};
 
 static int fill(struct listed *l, struct mc_dataset *d, const char *spec,
                 const struct mc_sample_opts *opts, struct mc_err *err)

@@ -56,7 +56,19 @@ static int source_read(void *self, const int64_t *index, int64_t n, struct mc_ba
     return rc;
 }
 
-static const struct mc_dataset_class source_class = {.read = source_read, .free = source_free};
+static int source_labels(void *self, const int64_t *index, int64_t n, int64_t *ret,
+                         struct mc_err *err)
+{
+    const struct mc_source *s = self;
+    (void)err;
+    for (int64_t i = 0; i < n; i++)
+        ret[i] = s->labels[index[i]];
+    return 0;
+}
+
+static const struct mc_dataset_class source_class = {.read = source_read,
+                                                     .free = source_free,
+                                                     .labels = source_labels};
 
 void mc_source_abort(struct mc_source *s)
 {

@@ -42,14 +42,22 @@ static int check_groups(struct mc_dataset *d, const int64_t *index, int64_t n, s
     return rc;
 }
 
-int mc_dataset_read(struct mc_dataset *d, const int64_t *index, int64_t n, struct mc_batch **ret,
-                    struct mc_err *err)
+static int check_index(const struct mc_dataset *d, const int64_t *index, int64_t n,
+                       struct mc_err *err)
 {
     for (int64_t i = 0; i < n; i++)
         if (index[i] < 0 || (d->count >= 0 && index[i] >= d->count))
             return mc_fail(err, MC_EDATA, "'%s': sample %lld of %lld does not exist", d->spec,
                            (long long)index[i], (long long)d->count);
-    int rc = check_groups(d, index, n, err);
+    return 0;
+}
+
+int mc_dataset_read(struct mc_dataset *d, const int64_t *index, int64_t n, struct mc_batch **ret,
+                    struct mc_err *err)
+{
+    int rc = check_index(d, index, n, err);
+    if (!rc)
+        rc = check_groups(d, index, n, err);
     if (!rc)
         rc = d->class->read(d->self, index, n, ret, err);
     if (!rc)
@@ -71,6 +79,29 @@ int mc_dataset_range(struct mc_dataset *d, int64_t first, int64_t n, struct mc_b
         index[i] = first + i;
     int rc = mc_dataset_read(d, index, n, ret, err);
     free(index);
+    return rc;
+}
+
+int mc_dataset_labels(struct mc_dataset *d, const int64_t *index, int64_t n, int64_t *ret,
+                      struct mc_err *err)
+{
+    if (!d->has_labels)
+        return mc_fail(err, MC_EDATA, "'%s' has no labels", d->spec);
+    int rc = check_index(d, index, n, err);
+    if (!rc && d->class->labels)
+        return d->class->labels(d->self, index, n, ret, err);
+    for (int64_t i = 0; !rc && i < n; i++) {
+        struct mc_batch *b;
+        rc = mc_dataset_read(d, index + i, 1, &b, err);
+        if (rc)
+            break;
+        if (b->n == 1 && b->labels)
+            ret[i] = b->labels[0];
+        else
+            rc = mc_fail(err, MC_EDATA, "'%s': sample %lld has no label", d->spec,
+                         (long long)index[i]);
+        mc_batch_free(b);
+    }
     return rc;
 }
 

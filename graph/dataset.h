@@ -51,6 +51,8 @@ struct mc_dataset_class {
     /* Where samples differ in shape: a number that is the same for two samples only if their shapes are, and
      * they can be read together. NULL: all can. */
     int (*group)(void *self, int64_t index, int64_t *ret, struct mc_err *err);
+    /* Class numbers of samples whose numbers were checked; NULL: they come with reading. */
+    int (*labels)(void *self, const int64_t *index, int64_t n, int64_t *ret, struct mc_err *err);
 };
 
 struct mc_dataset {
@@ -76,6 +78,10 @@ int mc_dataset_range(struct mc_dataset *d, int64_t first, int64_t n, struct mc_b
                      struct mc_err *err);
 /* The class's group of a sample; 0 where all samples have one shape. Errors: those of reading. */
 int mc_dataset_group(struct mc_dataset *d, int64_t index, int64_t *ret, struct mc_err *err);
+/* ret[i] = class number of sample index[i], where possible without reading the sample.
+ * Errors: MC_EDATA where there are no labels; those of reading. */
+int mc_dataset_labels(struct mc_dataset *d, const int64_t *index, int64_t n, int64_t *ret,
+                      struct mc_err *err);
 /* class->free(self), then spec and the struct itself (both from malloc); accepts NULL. */
 void mc_dataset_free(struct mc_dataset *d);
 
