@@ -62,6 +62,19 @@ struct mc_unary { /* y = fn(x) */
     void *y; /* may be x */
 };
 
+/* dx = dy fn'(x), from v, which is y = fn(x) where mc_unary_by_result says so, else x. A kink has the slope of one
+ * of its sides: 0 at the ends of a clamp, and at 0 a of LEAKY, as in PyTorch. */
+struct mc_unary_grad {
+    enum mc_unary_fn fn;
+    double a, b;
+    int64_t n;
+    const void *dy, *v;
+    void *dx; /* may be dy or v */
+};
+
+/* Whether the derivative follows from the result: then the argument need not be kept. */
+bool mc_unary_by_result(enum mc_unary_fn fn, double a, double b);
+
 enum mc_binary_fn {
     MC_BINARY_ADD,
     MC_BINARY_SUB,
@@ -115,6 +128,7 @@ struct mc_chain { /* z = the last op's result; every input and z are read or wri
 
 struct mc_elementwise_kernels {
     void (*unary)(const struct mc_unary *u, struct mc_pool *pool);
+    void (*unary_grad)(const struct mc_unary_grad *u, struct mc_pool *pool);
     void (*binary)(const struct mc_binary *b, struct mc_pool *pool);
     void (*chain)(const struct mc_chain *c, struct mc_pool *pool);
 };

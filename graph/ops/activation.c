@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "graph/constant.h"
+#include "graph/ops/activation.h"
 #include "graph/ops/fused_step.h"
 #include "graph/ops/helper.h"
 #include "kernels/epilogue.h"
@@ -57,11 +58,15 @@ static const struct spec {
     {"QuickGelu", MC_UNARY_SILU, false, "alpha", NULL, 1.702, 0},
 };
 
+/* Also of the function's derivative, which has its name and "Grad". */
 static const struct spec *spec_of(const struct mc_node *n)
 {
-    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++)
-        if (!strcmp(specs[i].name, n->op_type))
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        size_t length = strlen(specs[i].name);
+        const char *rest = n->op_type + length;
+        if (!strncmp(specs[i].name, n->op_type, length) && (!*rest || !strcmp(rest, "Grad")))
             return &specs[i];
+    }
     return NULL;
 }
 
@@ -83,8 +88,7 @@ static int unary_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return rc ? rc : mc_op_same(c, err);
 }
 
-/* The function of a node, without arrays. */
-static struct mc_unary function_of(const struct mc_node *n)
+struct mc_unary mc_activation_function(const struct mc_node *n)
 {
     const struct spec *s = spec_of(n);
     struct mc_unary u = {.fn = s->fn, .a = s->a, .b = s->b};
@@ -100,7 +104,7 @@ static struct mc_unary function_of(const struct mc_node *n)
 static int unary_run(struct mc_call *c, struct mc_err *err)
 {
     (void)err;
-    struct mc_unary u = function_of(c->node);
+    struct mc_unary u = mc_activation_function(c->node);
     int64_t n = mc_op_count(&c->in[0]);
     u.n = n;
     u.x = c->in[0].data;
@@ -210,7 +214,7 @@ bool mc_activation_as_unary(const struct mc_call *c, struct mc_unary *ret)
 {
     struct mc_epilogue clip;
     if (c->op->run == unary_run) {
-        *ret = function_of(c->node);
+        *ret = mc_activation_function(c->node);
         return true;
     }
     if (c->op->run != clip_run || !clip_as_epilogue(c->node, &clip))

@@ -321,5 +321,5 @@ static void binary(const struct mc_binary *b, struct mc_pool *pool)
 
 void MC_CPU(mc_elementwise_fill)(struct mc_elementwise_kernels *k)
 {
-    *k = (struct mc_elementwise_kernels){unary, binary, MC_CPU(mc_chain)};
+    *k = (struct mc_elementwise_kernels){unary, MC_CPU(mc_unary_grad), binary, MC_CPU(mc_chain)};
 }

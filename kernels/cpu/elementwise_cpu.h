@@ -18,6 +18,7 @@ void MC_CPU(mc_unary_span)(enum mc_unary_fn fn, float a, float b, int64_t n, con
 void MC_CPU(mc_binary_span)(int fn, int64_t n, const float *x, int64_t xs, const float *y,
                             int64_t ys, float *z);
 
+void MC_CPU(mc_unary_grad)(const struct mc_unary_grad *u, struct mc_pool *pool);
 void MC_CPU(mc_chain)(const struct mc_chain *c, struct mc_pool *pool);
 
 #endif

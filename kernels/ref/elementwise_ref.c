@@ -1,5 +1,6 @@
 #include "kernels/fill.h"
 #include "kernels/ref/elem.h"
+#include "kernels/ref/unary_grad_ref.h"
 
 static elem unary_of(enum mc_unary_fn fn, elem a, elem b, elem x)
 {
@@ -138,5 +139,5 @@ static void chain(const struct mc_chain *c, struct mc_pool *pool)
 
 void MC_REF(mc_elementwise_fill)(struct mc_elementwise_kernels *k)
 {
-    *k = (struct mc_elementwise_kernels){unary, binary, chain};
+    *k = (struct mc_elementwise_kernels){unary, MC_REF(mc_unary_grad), binary, chain};
 }

@@ -123,6 +123,90 @@ static void test_unary(struct check *c)
     }
 }
 
+/* The same for derivatives: what rounds a few times has a few units; where numbers near 1 are subtracted (1 - y of
+ * a sigmoid, 1 + erf) the error is absolute. By libm or a polynomial of the argument otherwise. */
+static const struct fn_row slopes[MC_UNARY_COUNT] = {
+    [MC_UNARY_ABS] = {"abs", 0, 0},
+    [MC_UNARY_NEG] = {"neg", 0, 0},
+    [MC_UNARY_RECIPROCAL] = {"reciprocal", 1.5, 0},
+    [MC_UNARY_SQRT] = {"sqrt", 1.5, 0},
+    [MC_UNARY_FLOOR] = {"floor", 0, 0},
+    [MC_UNARY_CEIL] = {"ceil", 0, 0},
+    [MC_UNARY_ROUND] = {"round", 0, 0},
+    [MC_UNARY_SIGN] = {"sign", 0, 0},
+    [MC_UNARY_CLAMP] = {"clamp", 0, 0},
+    [MC_UNARY_LEAKY] = {"leaky", 0.5, 0},
+    [MC_UNARY_HARDSIGMOID] = {"hardsigmoid", 0.5, 0},
+    [MC_UNARY_HARDSWISH] = {"hardswish", 2, 1},
+    [MC_UNARY_EXP] = {"exp", 0.5, 0},
+    [MC_UNARY_LOG] = {"log", 1.5, 0},
+    [MC_UNARY_ERF] = {"erf", 4, 16}, /* exp(-x²): the rounding of x² counts x² times */
+    [MC_UNARY_SIGMOID] = {"sigmoid", 2, 0},
+    [MC_UNARY_TANH] = {"tanh", 3, 0},
+    [MC_UNARY_SILU] = {"silu", 4, 8},
+    [MC_UNARY_ELU] = {"elu", 1, 1},
+    [MC_UNARY_SOFTPLUS] = {"softplus", 3, 0},
+    [MC_UNARY_GELU] = {"gelu", 4, 4},
+    [MC_UNARY_GELU_TANH] = {"gelu_tanh", 4, 16},
+    [MC_UNARY_SIN] = {"sin", 2, 1},
+    [MC_UNARY_COS] = {"cos", 2, 1},
+    [MC_UNARY_TAN] = {"tan", 2, 0},
+    [MC_UNARY_ASIN] = {"asin", 3, 0},
+    [MC_UNARY_ACOS] = {"acos", 3, 0},
+    [MC_UNARY_ATAN] = {"atan", 2, 0},
+    [MC_UNARY_SINH] = {"sinh", 3, 0},
+    [MC_UNARY_COSH] = {"cosh", 3, 0},
+    [MC_UNARY_ASINH] = {"asinh", 3, 0},
+    [MC_UNARY_ACOSH] = {"acosh", 3, 0},
+    [MC_UNARY_ATANH] = {"atanh", 3, 0},
+    [MC_UNARY_SELU] = {"selu", 2, 1},
+    [MC_UNARY_CELU] = {"celu", 2, 1},
+    [MC_UNARY_MISH] = {"mish", 4, 8},
+    [MC_UNARY_SOFTSIGN] = {"softsign", 2, 0},
+    [MC_UNARY_THRESHOLDED] = {"thresholded", 0, 0},
+    [MC_UNARY_SHRINK] = {"shrink", 0, 0},
+};
+
+/* dx against the reference; a result for functions whose derivative follows from it, so that v is in their range. */
+static void test_unary_grad(struct check *c)
+{
+    struct mc_unary_grad u = {.fn = check_below(c, MC_UNARY_COUNT)};
+    u.n = check_size(c, 16, check_below(c, 8) ? 200 : 40000);
+    const struct fn_row *row = &slopes[u.fn];
+    u.a = u.fn == MC_UNARY_CLAMP ? -0.5 : u.fn == MC_UNARY_SILU ? 1 : check_coin(c) ? 0.25 : -0.25;
+    u.b = 0.5;
+    check_describe(c, "derivative of %s (%g) of %d", row->name, u.a, (int)u.n);
+    const float *dy = check_floats(c, u.n, false);
+    float *v = spread_floats(c, u.n);
+    for (int64_t i = 0; i < u.n; i++) /* neither squares nor cosh overflow before dy is a factor */
+        if (isfinite(v[i]) && v[i] != 0)
+            v[i] = copysignf(fminf(fmaxf(fabsf(v[i]), 1e-12f), 60), v[i]);
+    if (mc_unary_by_result(u.fn, u.a, u.b)) {
+        struct mc_unary f = {u.fn, u.a, u.b, u.n, v, v};
+        c->k->elementwise.unary(&f, c->pool[0]);
+    }
+    double *want = check_alloc(c, (size_t)u.n * sizeof *want, sizeof *want);
+    struct mc_unary_grad ref = u;
+    ref.dy = check_widen(c, dy, u.n);
+    ref.v = check_widen(c, v, u.n);
+    ref.dx = want;
+    c->ref->elementwise.unary_grad(&ref, c->pool[0]);
+    const float *first = NULL;
+    for (int p = 0; p < CHECK_POOLS; p++) {
+        float *dx = check_alloc(c, (size_t)u.n * sizeof *dx, sizeof *dx);
+        u.dy = p == 1 ? memcpy(dx, dy, (size_t)u.n * sizeof *dx) : dy; /* in place over either */
+        u.v = p == 2 ? memcpy(dx, v, (size_t)u.n * sizeof *dx) : v;
+        u.dx = dx;
+        c->k->elementwise.unary_grad(&u, c->pool[p]);
+        if (first)
+            check_same(c, "another number of threads, or in place,", dx, first,
+                       (size_t)u.n * sizeof *dx);
+        else
+            compare(c, row->name, dx, want, row->ulp, row->absolute, u.n);
+        first = dx;
+    }
+}
+
 static const struct fn_row binary_fns[MC_BINARY_COUNT] = {
     [MC_BINARY_ADD] = {"add", 0.5, 0}, [MC_BINARY_SUB] = {"sub", 0.5, 0},
     [MC_BINARY_MUL] = {"mul", 0.5, 0}, [MC_BINARY_DIV] = {"div", 0.5, 0},
@@ -273,6 +357,8 @@ static void test(struct check *c)
 {
     if (check_below(c, 4) == 0)
         test_chain(c);
+    else if (check_below(c, 3) == 0)
+        test_unary_grad(c);
     else if (check_below(c, 3))
         test_unary(c);
     else
@@ -283,6 +369,12 @@ static void run_unary(void *ctx)
 {
     const struct check *c = ((void **)ctx)[0];
     c->k->elementwise.unary(((void **)ctx)[1], NULL);
+}
+
+static void run_unary_grad(void *ctx)
+{
+    const struct check *c = ((void **)ctx)[0];
+    c->k->elementwise.unary_grad(((void **)ctx)[1], NULL);
 }
 
 static void run_binary(void *ctx)
@@ -303,6 +395,12 @@ static void bench(struct check *c)
         struct bench b = {.bytes = 2.0 * N * sizeof *x, .fn = run_unary, .ctx = job};
         bench_line(&b, "%s %s", unary_fns[fns[i]].name, c->k->name);
     }
+    for (size_t i = 0; i < sizeof fns / sizeof fns[0]; i++) {
+        struct mc_unary_grad u = {fns[i], 0, INFINITY, N, x, x, z};
+        void *job[] = {c, &u};
+        struct bench b = {.bytes = 3.0 * N * sizeof *x, .fn = run_unary_grad, .ctx = job};
+        bench_line(&b, "derivative of %s %s", unary_fns[fns[i]].name, c->k->name);
+    }
     struct mc_binary add = {.fn = MC_BINARY_ADD,
                             .rank = 2,
                             .dim = {N / 64, 64},
@@ -315,4 +413,4 @@ static void bench(struct check *c)
     bench_line(&b, "add a row of 64 %s", c->k->name);
 }
 
-const struct check_row check_elementwise = {"elementwise", 2000, test, bench};
+const struct check_row check_elementwise = {"elementwise", 3000, test, bench};
