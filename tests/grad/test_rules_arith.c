@@ -10,10 +10,13 @@ static void add_sub_mul(void **state)
     static const char *const ops[] = {"Add", "Sub", "Mul"};
     (void)state;
     for (int i = 0; i < 3; i++) {
-        struct grad_case c = {.op = ops[i], .version = 14, .inputs = "axbx3 axbx3"};
-        grad_check_case(&c);
-        c.inputs = "c:axb n:axb";
-        grad_check_case(&c);
+        grad_check(ops[i], 14, "", "axb axb");
+        grad_check(ops[i], 14, "", "axbxd c:d");
+        grad_check(ops[i], 14, "", "c:1xb ax1");
+        grad_check(ops[i], 14, "", "axb s");
+        grad_check(ops[i], 14, "", "s axb");
+        grad_check(ops[i], 14, "", "ax1xb dx1");
+        grad_check(ops[i], 14, "", "n:axb axb");
     }
 }
 
