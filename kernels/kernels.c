@@ -14,6 +14,7 @@ static void fill_ref_f32(struct mc_kernels *k)
     mc_elementwise_fill_ref_f32(&k->elementwise);
     mc_nn_fill_ref_f32(&k->nn);
     mc_spatial_fill_ref_f32(&k->spatial);
+    mc_scatter_fill_ref_f32(&k->scatter);
     mc_gemm_s8_fill_ref_f32(&k->gemm_s8);
     mc_conv_s8_fill_ref_f32(&k->conv_s8);
     mc_quant_fill_ref_f32(&k->quant);
@@ -26,6 +27,7 @@ static void fill_ref_f64(struct mc_kernels *k)
     mc_elementwise_fill_ref_f64(&k->elementwise);
     mc_nn_fill_ref_f64(&k->nn);
     mc_spatial_fill_ref_f64(&k->spatial);
+    mc_scatter_fill_ref_f64(&k->scatter);
     mc_gemm_s8_fill_ref_f64(&k->gemm_s8);
     mc_conv_s8_fill_ref_f64(&k->conv_s8);
     mc_quant_fill_ref_f64(&k->quant);
@@ -38,6 +40,7 @@ static void fill_plain(struct mc_kernels *k)
     mc_elementwise_fill_plain(&k->elementwise);
     mc_nn_fill_plain(&k->nn);
     mc_spatial_fill_plain(&k->spatial);
+    mc_scatter_fill_plain(&k->scatter);
     mc_gemm_s8_fill_plain(&k->gemm_s8);
     mc_conv_s8_fill_plain(&k->conv_s8);
     mc_quant_fill_plain(&k->quant);
@@ -51,6 +54,7 @@ static void fill_avx2(struct mc_kernels *k)
     mc_elementwise_fill_avx2(&k->elementwise);
     mc_nn_fill_avx2(&k->nn);
     mc_spatial_fill_avx2(&k->spatial);
+    mc_scatter_fill_avx2(&k->scatter);
     mc_gemm_s8_fill_avx2(&k->gemm_s8);
     mc_conv_s8_fill_avx2(&k->conv_s8);
     mc_quant_fill_avx2(&k->quant);
@@ -63,6 +67,7 @@ static void fill_avx512(struct mc_kernels *k)
     mc_elementwise_fill_avx512(&k->elementwise);
     mc_nn_fill_avx512(&k->nn);
     mc_spatial_fill_avx512(&k->spatial);
+    mc_scatter_fill_avx512(&k->scatter);
     mc_gemm_s8_fill_avx512(&k->gemm_s8);
     mc_conv_s8_fill_avx512(&k->conv_s8);
     mc_quant_fill_avx512(&k->quant);

@@ -15,6 +15,7 @@
 #include "kernels/gemm.h"
 #include "kernels/gemm_s8.h"
 #include "kernels/nn.h"
+#include "kernels/scatter.h"
 #include "kernels/spatial.h"
 #include "kernels/quant.h"
 
@@ -26,6 +27,7 @@ struct mc_kernels {
     struct mc_elementwise_kernels elementwise;
     struct mc_nn_kernels nn;
     struct mc_spatial_kernels spatial;
+    struct mc_scatter_kernels scatter;
     /* The same in both tables of a level: they do not compute with the element type. */
     struct mc_gemm_s8_kernels gemm_s8;
     struct mc_conv_s8_kernels conv_s8;

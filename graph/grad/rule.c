@@ -371,3 +371,10 @@ struct mc_value *mc_grad_reshape_as(struct mc_grad *g, struct mc_value *d, struc
     struct mc_value *shape = mc_grad_shape(g, v);
     return mc_emit(g, "Reshape", d, shape);
 }
+
+struct mc_value *mc_grad_zeros(struct mc_grad *g, const struct mc_value *like,
+                               struct mc_value *shape)
+{
+    struct mc_value *zero = mc_grad_scalar(g, like, 0);
+    return mc_emit(g, "Expand", zero, shape);
+}

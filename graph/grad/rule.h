@@ -128,6 +128,9 @@ struct mc_value *mc_grad_sum_to(struct mc_grad *g, struct mc_value *d, const str
 /* Sum over axes (ReduceSum). keep: they stay as 1. */
 struct mc_value *mc_grad_reduce_sum(struct mc_grad *g, struct mc_value *d, const int64_t *axes,
                                     size_t n, bool keep);
+/* Zeros of a shape given as a value, of the type of `like`. */
+struct mc_value *mc_grad_zeros(struct mc_grad *g, const struct mc_value *like,
+                               struct mc_value *shape);
 /* d with the shape of v (Reshape). */
 struct mc_value *mc_grad_reshape_as(struct mc_grad *g, struct mc_value *d, struct mc_value *v);
 

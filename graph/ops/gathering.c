@@ -1,6 +1,7 @@
-/* Elements picked by index: Gather, GatherElements, GatherND. */
+/* Elements picked by index: Gather, GatherElements, GatherND, and what flows back through them. */
 #include <string.h>
 
+#include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/index.h"
 
@@ -190,9 +191,126 @@ static int nd_run(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
+/* ---- gradients: the rows of dy added to zeros where they were taken from; inputs dy, indices, shape ---- */
+
+static int back_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, 3, 3, err);
+    rc = rc ? rc : mc_op_need_float(c, 0, err);
+    rc = rc ? rc : mc_op_need_index(c, 1, err);
+    return rc ? rc : mc_op_give_shape(c, 2, err);
+}
+
+static int back_setup(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct mc_buf *at = &c->in[1];
+    int64_t n = mc_op_count(at), rows = at->shape.rank ? mc_op_span(at, 0, at->shape.rank - 1) : 1;
+    c->scratch_bytes = (size_t)(n > rows ? n : rows) * sizeof(int64_t);
+    return 0;
+}
+
+static int wrong_size(const struct mc_call *c, struct mc_err *err)
+{
+    return mc_op_fail(err, MC_ESHAPE, c->node, "the gradient does not fit the indices");
+}
+
+static int gather_back(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_buf *x = &c->out[0], *at = &c->in[1];
+    int rank = x->shape.rank, axis, rc;
+    rc = mc_op_need_axis(c->node, "axis", mc_node_int(c->node, "axis", 0), rank, &axis, err);
+    if (rc)
+        return rc;
+    int64_t *index = c->scratch, n = mc_op_count(at), axis_n = x->shape.dim[axis];
+    int64_t outer = mc_op_span(x, 0, axis), inner = mc_op_span(x, axis + 1, rank);
+    if (mc_op_count(&c->in[0]) != outer * n * inner)
+        return wrong_size(c, err);
+    for (int64_t i = 0; i < n; i++)
+        if ((rc = mc_index_at(c, at, i, axis_n, &index[i], err)))
+            return rc;
+    struct mc_scatter_sum s = {.rank = 3,
+                               .from = {outer, n, inner},
+                               .to = {outer, axis_n, inner},
+                               .index = {NULL, index, NULL},
+                               .src = c->in[0].data,
+                               .dst = x->data};
+    c->k->scatter.sum(&s, c->pool);
+    return 0;
+}
+
+/* n rows of dy, added to the rows of dx whose numbers `index` holds. */
+static void sum_rows(const struct mc_call *c, int64_t n, const int64_t *index, int64_t row)
+{
+    int64_t rows = row ? mc_op_count(&c->out[0]) / row : 0;
+    struct mc_scatter_sum s = {.rank = 2,
+                               .from = {n, row},
+                               .to = {rows, row},
+                               .index = {index, NULL},
+                               .src = c->in[0].data,
+                               .dst = c->out[0].data};
+    c->k->scatter.sum(&s, c->pool);
+}
+
+static int elements_back(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_buf *x = &c->out[0], *at = &c->in[1];
+    int rank = x->shape.rank, axis, rc;
+    rc = mc_op_need_axis(c->node, "axis", mc_node_int(c->node, "axis", 0), rank, &axis, err);
+    if (rc)
+        return rc;
+    int64_t stride[MC_RANK_MAX], place[MC_RANK_MAX] = {0}, *index = c->scratch;
+    if (at->shape.rank != rank || mc_op_count(&c->in[0]) != mc_op_count(at))
+        return wrong_size(c, err);
+    mc_op_strides(&x->shape, stride);
+    for (int64_t i = 0, n = mc_op_count(at); i < n; i++) {
+        int64_t pick;
+        if ((rc = mc_index_at(c, at, i, x->shape.dim[axis], &pick, err)))
+            return rc;
+        index[i] = 0;
+        for (int d = 0; d < rank; d++)
+            index[i] += (d == axis ? pick : place[d]) * stride[d];
+        for (int d = rank - 1; d >= 0 && ++place[d] == at->shape.dim[d]; d--)
+            place[d] = 0;
+    }
+    sum_rows(c, mc_op_count(at), index, 1);
+    return 0;
+}
+
+static int nd_back(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_buf *x = &c->out[0], *at = &c->in[1];
+    int lead = at->shape.rank - 1, depth = (int)at->shape.dim[lead], rank = x->shape.rank;
+    int batch = (int)mc_node_int(c->node, "batch_dims", 0), inner = batch + depth;
+    if (batch < 0 || batch > lead || inner > rank)
+        return mc_op_fail(err, MC_ESHAPE, c->node, "indices of %d numbers for rank %d", depth,
+                          rank);
+    int64_t row = mc_op_span(x, inner, rank), per_batch = mc_op_span(at, batch, lead);
+    int64_t n = mc_op_span(at, 0, lead), rows = mc_op_span(x, batch, inner), *index = c->scratch;
+    if (mc_op_count(&c->in[0]) != n * row)
+        return wrong_size(c, err);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t to = 0;
+        for (int d = 0; d < depth; d++) {
+            int64_t pick;
+            int rc = mc_index_at(c, at, i * depth + d, x->shape.dim[batch + d], &pick, err);
+            if (rc)
+                return rc;
+            to = to * x->shape.dim[batch + d] + pick;
+        }
+        index[i] = i / per_batch * rows + to;
+    }
+    sum_rows(c, n, index, row);
+    return 0;
+}
+
 const struct mc_op mc_ops_gathering[] = {
     {"", "Gather", 1, 0, gather_infer, gather_setup, gather_run, NULL, NULL, NULL},
     {"", "GatherElements", 11, 0, elements_infer, NULL, elements_run, NULL, NULL, NULL},
     {"", "GatherND", 11, 0, nd_infer, NULL, nd_run, NULL, NULL, NULL},
+    {MC_GRAD_DOMAIN, "GatherGrad", 1, 0, back_infer, back_setup, gather_back, NULL, NULL, NULL},
+    {MC_GRAD_DOMAIN, "GatherElementsGrad", 1, 0, back_infer, back_setup, elements_back, NULL, NULL,
+     NULL},
+    {MC_GRAD_DOMAIN, "GatherNDGrad", 1, 0, back_infer, back_setup, nd_back, NULL, NULL, NULL},
     {0},
 };

@@ -164,6 +164,33 @@ bool mc_op_numbers(const struct mc_infer_ctx *c, int i, struct mc_contents *ret)
     return true;
 }
 
+int mc_op_give_shape(struct mc_infer_ctx *c, int i, struct mc_err *err)
+{
+    int rc = mc_op_need_rank(c, i, 1, 1, err);
+    rc = rc ? rc : mc_op_need_index(c, i, err);
+    if (rc)
+        return rc;
+    struct mc_contents to;
+    bool known = mc_op_contents(c, i, &to);
+    const struct mc_vtype *s = c->in[i];
+    int64_t rank = known ? to.n : s->ranked ? s->shape.dim[0] : -1;
+    if (rank > MC_RANK_MAX)
+        return mc_op_fail(err, MC_EUNSUP, c->node, "rank %lld, at most %d can run", (long long)rank,
+                          MC_RANK_MAX);
+    mc_op_give(c, 0, c->in[0]->dtype, NULL);
+    if (rank < 0)
+        return 0;
+    struct mc_shape y = {.rank = (int32_t)rank};
+    for (int d = 0; d < y.rank; d++) {
+        y.dim[d] = !known ? MC_DIM_ANY : to.sym[d] ? to.sym[d] : to.value[d];
+        if (known && !to.sym[d] && to.value[d] < 0)
+            return mc_op_fail(err, MC_ESHAPE, c->node, "the shape holds %lld",
+                              (long long)to.value[d]);
+    }
+    mc_op_give(c, 0, c->in[0]->dtype, &y);
+    return 0;
+}
+
 int mc_op_set_contents(struct mc_infer_ctx *c, int i, const struct mc_contents *p,
                        struct mc_err *err)
 {

@@ -48,6 +48,9 @@ struct mc_contents {
     int64_t value[MC_PARTIAL_MAX], sym[MC_PARTIAL_MAX];
 };
 bool mc_op_contents(const struct mc_infer_ctx *c, int i, struct mc_contents *ret);
+/* Output 0 has the type of input 0 and the shape that the int64 vector in input i holds, as far as it is known.
+ * Errors: MC_EDTYPE, MC_ESHAPE, MC_EUNSUP. */
+int mc_op_give_shape(struct mc_infer_ctx *c, int i, struct mc_err *err);
 /* Give output i these contents, where it is an integer that nothing else describes. Errors: MC_ENOMEM. */
 int mc_op_set_contents(struct mc_infer_ctx *c, int i, const struct mc_contents *p,
                        struct mc_err *err);

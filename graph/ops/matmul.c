@@ -1,8 +1,9 @@
-/* Gemm and MatMul, and FusedGemm and FusedMatMul of com.microsoft: products whose second operand, when constant, is packed once per session. */
+/* Gemm and MatMul, FusedGemm and FusedMatMul of com.microsoft, MatMul of gradients: products whose second operand, when constant, is packed once per session. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/grad/rule.h"
 #include "graph/ops/fused_act.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/matmul_node.h"
@@ -314,10 +315,10 @@ static double gemm_macs(const struct mc_infer_ctx *c)
 
 /* ---- MatMul, as numpy.matmul ---- */
 
-/* FusedMatMul has the attributes of Gemm. */
+/* FusedMatMul and the MatMul of gradients have the attributes of Gemm. */
 static bool transposable(const struct mc_node *n)
 {
-    return !strcmp(n->op_type, "FusedMatMul");
+    return n->domain[0] != 0;
 }
 
 static bool transposed(const struct mc_node *n, int i)
@@ -522,6 +523,8 @@ const struct mc_op mc_ops_matmul[] = {
     {"", "Gemm", 1, MC_OP_EPILOGUE, gemm_infer, gemm_setup, gemm_run, teardown, gemm_macs, NULL},
     {"", "MatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run, teardown, matmul_macs,
      NULL},
+    {MC_GRAD_DOMAIN, "MatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run, teardown,
+     matmul_macs, NULL},
     {"com.microsoft", "FusedGemm", 1, 0, fused_gemm_infer, gemm_setup, fused_gemm_run, teardown,
      gemm_macs, NULL},
     {"com.microsoft", "FusedMatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run,

@@ -1,6 +1,8 @@
-/* Pad with a constant, the edge, a reflection or a repetition of the input. */
+/* Pad with a constant, the edge, a reflection or a repetition of the input; PadGrad, the way back of the last
+ * three. */
 #include <string.h>
 
+#include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
 
 enum mode { CONSTANT, REFLECT, EDGE, WRAP };
@@ -183,7 +185,61 @@ static int pad_run(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
+/* ---- PadGrad: what was taken from an element is added to it; inputs dy, shape, pads, axes ---- */
+
+static int back_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    enum mode mode = CONSTANT;
+    int rc = mc_op_arity(c, 3, 4, err);
+    rc = rc ? rc : mode_of(c->node, &mode, err);
+    rc = rc ? rc : mc_op_need_float(c, 0, err);
+    rc = rc ? rc : mc_op_need_index(c, 2, err);
+    rc = rc ? rc : mc_op_need_index(c, 3, err);
+    if (!rc && mode == CONSTANT)
+        rc = mc_op_fail(err, MC_EUNSUP, c->node, "mode 'constant' cannot run");
+    return rc ? rc : mc_op_give_shape(c, 1, err);
+}
+
+static int back_setup(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    for (int d = 0; d < c->in[0].shape.rank; d++)
+        c->scratch_bytes += (size_t)c->in[0].shape.dim[d] * sizeof(int64_t);
+    return 0;
+}
+
+static int back_run(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_shape *x = &c->out[0].shape, *y = &c->in[0].shape;
+    int64_t v[2 * MC_RANK_MAX], axes[MC_RANK_MAX], *index = c->scratch;
+    int n = mc_op_ints(mc_op_arg(c, 2), v, 2 * MC_RANK_MAX);
+    int n_axes = mc_op_ints(mc_op_arg(c, 3), axes, MC_RANK_MAX);
+    enum mode mode = EDGE;
+    struct pads p;
+    int rc = mode_of(c->node, &mode, err);
+    rc = rc ? rc : spread(c->node, v, n, n_axes >= 0 ? axes : NULL, n_axes, x->rank, &p, err);
+    struct mc_scatter_sum s = {.rank = x->rank, .src = c->in[0].data, .dst = c->out[0].data};
+    for (int d = 0; d < x->rank && !rc; d++) {
+        s.from[d] = y->dim[d];
+        s.to[d] = x->dim[d];
+        if (y->rank != x->rank || x->dim[d] + p.before[d] + p.after[d] != y->dim[d])
+            return mc_op_fail(err, MC_ESHAPE, c->node, "the gradient does not fit the pads");
+        if (p.before[d] == 0 && p.after[d] == 0)
+            continue;
+        for (int64_t i = 0; i < y->dim[d]; i++)
+            index[i] = source(mode, i - p.before[d], x->dim[d]);
+        s.index[d] = index;
+        index += y->dim[d];
+    }
+    if (!rc && s.rank > 0)
+        c->k->scatter.sum(&s, c->pool);
+    else if (!rc)
+        mc_op_copy(c, &c->in[0], &c->out[0]);
+    return rc;
+}
+
 const struct mc_op mc_ops_padding[] = {
     {"", "Pad", 2, 0, pad_infer, NULL, pad_run, NULL, NULL, NULL},
+    {MC_GRAD_DOMAIN, "PadGrad", 1, 0, back_infer, back_setup, back_run, NULL, NULL, NULL},
     {0},
 };

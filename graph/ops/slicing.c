@@ -1,6 +1,7 @@
-/* Slice: ranges are attributes before version 10, inputs from then on. */
+/* Slice: ranges are attributes before version 10, inputs from then on. SliceGrad: the other way round. */
 #include <string.h>
 
+#include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
 
 struct ranges { /* one entry per axis that is named */
@@ -152,55 +153,107 @@ static int slice_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return known ? slice_contents(c, &r, err) : 0;
 }
 
+/* The ranges in inputs `first`, first + 1, … when a node runs. */
+static void run_ranges(const struct mc_call *c, int first, struct ranges *r)
+{
+    r->n = mc_op_ints(mc_op_arg(c, first), r->start, MC_RANK_MAX);
+    mc_op_ints(mc_op_arg(c, first + 1), r->end, MC_RANK_MAX);
+    bool axes = mc_op_ints(mc_op_arg(c, first + 2), r->axis, MC_RANK_MAX) >= 0;
+    bool steps = mc_op_ints(mc_op_arg(c, first + 3), r->step, MC_RANK_MAX) >= 0;
+    for (int i = 0; i < r->n; i++) {
+        r->axis[i] = axes ? r->axis[i] : i;
+        r->step[i] = steps ? r->step[i] : 1;
+    }
+}
+
+/* Where the slice y of x begins, and the strides of its elements in x. */
+static int slice_walk(const struct mc_node *n, const struct ranges *r, const struct mc_shape *x,
+                      const struct mc_shape *y, int64_t *ret_at, int64_t *stride,
+                      struct mc_err *err)
+{
+    bool sliced[MC_RANK_MAX] = {0};
+    mc_op_strides(x, stride);
+    *ret_at = 0;
+    for (int i = 0; i < r->n; i++)
+        sliced[r->axis[i]] = true;
+    for (int d = 0; d < x->rank; d++)
+        if (!sliced[d] && x->dim[d] != y->dim[d])
+            return mc_op_fail(err, MC_EDATA, n, "the axes give another shape than planned");
+    for (int i = 0; i < r->n; i++) {
+        int d = (int)r->axis[i];
+        int64_t start;
+        if (range_length(r, i, x->dim[d], &start) != y->dim[d])
+            return mc_op_fail(err, MC_EDATA, n, "the ranges give another shape than planned");
+        *ret_at += start * stride[d];
+        if (y->dim[d] > 1)
+            stride[d] *= r->step[i];
+    }
+    return 0;
+}
+
 static int slice_run(struct mc_call *c, struct mc_err *err)
 {
     const struct mc_shape *x = &c->in[0].shape, *y = &c->out[0].shape;
     struct ranges r = {0};
     int rc = 0;
-    if (c->node->version < 10) {
+    if (c->node->version < 10)
         rc = slice_attrs(c->node, &r, err);
-    } else {
-        r.n = mc_op_ints(mc_op_arg(c, 1), r.start, MC_RANK_MAX);
-        mc_op_ints(mc_op_arg(c, 2), r.end, MC_RANK_MAX);
-        bool axes = mc_op_ints(mc_op_arg(c, 3), r.axis, MC_RANK_MAX) >= 0;
-        bool steps = mc_op_ints(mc_op_arg(c, 4), r.step, MC_RANK_MAX) >= 0;
-        for (int i = 0; i < r.n; i++) {
-            r.axis[i] = axes ? r.axis[i] : i;
-            r.step[i] = steps ? r.step[i] : 1;
-        }
-    }
-    rc = rc ? rc : slice_axes(c->node, &r, x->rank, err);
-    if (rc)
-        return rc;
+    else
+        run_ranges(c, 1, &r);
     struct mc_move m = {
         .rank = x->rank, .dst = c->out[0].data, .elem_bytes = mc_op_elem_bytes(c->in[0].dtype)};
     int64_t at = 0;
+    rc = rc ? rc : slice_axes(c->node, &r, x->rank, err);
+    rc = rc ? rc : slice_walk(c->node, &r, x, y, &at, m.src_stride, err);
+    if (rc || mc_op_count(&c->out[0]) == 0)
+        return rc;
     memcpy(m.dim, y->dim, sizeof *m.dim * (size_t)m.rank);
-    mc_op_strides(x, m.src_stride);
     mc_op_strides(y, m.dst_stride);
-    bool sliced[MC_RANK_MAX] = {0};
-    for (int i = 0; i < r.n; i++)
-        sliced[r.axis[i]] = true;
-    for (int d = 0; d < x->rank; d++)
-        if (!sliced[d] && x->dim[d] != y->dim[d])
-            return mc_op_fail(err, MC_EDATA, c->node, "the axes give another shape than planned");
-    for (int i = 0; i < r.n; i++) {
-        int d = (int)r.axis[i];
-        int64_t start;
-        if (range_length(&r, i, x->dim[d], &start) != y->dim[d])
-            return mc_op_fail(err, MC_EDATA, c->node, "the ranges give another shape than planned");
-        at += start * m.src_stride[d];
-        if (y->dim[d] > 1)
-            m.src_stride[d] *= r.step[i];
-    }
-    if (mc_op_count(&c->out[0]) == 0)
-        return 0;
     m.src = (const char *)c->in[0].data + at * m.elem_bytes;
+    mc_move_run(&m, c->pool);
+    return 0;
+}
+
+/* ---- SliceGrad: dy in its place among zeros; inputs dy, shape, starts, ends, axes, steps ---- */
+
+static int back_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, 4, 6, err);
+    rc = rc ? rc : mc_op_need_float(c, 0, err);
+    for (int i = 2; i < 6 && !rc; i++) {
+        rc = mc_op_need_rank(c, i, 1, 1, err);
+        rc = rc ? rc : mc_op_need_index(c, i, err);
+    }
+    return rc ? rc : mc_op_give_shape(c, 1, err);
+}
+
+static int back_run(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_shape *x = &c->out[0].shape, *y = &c->in[0].shape;
+    struct mc_move m = {
+        .rank = x->rank, .src = c->in[0].data, .elem_bytes = mc_op_elem_bytes(c->in[0].dtype)};
+    struct ranges r = {0};
+    int64_t at = 0;
+    run_ranges(c, 2, &r);
+    int rc = x->rank == y->rank
+                 ? 0
+                 : mc_op_fail(err, MC_ESHAPE, c->node, "the gradient does not fit the slice");
+    rc = rc ? rc : slice_axes(c->node, &r, x->rank, err);
+    rc = rc ? rc : slice_walk(c->node, &r, x, y, &at, m.dst_stride, err);
+    if (rc)
+        return rc;
+    memset(c->out[0].data, 0, (size_t)(mc_op_count(&c->out[0]) * m.elem_bytes));
+    if (mc_op_count(&c->in[0]) == 0)
+        return 0;
+    memcpy(m.dim, y->dim, sizeof *m.dim * (size_t)m.rank);
+    mc_op_strides(y, m.src_stride);
+    m.dst = (char *)c->out[0].data + at * m.elem_bytes;
     mc_move_run(&m, c->pool);
     return 0;
 }
 
 const struct mc_op mc_ops_slicing[] = {
     {"", "Slice", 1, 0, slice_infer, NULL, slice_run, NULL, NULL, NULL},
+    {MC_GRAD_DOMAIN, "SliceGrad", 1, 0, back_infer, NULL, back_run, NULL, NULL, NULL},
     {0},
 };
