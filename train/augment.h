@@ -39,8 +39,6 @@ int mc_augment_check(const struct mc_augment *a, const struct mc_batch *b, struc
  * probabilities; NULL: not wanted. Labels must be below `classes`. Errors: MC_ENOMEM, MC_EDATA. */
 int mc_augment_batch(const struct mc_augment *a, uint64_t seed, int64_t epoch, int64_t first,
                      struct mc_batch *b, float *probs, int64_t classes, struct mc_err *err);
-/* A draw from Beta(a, a); the place says which one. */
-double mc_augment_beta(double a, uint64_t seed, uint64_t stream, uint64_t index);
 
 /* Streams of random numbers of an epoch. */
 enum mc_feed_stream {

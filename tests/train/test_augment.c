@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "train/augment.h"
+#include "train/mixup.h"
 
 enum { N = 64, H = 7, W = 7, C = 3, EACH = C * H * W };
 
@@ -261,7 +262,7 @@ static void beta_has_its_moments(void **state)
         enum { DRAWS = 20000 };
         double sum = 0, square = 0, want = 1 / (4 * (2 * as[k] + 1));
         for (int i = 0; i < DRAWS; i++) {
-            double t = mc_augment_beta(as[k], 1, 77, (uint64_t)i);
+            double t = mc_mixup_beta(as[k], 1, 77, (uint64_t)i);
             assert_true(t >= 0 && t <= 1);
             sum += t;
             square += (t - 0.5) * (t - 0.5);
