@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/rng.h"
 #include "check.h"
 #include "graph/grad/backward.h"
 #include "graph/inline.h"
@@ -305,6 +306,43 @@ static void constant_nodes_are_weights(void **state)
     mc_model_free(m);
 }
 
+static struct mc_value *drawn(struct mc_graph *g, const char *name, int rank, const int64_t *dims,
+                              uint64_t stream)
+{
+    float x[64];
+    struct mc_shape s = mc_shape_of(rank, dims);
+    mc_rng_fill_normal(grad_seed(), stream, 0, x, (size_t)mc_shape_count(&s));
+    return build_const(g, name, MC_DTYPE_F32, rank, dims, x);
+}
+
+/* What is trained is the constant, wherever views and moves stand between. */
+static void weights_behind_moves(void **state)
+{
+    (void)state;
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_node *n;
+    struct mc_err err;
+    int64_t to[2] = {4, 6}, rows[1] = {1}, end[1] = {3}, perm[2] = {1, 0};
+    struct mc_value *x = drawn(g, "u", 2, (int64_t[]){1, 6}, 1);
+    struct mc_value *a = drawn(g, "a", 3, (int64_t[]){2, 2, 6}, 2);
+    struct mc_value *shape = build_const(g, "to", MC_DTYPE_I64, 1, (int64_t[]){2}, to);
+    struct mc_value *moved = build_binary(g, "Reshape", "r", a, shape); /* [4,6] */
+    moved = build_node(g, "Transpose", "t", 1, &moved, &n);             /* [6,4] */
+    build_ok(mc_edit_attr_ints(n, "perm", perm, 2, &err), &err);
+    struct mc_value *b = drawn(g, "b", 2, (int64_t[]){5, 4}, 3);
+    struct mc_value *cut[3] = {b, build_const(g, "rows", MC_DTYPE_I64, 1, (int64_t[]){1}, rows),
+                               build_const(g, "end", MC_DTYPE_I64, 1, (int64_t[]){1}, end)};
+    struct mc_value *part = build_node(g, "Slice", "s", 3, cut, NULL); /* [2,4] */
+    part = build_node(g, "Transpose", "p", 1, &part, NULL);            /* [4,2] */
+    struct mc_value *y =
+        build_binary(g, "MatMul", "y", build_binary(g, "MatMul", "h", x, moved), part);
+    build_output(g, build_binary(g, "MatMul", "loss", y, drawn(g, "v", 2, (int64_t[]){2, 1}, 4)));
+    struct graph_check c = {.m = m, .loss = "loss", .seed = grad_seed()};
+    assert_int_equal(graph_check_slopes(&c), 4); /* u, a, b, v */
+    mc_model_free(m);
+}
+
 static void given_gradients(void **state)
 {
     (void)state;
@@ -336,6 +374,7 @@ int main(void)
         cmocka_unit_test(if_of_a_value_freezes_what_it_captures),
         cmocka_unit_test(functions_are_inlined),
         cmocka_unit_test(constant_nodes_are_weights),
+        cmocka_unit_test(weights_behind_moves),
         cmocka_unit_test(given_gradients),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
