@@ -36,6 +36,24 @@ static size_t pack_b_bytes(int64_t k, int64_t n)
     return (size_t)ceil_div(n, PANEL) * PANEL * (size_t)k * sizeof(float);
 }
 
+typedef float v4 __attribute__((vector_size(16)));
+typedef float v4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* to[p*tile + i] = from[i*row + p] for 4 rows and 4 k. */
+static inline void transpose4(const float *from, int64_t row, float *to, int64_t tile)
+{
+    v4 a = *(const v4_unaligned *)from, b = *(const v4_unaligned *)(from + row);
+    v4 c = *(const v4_unaligned *)(from + 2 * row), d = *(const v4_unaligned *)(from + 3 * row);
+    v4 ac0 = __builtin_shufflevector(a, c, 0, 4, 1, 5);
+    v4 ac1 = __builtin_shufflevector(a, c, 2, 6, 3, 7);
+    v4 bd0 = __builtin_shufflevector(b, d, 0, 4, 1, 5);
+    v4 bd1 = __builtin_shufflevector(b, d, 2, 6, 3, 7);
+    *(v4_unaligned *)to = __builtin_shufflevector(ac0, bd0, 0, 4, 1, 5);
+    *(v4_unaligned *)(to + tile) = __builtin_shufflevector(ac0, bd0, 2, 6, 3, 7);
+    *(v4_unaligned *)(to + 2 * tile) = __builtin_shufflevector(ac1, bd1, 0, 4, 1, 5);
+    *(v4_unaligned *)(to + 3 * tile) = __builtin_shufflevector(ac1, bd1, 2, 6, 3, 7);
+}
+
 struct pack_b_job {
     int64_t k, n, b_row, b_col;
     const float *b;
@@ -59,8 +77,12 @@ static void pack_b_panel(void *ctx, int64_t panel, int worker)
     /* Along the rows of a transposed B, a few lines of dst at a time. */
     enum { STEP = 16 };
     for (int64_t p0 = 0; p0 < j->k; p0 += STEP) {
-        int64_t steps = min64(STEP, j->k - p0);
-        for (int64_t c = 0; c < cols; c++) {
+        int64_t steps = min64(STEP, j->k - p0), c = 0;
+        for (; steps == STEP && j->b_row == 1 && c + 4 <= cols; c += 4) {
+            for (int64_t p = p0; p < p0 + STEP; p += 4)
+                transpose4(b + c * j->b_col + p, j->b_col, dst + p * PANEL + c, PANEL);
+        }
+        for (; c < cols; c++) {
             for (int64_t p = p0; p < p0 + steps; p++)
                 dst[p * PANEL + c] = b[p * j->b_row + c * j->b_col];
         }
@@ -90,24 +112,6 @@ struct gemm_job {
     int64_t m_tiles, n_panels; /* per chunk */
     int64_t n_chunks;          /* side by side: neighbours in time share their rows of A */
 };
-
-typedef float v4 __attribute__((vector_size(16)));
-typedef float v4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
-
-/* to[p*tile + i] = from[i*row + p] for 4 rows and 4 k. */
-static inline void transpose4(const float *from, int64_t row, float *to, int64_t tile)
-{
-    v4 a = *(const v4_unaligned *)from, b = *(const v4_unaligned *)(from + row);
-    v4 c = *(const v4_unaligned *)(from + 2 * row), d = *(const v4_unaligned *)(from + 3 * row);
-    v4 ac0 = __builtin_shufflevector(a, c, 0, 4, 1, 5);
-    v4 ac1 = __builtin_shufflevector(a, c, 2, 6, 3, 7);
-    v4 bd0 = __builtin_shufflevector(b, d, 0, 4, 1, 5);
-    v4 bd1 = __builtin_shufflevector(b, d, 2, 6, 3, 7);
-    *(v4_unaligned *)to = __builtin_shufflevector(ac0, bd0, 0, 4, 1, 5);
-    *(v4_unaligned *)(to + tile) = __builtin_shufflevector(ac0, bd0, 2, 6, 3, 7);
-    *(v4_unaligned *)(to + 2 * tile) = __builtin_shufflevector(ac1, bd1, 0, 4, 1, 5);
-    *(v4_unaligned *)(to + 3 * tile) = __builtin_shufflevector(ac1, bd1, 2, 6, 3, 7);
-}
 
 /* One tile of A, all of k. */
 static void pack_a_tile(void *ctx, int64_t t, int worker)
