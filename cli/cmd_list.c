@@ -9,6 +9,7 @@
 #include "cli/console.h"
 #include "formats/report_format.h"
 #include "formats/samples.h"
+#include "graph/grad/rule.h"
 #include "graph/ops/op.h"
 #include "graph/run/device.h"
 
@@ -41,6 +42,13 @@ static int by_name(const void *a, const void *b)
     return d ? d : x->since - y->since;
 }
 
+/* Whether training gets through an operator, in the newest form that is known. */
+static const char *gradient_of(const struct mc_op *op)
+{
+    const struct mc_rule *r = mc_rule_lookup(op->domain, op->name, INT_MAX);
+    return !r ? "no" : r->emit == mc_rule_zero ? "zero" : "yes";
+}
+
 static void list_operators(json_t *list, bool *ok)
 {
     size_t n = 0;
@@ -62,7 +70,8 @@ static void list_operators(json_t *list, bool *ok)
         char since[16];
         snprintf(since, sizeof since, "%d", ops[i]->since);
         ROW(list, ok, {"name", ops[i]->name}, {"since", since},
-            {"domain", *ops[i]->domain ? ops[i]->domain : "ai.onnx"});
+            {"domain", *ops[i]->domain ? ops[i]->domain : "ai.onnx"},
+            {"gradient", gradient_of(ops[i])});
     }
     free(ops);
 }
@@ -96,7 +105,7 @@ static const struct {
     const char *columns; /* of the table */
 } lists[] = {
     {"passes", list_passes, "lll"},
-    {"operators", list_operators, "lrl"},
+    {"operators", list_operators, "lrll"},
     {"formats", list_formats, "lll"},
     {"devices", list_devices, "lll"},
 };

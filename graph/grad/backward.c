@@ -13,6 +13,13 @@ static bool is_float(const struct mc_grad *g, const struct mc_value *v)
     return d != MC_DTYPE_NONE && mc_dtype_info(d)->kind == MC_KIND_FLOAT;
 }
 
+/* Whole numbers have no gradient, whatever makes them. */
+static bool is_whole(const struct mc_grad *g, const struct mc_value *v)
+{
+    enum mc_dtype_kind k = mc_dtype_info((int)mc_grad_type(g, v)->dtype)->kind;
+    return k == MC_KIND_INT || k == MC_KIND_UINT || k == MC_KIND_BOOL;
+}
+
 /* Values of a node: its inputs, then what its bodies capture; NULL at the end. */
 struct reads {
     const struct mc_node *n;
@@ -44,7 +51,7 @@ static bool flows(const struct mc_grad *g, const struct mc_node *n)
     if (r && r->emit == mc_rule_zero)
         return false;
     for (size_t i = 0; i < n->n_out; i++)
-        if (n->out[i] && (!r || is_float(g, n->out[i])))
+        if (n->out[i] && (r ? is_float(g, n->out[i]) : !is_whole(g, n->out[i])))
             return true;
     return false;
 }
@@ -66,7 +73,8 @@ static void mark_depends(struct mc_grad *g, struct mc_value *const *wrt, size_t 
         bool known = mc_rule_find(node) != NULL;
         for (size_t k = 0; k < node->n_out; k++)
             if (node->out[k])
-                g->depends[node->out[k]->index] |= !known || is_float(g, node->out[k]);
+                g->depends[node->out[k]->index] |=
+                    known ? is_float(g, node->out[k]) : !is_whole(g, node->out[k]);
     }
 }
 

@@ -104,15 +104,20 @@ static size_t nodes_of(const struct mc_graph *g, const char *op)
 }
 
 /* An operator nobody knows, between values of declared types. */
-static struct mc_value *opaque(struct mc_graph *g, struct mc_value *x)
+static struct mc_value *opaque_of(struct mc_graph *g, struct mc_value *x, enum mc_dtype dtype)
 {
     struct mc_err err;
-    struct mc_value *y = build_value(g, "opaque_y", MC_DTYPE_F32, 0, NULL);
+    struct mc_value *y = build_value(g, "opaque_y", dtype, 0, NULL);
     build_ok(mc_edit_opset(g->model, "unknown", 1, &err), &err);
     build_ok(
         mc_edit_node(g, g->n_nodes, "Opaque", "unknown", 1, "the_opaque", &x, 1, &y, 1, NULL, &err),
         &err);
     return y;
+}
+
+static struct mc_value *opaque(struct mc_graph *g, struct mc_value *x)
+{
+    return opaque_of(g, x, MC_DTYPE_F32);
 }
 
 static void an_operator_without_a_rule_freezes(void **state)
@@ -174,6 +179,24 @@ static void zero_rules_freeze_nothing(void **state)
     build_output(g, build_binary(g, "Add", "loss", y, y));
     backward(m, "loss", 2, NAMES("w", "steps"), grad, why);
     is_number(m, grad[0], 14); /* floor(w x) sign 2 */
+    assert_null(grad[1]);
+    assert_non_null(strstr(why[1], "does not depend on it"));
+    mc_model_free(m);
+}
+
+static void whole_numbers_freeze_nothing(void **state)
+{
+    (void)state;
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_value *grad[2];
+    const char *why[2];
+    struct mc_value *w = build_const(g, "w", MC_DTYPE_F32, 1, (int64_t[]){3}, NULL);
+    struct mc_value *i =
+        opaque_of(g, build_binary(g, "Mul", "h", scalar(g, "v", 2), w), MC_DTYPE_I64);
+    build_output(g, build_binary(g, "Gather", "loss", w, i));
+    backward(m, "loss", 2, NAMES("w", "v"), grad, why);
+    assert_non_null(grad[0]);
     assert_null(grad[1]);
     assert_non_null(strstr(why[1], "does not depend on it"));
     mc_model_free(m);
@@ -369,6 +392,7 @@ int main(void)
         cmocka_unit_test(an_operator_without_a_rule_freezes),
         cmocka_unit_test(nothing_to_train_is_an_error),
         cmocka_unit_test(zero_rules_freeze_nothing),
+        cmocka_unit_test(whole_numbers_freeze_nothing),
         cmocka_unit_test(a_loss_is_one_number),
         cmocka_unit_test(if_of_a_constant),
         cmocka_unit_test(if_of_a_value_freezes_what_it_captures),
