@@ -8,6 +8,7 @@
 #define MC_FILLS(level)                                                                            \
     void mc_gemm_fill_##level(struct mc_gemm_kernels *k);                                          \
     void mc_conv_fill_##level(struct mc_conv_kernels *k);                                          \
+    void mc_conv_grad_fill_##level(struct mc_conv_grad_kernels *k);                                \
     void mc_elementwise_fill_##level(struct mc_elementwise_kernels *k);                            \
     void mc_nn_fill_##level(struct mc_nn_kernels *k);                                              \
     void mc_spatial_fill_##level(struct mc_spatial_kernels *k);                                    \

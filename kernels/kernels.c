@@ -11,6 +11,7 @@ static void fill_ref_f32(struct mc_kernels *k)
 {
     mc_gemm_fill_ref_f32(&k->gemm);
     mc_conv_fill_ref_f32(&k->conv);
+    mc_conv_grad_fill_ref_f32(&k->conv_grad);
     mc_elementwise_fill_ref_f32(&k->elementwise);
     mc_nn_fill_ref_f32(&k->nn);
     mc_spatial_fill_ref_f32(&k->spatial);
@@ -24,6 +25,7 @@ static void fill_ref_f64(struct mc_kernels *k)
 {
     mc_gemm_fill_ref_f64(&k->gemm);
     mc_conv_fill_ref_f64(&k->conv);
+    mc_conv_grad_fill_ref_f64(&k->conv_grad);
     mc_elementwise_fill_ref_f64(&k->elementwise);
     mc_nn_fill_ref_f64(&k->nn);
     mc_spatial_fill_ref_f64(&k->spatial);

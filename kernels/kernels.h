@@ -10,6 +10,7 @@
 #define MC_KERNELS_KERNELS_H
 
 #include "kernels/conv.h"
+#include "kernels/conv_grad.h"
 #include "kernels/conv_s8.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
@@ -24,6 +25,7 @@ struct mc_kernels {
     int elem_bytes;   /* 4 or 8 */
     struct mc_gemm_kernels gemm;
     struct mc_conv_kernels conv;
+    struct mc_conv_grad_kernels conv_grad;
     struct mc_elementwise_kernels elementwise;
     struct mc_nn_kernels nn;
     struct mc_spatial_kernels spatial;

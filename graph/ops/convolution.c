@@ -85,6 +85,49 @@ static int conv_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return rc ? rc : mc_conv_infer(c, 1, 2, c->in[0]->dtype, err);
 }
 
+/* in and out of the window are those of the convolution. */
+static struct mc_conv sizes(const struct mc_node *n, const struct mc_window_dims *win)
+{
+    struct mc_conv c = {.group = mc_node_int(n, "group", 1)};
+    memcpy(c.in, win->in, sizeof win->in);
+    memcpy(c.out, win->out, sizeof win->out);
+    memcpy(c.kernel, win->kernel, sizeof win->kernel);
+    memcpy(c.stride, win->stride, sizeof win->stride);
+    memcpy(c.dilation, win->dilation, sizeof win->dilation);
+    memcpy(c.pad, win->pad, sizeof win->pad);
+    return c;
+}
+
+int mc_conv_sizes(const struct mc_node *n, const struct mc_shape *x, const struct mc_shape *w,
+                  struct mc_conv *ret, struct mc_err *err)
+{
+    struct mc_window_dims win;
+    int rc = mc_window_infer(n, x, w->dim + 2, &win, err);
+    if (rc)
+        return rc;
+    *ret = sizes(n, &win);
+    ret->n = x->dim[0];
+    ret->c = x->dim[1];
+    ret->oc = w->dim[0];
+    return 0;
+}
+
+int mc_conv_transposed_sizes(const struct mc_node *n, const struct mc_shape *x,
+                             const struct mc_shape *w, struct mc_conv *ret, struct mc_err *err)
+{
+    struct mc_window_dims win;
+    int rc = mc_window_transposed(n, x, w->dim + 2, &win, err);
+    if (rc)
+        return rc;
+    *ret = sizes(n, &win);
+    memcpy(ret->in, win.out, sizeof win.out);
+    memcpy(ret->out, win.in, sizeof win.in);
+    ret->n = x->dim[0];
+    ret->c = w->dim[1] * ret->group;
+    ret->oc = x->dim[1];
+    return 0;
+}
+
 struct state {
     struct mc_conv conv;
     size_t packed_bytes;
@@ -117,22 +160,10 @@ static int conv_pack(struct mc_call *c, struct state *s, struct mc_err *err)
 
 static int conv_setup(struct mc_call *c, struct mc_err *err)
 {
-    const struct mc_shape *x = &c->in[0].shape, *w = &c->in[1].shape;
-    struct state s = {.conv = {.n = x->dim[0],
-                               .c = x->dim[1],
-                               .oc = w->dim[0],
-                               .group = mc_node_int(c->node, "group", 1)}};
-    struct mc_window_dims win;
-    int rc = mc_window_infer(c->node, x, w->dim + 2, &win, err);
+    struct state s = {0};
+    int rc = mc_conv_sizes(c->node, &c->in[0].shape, &c->in[1].shape, &s.conv, err);
+    rc = rc ? rc : conv_pack(c, &s, err);
     if (rc)
-        return rc;
-    memcpy(s.conv.in, win.in, sizeof win.in);
-    memcpy(s.conv.out, win.out, sizeof win.out);
-    memcpy(s.conv.kernel, win.kernel, sizeof win.kernel);
-    memcpy(s.conv.stride, win.stride, sizeof win.stride);
-    memcpy(s.conv.dilation, win.dilation, sizeof win.dilation);
-    memcpy(s.conv.pad, win.pad, sizeof win.pad);
-    if ((rc = conv_pack(c, &s, err)))
         return rc;
     size_t at = 0;
     if (!s.conv.packed_w)

@@ -154,6 +154,25 @@ bool mc_op_contents(const struct mc_infer_ctx *c, int i, struct mc_contents *ret
     return ret->n >= 0;
 }
 
+int mc_op_given_shape(const struct mc_infer_ctx *c, int i, struct mc_shape *ret, struct mc_err *err)
+{
+    struct mc_contents size;
+    const struct mc_vtype *x = c->in[i];
+    bool known = mc_op_contents(c, i, &size);
+    int64_t n = known ? size.n : x->ranked && x->shape.rank == 1 ? x->shape.dim[0] : -1;
+    if (n > MC_RANK_MAX)
+        return mc_op_fail(err, MC_ESHAPE, c->node, "input %d is a shape of %lld dimensions", i,
+                          (long long)n);
+    ret->rank = n < 0 ? -1 : (int)n;
+    for (int d = 0; d < ret->rank; d++) {
+        if (known && !size.sym[d] && size.value[d] < 0)
+            return mc_op_fail(err, MC_ESHAPE, c->node, "input %d is a shape with the size %lld", i,
+                              (long long)size.value[d]);
+        ret->dim[d] = !known ? MC_DIM_ANY : size.sym[d] ? size.sym[d] : size.value[d];
+    }
+    return 0;
+}
+
 bool mc_op_numbers(const struct mc_infer_ctx *c, int i, struct mc_contents *ret)
 {
     if (!mc_op_contents(c, i, ret))

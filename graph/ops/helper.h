@@ -56,6 +56,10 @@ int mc_op_set_contents(struct mc_infer_ctx *c, int i, const struct mc_contents *
                        struct mc_err *err);
 /* The same, all from input i. */
 int mc_op_copy_contents(struct mc_infer_ctx *c, int i, struct mc_err *err);
+/* Input i holds a shape: as much of it as is known. ret->rank is -1 where not even the rank is.
+ * Errors: MC_ESHAPE for a negative size or too many. */
+int mc_op_given_shape(const struct mc_infer_ctx *c, int i, struct mc_shape *ret,
+                      struct mc_err *err);
 /* Contents as known numbers only. Returns false if something is not known. */
 bool mc_op_numbers(const struct mc_infer_ctx *c, int i, struct mc_contents *ret);
 

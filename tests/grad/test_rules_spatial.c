@@ -1,0 +1,114 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "check.h"
+
+struct line {
+    const char *op;
+    int version;
+    const char *attrs, *inputs;
+};
+
+static void check_all(const struct line *l, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        grad_check(l[i].op, l[i].version, l[i].attrs, l[i].inputs);
+}
+#define CHECK_ALL(lines) check_all(lines, sizeof lines / sizeof lines[0])
+
+static void convolution(void **state)
+{
+    (void)state;
+    static const struct line lines[] = {
+        {"Conv", 11, "", "ax3x7x6 c:mx3x3x2 c:m"},
+        {"Conv", 22, "pads=1,2,1,2", "axbx5x6 mxbx3x5"},
+        {"Conv", 11, "strides=2,2 pads=1,1,1,1", "ax3x7x8 c:5x3x3x3 c:5"},
+        {"Conv", 11, "strides=3,2 pads=0,2,1,0 dilations=2,3", "2xcx12x11 c:mxcx2x3 c:m"},
+        {"Conv", 11, "strides=2,2", "2x3x8x7 c:4x3x1x1 c:4"},
+        {"Conv", 11, "strides=4,4 dilations=2,2 pads=3,0,0,3", "2x2x11x13 c:3x2x3x3"},
+        {"Conv", 11, "", "3x5x4x4 c:7x5x1x1 c:7"},
+        {"Conv", 11, "pads=2,2,2,2", "2x3x4x4 c:2x3x1x1 c:2"},
+        {"Conv", 11, "group=6 pads=1,1,1,1", "ax6x6x5 c:6x1x3x3 c:6"},
+        {"Conv", 11, "group=3 strides=2,2 pads=1,1,1,1", "2x3x8x9 c:6x1x3x3 c:6"},
+        {"Conv", 11, "group=2 strides=2,1 pads=1,0,0,1 dilations=1,2", "2x6x6x7 c:4x3x3x2"},
+        {"Conv", 11, "auto_pad=SAME_UPPER strides=2,2", "2x2x7x8 c:3x2x3x4"},
+        {"Conv", 11, "auto_pad=SAME_LOWER strides=2,1", "2x2x8x7 c:3x2x4x2 c:3"},
+        {"Conv", 11, "auto_pad=VALID dilations=2,2", "2x2x7x6 c:3x2x3x2"},
+        {"Conv", 11, "pads=2,1", "ax3x9 c:mx3x4 c:m"},
+        {"Conv", 11, "strides=3, dilations=2, group=2", "2x4x12 c:6x2x3"},
+        {"Conv", 11, "pads=1,0,1,0,1,1 strides=1,2,2", "2x2x4x5x6 c:3x2x3x2x3 c:3"},
+        {"Conv", 11, "pads=1,1", "2x3x5 n:4x3x3 4"},
+        {"Conv", 11, "pads=1,1", "n:2x3x5 4x3x3 4"},
+        {"Conv", 11, "pads=1,1", "2x3x5 cn:4x3x3"},
+    };
+    CHECK_ALL(lines);
+}
+
+static void transposed(void **state)
+{
+    (void)state;
+    static const struct line lines[] = {
+        {"ConvTranspose", 11, "", "ax3x4x5 c:3xmx3x2 c:m"},
+        {"ConvTranspose", 22, "strides=2,2 pads=1,1,1,1", "ax3x4x5 c:3x2x3x3 c:2"},
+        {"ConvTranspose", 11, "strides=3,2 output_padding=2,1 pads=1,0,0,1", "2x2x4x3 c:2x3x3x4"},
+        {"ConvTranspose", 11, "strides=2,2 output_shape=9,8", "2x2x4x3 c:2x3x3x3 c:3"},
+        {"ConvTranspose", 11, "strides=2,2 output_shape=12,13", "2x2x4x3 c:2x3x3x3 c:3"},
+        {"ConvTranspose", 11, "strides=2,3 auto_pad=SAME_UPPER", "2x2x4x3 c:2x3x4x5 c:3"},
+        {"ConvTranspose", 11, "strides=2,3 auto_pad=SAME_LOWER", "2x2x4x3 c:2x3x3x4"},
+        {"ConvTranspose", 11, "group=4 strides=2,2", "2x4x4x3 c:4x1x2x2 c:4"},
+        {"ConvTranspose", 11, "group=2 dilations=2,1 pads=1,1,0,0", "2x4x4x3 c:4x3x2x3 c:6"},
+        {"ConvTranspose", 11, "strides=2, dilations=2,", "ax3x5 c:3x2x3 c:2"},
+        {"ConvTranspose", 11, "strides=1,2,1", "2x2x3x2x3 c:2x2x2x2x3 c:2"},
+        {"ConvTranspose", 11, "strides=2,2", "2x3x4x4 cn:3x2x2x2 n:2"},
+        {"ConvTranspose", 11, "strides=2,2", "n:2x3x4x4 3x2x2x2 2"},
+    };
+    CHECK_ALL(lines);
+}
+
+static void pools(void **state)
+{
+    (void)state;
+    static const struct line lines[] = {
+        {"MaxPool", 12, "kernel_shape=2,2 strides=2,2", "axbx8x6"},
+        {"MaxPool", 12, "kernel_shape=2,2 strides=2,2", "2x3x37x67"},
+        {"MaxPool", 12, "kernel_shape=3,3 strides=2,2 pads=1,1,1,1", "axbx7x9"},
+        {"MaxPool", 12, "kernel_shape=3,2 dilations=2,3 pads=1,0,2,1", "2x3x9x9"},
+        {"MaxPool", 12, "kernel_shape=3,3 strides=2,2 ceil_mode=1", "2x2x8x8"},
+        {"MaxPool", 12, "kernel_shape=2,3 auto_pad=SAME_LOWER storage_order=1", "2x2x5x6"},
+        {"MaxPool", 8, "kernel_shape=3, strides=2,", "2x3x11"},
+        {"MaxPool", 12, "kernel_shape=2,3,2 strides=2,1,2", "2x2x4x5x7"},
+        {"GlobalMaxPool", 1, "", "axbx4x5"},
+        {"GlobalMaxPool", 1, "", "axbx3x2x4"},
+        {"GlobalAveragePool", 1, "", "axbx4x5"},
+        {"GlobalAveragePool", 1, "", "axbx7"},
+        {"AveragePool", 11, "kernel_shape=2,2 strides=2,2", "axbx8x6"},
+        {"AveragePool", 11, "kernel_shape=3,3 strides=2,2 pads=1,1,1,1", "2x3x7x9"},
+        {"AveragePool", 11, "kernel_shape=3,2 pads=1,1,1,0 count_include_pad=1", "2x3x6x5"},
+        {"AveragePool", 19, "kernel_shape=3,3 strides=2,2 ceil_mode=1", "2x2x8x8"},
+        {"AveragePool", 19,
+         "kernel_shape=3,2 strides=2,3 dilations=2,2 ceil_mode=1 count_include_pad=1 pads=1,0,2,1",
+         "2x2x10x9"},
+        {"AveragePool", 11, "kernel_shape=3, strides=2,", "2x3x11"},
+        {"AveragePool", 11, "kernel_shape=2,2,3 strides=2,1,2", "2x2x4x5x7"},
+    };
+    CHECK_ALL(lines);
+    const struct grad_case indices = {.op = "MaxPool",
+                                      .version = 12,
+                                      .attrs = "kernel_shape=2,2 strides=2,2",
+                                      .inputs = "2x3x6x6",
+                                      .n_out = 2,
+                                      .unasked = 2};
+    grad_check_case(&indices);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(convolution),
+        cmocka_unit_test(transposed),
+        cmocka_unit_test(pools),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
