@@ -68,6 +68,9 @@ int mc_edit_set_input(struct mc_node *n, size_t slot, struct mc_value *v, struct
 /* An output that the node does not have yet, or left out; a slot beyond n_out extends the list. v must be as for
  * mc_edit_node. Errors: MC_EFORMAT if it is not, or the slot is taken. */
 int mc_edit_set_output(struct mc_node *n, size_t slot, struct mc_value *v, struct mc_err *err);
+/* Make a node one of another operator: attributes, inputs and outputs stay. */
+int mc_edit_op(struct mc_node *n, const char *domain, const char *op_type, int version,
+               struct mc_err *err);
 /* Make `to` (of the same graph) what `from` was: every use moves, captures by bodies and those of to's own
  * producer included; where `to` declares no type it takes from's. A graph output keeps its name and type:
  * the two swap names, or an Identity is appended where `to` must keep its own (it is an input or another

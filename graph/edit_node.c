@@ -188,6 +188,19 @@ int mc_edit_node(struct mc_graph *g, size_t pos, const char *op_type, const char
     return 0;
 }
 
+int mc_edit_op(struct mc_node *n, const char *domain, const char *op_type, int version,
+               struct mc_err *err)
+{
+    struct mc_arena *a = &n->graph->model->arena;
+    const char *d = mc_arena_strdup(a, domain), *op = mc_arena_strdup(a, op_type);
+    if (!d || !op)
+        return mc_fail(err, MC_ENOMEM, "out of memory while changing a graph");
+    n->domain = d;
+    n->op_type = op;
+    n->version = version;
+    return 0;
+}
+
 int mc_edit_set_input(struct mc_node *n, size_t slot, struct mc_value *v, struct mc_err *err)
 {
     assert(slot < INT32_MAX && (!v || v->graph == n->graph));

@@ -17,6 +17,7 @@
 #include "kernels/gemm_s8.h"
 #include "kernels/nn.h"
 #include "kernels/scatter.h"
+#include "kernels/norm.h"
 #include "kernels/spatial.h"
 #include "kernels/quant.h"
 
@@ -28,6 +29,7 @@ struct mc_kernels {
     struct mc_conv_grad_kernels conv_grad;
     struct mc_elementwise_kernels elementwise;
     struct mc_nn_kernels nn;
+    struct mc_norm_kernels norm;
     struct mc_spatial_kernels spatial;
     struct mc_scatter_kernels scatter;
     /* The same in both tables of a level: they do not compute with the element type. */

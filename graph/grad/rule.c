@@ -188,6 +188,12 @@ struct mc_value *mc_grad_output(struct mc_grad *g, struct mc_node *n, int i)
     return g->rc ? NULL : v;
 }
 
+void mc_grad_replace(struct mc_grad *g, struct mc_node *n, const char *op)
+{
+    if (!dead(g))
+        g->rc = mc_edit_op(n, MC_GRAD_DOMAIN, op, 1, g->err);
+}
+
 /* ---- emitting ---- */
 
 struct mc_value *mc_grad_emit(struct mc_grad *g, const char *domain, const char *op,

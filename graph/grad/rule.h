@@ -89,6 +89,10 @@ bool mc_grad_failed(const struct mc_grad *g);
  * not there. */
 struct mc_value *mc_grad_output(struct mc_grad *g, struct mc_node *n, int i);
 
+/* Make a node of the forward graph one of MC_GRAD_DOMAIN, version 1: an operator that computes the same, and in
+ * further outputs what a gradient needs. It has a row in a table of rules, too: rules may run twice. */
+void mc_grad_replace(struct mc_grad *g, struct mc_node *n, const char *op);
+
 /* ---- emitting ---- */
 
 /* A node of ai.onnx; returns its output 0. Inputs may be NULL: left out. */

@@ -1,11 +1,20 @@
 /* BatchNormalization: with given statistics one multiplication and addition per channel; in training mode the
- * batch's own statistics, which also move the given ones. */
+ * batch's own statistics, which also move the given ones.
+ *
+ * That of ai.mcompress.grad is always in training mode and has the batch's mean and variance as outputs 3 and 4,
+ * as ONNX had before version 14. */
 #include <math.h>
 
-#include "graph/ops/helper.h"
+#include "graph/grad/rule.h"
 #include "graph/ops/float_elem.h"
+#include "graph/ops/helper.h"
 
 enum { X, SCALE, BIAS, MEAN, VAR, INPUTS };
+
+static bool is_own(const struct mc_node *n)
+{
+    return n->domain[0] != 0;
+}
 
 /* Before version 9, spatial 0 makes a channel of every position. */
 static bool per_position(const struct mc_node *n)
@@ -81,47 +90,6 @@ static int batch_setup(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
-static struct mc_affine affine_of(const struct mc_call *c, const struct space *s)
-{
-    const struct mc_buf *x = &c->in[X];
-    int rank = x->shape.rank, lead = per_position(c->node) ? rank : 2;
-    struct mc_affine a = {.outer = rank ? x->shape.dim[0] : 1,
-                          .channels = mc_op_count(&c->in[SCALE]),
-                          .inner = lead < rank ? mc_op_span(x, lead, rank) : 1,
-                          .x = x->data,
-                          .scale = s->scale,
-                          .shift = s->shift,
-                          .y = c->out[0].data};
-    return a;
-}
-
-struct stats {
-    const struct mc_call *c;
-    const struct mc_affine *a;
-    const struct space *s;
-};
-
-/* Mean and variance of one channel over the batch, in two passes. */
-static void channel_stats(void *ctx, int64_t channel, int worker)
-{
-    (void)worker;
-    const struct stats *j = ctx;
-    const struct mc_affine *a = j->a;
-    double n = (double)a->outer * (double)a->inner, mean = 0, var = 0;
-    for (int pass = 0; pass < 2; pass++)
-        for (int64_t o = 0; o < a->outer; o++)
-            for (int64_t i = 0; i < a->inner; i++) {
-                int64_t at = (o * a->channels + channel) * a->inner + i;
-                double v = mc_buf_param(&j->c->in[X], at);
-                if (pass == 0)
-                    mean += v / n;
-                else
-                    var += (v - mean) * (v - mean) / n;
-            }
-    mc_set_param(j->s->mean, j->c->k->elem_bytes, channel, mean);
-    mc_set_param(j->s->var, j->c->k->elem_bytes, channel, var);
-}
-
 /* Outputs 1 and 2 are the given statistics moved towards the batch's, 3 and 4 the batch's own. */
 static void put_stats(const struct mc_call *c, const struct space *s)
 {
@@ -144,7 +112,21 @@ static bool trains(const struct mc_call *c)
     bool more = false;
     for (int i = 1; i < c->n_out; i++)
         more = more || mc_op_res(c, i);
-    return may_train(c->node) && (c->node->version >= 14 || more);
+    return may_train(c->node) && (c->node->version >= 14 || more || is_own(c->node));
+}
+
+static void run_given(const struct mc_call *c, struct mc_affine *a, const struct space *s,
+                      double eps)
+{
+    for (int64_t i = 0; i < a->channels; i++) {
+        double scale = mc_buf_param(&c->in[SCALE], i) / sqrt(mc_buf_param(&c->in[VAR], i) + eps);
+        double shift = mc_buf_param(&c->in[BIAS], i) - mc_buf_param(&c->in[MEAN], i) * scale;
+        mc_set_param(s->scale, c->k->elem_bytes, i, scale);
+        mc_set_param(s->shift, c->k->elem_bytes, i, shift);
+    }
+    a->scale = s->scale;
+    a->shift = s->shift;
+    c->k->nn.affine(a, c->pool);
 }
 
 static int batch_run(struct mc_call *c, struct mc_err *err)
@@ -152,27 +134,38 @@ static int batch_run(struct mc_call *c, struct mc_err *err)
     (void)err;
     struct space s;
     layout(c, &s);
-    struct mc_affine a = affine_of(c, &s);
-    bool own = trains(c);
-    int elem = c->k->elem_bytes;
+    const struct mc_buf *x = &c->in[X];
+    int rank = x->shape.rank, lead = per_position(c->node) ? rank : 2;
     double eps = (double)mc_node_float(c->node, "epsilon", 1e-5f);
-    if (own)
-        mc_pool_run(c->pool, a.channels, channel_stats, &(struct stats){c, &a, &s});
-    for (int64_t i = 0; i < a.channels; i++) {
-        double mean = own ? mc_param(s.mean, elem, i) : mc_buf_param(&c->in[MEAN], i);
-        double var = own ? mc_param(s.var, elem, i) : mc_buf_param(&c->in[VAR], i);
-        double scale = mc_buf_param(&c->in[SCALE], i) / sqrt(var + eps);
-        mc_set_param(s.scale, elem, i, scale);
-        mc_set_param(s.shift, elem, i, mc_buf_param(&c->in[BIAS], i) - mean * scale);
+    struct mc_affine a = {.outer = rank ? x->shape.dim[0] : 1,
+                          .channels = mc_op_count(&c->in[SCALE]),
+                          .inner = lead < rank ? mc_op_span(x, lead, rank) : 1,
+                          .x = x->data,
+                          .y = c->out[0].data};
+    if (!trains(c)) {
+        run_given(c, &a, &s, eps);
+        return 0;
     }
-    if (own)
-        put_stats(c, &s);
-    c->k->nn.affine(&a, c->pool);
+    struct mc_batch_norm b = {.outer = a.outer,
+                              .channels = a.channels,
+                              .inner = a.inner,
+                              .eps = eps,
+                              .x = a.x,
+                              .scale = c->in[SCALE].data,
+                              .bias = c->in[BIAS].data,
+                              .y = a.y,
+                              .mean = s.mean,
+                              .var = s.var,
+                              .epilogue = c->epilogue};
+    c->k->norm.batch(&b, c->pool);
+    put_stats(c, &s);
     return 0;
 }
 
 const struct mc_op mc_ops_batchnorm[] = {
     {"", "BatchNormalization", 1, MC_OP_INPLACE, batch_infer, batch_setup, batch_run, NULL, NULL,
      NULL},
+    {MC_GRAD_DOMAIN, "BatchNormalization", 1, MC_OP_INPLACE | MC_OP_EPILOGUE, batch_infer,
+     batch_setup, batch_run, NULL, NULL, NULL},
     {0},
 };

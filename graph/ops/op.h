@@ -52,7 +52,7 @@ enum mc_op_flags {
     MC_OP_INPLACE = 2,     /* output 0 may be written over input 0 when shape and dtype are equal */
     MC_OP_INPLACE_ANY = 4, /* … over any input of equal shape and dtype */
     MC_OP_RANDOM = 8,      /* never folded */
-    /* run() honours call->epilogue behind its only output: residual, activation, and, where the node
+    /* run() honours call->epilogue behind output 0: residual, activation, and, where the node
      * has no third input, bias. Of a convolution also scale; a bias then has the third input in it. */
     MC_OP_EPILOGUE = 16,
     MC_OP_HOST = 32, /* works on shapes; inputs and outputs stay on the host */

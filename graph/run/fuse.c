@@ -172,8 +172,7 @@ void mc_plan_fuse(struct mc_plan *p)
 {
     for (int i = 0; i < p->n_steps; i++) {
         const struct mc_step *st = &p->steps[i];
-        if (st->skip || !(st->call.op->flags & MC_OP_EPILOGUE) || st->call.n_out != 1 ||
-            !st->out[0])
+        if (st->skip || !(st->call.op->flags & MC_OP_EPILOGUE) || !st->out[0])
             continue;
         struct chain c = {.p = p, .head = i, .end = i};
         extend(&c);

@@ -86,7 +86,9 @@ bool mc_fuse_affine_join(struct mc_fuse_affine *a, struct mc_plan *p, const stru
 {
     const struct mc_node *n = st->call.node;
     if (mc_node_is(n, "BatchNormalization"))
-        return st->call.n_in == 5 && st->in[0] == v && join_norm(a, p, head, st);
+        return st->call.n_in == 5 && st->in[0] == v &&
+               !(n->version >= 14 && mc_node_int(n, "training_mode", 0)) &&
+               join_norm(a, p, head, st);
     bool mul = mc_node_is(n, "Mul"), div = mc_node_is(n, "Div"), sub = mc_node_is(n, "Sub");
     if ((!mul && !div && !sub && !mc_node_is(n, "Add")) || st->call.n_in != 2 ||
         (st->in[0] != v && (div || sub)))

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/vec.h"
 #include "kernels/nn.h"
+#include "kernels/norm.h"
 
 void MC_CPU(mc_nn_window)(const struct mc_window *w, struct mc_pool *pool);
 void MC_CPU(mc_nn_reduce)(const struct mc_reduce *r, struct mc_pool *pool);
@@ -11,6 +12,9 @@ void MC_CPU(mc_nn_lstm_cell)(const struct mc_lstm_cell *c, struct mc_pool *pool)
 void MC_CPU(mc_nn_gru_reset)(const struct mc_gru_cell *g, struct mc_pool *pool);
 void MC_CPU(mc_nn_gru_cell)(const struct mc_gru_cell *g, struct mc_pool *pool);
 void MC_CPU(mc_nn_rnn_cell)(const struct mc_rnn_cell *r, struct mc_pool *pool);
+
+size_t MC_CPU(mc_norm_grad_scratch)(const struct mc_norm_grad *g);
+void MC_CPU(mc_norm_grad)(const struct mc_norm_grad *g, void *scratch, struct mc_pool *pool);
 
 /* The lanes joined in a fixed order: halves onto each other. The largest is of numbers, not of NaN. */
 static inline float vf_sum(vf v)
