@@ -33,10 +33,15 @@ static void list_passes(json_t *list, bool *ok)
         ROW(list, ok, {"name", p->name}, {"summary", p->summary}, {"example", p->example});
 }
 
+static const char *domain_of(const struct mc_op *op)
+{
+    return *op->domain ? op->domain : "ai.onnx";
+}
+
 static int by_name(const void *a, const void *b)
 {
     const struct mc_op *x = *(const struct mc_op *const *)a, *y = *(const struct mc_op *const *)b;
-    int d = strcmp(x->domain, y->domain);
+    int d = strcmp(domain_of(x), domain_of(y));
     if (!d)
         d = strcmp(x->name, y->name);
     return d ? d : x->since - y->since;
@@ -69,8 +74,7 @@ static void list_operators(json_t *list, bool *ok)
             continue;
         char since[16];
         snprintf(since, sizeof since, "%d", ops[i]->since);
-        ROW(list, ok, {"name", ops[i]->name}, {"since", since},
-            {"domain", *ops[i]->domain ? ops[i]->domain : "ai.onnx"},
+        ROW(list, ok, {"name", ops[i]->name}, {"since", since}, {"domain", domain_of(ops[i])},
             {"gradient", gradient_of(ops[i])});
     }
     free(ops);
