@@ -5,8 +5,8 @@
 #include <stddef.h>
 
 struct mc_progress {
-    /* what: a short phrase that stays the same while one stage runs; done/total in any one unit,
-     * total <= 0 when unknown. May be called from the thread that runs the stage only. */
+    /* what: a short phrase that stays the same while one stage runs, up to its first ':', behind which
+     * figures may stand that change; done/total in any one unit, total <= 0 when unknown. May be called from the thread that runs the stage only. */
     void (*fn)(void *ctx, const char *what, double done, double total);
     void *ctx;
 };

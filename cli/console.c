@@ -26,7 +26,7 @@ static bool may_colour(int fd)
 /* ---- progress ---- */
 
 static struct {
-    char what[64];
+    char what[96];
     double began, drawn;
     bool shown;
 } stage;
@@ -37,11 +37,12 @@ static void draw(void *ctx, const char *what, double done, double total)
 {
     (void)ctx;
     double now = mc_now();
-    if (strncmp(what, stage.what, sizeof stage.what - 1)) {
-        snprintf(stage.what, sizeof stage.what, "%s", what);
+    size_t name = strcspn(what, ":");
+    if (name != strcspn(stage.what, ":") || strncmp(what, stage.what, name)) {
         stage.began = now;
         stage.drawn = 0;
     }
+    snprintf(stage.what, sizeof stage.what, "%s", what);
     if (now - stage.drawn < 0.1)
         return;
     stage.drawn = now;
