@@ -12,6 +12,7 @@
     void mc_elementwise_fill_##level(struct mc_elementwise_kernels *k);                            \
     void mc_nn_fill_##level(struct mc_nn_kernels *k);                                              \
     void mc_norm_fill_##level(struct mc_norm_kernels *k);                                          \
+    void mc_loss_fill_##level(struct mc_loss_kernels *k);                                          \
     void mc_spatial_fill_##level(struct mc_spatial_kernels *k);                                    \
     void mc_scatter_fill_##level(struct mc_scatter_kernels *k);                                    \
     void mc_gemm_s8_fill_##level(struct mc_gemm_s8_kernels *k);                                    \

@@ -15,6 +15,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/gemm_s8.h"
+#include "kernels/loss.h"
 #include "kernels/nn.h"
 #include "kernels/scatter.h"
 #include "kernels/norm.h"
@@ -30,6 +31,7 @@ struct mc_kernels {
     struct mc_elementwise_kernels elementwise;
     struct mc_nn_kernels nn;
     struct mc_norm_kernels norm;
+    struct mc_loss_kernels loss;
     struct mc_spatial_kernels spatial;
     struct mc_scatter_kernels scatter;
     /* The same in both tables of a level: they do not compute with the element type. */

@@ -1,6 +1,7 @@
-/* NegativeLogLikelihoodLoss and SoftmaxCrossEntropyLoss. */
+/* NegativeLogLikelihoodLoss and SoftmaxCrossEntropyLoss, and their gradients of MC_GRAD_DOMAIN. */
 #include <string.h>
 
+#include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/float_elem.h"
 
@@ -64,9 +65,39 @@ static int loss_setup(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
+enum how { MEAN, SUM, NONE };
+
+static enum how how_of(const struct mc_node *n)
+{
+    const char *how = mc_node_string(n, "reduction", "mean");
+    return !strcmp(how, "none") ? NONE : !strcmp(how, "sum") ? SUM : MEAN;
+}
+
+/* Row i's label, -1 if it is ignored, and weight. Errors: MC_EDATA. */
+static int weighted(const struct mc_call *c, int labels, const struct mc_buf *weight,
+                    int64_t classes, int64_t i, int64_t *ret, double *ret_weight,
+                    struct mc_err *err)
+{
+    const struct mc_attr *ignore = mc_node_attr(c->node, "ignore_index");
+    const struct mc_buf *b = &c->in[labels];
+    int64_t label =
+        b->dtype == MC_DTYPE_I32 ? ((const int32_t *)b->data)[i] : ((const int64_t *)b->data)[i];
+    *ret = -1;
+    *ret_weight = 0;
+    if (ignore && label == ignore->i)
+        return 0;
+    if (label < 0 || label >= classes)
+        return mc_op_fail(err, MC_EDATA, c->node, "label %lld is outside %lld classes",
+                          (long long)label, (long long)classes);
+    *ret = label;
+    *ret_weight = weight ? mc_buf_param(weight, label) : 1;
+    return 0;
+}
+
 static int loss_run(struct mc_call *c, struct mc_err *err)
 {
     const struct mc_buf *x = &c->in[0], *weight = mc_op_arg(c, 2), *y = &c->out[0];
+    enum how how = how_of(c->node);
     size_t at = 0;
     struct mc_buf p = {.dtype = x->dtype, .data = log_prob(c, &at)};
     int64_t outer = x->shape.dim[0], classes = x->shape.dim[1];
@@ -76,32 +107,109 @@ static int loss_run(struct mc_call *c, struct mc_err *err)
             .log = true, .outer = outer, .n = classes, .inner = inner, .x = x->data, .y = p.data};
         c->k->nn.softmax(&s, c->pool);
     }
-    const char *how = mc_node_string(c->node, "reduction", "mean");
-    const struct mc_attr *ignore = mc_node_attr(c->node, "ignore_index");
     double sum = 0, total = 0;
     for (int64_t i = 0; i < outer * inner; i++) {
-        int64_t label = c->in[1].dtype == MC_DTYPE_I32 ? ((const int32_t *)c->in[1].data)[i]
-                                                       : ((const int64_t *)c->in[1].data)[i];
-        double w = 0, loss = 0;
-        if (!ignore || label != ignore->i) {
-            if (label < 0 || label >= classes)
-                return mc_op_fail(err, MC_EDATA, c->node, "label %lld is outside %lld classes",
-                                  (long long)label, (long long)classes);
-            w = weight ? mc_buf_param(weight, label) : 1;
+        int64_t label;
+        double w, loss = 0;
+        int rc = weighted(c, 1, weight, classes, i, &label, &w, err);
+        if (rc)
+            return rc;
+        if (label >= 0)
             loss = -w * mc_buf_param(&p, (i / inner * classes + label) * inner + i % inner);
-        }
         sum += loss;
         total += w;
-        if (!strcmp(how, "none"))
+        if (how == NONE)
             mc_buf_put(y, i, loss);
     }
-    if (strcmp(how, "none"))
-        mc_buf_put(y, 0, strcmp(how, "sum") ? sum / total : sum);
+    if (how != NONE)
+        mc_buf_put(y, 0, how == MEAN ? sum / total : sum);
+    return 0;
+}
+
+/* ---- gradients: XGrad(dloss, log_prob or input, labels, weights) ---- */
+
+static int grad_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, 3, 4, err);
+    rc = rc ? rc : mc_op_need_float(c, 1, err);
+    rc = rc ? rc : mc_op_need_index(c, 2, err);
+    rc = rc ? rc : mc_op_need_rank(c, 1, 2, MC_RANK_MAX, err);
+    rc = rc ? rc : mc_op_need_same(c, 1, 0, err);
+    rc = rc ? rc : mc_op_need_same(c, 1, 3, err);
+    if (!rc)
+        mc_op_give(c, 0, c->in[1]->dtype, c->in[1]->ranked ? &c->in[1]->shape : NULL);
+    return rc;
+}
+
+/* The factor of each row: its weight, and dloss over the sum of all weights. */
+static int grad_setup(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct mc_buf *x = &c->in[1];
+    int64_t rows = x->shape.dim[0] * mc_op_span(x, 2, x->shape.rank);
+    c->scratch_bytes = (size_t)(rows * mc_op_elem_bytes(x->dtype));
+    return 0;
+}
+
+/* dx = exp(log_prob) by the row's factor, or 0. */
+static void fill_rows(const struct mc_call *c, const struct mc_buf *factor)
+{
+    const struct mc_buf *x = &c->in[1], *dx = &c->out[0];
+    int64_t outer = x->shape.dim[0], classes = x->shape.dim[1];
+    int64_t inner = mc_op_span(x, 2, x->shape.rank);
+    if (!strcmp(c->node->op_type, "NegativeLogLikelihoodLossGrad")) {
+        memset(dx->data, 0, (size_t)(mc_op_count(dx) * mc_op_elem_bytes(dx->dtype)));
+        return;
+    }
+    struct mc_unary e = {.fn = MC_UNARY_EXP, .n = mc_op_count(x), .x = x->data, .y = dx->data};
+    c->k->elementwise.unary(&e, c->pool);
+    struct mc_binary b = {.fn = MC_BINARY_MUL,
+                          .rank = 3,
+                          .dim = {outer, classes, inner},
+                          .stride = {{classes * inner, inner, 1}, {inner, 0, 1}},
+                          .x = dx->data,
+                          .y = factor->data,
+                          .z = dx->data};
+    b.rank = mc_move_merge(b.rank, b.dim, 2, b.stride);
+    c->k->elementwise.binary(&b, c->pool);
+}
+
+static int grad_run(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_buf *x = &c->in[1], *weight = mc_op_arg(c, 3), *dx = &c->out[0];
+    struct mc_buf factor = {.dtype = x->dtype, .data = c->scratch};
+    int64_t classes = x->shape.dim[1], inner = mc_op_span(x, 2, x->shape.rank);
+    int64_t rows = x->shape.dim[0] * inner, label;
+    enum how how = how_of(c->node);
+    double w, total = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        int rc = weighted(c, 2, weight, classes, i, &label, &w, err);
+        if (rc)
+            return rc;
+        mc_buf_put(&factor, i, w);
+        total += w;
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        double d = mc_buf_param(&c->in[0], how == NONE ? i : 0);
+        mc_buf_put(&factor, i, mc_buf_param(&factor, i) * (how == MEAN ? d / total : d));
+    }
+    fill_rows(c, &factor);
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t at;
+        (void)weighted(c, 2, weight, classes, i, &label, &w, NULL);
+        at = (i / inner * classes + label) * inner + i % inner;
+        if (label >= 0)
+            mc_buf_put(dx, at, mc_buf_param(dx, at) - mc_buf_param(&factor, i));
+    }
     return 0;
 }
 
 const struct mc_op mc_ops_classloss[] = {
     {"", "NegativeLogLikelihoodLoss", 12, 0, loss_infer, loss_setup, loss_run, NULL, NULL, NULL},
     {"", "SoftmaxCrossEntropyLoss", 12, 0, loss_infer, loss_setup, loss_run, NULL, NULL, NULL},
+    {MC_GRAD_DOMAIN, "NegativeLogLikelihoodLossGrad", 1, 0, grad_infer, grad_setup, grad_run, NULL,
+     NULL, NULL},
+    {MC_GRAD_DOMAIN, "SoftmaxCrossEntropyLossGrad", 1, 0, grad_infer, grad_setup, grad_run, NULL,
+     NULL, NULL},
     {0},
 };

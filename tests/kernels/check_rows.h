@@ -2,6 +2,7 @@
 CHECK_ROW(gemm)
 CHECK_ROW(conv)
 CHECK_ROW(elementwise)
+CHECK_ROW(loss)
 CHECK_ROW(nn)
 CHECK_ROW(norm)
 CHECK_ROW(spatial)

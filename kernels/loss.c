@@ -1,0 +1,10 @@
+#include "kernels/loss.h"
+
+/* Rows of 2 labels + 1 places and what a kernel pads them with: one per step, four besides. */
+enum { PAD = 64 };
+
+size_t mc_ctc_scratch(const struct mc_ctc *c, int elem_bytes)
+{
+    size_t row = (size_t)(2 * c->labels + 1 + PAD), rows = (size_t)c->steps + 5;
+    return (row * rows * (size_t)elem_bytes + 63) / 64 * 64;
+}

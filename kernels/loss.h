@@ -1,0 +1,46 @@
+/* Kernels of losses and of the softmax they are made of. Arrays are dense and row-major. */
+#ifndef MC_KERNELS_LOSS_H
+#define MC_KERNELS_LOSS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/threads.h"
+
+/* Along n of [outer, n, inner]:  dx = y (dy - Σ dy y), or of a logarithm (log)  dx = dy - exp(y) Σ dy. */
+struct mc_softmax_grad {
+    bool log;
+    int64_t outer, n, inner;
+    const void *dy, *y; /* y: result of the softmax */
+    void *dx;           /* may be dy or y */
+};
+
+/* Connectionist temporal classification: minus the logarithm of the probability of a sequence of labels, over
+ * all paths that become it when repeats are merged and blanks left out; by forward and backward sums in
+ * logarithms. Infinite where no path of that length does. The gradient is by the logits whose log-softmax
+ * log_prob is.
+ * Cost: steps * (2 labels + 1) of a logarithm and three exponentials for each of forward and backward.
+ * Source: Graves, Fernández, Gomez, Schmidhuber, Connectionist Temporal Classification: Labelling Unsegmented
+ * Sequence Data with Recurrent Neural Networks, ICML 2006, eqs. (6) to (16). */
+struct mc_ctc {
+    int64_t steps, batch, classes, labels, blank;
+    const void *log_prob;    /* [steps, batch, classes] */
+    const int64_t *label;    /* [batch, labels], each of those counted a class */
+    const int64_t *n_steps;  /* [batch], at most steps */
+    const int64_t *n_labels; /* [batch], at most labels */
+    double scale;            /* of the gradient */
+    bool zero_infinity;      /* the gradient of an infinite loss is 0, not NaN */
+    void *loss;              /* [batch] */
+    void *grad;              /* as log_prob, which it may be; or NULL: not wanted */
+    void *scratch;           /* mc_ctc_scratch bytes for each worker of the pool */
+};
+/* Bytes for one worker, a multiple of 64. */
+size_t mc_ctc_scratch(const struct mc_ctc *c, int elem_bytes);
+
+struct mc_loss_kernels {
+    void (*softmax_grad)(const struct mc_softmax_grad *s, struct mc_pool *pool);
+    void (*ctc)(const struct mc_ctc *c, struct mc_pool *pool);
+};
+
+#endif
