@@ -6,16 +6,23 @@ static const double SMOOTH = 0.7; /* share of the average so far */
 static const double CLIMBED =
     1.5; /* loss against its best: that rate is too high, and the trial over */
 static const double SAFE_SHARE = 0.1; /* of the rate at which the loss climbs */
+static const double FALLEN = 0.8; /* loss against that before training: there was much to learn */
 
-/* A tenth of the rate at which the loss climbs, but no more than that at which it is lowest. */
+/* A tenth of the rate at which the loss climbs; where it has fallen much before, no more than the rate at which it
+ * fell fastest. */
 static double pick(const struct mc_range *r)
 {
-    int64_t low = 0;
-    for (int64_t i = 1; i < r->n; i++)
-        if (r->ratio[i] < r->ratio[low])
-            low = i;
+    int64_t fastest = 0;
+    double lowest = 1, fall = 0;
+    for (int64_t i = 1; i < r->n; i++) {
+        lowest = r->ratio[i] < lowest ? r->ratio[i] : lowest;
+        if (r->ratio[i - 1] - r->ratio[i] > fall) {
+            fall = r->ratio[i - 1] - r->ratio[i];
+            fastest = i;
+        }
+    }
     double safe = SAFE_SHARE * r->lr[r->n - 1];
-    return safe < r->lr[low] ? safe : r->lr[low];
+    return lowest < FALLEN && r->lr[fastest] < safe ? r->lr[fastest] : safe;
 }
 
 int mc_range_test(mc_range_step *fn, void *ctx, int64_t batches, double lo, double hi,
