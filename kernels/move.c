@@ -92,27 +92,62 @@ static void tile_rows(const struct plan *p, const char *src, char *dst, int64_t 
     }
 }
 
+/* `rows` rows, whose starts are equally far apart. Short ones of usual sizes are copied without a call. */
+static void copy_rows(const struct plan *p, int64_t rows, int64_t n, const char *src,
+                      int64_t src_step, char *dst, int64_t dst_step)
+{
+    int64_t ss = p->stride[0][p->rank - 1], ds = p->stride[1][p->rank - 1], bytes = n * p->elem;
+    bool dense = ss == 1 && ds == 1;
+    for (int64_t r = 0; r < rows; r++, src += src_step, dst += dst_step) {
+        if (dense && bytes == 64)
+            memcpy(dst, src, 64);
+        else if (dense && bytes == 128)
+            memcpy(dst, src, 128);
+        else
+            copy_row(p->elem, n, src, ss, dst, ds);
+    }
+}
+
 static void run_rows(void *ctx, int64_t chunk, int worker)
 {
     (void)worker;
     const struct plan *p = ctx;
-    int outer = p->rank - (p->tiled ? 2 : 1);
-    int64_t tiles = p->tiled ? (p->dim[outer] + TILE - 1) / TILE : 1;
-    int64_t first = chunk * p->per_chunk, last = first + p->per_chunk;
-    for (int64_t r = first; r < last && r < p->rows; r++) {
-        const char *src = p->src;
-        char *dst = p->dst;
-        int64_t rest = r / tiles;
-        for (int d = outer - 1; d >= 0; d--) {
-            int64_t at = rest % p->dim[d];
-            rest /= p->dim[d];
-            src += at * p->stride[0][d] * p->elem;
-            dst += at * p->stride[1][d] * p->elem;
-        }
-        if (p->tiled)
+    int outer = p->rank - (p->tiled ? 2 : 1), inner = outer - 1; /* inner: the last of those */
+    int64_t tiles = p->tiled ? (p->dim[outer] + TILE - 1) / TILE : 1, at[MC_MOVE_RANK];
+    int64_t first = chunk * p->per_chunk, last = first + p->per_chunk, rest = first / tiles;
+    const char *src = p->src;
+    char *dst = p->dst;
+    for (int d = inner; d >= 0; d--) {
+        at[d] = rest % p->dim[d];
+        rest /= p->dim[d];
+        src += at[d] * p->stride[0][d] * p->elem;
+        dst += at[d] * p->stride[1][d] * p->elem;
+    }
+    last = last < p->rows ? last : p->rows;
+    for (int64_t r = first, n; r < last; r += n) {
+        n = 1;
+        if (p->tiled) {
             tile_rows(p, src, dst, r % tiles * TILE);
-        else
-            copy_row(p->elem, p->dim[outer], src, p->stride[0][outer], dst, p->stride[1][outer]);
+            if ((r + 1) % tiles)
+                continue;
+        } else if (outer == 0) {
+            copy_row(p->elem, p->dim[0], src, p->stride[0][0], dst, p->stride[1][0]);
+        } else {
+            n = p->dim[inner] - at[inner] < last - r ? p->dim[inner] - at[inner] : last - r;
+            copy_rows(p, n, p->dim[outer], src, p->stride[0][inner] * p->elem, dst,
+                      p->stride[1][inner] * p->elem);
+        }
+        int64_t step = n;
+        for (int d = inner; d >= 0; d--, step = 1) {
+            at[d] += step;
+            src += step * p->stride[0][d] * p->elem;
+            dst += step * p->stride[1][d] * p->elem;
+            if (at[d] < p->dim[d])
+                break;
+            src -= at[d] * p->stride[0][d] * p->elem;
+            dst -= at[d] * p->stride[1][d] * p->elem;
+            at[d] = 0;
+        }
     }
 }
 
