@@ -10,6 +10,8 @@
 
 static const struct mc_report_format formats[] = {
     {".json", "every figure, for programs", mc_report_json},
+    {".html", "a page to look at, with the curves of training", mc_report_html},
+    {".md", "Markdown", mc_report_md},
     {".txt", "the same text as on the terminal", mc_report_txt},
 };
 enum { N_FORMATS = sizeof formats / sizeof *formats };

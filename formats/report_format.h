@@ -18,5 +18,11 @@ const struct mc_report_format *mc_report_format_at(size_t i);
 
 char *mc_report_json(const json_t *report);
 char *mc_report_txt(const json_t *report);
+char *mc_report_md(const json_t *report);
+char *mc_report_html(const json_t *report);
+
+/* Control characters become '?': names come from files, and nothing that a terminal or browser would obey may
+ * come through. */
+void mc_report_disarm(char *text);
 
 #endif

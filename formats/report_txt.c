@@ -197,6 +197,8 @@ static int compressed(const json_t *report, FILE *out, int columns)
         rc = mc_report_txt_outputs(report, out, columns);
     if (!rc)
         rc = mc_report_txt_layers(report, out, columns);
+    if (!rc)
+        rc = mc_report_txt_training(report, out, columns);
     remarks(out, report);
     cost(out, report);
     return rc;
@@ -218,8 +220,7 @@ static int benched(const json_t *report, FILE *out, int columns)
     return rc;
 }
 
-/* Names come from files: nothing that a terminal would obey may come through. */
-static void disarm(char *text)
+void mc_report_disarm(char *text)
 {
     for (unsigned char *c = (unsigned char *)text; *c; c++) {
         if ((*c < 32 && *c != '\n') || *c == 127)
@@ -246,7 +247,7 @@ char *mc_report_text(const json_t *report, int columns)
         free(text);
         return NULL;
     }
-    disarm(text);
+    mc_report_disarm(text);
     return text;
 }
 

@@ -9,6 +9,7 @@
 int mc_report_txt_info(const json_t *report, FILE *out, int columns);
 int mc_report_txt_bench(const json_t *report, FILE *out, int columns);
 int mc_report_txt_layers(const json_t *report, FILE *out, int columns);
+int mc_report_txt_training(const json_t *report, FILE *out, int columns);
 int mc_report_txt_outputs(const json_t *report, FILE *out, int columns);
 int mc_report_txt_sets(const json_t *report, FILE *out, int columns);
 

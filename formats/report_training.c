@@ -1,0 +1,176 @@
+#include "formats/report_training.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/text.h"
+
+static double number(const json_t *o, const char *key)
+{
+    return mc_json_number(o, key, NAN);
+}
+
+static const char *how_much(const json_t *t, char *ret)
+{
+    char samples[MC_TEXT], held[MC_TEXT], updates[MC_TEXT];
+    double n = number(t, "samples"), h = number(t, "held_out"), u = number(t, "updates");
+    if (!isfinite(n) || !isfinite(u))
+        return "";
+    int at = snprintf(ret, MC_TRAINING_TEXT, "%s updates of %.0f samples each, from %s samples",
+                      mc_text_group((int64_t)u, updates), mc_json_number(t, "batch", 0),
+                      mc_text_group((int64_t)n, samples));
+    const char *spec = mc_json_string(t, "train");
+    if (spec)
+        at += snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), " of %.200s", spec);
+    if (h > 0)
+        snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at),
+                 "; %s more were held out to pick the best weights",
+                 mc_text_group((int64_t)h, held));
+    return ret;
+}
+
+static const char *what_for(const json_t *t, char *ret)
+{
+    const char *loss = mc_json_string(t, "loss"), *why = mc_json_string(t, "loss_why");
+    const char *optimizer = mc_json_string(t, "optimizer"), *teacher = mc_json_string(t, "teacher");
+    double lr = number(t, "lr");
+    if (!loss)
+        return "";
+    int at = snprintf(ret, MC_TRAINING_TEXT, "loss: %.60s", loss);
+    if (why)
+        at += snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), " (%.120s)", why);
+    if (teacher)
+        at += snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), ", teacher %.150s", teacher);
+    if (optimizer)
+        at += snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), "; %.20s", optimizer);
+    if (isfinite(lr))
+        snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), ", learning rate %.3g%s", lr,
+                 json_is_object(json_object_get(t, "lr_found")) ? " from a range test" : "");
+    return ret;
+}
+
+static const char *best(const json_t *t, char *ret)
+{
+    const json_t *b = json_object_get(t, "best");
+    double epoch = number(b, "epoch"), top1 = number(b, "top1"), loss = number(b, "loss");
+    if (!isfinite(epoch))
+        return "";
+    int at = snprintf(ret, MC_TRAINING_TEXT, "kept: the weights of epoch %g", epoch);
+    if (isfinite(loss))
+        at += snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), ", held-out loss %.4f", loss);
+    if (isfinite(top1))
+        snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), ", held-out top-1 %.2f %%", 100 * top1);
+    return ret;
+}
+
+static const char *memory(const json_t *t, char *ret)
+{
+    char b[MC_TEXT];
+    double peak = number(t, "peak_bytes"), again = mc_json_number(t, "recomputed", 0);
+    if (!isfinite(peak))
+        return "";
+    int at = snprintf(ret, MC_TRAINING_TEXT, "memory of a step: %s", mc_text_bytes(peak, b));
+    if (again > 0)
+        snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at),
+                 ", with %.0f values computed a second time to fit", again);
+    return ret;
+}
+
+static const char *recovery(const json_t *t, size_t i, char *ret)
+{
+    const json_t *r = json_array_get(json_object_get(t, "recoveries"), i);
+    if (!r)
+        return NULL;
+    snprintf(ret, MC_TRAINING_TEXT,
+             "step %.0f: %.200s; went back to the last good weights, with a learning rate of %.3g",
+             mc_json_number(r, "step", 0), mc_json_string_or(r, "why", "diverged"),
+             mc_json_number(r, "lr", NAN));
+    return ret;
+}
+
+const char *mc_training_sentence(const json_t *training, int i, char ret[MC_TRAINING_TEXT])
+{
+    switch (i) {
+    case 0: return how_much(training, ret);
+    case 1: return what_for(training, ret);
+    case 2: return best(training, ret);
+    case 3: return memory(training, ret);
+    default: return recovery(training, (size_t)i - 4, ret);
+    }
+}
+
+/* Learning rate when an epoch ended: that of the last point of the curve in it. */
+static double rate_at(const json_t *curve, double epoch)
+{
+    double lr = NAN;
+    size_t i;
+    const json_t *p;
+    json_array_foreach(curve, i, p) if (number(p, "epoch") <= epoch) lr = number(p, "lr");
+    return lr;
+}
+
+static void cell(char *ret, const char *fmt, double v)
+{
+    if (isfinite(v))
+        snprintf(ret, 32, fmt, v);
+    else
+        *ret = 0;
+}
+
+bool mc_training_row(const json_t *training, int i, char ret[MC_TRAINING_CELLS][32])
+{
+    static const char *const head[] = {"epoch", "loss", "held-out loss", "held-out top-1",
+                                       "learning rate"};
+    const json_t *log = json_object_get(training, "epochs_log");
+    int n = (int)json_array_size(log), rows = n < MC_TRAINING_ROWS ? n : MC_TRAINING_ROWS;
+    if (i > rows || !n)
+        return false;
+    for (int k = 0; i == 0 && k < MC_TRAINING_CELLS; k++)
+        snprintf(ret[k], sizeof ret[k], "%s", head[k]);
+    if (i == 0)
+        return true;
+    const json_t *e = json_array_get(log, (size_t)(i * n / rows - 1));
+    double epoch = number(e, "epoch"), top1 = number(e, "held_top1");
+    cell(ret[0], "%g", epoch);
+    cell(ret[1], "%.4f", number(e, "loss"));
+    cell(ret[2], "%.4f", number(e, "held_loss"));
+    cell(ret[3], "%.2f %%", 100 * top1);
+    cell(ret[4], "%.3g", rate_at(json_object_get(training, "curve"), epoch));
+    return true;
+}
+
+static const char *why_at(const json_t *list, size_t i)
+{
+    return mc_json_string_or(json_array_get(list, i), "why", "?");
+}
+
+bool mc_training_reason(const json_t *list, size_t *at, char ret_count[32], const char **ret_why,
+                        char ret_names[256])
+{
+    enum { NAMED = 3 };
+    size_t n = json_array_size(list), count = 0, first = *at, used = 0;
+    for (bool seen = true; first < n && seen; first += seen) { /* a reason that was not told yet */
+        seen = false;
+        for (size_t k = 0; k < first && !seen; k++)
+            seen = !strcmp(why_at(list, k), why_at(list, first));
+    }
+    if (first >= n)
+        return false;
+    *ret_names = 0;
+    for (size_t i = first; i < n; i++) {
+        if (strcmp(why_at(list, i), why_at(list, first)))
+            continue;
+        if (count < NAMED && used < 250)
+            used += (size_t)snprintf(ret_names + used, 256 - used, "%s%.60s", count ? ", " : "",
+                                     mc_json_string_or(json_array_get(list, i), "name", "?"));
+        count++;
+    }
+    if (count > NAMED && used < 250)
+        snprintf(ret_names + used, 256 - used, ", ...");
+    snprintf(ret_count, 32, "%zu x", count);
+    *ret_why = why_at(list, first);
+    *at = first + 1;
+    return true;
+}

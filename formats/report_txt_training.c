@@ -1,0 +1,68 @@
+#include <math.h>
+
+#include "base/json.h"
+#include "base/table.h"
+#include "formats/report_training.h"
+#include "formats/report_txt.h"
+
+static int epochs(const json_t *training, FILE *out, int columns)
+{
+    char cells[MC_TRAINING_CELLS][32];
+    struct mc_table *t = mc_table_new("rrrrr");
+    for (int i = 0; mc_training_row(training, i, cells); i++)
+        for (int k = 0; k < MC_TRAINING_CELLS; k++)
+            mc_table_cell(t, "%s", cells[k]);
+    int rc = mc_table_print(t, out, 4, columns);
+    mc_table_free(t);
+    return rc;
+}
+
+static int reasons(const char *title, const json_t *list, FILE *out, int columns)
+{
+    char count[32], names[256];
+    const char *why;
+    size_t at = 0;
+    if (!json_array_size(list))
+        return 0;
+    fprintf(out, "  %s\n", title);
+    struct mc_table *t = mc_table_new("rlL");
+    while (mc_training_reason(list, &at, count, &why, names)) {
+        mc_table_cell(t, "%s", count);
+        mc_table_cell(t, "%s", why);
+        mc_table_cell(t, "%s", names);
+    }
+    int rc = mc_table_print(t, out, 4, columns);
+    mc_table_free(t);
+    return rc;
+}
+
+static int one(const json_t *training, FILE *out, int columns)
+{
+    char text[MC_TRAINING_TEXT];
+    const char *s;
+    fputs("  training\n", out);
+    for (int i = 0; (s = mc_training_sentence(training, i, text)); i++)
+        if (*s)
+            fprintf(out, "    %s\n", s);
+    int rc = epochs(training, out, columns);
+    if (!rc)
+        rc = reasons("not trained", json_object_get(training, "frozen"), out, columns);
+    if (!rc)
+        rc = reasons("not begun afresh",
+                     json_object_get(json_object_get(training, "reinit"), "kept"), out, columns);
+    fputc('\n', out);
+    return rc;
+}
+
+int mc_report_txt_training(const json_t *report, FILE *out, int columns)
+{
+    size_t i;
+    const json_t *pass;
+    json_array_foreach(json_object_get(report, "passes"), i, pass)
+    {
+        const json_t *training = json_object_get(pass, "training");
+        if (json_is_object(training) && one(training, out, columns))
+            return -1;
+    }
+    return 0;
+}

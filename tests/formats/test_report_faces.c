@@ -1,0 +1,264 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/report.h"
+#include "formats/report_format.h"
+
+static const char source[] =
+    "{\"mcompress\": \"0.1.0\", \"command\": \"svd\", \"seed\": 3, \"threads\": 1,"
+    " \"arguments\": [\"svd\", \"in.onnx\", \"--augment\", \"flip,shift=2\", \"-o\", \"it's $1\"],"
+    " \"input\": {\"path\": \"<in>.onnx\", \"bytes\": 4000000, \"macs\": null, \"sha256\": "
+    "\"aa\"},"
+    " \"output\": {\"path\": \"out|2.onnx\", \"bytes\": 1000000, \"macs\": 7, \"sha256\": \"bb\"},"
+    " \"before\": {\"top1\": 0.9, \"loss\": 0.25, \"samples\": 12345},"
+    " \"after\": {\"top1\": 0.895, \"loss\": 0.5, \"samples\": 12345},"
+    " \"drop\": {\"top1\": 0.005, \"ci95\": [0.001, 0.009], \"of\": \"labels\"},"
+    " \"data\": \"d.npz\", \"warnings\": [\"look out\"], \"seconds\": 75, \"device\": \"cpu\","
+    " \"kernels\": \"avx2\","
+    " \"passes\": [{\"name\": \"svd\", \"layers\": ["
+    "  {\"name\": \"fc1\", \"op\": \"Gemm\", \"action\": \"low rank\", \"rank\": 96, \"reason\": "
+    "null, \"bytes_before\": 1600000, \"bytes_after\": 400000, \"error\": 0.125},"
+    "  {\"name\": \"evil\\u001b[2J\", \"op\": \"Conv\", \"reason\": \"grouped\"}],"
+    " \"training\": {\"loss\": \"ce\", \"loss_why\": \"labels\", \"optimizer\": \"adamw\", \"lr\": "
+    "0.001, \"lr_found\": {\"points\": []}, \"teacher\": \"<in>.onnx\", \"batch\": 128,"
+    "  \"updates\": 445, \"samples\": 57000, \"held_out\": 3000, \"train\": \"t.npz\","
+    "  \"peak_bytes\": 2000000, \"recomputed\": 0, \"best\": {\"epoch\": 2, \"loss\": 0.25, "
+    "\"top1\": "
+    "0.9},"
+    "  \"recoveries\": [{\"step\": 12, \"why\": \"the loss is NaN\", \"lr\": 0.0005}],"
+    "  \"frozen\": [{\"name\": \"a\", \"why\": \"scalar\"}, {\"name\": \"b\", \"why\": \"mask\"}, "
+    "{\"name\": \"c\", \"why\": \"scalar\"}],"
+    "  \"curve\": [{\"step\": 1, \"epoch\": 0.5, \"lr\": 0.0001, \"loss\": 2}, {\"step\": 2, "
+    "\"epoch\": 1, \"lr\": 0.001, \"loss\": 1}, {\"step\": 4, \"epoch\": 2, \"lr\": 0.0005, "
+    "\"loss\": null}],"
+    "  \"epochs_log\": [{\"epoch\": 1, \"loss\": 1.5, \"held_loss\": 0.5, \"held_top1\": 0.8}, "
+    "{\"epoch\": 2, \"loss\": 0.75, \"held_loss\": 0.25, \"held_top1\": 0.9}]}}]}";
+
+static const char markdown[] =
+    "# \\<in\\>.onnx -\\> out\\|2.onnx\n"
+    "\n"
+    "|  | before | after |  |\n"
+    "|---|---:|---:|---:|\n"
+    "| size | 4.00 MB | 1.00 MB | 25.0 % |\n"
+    "| top-1 | 90.00 % | 89.50 % | -0.50 points |\n"
+    "| loss | 0.2500 | 0.5000 | +0.2500 |\n"
+    "\n"
+    "drop of top-1 0.50 points, 95 % interval 0.10 to 0.90\n"
+    "\n"
+    "measured on 12,345 samples of d.npz\n"
+    "\n"
+    "warning: look out\n"
+    "\n"
+    "## Layers: svd\n"
+    "\n"
+    "| layer | operator | action | rank | bytes | error |\n"
+    "|---|---|---|---:|---:|---:|\n"
+    "| fc1 | Gemm | low rank | 96 | 1.60 MB -\\> 400 kB | 0.1250 |\n"
+    "\n"
+    "### Left as they were\n"
+    "\n"
+    "| layer | operator | reason |\n"
+    "|---|---|---|\n"
+    "| evil?\\[2J | Conv | grouped |\n"
+    "\n"
+    "## Training\n"
+    "\n"
+    "445 updates of 128 samples each, from 57,000 samples of t.npz; 3,000 more were held out to "
+    "pick the best weights\n"
+    "\n"
+    "loss: ce (labels), teacher \\<in\\>.onnx; adamw, learning rate 0.001 from a range test\n"
+    "\n"
+    "kept: the weights of epoch 2, held-out loss 0.2500, held-out top-1 90.00 %\n"
+    "\n"
+    "memory of a step: 2.00 MB\n"
+    "\n"
+    "step 12: the loss is NaN; went back to the last good weights, with a learning rate of "
+    "0.0005\n"
+    "\n"
+    "| epoch | loss | held-out loss | held-out top-1 | learning rate |\n"
+    "|---:|---:|---:|---:|---:|\n"
+    "| 1 | 1.5000 | 0.5000 | 80.00 % | 0.001 |\n"
+    "| 2 | 0.7500 | 0.2500 | 90.00 % | 0.0005 |\n"
+    "\n"
+    "### Not trained\n"
+    "\n"
+    "|  | reason | weights |\n"
+    "|---:|---|---|\n"
+    "| 2 x | scalar | a, c |\n"
+    "| 1 x | mask | b |\n"
+    "\n"
+    "## How to do it again\n"
+    "\n"
+    "    mcompress svd in.onnx --augment flip,shift=2 -o 'it'\\''s $1'\n"
+    "\n"
+    "SHA-256 before: aa, after: bb\n"
+    "\n"
+    "mcompress 0.1.0, seed 3, 1 min 15 s, 1 threads, cpu (avx2)\n";
+
+static const char terminal[] =
+    "  training\n"
+    "    445 updates of 128 samples each, from 57,000 samples of t.npz; 3,000 more were held out "
+    "to "
+    "pick the best weights\n"
+    "    loss: ce (labels), teacher <in>.onnx; adamw, learning rate 0.001 from a range test\n"
+    "    kept: the weights of epoch 2, held-out loss 0.2500, held-out top-1 90.00 %\n"
+    "    memory of a step: 2.00 MB\n"
+    "    step 12: the loss is NaN; went back to the last good weights, with a learning rate of "
+    "0.0005\n"
+    "    epoch    loss  held-out loss  held-out top-1  learning rate\n"
+    "        1  1.5000         0.5000         80.00 %          0.001\n"
+    "        2  0.7500         0.2500         90.00 %         0.0005\n"
+    "  not trained\n"
+    "    2 x  scalar  a, c\n"
+    "    1 x  mask    b\n"
+    "\n";
+
+static json_t *tree(const char *text)
+{
+    json_error_t e;
+    json_t *r = json_loads(text, 0, &e);
+    if (!r)
+        fail_msg("%s", e.text);
+    return r;
+}
+
+static void markdown_says_everything(void **state)
+{
+    (void)state;
+    json_t *r = tree(source);
+    char *text = mc_report_md(r);
+    assert_string_equal(text, markdown);
+    free(text);
+    text = mc_report_text(r, 0);
+    if (!strstr(text, terminal))
+        fail_msg("%s", text);
+    free(text);
+    json_decref(r);
+}
+
+/* Every tag is closed where it should be, and no '<' stands for itself. Returns elements of a name. */
+static int check_html(const char *html, const char *counted)
+{
+    static const char *const single[] = {"!doctype", "meta", NULL};
+    char open[32][16];
+    int depth = 0, count = 0;
+    for (const char *c = strchr(html, '<'); c; c = strchr(c + 1, '<')) {
+        bool closes = c[1] == '/', alone = false;
+        char name[16];
+        size_t n = strspn(c + 1 + closes, "!abcdefghijklmnopqrstuvwxyz0123456789");
+        const char *stop = strchr(c, '>');
+        if (!n || n >= sizeof name || !stop)
+            fail_msg("no tag: %.40s", c);
+        snprintf(name, sizeof name, "%.*s", (int)n, c + 1 + closes);
+        for (int i = 0; single[i]; i++)
+            alone = alone || !strcmp(single[i], name);
+        count += !closes && !strcmp(name, counted);
+        if (alone || stop[-1] == '/')
+            continue;
+        if (!closes) {
+            assert_true(depth < 32);
+            strcpy(open[depth++], name);
+        } else if (!depth || strcmp(open[--depth], name)) {
+            fail_msg("</%s> closes nothing: %.60s", name, c);
+        }
+    }
+    assert_int_equal(depth, 0);
+    return count;
+}
+
+static void html_is_well_formed(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {
+        "<h1>&lt;in&gt;.onnx -&gt; out|2.onnx</h1>", "<td class=\"r\">25.0 %</td>", "evil?[2J",
+        "it'\\''s $1'",
+        /* 640 wide, 56 and 8 left free: step 1 of 4 is at 200, 2 at 344; loss 0.25 to 2, from 22 to 150 */
+        "<polyline class=\"a\" points=\"200.0,22.0 344.0,95.1\"/>",
+        "<circle class=\"p\" cx=\"344.0\" cy=\"131.7\"", "prefers-color-scheme:dark"};
+    json_t *r = tree(source);
+    char *text = mc_report_html(r);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strstr(text, parts[i]))
+            fail_msg("no %s in\n%s", parts[i], text);
+    assert_null(strstr(text, "<script"));
+    assert_null(strstr(text, "http"));
+    assert_int_equal(check_html(text, "svg"), 3);
+    assert_int_equal(check_html(text, "table"), 5);
+    free(text);
+    json_decref(r);
+}
+
+/* A long curve stays short; many epochs are told by a few. */
+static void long_trainings(void **state)
+{
+    (void)state;
+    enum { STEPS = 100000, EPOCHS = 500 };
+    json_t *t = json_object(), *curve = json_array(), *log = json_array(), *r = json_object();
+    for (int i = 1; i <= STEPS; i++)
+        json_array_append_new(curve,
+                              json_pack("{s:i,s:f,s:f,s:f}", "step", i, "epoch",
+                                        (double)i * EPOCHS / STEPS, "lr", 1e-3, "loss", 1.0 / i));
+    for (int i = 1; i <= EPOCHS; i++)
+        json_array_append_new(log, json_pack("{s:i,s:f}", "epoch", i, "loss", 1.0 / i));
+    json_object_set_new(t, "curve", curve);
+    json_object_set_new(t, "epochs_log", log);
+    json_t *pass = json_pack("{s:o}", "training", t);
+    json_object_set_new(r, "passes", json_pack("[o]", pass));
+    char *text = mc_report_html(r);
+    assert_true(strlen(text) < 40000);
+    check_html(text, "svg");
+    free(text);
+    text = mc_report_text(r, 0);
+    int lines = 0;
+    for (const char *c = text; (c = strchr(c, '\n')); c++)
+        lines++;
+    assert_true(lines < 25 && strstr(text, "\n      500  0.0020"));
+    free(text);
+    json_decref(r);
+}
+
+static void odd_trees(void **state)
+{
+    (void)state;
+    static const char *const odd[] = {
+        "{}",
+        "[]",
+        "{\"ir_version\": 8}",
+        "{\"passes\": [3, {}, {\"layers\": [{}, 3, null, {\"reason\": \"\"}], \"training\": 7}]}",
+        "{\"passes\": [{\"training\": {}}]}",
+        "{\"passes\": [{\"training\": {\"curve\": [{}, 1], \"epochs_log\": [{}, 1, {\"epoch\": "
+        "0}], "
+        "\"frozen\": [1, {}], \"recoveries\": [{}, 1], \"best\": 1, \"reinit\": 2, \"loss\": "
+        "\"x\"}}]}",
+        "{\"arguments\": [1, \"\", {}], \"gates\": [1], \"notes\": [1], \"warnings\": 1, "
+        "\"passes\": "
+        "[]}"};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        json_t *r = tree(odd[i]);
+        char *text = mc_report_html(r);
+        check_html(text, "svg");
+        free(text);
+        free(mc_report_md(r));
+        free(mc_report_text(r, 0));
+        json_decref(r);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(markdown_says_everything),
+        cmocka_unit_test(html_is_well_formed),
+        cmocka_unit_test(long_trainings),
+        cmocka_unit_test(odd_trees),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
