@@ -15,6 +15,7 @@
     void mc_loss_fill_##level(struct mc_loss_kernels *k);                                          \
     void mc_spatial_fill_##level(struct mc_spatial_kernels *k);                                    \
     void mc_scatter_fill_##level(struct mc_scatter_kernels *k);                                    \
+    void mc_optim_fill_##level(struct mc_optim_kernels *k);                                        \
     void mc_gemm_s8_fill_##level(struct mc_gemm_s8_kernels *k);                                    \
     void mc_conv_s8_fill_##level(struct mc_conv_s8_kernels *k);                                    \
     void mc_quant_fill_##level(struct mc_quant_kernels *k)

@@ -18,6 +18,7 @@ static void fill_ref_f32(struct mc_kernels *k)
     mc_loss_fill_ref_f32(&k->loss);
     mc_spatial_fill_ref_f32(&k->spatial);
     mc_scatter_fill_ref_f32(&k->scatter);
+    mc_optim_fill_ref_f32(&k->optim);
     mc_gemm_s8_fill_ref_f32(&k->gemm_s8);
     mc_conv_s8_fill_ref_f32(&k->conv_s8);
     mc_quant_fill_ref_f32(&k->quant);
@@ -34,6 +35,7 @@ static void fill_ref_f64(struct mc_kernels *k)
     mc_loss_fill_ref_f64(&k->loss);
     mc_spatial_fill_ref_f64(&k->spatial);
     mc_scatter_fill_ref_f64(&k->scatter);
+    mc_optim_fill_ref_f64(&k->optim);
     mc_gemm_s8_fill_ref_f64(&k->gemm_s8);
     mc_conv_s8_fill_ref_f64(&k->conv_s8);
     mc_quant_fill_ref_f64(&k->quant);
@@ -49,6 +51,7 @@ static void fill_plain(struct mc_kernels *k)
     mc_loss_fill_plain(&k->loss);
     mc_spatial_fill_plain(&k->spatial);
     mc_scatter_fill_plain(&k->scatter);
+    mc_optim_fill_plain(&k->optim);
     mc_gemm_s8_fill_plain(&k->gemm_s8);
     mc_conv_s8_fill_plain(&k->conv_s8);
     mc_quant_fill_plain(&k->quant);
@@ -65,6 +68,7 @@ static void fill_avx2(struct mc_kernels *k)
     mc_loss_fill_avx2(&k->loss);
     mc_spatial_fill_avx2(&k->spatial);
     mc_scatter_fill_avx2(&k->scatter);
+    mc_optim_fill_avx2(&k->optim);
     mc_gemm_s8_fill_avx2(&k->gemm_s8);
     mc_conv_s8_fill_avx2(&k->conv_s8);
     mc_quant_fill_avx2(&k->quant);
@@ -80,6 +84,7 @@ static void fill_avx512(struct mc_kernels *k)
     mc_loss_fill_avx512(&k->loss);
     mc_spatial_fill_avx512(&k->spatial);
     mc_scatter_fill_avx512(&k->scatter);
+    mc_optim_fill_avx512(&k->optim);
     mc_gemm_s8_fill_avx512(&k->gemm_s8);
     mc_conv_s8_fill_avx512(&k->conv_s8);
     mc_quant_fill_avx512(&k->quant);

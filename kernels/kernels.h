@@ -19,6 +19,7 @@
 #include "kernels/nn.h"
 #include "kernels/scatter.h"
 #include "kernels/norm.h"
+#include "kernels/optim.h"
 #include "kernels/spatial.h"
 #include "kernels/quant.h"
 
@@ -34,6 +35,7 @@ struct mc_kernels {
     struct mc_loss_kernels loss;
     struct mc_spatial_kernels spatial;
     struct mc_scatter_kernels scatter;
+    struct mc_optim_kernels optim;
     /* The same in both tables of a level: they do not compute with the element type. */
     struct mc_gemm_s8_kernels gemm_s8;
     struct mc_conv_s8_kernels conv_s8;
