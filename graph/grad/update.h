@@ -6,7 +6,7 @@
  *     gradients = Pack(g1, g2, …)        producers write into the block where they can
  *     norm = BlockNorm(gradients)
  *     params', moment' = Sgd(params, moment, gradients, lr, step, norm) | Adam(…)
- *     average' = Ema(average, params', step)
+ *     average' = Ema(average, params', step, norm)
  * of domain ai.mcompress.grad (graph/ops/update_block.c). State is pairs of a graph input and a graph output,
  * which a session binds to one buffer (graph/run/session.h). */
 #ifndef MC_GRAPH_GRAD_UPDATE_H
@@ -27,7 +27,7 @@ struct mc_update_opts {
     bool accumulate; /* gradients are summed over runs until one with MC_UPDATE_APPLY nonzero */
 };
 
-/* Scalar inputs of the step graph. */
+/* Scalar inputs of the step graph; float: of the type of the blocks. */
 #define MC_UPDATE_LR   "train.lr"   /* float [] */
 #define MC_UPDATE_STEP "train.step" /* int64 []: 1 in the first update */
 #define MC_UPDATE_APPLY                                                                            \
@@ -57,7 +57,7 @@ struct mc_state {
     const char *in, *out; /* graph input and output */
     enum mc_dtype dtype;  /* float32, or float64 where a weight is */
     int64_t count;
-    void *initial;                     /* [count]; heap of the step, NULL: zeros */
+    void *initial;                     /* [count], freed by mc_update_free; NULL: zeros */
     const struct mc_state_part *parts; /* of weights, average, statistics */
     size_t n_parts;
 };
@@ -71,7 +71,10 @@ struct mc_update {
 /* g: a graph with gradients; grad[i] that of w->list[i].value, NULL where there is none. Replaces each such
  * constant by its part of the block and appends the update. BatchNormalization nodes in training mode get
  * running statistics as state (graph/grad/batchnorm.h put them there). All other outputs of g stay.
- * On failure g must be dropped. Errors: MC_ENOMEM, MC_EUSAGE for options out of range. */
+ * What a weight was read by reads the block: the constant is gone, its name in the parts. Where the norm is not
+ * finite, no state changes but accumulated gradients, which an update always clears.
+ * On failure g must be dropped. Errors: MC_ENOMEM; MC_EUSAGE for options out of range, no gradient at all, or a
+ * model with values of the names above. */
 int mc_update_build(struct mc_graph *g, const struct mc_weights *w, struct mc_value *const *grad,
                     const struct mc_update_opts *opts, struct mc_update *ret, struct mc_err *err);
 void mc_update_free(struct mc_update *u);

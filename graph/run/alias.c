@@ -175,20 +175,32 @@ static const struct mc_value *viewed(const struct mc_plan *p, const struct mc_va
     }
 }
 
+/* What output v of its step is a view of, or may replace; NULL if it is neither. */
+static struct mc_value *replaced(const struct mc_plan *p, const struct mc_value *v)
+{
+    int def = p->values[v->index].def;
+    const struct mc_step *st = def >= 0 ? &p->steps[def] : NULL;
+    if (!st || st->boundary)
+        return NULL;
+    if (is_view(st))
+        return st->in[0];
+    for (int j = 0; st->call.op->flags & MC_OP_INPLACE_PAIRS && j < st->call.n_out; j++)
+        if (st->out[j] == v && j < st->call.n_in)
+            return st->in[j];
+    return NULL;
+}
+
+/* All that may be made on the way to a state in its memory. */
 static void mark_states(const struct mc_session *s, struct mc_plan *p)
 {
-    for (size_t i = 0; i < s->n_states; i++) {
-        struct mc_value *v = s->states[i].out;
-        for (;;) {
+    for (size_t i = 0; i < s->n_states; i++)
+        for (struct mc_value *v = s->states[i].out; v; v = replaced(p, v)) {
             struct mc_pvalue *pv = &p->values[v->index];
-            if (pv->state || pv->buf.dtype == MC_DTYPE_NONE)
+            if (pv->state || pv->buf.dtype == MC_DTYPE_NONE ||
+                (s->pinned[v->index] && v != s->states[i].out))
                 break;
             pv->state = (int)i + 1;
-            if (pv->def < 0 || !is_view(&p->steps[pv->def]))
-                break;
-            v = p->steps[pv->def].in[0];
         }
-    }
 }
 
 /* ---- blocks of parts ---- */
