@@ -374,8 +374,9 @@ struct mc_value *mc_grad_reduce_sum(struct mc_grad *g, struct mc_value *d, const
 
 struct mc_value *mc_grad_reshape_as(struct mc_grad *g, struct mc_value *d, struct mc_value *v)
 {
-    struct mc_value *shape = mc_grad_shape(g, v);
-    return mc_emit(g, "Reshape", d, shape);
+    struct mc_value *shape = mc_grad_shape(g, v), *y = mc_emit(g, "Reshape", d, shape);
+    mc_emit_int(g, "allowzero", 1); /* a batch may be empty */
+    return y;
 }
 
 struct mc_value *mc_grad_zeros(struct mc_grad *g, const struct mc_value *like,

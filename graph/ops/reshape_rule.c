@@ -47,6 +47,7 @@ static void tile_rule(struct mc_grad *g, struct mc_node *n)
     mc_emit_int(g, "axis", 1);
     both = mc_emit(g, "Reshape", both, row);
     struct mc_value *d = mc_emit(g, "Reshape", mc_grad_of(g, n, 0), both);
+    mc_emit_int(g, "allowzero", 1);
     mc_grad_give(g, n, 0, rank ? mc_grad_reduce_sum(g, d, axes, (size_t)rank, false) : d);
 }
 

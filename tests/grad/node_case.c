@@ -81,6 +81,18 @@ static void parse_values(struct case_data *d, struct case_input *in, const char 
     assert_int_equal(mc_dtype_from_f64((int)in->dtype, v, in->f32.data, (size_t)n, NULL), 0);
 }
 
+/* "-2..2", "0.5..1.5" */
+static void parse_range(const char *text, double *low, double *high)
+{
+    const char *dots = strstr(text, "..");
+    assert_non_null(dots);
+    char first[32];
+    snprintf(first, sizeof first, "%.*s", (int)(dots - text), text);
+    *low = strtod(first, NULL);
+    *high = strtod(dots + 2, NULL);
+    assert_true(*low < *high);
+}
+
 static void parse_input(struct case_data *d, struct case_input *in, const char *word)
 {
     bool runtime = false, scalar = false;
@@ -126,7 +138,7 @@ static void parse_input(struct case_data *d, struct case_input *in, const char *
     }
     word = parse_dims(d, word, &in->shape);
     if (*word == '~')
-        assert_int_equal(sscanf(word + 1, "%lf..%lf", &in->low, &in->high), 2);
+        parse_range(word + 1, &in->low, &in->high);
     else
         assert_true(*word == 0);
     alloc_array(&in->f32, MC_DTYPE_F32, &in->shape);
@@ -268,9 +280,10 @@ static void add_attrs(struct mc_node *n, const char *attrs)
         assert_non_null(value);
         *value++ = 0;
         assert_true(*value != 0);
-        if (isdigit((unsigned char)*value) || strchr("-+.", *value))
+        bool text_only = !strcmp(w, "equation");
+        if (!text_only && (isdigit((unsigned char)*value) || strchr("-+.", *value)))
             numbers_attr(n, w, value, strpbrk(value, "f.") != NULL);
-        else if (strchr(value, ',') && strcmp(w, "equation"))
+        else if (!text_only && strchr(value, ','))
             strings_attr(n, w, value);
         else
             assert_int_equal(mc_edit_attr_string(n, w, value, NULL), 0);
