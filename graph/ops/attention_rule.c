@@ -84,9 +84,8 @@ static void attention_back(struct mc_grad *g, struct heads *h, const bool want[3
     }
     if (!want[0] && !want[1] && !want_mask)
         return;
-    struct mc_value *dp = product(g, dy, false, v, true, 1);
-    struct mc_value *dot = mc_grad_reduce_sum(g, mc_emit(g, "Mul", dp, p), (const int64_t[]){-1}, 1, true);
-    struct mc_value *ds = mc_emit(g, "Mul", mc_emit(g, "Sub", dp, dot), p);
+    struct mc_value *ds = mc_emit_own(g, "SoftmaxGrad", product(g, dy, false, v, true, 1), p);
+    mc_emit_int(g, "axis", -1);
     if (want_mask)
         h->mask = share ? mc_grad_reshape_as(g, ds, whole) : ds;
     if (want[0]) {
