@@ -51,13 +51,23 @@ static void projected(void **state)
     grad_check(op, 1, "num_heads=2", "2x3x5 c:5x12 c:12 l:2,3");
 }
 
+static void rotary(void **state)
+{
+    (void)state;
+    grad_check("RotaryEmbedding", 23, "", "2x2x3x4 n:5x2 n:5x2 i[2x3]:4,0,2,1,1,3");
+    grad_check("RotaryEmbedding", 23, "interleaved=1", "bx2x3x4 n:bx3x2 n:bx3x2");
+    grad_check("RotaryEmbedding", 23, "num_heads=2 rotary_embedding_dim=2",
+               "bx3x8 n:bx3x1 n:bx3x1");
+    grad_check("com.microsoft:RotaryEmbedding", 1, "", "bx2x3x4 i:1, n:5x2 n:5x2");
+    grad_check_refused("RotaryEmbedding", 23, "", "n:2x2x3x4 2x3x2 n:2x3x2", "angles");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(attention),
-        cmocka_unit_test(attention_masked),
-        cmocka_unit_test(multi_head),
-        cmocka_unit_test(projected),
+        cmocka_unit_test(attention),  cmocka_unit_test(attention_masked),
+        cmocka_unit_test(multi_head), cmocka_unit_test(projected),
+        cmocka_unit_test(rotary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
