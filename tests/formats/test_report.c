@@ -101,7 +101,8 @@ static void files_by_extension(void **state)
     assert_int_equal(mc_report_write(r, path, &err), MC_EIO);
     assert_int_equal(mc_report_check("r", &err), MC_EUSAGE);
     assert_int_equal(mc_report_write(r, "r.pdf", &err), MC_EUSAGE);
-    assert_string_equal(err.msg, "report 'r.pdf': the name must end in one of .json, .html, .md, .txt");
+    assert_string_equal(err.msg,
+                        "report 'r.pdf': the name must end in one of .json, .html, .md, .txt");
     json_decref(r);
 }
 
