@@ -1,226 +1,77 @@
-#include <string.h>
-
 #include "base/interrupt.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "cli/command.h"
-#include "cli/console.h"
-#include "cli/deliver.h"
-#include "cli/gates.h"
 #include "cli/job.h"
-#include "formats/onnx.h"
-#include "graph/edit.h"
-#include "graph/opset.h"
-#include "graph/run/fold.h"
-#include "graph/verify.h"
-
-/* ---- before the work ---- */
-
-static int check_options(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err)
-{
-    j->out = mc_param_text(cli->values, "out");
-    j->data_spec = mc_param_text(cli->values, "data");
-    j->dry_run = mc_param_flag(cli->values, "dry-run");
-    const char *model = mc_cli_operand(cli, 0);
-    if (!j->out && !j->dry_run)
-        return mc_fail(err, MC_EUSAGE, "needs -o OUT to write to, or --dry-run");
-    j->to_stdout = j->out && !j->dry_run && !strcmp(j->out, "-");
-    if (j->to_stdout && cli->json)
-        return mc_fail(err, MC_EUSAGE,
-                       "-o - and --json both want standard output; use --report FILE");
-    if (mc_gates_given(cli) && !j->data_spec)
-        return mc_fail(err, MC_EUSAGE, "a gate needs samples to measure on: pass --data SPEC");
-    const char *const files[] = {model, j->to_stdout ? NULL : j->out};
-    int rc = mc_cli_check_reports(cli, files, 2, err);
-    return rc ? rc : mc_gates_check(cli, true, true, err);
-}
-
-static int open_samples(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err)
-{
-    const char *calib = mc_param_text(cli->values, "calib");
-    j->preprocess = mc_cli_preprocess(cli, j->original.model, NULL);
-    int rc = 0;
-    if (j->data_spec)
-        rc = mc_cli_samples(j->data_spec, j->original.model, j->preprocess, false, &j->data, err);
-    if (!rc && j->data)
-        rc = mc_gates_check(cli, true, j->data->has_labels, err);
-    if (!rc && calib)
-        rc = mc_cli_samples(calib, j->original.model, j->preprocess, true, &j->calib, err);
-    if (rc)
-        return rc;
-    j->calib_count = mc_param_int(cli->values, "calib-count", 0);
-    if (j->calib && j->calib->count >= 0 && j->calib->count < j->calib_count)
-        j->calib_count = j->calib->count;
-    j->overlap = j->data && j->calib && *j->data->id && !strcmp(j->data->id, j->calib->id);
-    if (j->overlap)
-        mc_console_warn(cli, MC_JOB_OVERLAP);
-    return 0;
-}
-
-/* What is to be measured must also run: known before hours of work, not after them. */
-static int check_runs(const struct mc_cli *cli, const struct mc_job *j, struct mc_err *err)
-{
-    struct mc_session *s;
-    if (!j->data || j->dry_run)
-        return 0;
-    int rc = mc_session_new(j->original.model->graph, &(struct mc_session_opts){.pool = cli->pool},
-                            &s, err);
-    if (rc == MC_EUNSUP)
-        return mc_fail(err, rc, "%s; without --data the rest of the model can be compressed",
-                       err->msg);
-    if (!rc)
-        mc_session_free(s);
-    return rc;
-}
-
-/* Can OUT be written? Found out now, by opening it without committing anything. */
-static int check_writable(const struct mc_job *j, struct mc_err *err)
-{
-    struct mc_out *probe;
-    int rc = mc_out_open(j->out, &probe, err);
-    if (!rc)
-        mc_out_abort(probe);
-    return rc;
-}
-
-static int open_all(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err)
-{
-    int rc = check_options(cli, j, err);
-    if (!rc && !j->dry_run)
-        rc = check_writable(j, err);
-    if (!rc)
-        rc = mc_cli_read(mc_cli_operand(cli, 0), &j->original, err);
-    if (!rc && !j->dry_run)
-        rc = mc_cli_check_out(&j->original, j->out, err);
-    if (!rc && j->to_stdout && (j->write.external || j->original.model->external))
-        rc = mc_fail(err, MC_EUSAGE,
-                     "a model with external data cannot go to standard output: give a file name");
-    if (!rc)
-        rc = mc_cli_describe(&j->original, &j->input, err);
-    if (!rc)
-        j->fixed_inputs = mc_edit_fix_inputs(j->original.model->graph);
-    if (!rc)
-        rc = open_samples(cli, j, err);
-    if (!rc)
-        rc = check_runs(cli, j, err);
-    if (!rc && !j->dry_run) {
-        char dir
-            [MC_PATH]; /* new weights lie where the output will be: the disk that must have room */
-        rc = mc_spill_new(j->to_stdout ? NULL : mc_path_dir(j->out, dir), &j->spill, err);
-    }
-    return rc;
-}
-
-/* ---- the work ---- */
+#include "cli/job_train.h"
 
 static int bytes_of(void *host, const struct mc_model *m, uint64_t *ret, struct mc_err *err)
 {
-    const struct mc_job *j = host;
-    return mc_onnx_bytes(m, j->out, &j->write, ret, err);
+    return mc_job_bytes(host, m, ret, err);
 }
 
-static int run_pass(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err)
+static int run_pass(const struct mc_cli *cli, struct mc_job *j, struct mc_pass_ctx *ctx,
+                    struct mc_err *err)
 {
-    struct mc_fold_stats folded;
-    int rc = mc_model_clone(j->original.model, &j->work, err);
-    if (rc)
-        return rc;
-    j->work->spill = j->spill;
-    rc = mc_prepare(j->work, &folded, err);
-    if (rc)
-        return rc;
-    mc_console_note(cli, "prepared: %zu nodes folded, %zu constants merged", folded.folded_nodes,
-                    folded.merged_constants);
-    struct mc_pass_ctx ctx = {
-        .pool = cli->pool,
-        .seed = (uint64_t)mc_param_int(cli->values, "seed", 0),
-        .calib = j->calib,
-        .calib_count = j->calib_count,
-        .progress = cli->progress,
-        .dry_run = j->dry_run,
-        .host = j,
-        .bytes_of = bytes_of,
-    };
-    if ((rc = bytes_of(j, j->original.model, &ctx.bytes_original, err)))
-        return rc;
     double begin = mc_now();
-    rc = cli->pass->run(&ctx, cli->values, j->work, &j->account, err);
-    j->pass_seconds = mc_now() - begin;
+    int rc = mc_job_bytes(j, j->original.model, &ctx->bytes_original, err);
+    if (!rc)
+        rc = cli->pass->run(ctx, cli->values, j->work, &j->account, err);
+    j->seconds = mc_now() - begin;
     if (rc == MC_EGATE) {
         j->missed = rc;
         j->gate = *err;
         rc = 0;
     }
+    return rc ? rc : mc_interrupt_check(err);
+}
+
+/* Weights whose form in the file is not the one to train have hooks that put the other one in place. */
+static int run_training(const struct mc_cli *cli, struct mc_job *j, struct mc_pass_ctx *ctx,
+                        struct mc_job_train *t, struct mc_err *err)
+{
+    const struct mc_pass *p = cli->pass;
+    int rc = 0;
+    if (p->convert && !j->dry_run)
+        rc = p->convert(ctx, cli->values, j->work, err);
     if (!rc)
-        rc = mc_interrupt_check(err);
+        rc = mc_job_train(cli, j, t, mc_param_real(cli->values, "finetune", 0), err);
+    if (!rc && p->finish && !j->dry_run)
+        rc = p->finish(ctx, cli->values, j->work, err);
     return rc;
-}
-
-/* The figures are about the file: it is written, read back, and that model is measured. */
-static int write_and_measure(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err)
-{
-    const char *steps = mc_param_text(cli->values, "preprocess");
-    char hex[65];
-    uint64_t bytes;
-    int rc = steps ? mc_edit_meta(j->work, "ai.mcompress.preprocess", steps, err) : 0;
-    mc_edit_sweep(j->work->graph);
-    if (!rc)
-        rc = mc_opset_lift(j->work, 0, err);
-    if (!rc)
-        rc = mc_verify(j->work, err);
-    if (!rc)
-        rc = mc_onnx_stage(j->work, j->out, &j->write, &j->staged, err);
-    if (!rc)
-        rc = mc_onnx_staged_read(j->staged, &j->result, err);
-    if (!rc)
-        rc = mc_onnx_staged_digest(j->staged, hex, &bytes, err);
-    if (!rc)
-        rc = mc_cli_describe_as(j->out, j->result, bytes, hex, &j->output, err);
-    if (rc || !j->data)
-        return rc;
-    rc = mc_cli_measure(cli, j->result, j->original.model, j->data, &j->measured, err);
-    if (rc)
-        return rc;
-    struct mc_err gate;
-    rc = mc_gates_judge(cli, &j->measured, &j->gates, &gate);
-    if (rc == MC_EGATE) {
-        if (!j->missed)
-            j->gate = gate;
-        j->missed = rc;
-        return 0;
-    }
-    return rc ? mc_fail(err, rc, "%s", gate.msg) : 0;
-}
-
-static int commit(struct mc_job *j, struct mc_err *err)
-{
-    int rc = mc_interrupt_check(err);
-    if (rc)
-        return rc;
-    struct mc_onnx_staged *s = j->staged;
-    j->staged = NULL;
-    return mc_onnx_staged_commit(s, err);
 }
 
 int mc_cmd_pass(struct mc_cli *cli, struct mc_err *err)
 {
     struct mc_job j = {0};
-    json_t *report = NULL;
-    j.write.external = mc_param_flag(cli->values, "external-data");
-    int rc = open_all(cli, &j, err);
+    struct mc_job_train t = {.command = "--finetune"};
+    bool finetune = mc_param_has(cli->values, "finetune");
+    int rc = finetune ? mc_job_train_check(cli, &t, err) : mc_job_train_unasked(cli, err);
     if (!rc)
-        rc = run_pass(cli, &j, err);
-    if (!rc && !j.dry_run)
-        rc = write_and_measure(cli, &j, err);
+        rc = mc_job_open(cli, &j, err);
     if (!rc)
-        rc = mc_job_report(cli, &j, &report, err);
-    if (!rc && !j.dry_run)
-        rc = commit(&j, err);
+        rc = mc_job_data(cli, &j, j.original.model, err);
+    if (!rc && finetune)
+        rc = mc_job_train_open(cli, &j, &t, j.original.model, err);
     if (!rc)
-        rc = mc_cli_deliver(cli, report, j.to_stdout, err);
-    if (!rc && j.missed)
-        rc = mc_fail(err, j.missed, "%s", j.gate.msg);
-    json_decref(report);
+        rc = mc_job_clone(cli, &j, j.original.model, err);
+    struct mc_pass_ctx ctx = {
+        .pool = cli->pool,
+        .seed = (uint64_t)mc_param_int(cli->values, "seed", 0),
+        .calib = j.calib,
+        .calib_count = j.calib_count,
+        .progress = cli->progress,
+        .dry_run = j.dry_run,
+        .host = &j,
+        .bytes_of = bytes_of,
+    };
+    if (!rc)
+        rc = run_pass(cli, &j, &ctx, err);
+    if (!rc && finetune)
+        rc = run_training(cli, &j, &ctx, &t, err);
+    if (!rc)
+        rc = mc_job_finish(cli, &j, err);
+    mc_job_train_free(&t);
     mc_job_free(&j);
     return rc;
 }

@@ -5,6 +5,7 @@
 
 #include "base/nearest.h"
 #include "cli/options.h"
+#include "cli/train_options.h"
 
 static const struct mc_command commands[] = {
     {"info",
@@ -26,6 +27,28 @@ static const struct mc_command commands[] = {
       &mc_options_general},
      true,
      mc_cmd_eval},
+    {"finetune",
+     "MODEL",
+     1,
+     1,
+     "train a model further on samples, from the start, or for other classes",
+     "mcompress finetune small.onnx --train fashion-mnist:train --epochs 2 --data "
+     "fashion-mnist:test -o better.onnx",
+     {&mc_options_finetune, &mc_options_write, &mc_options_data, &mc_options_gate, &mc_options_how,
+      &mc_options_run, &mc_options_report, &mc_options_general},
+     true,
+     mc_cmd_finetune},
+    {"distill",
+     "TEACHER",
+     1,
+     1,
+     "train a smaller model to answer as a larger one does",
+     "mcompress distill models/fashion-cnn.onnx --student models/fashion-mlp.onnx --train "
+     "fashion-mnist:train -o student.onnx",
+     {&mc_options_distill, &mc_options_write, &mc_options_data, &mc_options_gate, &mc_options_how,
+      &mc_options_run, &mc_options_report, &mc_options_general},
+     true,
+     mc_cmd_distill},
     {"bench",
      "MODEL",
      1,
@@ -57,17 +80,17 @@ static const struct mc_command commands[] = {
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 /* Every pass runs through this one; its name, summary, example and own options come from the pass. */
-static const struct mc_command pass_command = {NULL,
-                                               "MODEL",
-                                               1,
-                                               1,
-                                               NULL,
-                                               NULL,
-                                               {&mc_options_write, &mc_options_data,
-                                                &mc_options_gate, &mc_options_run,
-                                                &mc_options_report, &mc_options_general},
-                                               true,
-                                               mc_cmd_pass};
+static const struct mc_command pass_command = {
+    NULL,
+    "MODEL",
+    1,
+    1,
+    NULL,
+    NULL,
+    {&mc_options_write, &mc_options_calib, &mc_options_data, &mc_options_gate, &mc_options_recover,
+     &mc_options_how, &mc_options_run, &mc_options_report, &mc_options_general},
+    true,
+    mc_cmd_pass};
 
 const struct mc_command *mc_command_at(size_t i, const struct mc_pass **ret_pass)
 {

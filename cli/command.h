@@ -18,6 +18,8 @@ struct mc_cli { /* one invocation */
     const struct mc_command *command;
     const struct mc_pass *pass; /* where the command is one */
     json_t *values;             /* options and "operands" */
+    int argc;                   /* as they were given, from the program's name on */
+    char **argv;
     bool quiet, verbose, json;
     struct mc_pool *pool;               /* of --threads; NULL for commands that compute nothing */
     const struct mc_progress *progress; /* NULL where nobody looks at it */
@@ -29,7 +31,7 @@ struct mc_option_group {
     const struct mc_param *params;
 };
 
-enum { MC_CLI_GROUPS = 8 };
+enum { MC_CLI_GROUPS = 12 };
 
 struct mc_command {
     const char *name;
@@ -54,7 +56,9 @@ const char *mc_cli_operand(const struct mc_cli *cli, size_t i);
 
 /* The commands. */
 int mc_cmd_bench(struct mc_cli *cli, struct mc_err *err);
+int mc_cmd_distill(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_eval(struct mc_cli *cli, struct mc_err *err);
+int mc_cmd_finetune(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_help(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_info(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_list(struct mc_cli *cli, struct mc_err *err);

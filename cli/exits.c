@@ -20,7 +20,9 @@ static const struct {
      "a model or data is missing, unreadable, malformed or unsupported",
      {MC_EOPEN, MC_EFORMAT, MC_EUNSUP, MC_ESHAPE, MC_EDTYPE, MC_EDATA}},
     {MC_EXIT_GATE, "a gate or target was missed; the model and the report are written", {MC_EGATE}},
-    {MC_EXIT_INTERRUPTED, "interrupted; nothing was written", {MC_EINTR}},
+    {MC_EXIT_INTERRUPTED,
+     "interrupted; OUT is as it was, and --checkpoint has what was done",
+     {MC_EINTR}},
 };
 enum { ROWS = sizeof table / sizeof *table };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/exits.h"
+#include "cli/options.h"
 
 static const char about[] =
     "mcompress makes an ONNX model smaller and proves that it still answers the same.\n";
@@ -23,9 +24,13 @@ static const char *example_of(const struct mc_command *c, const struct mc_pass *
     return p ? p->example : c->example;
 }
 
-static const char *usage_tail(const struct mc_pass *p)
+/* Who writes a model needs to know where. */
+static const char *usage_tail(const struct mc_command *c)
 {
-    return p ? " -o OUT [options]" : " [options]";
+    for (int i = 0; c->groups[i]; i++)
+        if (c->groups[i] == &mc_options_write)
+            return " -o OUT [options]";
+    return " [options]";
 }
 
 void mc_help_overview(FILE *out)
@@ -44,10 +49,32 @@ void mc_help_overview(FILE *out)
         fprintf(out, "  %-4d %s\n", status, text);
 }
 
-static int print_group(FILE *out, const char *title, const struct mc_param *params,
+/* Was an option of this name told in an earlier group? Two groups may share one. */
+static bool told(const struct mc_command *c, const struct mc_pass *pass, int group,
+                 const char *name)
+{
+    for (int i = pass ? -1 : 0; i < group; i++)
+        for (const struct mc_param *p = i < 0 ? pass->params : c->groups[i]->params; p->type; p++)
+            if (!strcmp(p->name, name))
+                return true;
+    return false;
+}
+
+/* Group i of a command; -1: those of its pass. */
+static int print_group(FILE *out, const struct mc_command *c, const struct mc_pass *pass, int i,
                        struct mc_err *err)
 {
-    char *text = mc_param_help(params);
+    const char *title = i < 0 ? "Compression" : c->groups[i]->title;
+    const struct mc_param *params = i < 0 ? pass->params : c->groups[i]->params;
+    size_t n = 0, kept = 0;
+    while (params[n].type)
+        n++;
+    struct mc_param *mine = calloc(n + 1, sizeof *mine);
+    for (size_t k = 0; mine && k < n; k++)
+        if (!told(c, pass, i, params[k].name))
+            mine[kept++] = params[k];
+    char *text = mine ? mc_param_help(mine) : NULL;
+    free(mine);
     if (!text)
         return mc_fail(err, MC_ENOMEM, "out of memory");
     if (*text)
@@ -60,11 +87,10 @@ int mc_help_command(FILE *out, const struct mc_command *c, const struct mc_pass 
                     struct mc_err *err)
 {
     fprintf(out, "%s: %s\n\nusage: mcompress %s %s%s\n\nexample:\n  %s\n", name_of(c, pass),
-            summary_of(c, pass), name_of(c, pass), c->operands, usage_tail(pass),
-            example_of(c, pass));
-    int rc = pass ? print_group(out, "Compression", pass->params, err) : 0;
-    for (int i = 0; !rc && c->groups[i]; i++)
-        rc = print_group(out, c->groups[i]->title, c->groups[i]->params, err);
+            summary_of(c, pass), name_of(c, pass), c->operands, usage_tail(c), example_of(c, pass));
+    int rc = 0;
+    for (int i = pass ? -1 : 0; !rc && (i < 0 || c->groups[i]); i++)
+        rc = print_group(out, c, pass, i, err);
     return rc;
 }
 

@@ -1,17 +1,24 @@
 #include "cli/job.h"
 
-#include <math.h>
-#include <stdio.h>
+#include <string.h>
 
+#include "base/interrupt.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "cli/console.h"
 #include "cli/deliver.h"
+#include "cli/gates.h"
+#include "graph/edit.h"
+#include "graph/opset.h"
+#include "graph/run/fold.h"
+#include "graph/verify.h"
 
 void mc_job_free(struct mc_job *j)
 {
     mc_onnx_staged_abort(j->staged);
     mc_model_free(j->result);
     mc_model_free(j->work);
+    mc_dataset_free(j->train);
     mc_dataset_free(j->calib);
     mc_dataset_free(j->data);
     mc_cli_close(&j->original);
@@ -22,120 +29,208 @@ void mc_job_free(struct mc_job *j)
     json_decref(j->gates);
 }
 
-/* An option's value for the report; text may be any bytes. */
-static json_t *printable(const json_t *v)
+/* ---- before the work ---- */
+
+static int check_options(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err)
 {
-    if (json_is_string(v))
-        return mc_json_text(json_string_value(v));
-    if (!json_is_array(v))
-        return json_deep_copy(v);
-    bool ok = true;
-    json_t *list = json_array();
-    size_t i;
-    const json_t *item;
-    json_array_foreach(v, i, item) mc_json_add(list, printable(item), &ok);
-    if (ok)
-        return list;
-    json_decref(list);
-    return NULL;
+    j->out = mc_param_text(cli->values, "out");
+    j->data_spec = mc_param_text(cli->values, "data");
+    j->dry_run = mc_param_flag(cli->values, "dry-run");
+    j->write.external = mc_param_flag(cli->values, "external-data");
+    const char *model = mc_cli_operand(cli, 0);
+    if (!j->out && !j->dry_run)
+        return mc_fail(err, MC_EUSAGE, "needs -o OUT to write to, or --dry-run");
+    j->to_stdout = j->out && !j->dry_run && !strcmp(j->out, "-");
+    if (j->to_stdout && cli->json)
+        return mc_fail(err, MC_EUSAGE,
+                       "-o - and --json both want standard output; use --report FILE");
+    if (mc_gates_given(cli) && !j->data_spec)
+        return mc_fail(err, MC_EUSAGE, "a gate needs samples to measure on: pass --data SPEC");
+    const char *const files[] = {model, j->to_stdout ? NULL : j->out};
+    int rc = mc_cli_check_reports(cli, files, 2, err);
+    return rc ? rc : mc_gates_check(cli, !j->incomparable, true, err);
 }
 
-/* {name, options, seconds, …what the pass itself reports}. */
-static json_t *pass_account(const struct mc_cli *cli, const struct mc_job *j, bool *ok)
+/* Can OUT be written? Found out now, by opening it without committing anything. */
+static int check_writable(const struct mc_job *j, struct mc_err *err)
 {
-    json_t *o = json_object(), *options = json_object();
-    for (const struct mc_param *p = cli->pass->params; p->type; p++) {
-        const json_t *v = json_object_get(cli->values, p->name);
-        if (v)
-            mc_json_put(options, p->name, printable(v), ok);
-    }
-    mc_json_put(o, "name", json_string(cli->pass->name), ok);
-    mc_json_put(o, "options", options, ok);
-    mc_json_put(o, "seconds", mc_json_real(j->pass_seconds), ok);
-    const char *key;
-    json_t *v;
-    json_object_foreach(j->account, key, v) mc_json_put(o, key, json_incref(v), ok);
-    return o;
+    struct mc_out *probe;
+    int rc = mc_out_open(j->out, &probe, err);
+    if (!rc)
+        mc_out_abort(probe);
+    return rc;
 }
 
-/* Without a file the size is what the layers say: kept bytes stay, changed ones are exchanged. */
-static json_t *predicted(const struct mc_job *j, bool *ok)
+int mc_job_open(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err)
 {
-    double saved = 0;
-    size_t i;
-    const json_t *layer;
-    json_array_foreach(json_object_get(j->account, "layers"), i, layer)
-    {
-        double before = mc_json_number(layer, "bytes_before", 0);
-        saved += before - mc_json_number(layer, "bytes_after", before);
-    }
-    json_t *o = json_object();
-    mc_json_put(o, "path", mc_json_text(j->out), ok);
-    mc_json_put(o, "bytes", mc_json_size((uint64_t)(mc_json_number(j->input, "bytes", 0) - saved)),
-                ok);
-    mc_json_put(o, "predicted", json_true(), ok);
-    return o;
+    int rc = check_options(cli, j, err);
+    if (!rc && !j->dry_run)
+        rc = check_writable(j, err);
+    if (!rc)
+        rc = mc_cli_read(mc_cli_operand(cli, 0), &j->original, err);
+    if (!rc && !j->dry_run)
+        rc = mc_cli_check_out(&j->original, j->out, err);
+    if (!rc && j->to_stdout && (j->write.external || j->original.model->external))
+        rc = mc_fail(err, MC_EUSAGE,
+                     "a model with external data cannot go to standard output: give a file name");
+    if (!rc)
+        rc = mc_cli_describe(&j->original, &j->input, err);
+    if (!rc)
+        j->fixed_inputs = mc_edit_fix_inputs(j->original.model->graph);
+    return rc;
 }
 
-static void put_measured(const struct mc_job *j, json_t *r, bool *ok)
+static void find_overlap(const struct mc_cli *cli, struct mc_job *j)
 {
-    if (!j->data || j->dry_run)
-        return;
-    mc_json_put(r, "before", mc_cli_metrics(&j->measured.reference), ok);
-    mc_json_put(r, "after", mc_cli_metrics(&j->measured.model), ok);
-    mc_json_put(r, "drop", mc_cli_drop(&j->measured), ok);
-    mc_json_put(r, "agreement", mc_cli_agreement(&j->measured.agreement), ok);
-    mc_json_put(r, "fallback_nodes", mc_json_size(j->measured.fallback_nodes), ok);
-}
-
-static void put_remarks(const struct mc_job *j, json_t *r, bool *ok)
-{
-    json_t *warnings = json_array(), *notes = json_array();
+    const char *id = j->data ? j->data->id : "";
+    if (*id && j->calib && !strcmp(id, j->calib->id))
+        j->overlap = "--data and --calib are the same samples: the accuracy shown is too good; "
+                     "measure on others";
+    if (*id && j->train && !strcmp(id, j->train->id))
+        j->overlap = "--data and --train are the same samples: the accuracy shown is too good; "
+                     "measure on others";
     if (j->overlap)
-        mc_json_add(warnings, json_string(MC_JOB_OVERLAP), ok);
-    if (j->dry_run && j->data)
-        mc_json_add(notes, json_string("a dry run measures nothing and judges no gate"), ok);
-    else if (!j->data)
-        mc_json_add(notes,
-                    json_string("accuracy was not measured: add --data SPEC ('mcompress list "
-                                "formats' shows what it can be)"),
-                    ok);
-    char text[128];
-    snprintf(text, sizeof text, "%zu weights were graph inputs as well; in the result they are not",
-             j->fixed_inputs);
-    if (j->fixed_inputs)
-        mc_json_add(notes, json_string(text), ok);
-    mc_json_put(r, "overlap", json_boolean(j->overlap), ok);
-    mc_json_put(r, "gates", j->gates ? json_incref(j->gates) : json_array(), ok);
-    mc_json_put(r, "warnings", warnings, ok);
-    mc_json_put(r, "notes", notes, ok);
+        mc_console_warn(cli, j->overlap);
 }
 
-int mc_job_report(const struct mc_cli *cli, const struct mc_job *j, json_t **ret,
-                  struct mc_err *err)
+static int open_samples(const struct mc_cli *cli, struct mc_job *j, const struct mc_model *subject,
+                        struct mc_err *err)
 {
-    bool ok = true;
-    json_t *r = json_object(), *passes = json_array();
-    mc_json_put(r, "mcompress", json_string(MC_VERSION), &ok);
-    mc_json_put(r, "command", json_string(cli->pass->name), &ok);
-    if (j->dry_run)
-        mc_json_put(r, "dry_run", json_true(), &ok);
-    mc_json_put(r, "input", json_incref(j->input), &ok);
-    mc_json_put(r, "output", j->output ? json_incref(j->output) : predicted(j, &ok), &ok);
-    put_measured(j, r, &ok);
-    mc_json_add(passes, pass_account(cli, j, &ok), &ok);
-    mc_json_put(r, "passes", passes, &ok);
-    put_remarks(j, r, &ok);
-    mc_json_put(r, "data", mc_json_text(j->data_spec), &ok);
-    mc_json_put(r, "calib", mc_json_text(j->calib ? j->calib->spec : NULL), &ok);
-    mc_json_put(r, "calib_samples", json_integer(j->calib ? j->calib_count : 0), &ok);
-    mc_json_put(r, "preprocess", mc_json_text(j->preprocess), &ok);
-    mc_json_put(r, "seed", json_integer(mc_param_int(cli->values, "seed", 0)), &ok);
-    mc_cli_put_cost(cli, r, &ok);
-    if (!ok) {
-        json_decref(r);
-        return mc_fail(err, MC_ENOMEM, "out of memory");
-    }
-    *ret = r;
+    const char *train = mc_param_text(cli->values, "train");
+    const char *calib = mc_param_text(cli->values, "calib");
+    if (!calib && cli->pass) /* samples to train on can guide the compression as well */
+        calib = train;
+    j->preprocess = mc_cli_preprocess(cli, subject, j->original.model);
+    int rc = 0;
+    if (j->data_spec)
+        rc = mc_cli_samples(j->data_spec, subject, j->preprocess, false, &j->data, err);
+    if (!rc && j->data)
+        rc = mc_gates_check(cli, !j->incomparable, j->data->has_labels, err);
+    if (!rc && calib)
+        rc = mc_cli_samples(calib, subject, j->preprocess, true, &j->calib, err);
+    if (!rc && train)
+        rc = mc_cli_samples(train, subject, j->preprocess, false, &j->train, err);
+    if (rc)
+        return rc;
+    j->calib_count = mc_param_int(cli->values, "calib-count", 0);
+    if (j->calib && j->calib->count >= 0 && j->calib->count < j->calib_count)
+        j->calib_count = j->calib->count;
+    find_overlap(cli, j);
     return 0;
+}
+
+/* What is to be measured must also run: known before hours of work, not after them. */
+static int check_runs(const struct mc_cli *cli, const struct mc_job *j, struct mc_err *err)
+{
+    struct mc_session *s;
+    if (!j->data || j->dry_run)
+        return 0;
+    int rc = mc_session_new(j->original.model->graph, &(struct mc_session_opts){.pool = cli->pool},
+                            &s, err);
+    if (rc == MC_EUNSUP)
+        return mc_fail(err, rc, "%s; without --data the rest of the model can be compressed",
+                       err->msg);
+    if (!rc)
+        mc_session_free(s);
+    return rc;
+}
+
+int mc_job_data(const struct mc_cli *cli, struct mc_job *j, const struct mc_model *subject,
+                struct mc_err *err)
+{
+    int rc = open_samples(cli, j, subject, err);
+    if (!rc)
+        rc = check_runs(cli, j, err);
+    if (!rc && !j->dry_run) {
+        char dir
+            [MC_PATH]; /* new weights lie where the output will be: the disk that must have room */
+        rc = mc_spill_new(j->to_stdout ? NULL : mc_path_dir(j->out, dir), &j->spill, err);
+    }
+    return rc;
+}
+
+int mc_job_clone(const struct mc_cli *cli, struct mc_job *j, const struct mc_model *m,
+                 struct mc_err *err)
+{
+    struct mc_fold_stats folded;
+    int rc = mc_model_clone(m, &j->work, err);
+    if (rc)
+        return rc;
+    j->work->spill = j->spill;
+    rc = mc_prepare(j->work, &folded, err);
+    if (!rc)
+        mc_console_note(cli, "prepared: %zu nodes folded, %zu constants merged",
+                        folded.folded_nodes, folded.merged_constants);
+    return rc;
+}
+
+int mc_job_bytes(const struct mc_job *j, const struct mc_model *m, uint64_t *ret,
+                 struct mc_err *err)
+{
+    return mc_onnx_bytes(m, j->out, &j->write, ret, err);
+}
+
+/* ---- after it ---- */
+
+/* The figures are about the file: it is written, read back, and that model is measured. */
+static int write_and_measure(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err)
+{
+    const char *steps = mc_param_text(cli->values, "preprocess");
+    char hex[65];
+    uint64_t bytes;
+    int rc = steps ? mc_edit_meta(j->work, "ai.mcompress.preprocess", steps, err) : 0;
+    mc_edit_sweep(j->work->graph);
+    if (!rc)
+        rc = mc_opset_lift(j->work, 0, err);
+    if (!rc)
+        rc = mc_verify(j->work, err);
+    if (!rc)
+        rc = mc_onnx_stage(j->work, j->out, &j->write, &j->staged, err);
+    if (!rc)
+        rc = mc_onnx_staged_read(j->staged, &j->result, err);
+    if (!rc)
+        rc = mc_onnx_staged_digest(j->staged, hex, &bytes, err);
+    if (!rc)
+        rc = mc_cli_describe_as(j->out, j->result, bytes, hex, &j->output, err);
+    if (rc || !j->data)
+        return rc;
+    rc = mc_cli_measure(cli, j->result, j->incomparable ? NULL : j->original.model, j->data,
+                        &j->measured, err);
+    if (rc)
+        return rc;
+    struct mc_err gate;
+    rc = mc_gates_judge(cli, &j->measured, &j->gates, &gate);
+    if (rc == MC_EGATE) {
+        if (!j->missed)
+            j->gate = gate;
+        j->missed = rc;
+        return 0;
+    }
+    return rc ? mc_fail(err, rc, "%s", gate.msg) : 0;
+}
+
+static int commit(struct mc_job *j, struct mc_err *err)
+{
+    int rc = mc_interrupt_check(err);
+    if (rc)
+        return rc;
+    struct mc_onnx_staged *s = j->staged;
+    j->staged = NULL;
+    return mc_onnx_staged_commit(s, err);
+}
+
+int mc_job_finish(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err)
+{
+    json_t *report = NULL;
+    int rc = j->dry_run ? 0 : write_and_measure(cli, j, err);
+    if (!rc)
+        rc = mc_job_report(cli, j, &report, err);
+    if (!rc && !j->dry_run)
+        rc = commit(j, err);
+    if (!rc)
+        rc = mc_cli_deliver(cli, report, j->to_stdout, err);
+    if (!rc && j->missed)
+        rc = mc_fail(err, j->missed, "%s", j->gate.msg);
+    json_decref(report);
+    return rc;
 }

@@ -1,4 +1,6 @@
-/* One compression from file to file: what `mcompress PASS` gathers on its way, and the report of it. */
+/* One piece of work from file to file: what `mcompress PASS`, `finetune` and `distill` share, and the report.
+ *
+ * mc_job_open, mc_job_data, mc_job_clone, then the work on j->work, then mc_job_finish; mc_job_free in any case. */
 #ifndef MC_CLI_JOB_H
 #define MC_CLI_JOB_H
 
@@ -7,33 +9,46 @@
 #include "cli/models.h"
 #include "formats/onnx.h"
 
-#define MC_JOB_OVERLAP                                                                             \
-    "--data and --calib are the same samples: the accuracy shown is too good; measure on others"
-
 struct mc_job {
     const char *out, *data_spec, *preprocess;
-    bool dry_run, to_stdout, overlap;
+    bool dry_run, to_stdout;
+    bool incomparable; /* the result answers another question: it is measured by itself */
     struct mc_onnx_write_opts write;
 
-    struct mc_cli_model original;
-    size_t fixed_inputs; /* weights of it that stopped being graph inputs */
-    struct mc_dataset *data, *calib;
+    struct mc_cli_model original; /* what the result is compared with */
+    size_t fixed_inputs;          /* weights of models that stopped being graph inputs */
+    struct mc_dataset *data, *calib, *train;
     int64_t calib_count;
+    const char *overlap; /* warning that --data was used for more than measuring, or NULL */
     struct mc_spill *spill;
-    struct mc_model *work;         /* the clone that the pass changes */
+    struct mc_model *work;         /* the clone that is changed */
     struct mc_onnx_staged *staged; /* written, not yet in place */
     struct mc_model *result;       /* read back from there */
 
     json_t *input, *output, *account, *gates; /* parts of the report */
-    double pass_seconds;
+    double seconds;                           /* of the work */
     struct mc_measure measured;
     int missed; /* MC_EGATE and its message, told when everything is written */
     struct mc_err gate;
 };
 
+/* Options, the model (operand 0), where it goes. Errors: as early as anything can be known. */
+int mc_job_open(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err);
+/* Samples of --data, --calib and --train for the inputs of `subject`, the model that is worked on. */
+int mc_job_data(const struct mc_cli *cli, struct mc_job *j, const struct mc_model *subject,
+                struct mc_err *err);
+/* j->work = m, prepared. */
+int mc_job_clone(const struct mc_cli *cli, struct mc_job *j, const struct mc_model *m,
+                 struct mc_err *err);
+/* Bytes that a model would have as OUT. */
+int mc_job_bytes(const struct mc_job *j, const struct mc_model *m, uint64_t *ret,
+                 struct mc_err *err);
+/* Write, read back, measure, report, put in place, print. A missed gate is the last thing told. */
+int mc_job_finish(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err);
+void mc_job_free(struct mc_job *j);
+
 /* The whole tree, with everything known by now. */
 int mc_job_report(const struct mc_cli *cli, const struct mc_job *j, json_t **ret,
                   struct mc_err *err);
-void mc_job_free(struct mc_job *j);
 
 #endif

@@ -91,7 +91,7 @@ static int finish(int rc, const char *name, struct mc_err *err)
 int main(int argc, char **argv)
 {
     struct mc_err err = {0};
-    struct mc_cli cli = {.start = mc_now()};
+    struct mc_cli cli = {.start = mc_now(), .argc = argc, .argv = argv};
     const char *word = argc > 1 ? argv[1] : NULL;
     mc_signals_install();
     if (!word) {

@@ -84,7 +84,7 @@ const struct mc_option_group mc_options_gate = {
 };
 
 const struct mc_option_group mc_options_write = {
-    "Output and calibration",
+    "Output",
     (const struct mc_param[]){
         {MC_PARAM_TEXT, "out", 'o', false, "OUT", NULL, 0, 0, NULL,
          "file to write; - is standard output; an existing file is replaced when all is done"},
@@ -92,8 +92,16 @@ const struct mc_option_group mc_options_write = {
          "say what would be done and the size it would give; write nothing"},
         {MC_PARAM_FLAG, "external-data", 0, false, NULL, NULL, 0, 0, NULL,
          "put the weights into OUT.data"},
+        {0},
+    },
+};
+
+const struct mc_option_group mc_options_calib = {
+    "Calibration",
+    (const struct mc_param[]){
         {MC_PARAM_TEXT, "calib", 0, false, "SPEC", NULL, 0, 0, NULL,
-         "samples that guide the compression; never those to measure on"},
+         "samples that guide the compression, never those to measure on; without it those of "
+         "--train"},
         {MC_PARAM_INT, "calib-count", 0, false, "N", "512", 1, INFINITY, NULL,
          "how many of them to use, from the first"},
         {0},

@@ -11,7 +11,8 @@ extern const struct mc_option_group mc_options_run;    /* --threads, --seed, --d
 extern const struct mc_option_group mc_options_data; /* --data, --preprocess, --output, --samples */
 extern const struct mc_option_group mc_options_outputs; /* --rtol, --atol, --save-outputs */
 extern const struct mc_option_group mc_options_gate;    /* --max-drop, --min-sqnr, --require */
-extern const struct mc_option_group mc_options_write;   /* -o, --dry-run, --calib, … */
+extern const struct mc_option_group mc_options_write;   /* -o, --dry-run, … */
+extern const struct mc_option_group mc_options_calib;   /* --calib, --calib-count */
 extern const struct mc_option_group mc_options_help;
 
 #endif

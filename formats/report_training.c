@@ -18,6 +18,8 @@ static const char *how_much(const json_t *t, char *ret)
     double n = number(t, "samples"), h = number(t, "held_out"), u = number(t, "updates");
     if (!isfinite(n) || !isfinite(u))
         return "";
+    if (number(t, "planned") > 0)
+        u = number(t, "planned");
     int at = snprintf(ret, MC_TRAINING_TEXT, "%s updates of %.0f samples each, from %s samples",
                       mc_text_group((int64_t)u, updates), mc_json_number(t, "batch", 0),
                       mc_text_group((int64_t)n, samples));
@@ -57,7 +59,7 @@ static const char *best(const json_t *t, char *ret)
     double epoch = number(b, "epoch"), top1 = number(b, "top1"), loss = number(b, "loss");
     if (!isfinite(epoch))
         return "";
-    int at = snprintf(ret, MC_TRAINING_TEXT, "kept: the weights of epoch %g", epoch);
+    int at = snprintf(ret, MC_TRAINING_TEXT, "kept: the weights of epoch %.3g", epoch);
     if (isfinite(loss))
         at += snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), ", held-out loss %.4f", loss);
     if (isfinite(top1))
@@ -133,7 +135,7 @@ bool mc_training_row(const json_t *training, int i, char ret[MC_TRAINING_CELLS][
         return true;
     const json_t *e = json_array_get(log, (size_t)(i * n / rows - 1));
     double epoch = number(e, "epoch"), top1 = number(e, "held_top1");
-    cell(ret[0], "%g", epoch);
+    cell(ret[0], "%.3g", epoch);
     cell(ret[1], "%.4f", number(e, "loss"));
     cell(ret[2], "%.4f", number(e, "held_loss"));
     cell(ret[3], "%.2f %%", 100 * top1);

@@ -6,6 +6,7 @@
 
 #include "base/interrupt.h"
 #include "base/io.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "train/feed.h"
 #include "train/run.h"
@@ -211,6 +212,33 @@ int mc_train_run(struct mc_model *m, const struct mc_model *teacher, struct mc_d
         report = NULL;
     }
     if (report)
+        *ret_report = report;
+    return rc;
+}
+
+int mc_train_plan(const struct mc_model *m, const struct mc_model *teacher, struct mc_dataset *data,
+                  double epochs, const json_t *options, const struct mc_train_ctx *ctx,
+                  json_t **ret_report, struct mc_err *err)
+{
+    struct mc_train_ctx dry = *ctx;
+    dry.checkpoint = NULL;
+    struct mc_run r = {.ctx = &dry, .data = data, .epochs = epochs};
+    json_t *report = NULL;
+    int rc = prepare(&r, m, teacher, options, err);
+    if (!rc)
+        rc = mc_run_report(&r, &report, err);
+    if (!rc) {
+        bool ok = true;
+        mc_json_put(report, "planned", json_integer(r.total), &ok);
+        mc_json_put(report, "best", json_null(), &ok);
+        if (!json_object_get(r.o.values, "lr"))
+            mc_json_put(report, "lr", json_null(), &ok); /* the range test will find it */
+        rc = ok ? 0 : no_memory(err);
+    }
+    release(&r);
+    if (rc)
+        json_decref(report);
+    else
         *ret_report = report;
     return rc;
 }

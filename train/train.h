@@ -44,6 +44,12 @@ int mc_train_run(struct mc_model *m, const struct mc_model *teacher, struct mc_d
                  double epochs, const json_t *options, const struct mc_train_ctx *ctx,
                  json_t **ret_report, struct mc_err *err);
 
+/* What mc_train_run would do, without doing it: the same report, without curve and results, with "planned": the
+ * number of updates. ctx->checkpoint is not read. */
+int mc_train_plan(const struct mc_model *m, const struct mc_model *teacher, struct mc_dataset *data,
+                  double epochs, const json_t *options, const struct mc_train_ctx *ctx,
+                  json_t **ret_report, struct mc_err *err);
+
 /* The step graph that mc_train_run would run, as a model of its own, to be looked at. */
 int mc_train_step_graph(const struct mc_model *m, const struct mc_model *teacher,
                         struct mc_dataset *data, const json_t *options,

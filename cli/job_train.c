@@ -1,0 +1,173 @@
+#include "cli/job_train.h"
+
+#include <string.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "cli/console.h"
+#include "graph/edit.h"
+#include "graph/opset.h"
+#include "train/train.h"
+
+/* ---- before ---- */
+
+/* Those of mc_train_params that are not what they are anyway. */
+static int gather_options(const struct mc_cli *cli, json_t **ret, struct mc_err *err)
+{
+    bool ok = true;
+    json_t *presets = json_object(), *o = json_object();
+    int rc = presets ? mc_param_validate(mc_train_params, presets, mc_console_name(cli), err)
+                     : MC_ENOMEM;
+    for (const struct mc_param *p = mc_train_params; !rc && p->type; p++) {
+        json_t *v = json_object_get(cli->values, p->name);
+        if (v && !json_equal(v, json_object_get(presets, p->name)))
+            mc_json_put(o, p->name, json_incref(v), &ok);
+    }
+    json_decref(presets);
+    if (!rc && ok) {
+        *ret = o;
+        return 0;
+    }
+    json_decref(o);
+    return rc && rc != MC_ENOMEM ? rc : mc_fail(err, MC_ENOMEM, "out of memory");
+}
+
+/* Files that are written besides OUT must be no model, and not each other. */
+static int check_files(const struct mc_cli *cli, struct mc_err *err)
+{
+    static const char *const written[] = {"checkpoint", "dump-graph"};
+    static const char *const others[] = {"out", "checkpoint", "teacher", "student"};
+    for (size_t i = 0; i < 2; i++) {
+        const char *path = mc_param_text(cli->values, written[i]);
+        const char *model = mc_cli_operand(cli, 0);
+        if (path && mc_path_same(path, model))
+            return mc_fail(err, MC_EUSAGE, "--%s '%s' would replace the model; give another name",
+                           written[i], path);
+        for (size_t k = 0; path && k < sizeof others / sizeof *others; k++) {
+            const char *other = mc_param_text(cli->values, others[k]);
+            if (other && strcmp(written[i], others[k]) &&
+                (!strcmp(path, other) || mc_path_same(path, other)))
+                return mc_fail(err, MC_EUSAGE, "--%s and --%s are the same file '%s'", written[i],
+                               others[k], path);
+        }
+    }
+    return 0;
+}
+
+int mc_job_train_check(const struct mc_cli *cli, struct mc_job_train *t, struct mc_err *err)
+{
+    if (!mc_param_text(cli->values, "train"))
+        return mc_fail(err, MC_EUSAGE,
+                       "%s needs samples to train on: pass --train SPEC ('mcompress list formats' "
+                       "shows what it can be)",
+                       t->command);
+    if (mc_param_has(cli->values, "checkpoint-every") && !mc_param_has(cli->values, "checkpoint"))
+        return mc_fail(err, MC_EUSAGE, "--checkpoint-every needs --checkpoint FILE");
+    int rc = check_files(cli, err);
+    return rc ? rc : gather_options(cli, &t->options, err);
+}
+
+int mc_job_train_unasked(const struct mc_cli *cli, struct mc_err *err)
+{
+    static const char *const names[] = {"teacher", "checkpoint", "checkpoint-every", "dump-graph"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (mc_param_has(cli->values, names[i]))
+            return mc_fail(err, MC_EUSAGE, "--%s goes with --finetune EPOCHS", names[i]);
+    json_t *options = NULL;
+    const char *name = NULL;
+    json_t *v;
+    int rc = gather_options(cli, &options, err);
+    json_object_foreach(options, name, v) if (strcmp(name, "output")) /* measuring has it, too */
+        rc = mc_fail(err, MC_EUSAGE, "--%s goes with --finetune EPOCHS", name);
+    json_decref(options);
+    return rc;
+}
+
+int mc_job_train_open(const struct mc_cli *cli, struct mc_job *j, struct mc_job_train *t,
+                      const struct mc_model *before, struct mc_err *err)
+{
+    const char *name = mc_param_text(cli->values, "teacher");
+    t->teacher = before;
+    t->teacher_name = before ? j->original.name : NULL;
+    if (!name)
+        return 0;
+    t->teacher = NULL;
+    t->teacher_name = NULL;
+    if (!strcmp(name, "none"))
+        return 0;
+    int rc = mc_cli_read(name, &t->file, err);
+    if (!rc && !j->dry_run)
+        rc = mc_cli_check_out(&t->file, j->out, err);
+    if (rc)
+        return rc;
+    mc_edit_fix_inputs(t->file.model->graph);
+    t->teacher = t->file.model;
+    t->teacher_name = name;
+    return 0;
+}
+
+/* ---- the work ---- */
+
+static int dump_graph(const struct mc_cli *cli, struct mc_job *j, const struct mc_job_train *t,
+                      const struct mc_train_ctx *ctx, struct mc_err *err)
+{
+    const char *path = mc_param_text(cli->values, "dump-graph");
+    struct mc_model *step;
+    if (!path)
+        return 0;
+    int rc = mc_train_step_graph(j->work, t->teacher, j->train, t->options, ctx, &step, err);
+    if (rc)
+        return rc;
+    rc = mc_opset_lift(step, 0, err);
+    if (!rc)
+        rc = mc_onnx_write(step, path, &(struct mc_onnx_write_opts){0}, err);
+    mc_model_free(step);
+    return rc;
+}
+
+/* The report of a training becomes a part of the account. */
+static int take_report(const struct mc_cli *cli, struct mc_job *j, const struct mc_job_train *t,
+                       double epochs, json_t *report, struct mc_err *err)
+{
+    bool ok = report != NULL;
+    if (!j->account)
+        j->account = json_object();
+    mc_json_put(report, "train", mc_json_text(mc_param_text(cli->values, "train")), &ok);
+    mc_json_put(report, "teacher", mc_json_text(t->teacher_name), &ok);
+    mc_json_put(report, "epochs_asked", mc_json_real(epochs), &ok);
+    mc_json_put(j->account, "training", report, &ok);
+    return ok ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
+}
+
+int mc_job_train(const struct mc_cli *cli, struct mc_job *j, struct mc_job_train *t, double epochs,
+                 struct mc_err *err)
+{
+    const struct mc_train_ctx ctx = {
+        .pool = cli->pool,
+        .seed = (uint64_t)mc_param_int(cli->values, "seed", 0),
+        .progress = cli->progress,
+        .checkpoint = mc_param_text(cli->values, "checkpoint"),
+        .checkpoint_every = mc_param_int(cli->values, "checkpoint-every", 0),
+    };
+    json_t *report = NULL;
+    double begin = mc_now();
+    int rc = dump_graph(cli, j, t, &ctx, err);
+    if (rc)
+        return rc;
+    if (j->dry_run)
+        rc = mc_train_plan(j->work, t->teacher, j->train, epochs, t->options, &ctx, &report, err);
+    else
+        rc = mc_train_run(j->work, t->teacher, j->train, epochs, t->options, &ctx, &report, err);
+    j->seconds += mc_now() - begin;
+    if (rc) {
+        json_decref(report);
+        return rc;
+    }
+    return take_report(cli, j, t, epochs, report, err);
+}
+
+void mc_job_train_free(struct mc_job_train *t)
+{
+    mc_cli_close(&t->file);
+    json_decref(t->options);
+}
