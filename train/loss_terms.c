@@ -31,13 +31,6 @@ static struct mc_value *sum_last(struct mc_terms *t, struct mc_value *x)
     return y;
 }
 
-static struct mc_value *log_softmax(struct mc_terms *t, struct mc_value *z)
-{
-    struct mc_value *y = mc_wire(t->w, "LogSoftmax", z);
-    mc_wire_int(t->w, "axis", -1);
-    return y;
-}
-
 struct mc_value *mc_term_ce(struct mc_terms *t, struct mc_value *z, struct mc_value *labels)
 {
     return mc_wire(t->w, "SoftmaxCrossEntropyLoss", z, labels);
@@ -45,24 +38,20 @@ struct mc_value *mc_term_ce(struct mc_terms *t, struct mc_value *z, struct mc_va
 
 struct mc_value *mc_term_ce_probs(struct mc_terms *t, struct mc_value *z, struct mc_value *p)
 {
-    struct mc_value *each = sum_last(t, mc_wire(t->w, "Mul", log_softmax(t, z), p));
-    return mc_wire(t->w, "Neg", mean(t, each));
+    return mc_wire_own(t->w, "CrossEntropyProbs", z, p);
 }
 
 struct mc_value *mc_term_bce(struct mc_terms *t, struct mc_value *z, struct mc_value *y)
 {
-    struct mc_value *soft = mc_wire(t->w, "Softplus", z);
-    return mean(t, mc_wire(t->w, "Sub", soft, mc_wire(t->w, "Mul", z, y)));
+    return mc_wire_own(t->w, "SigmoidCrossEntropy", z, y);
 }
 
 struct mc_value *mc_term_kd(struct mc_terms *t, struct mc_value *z, struct mc_value *zt,
                             double temperature)
 {
-    struct mc_value *log_p = log_softmax(t, times(t, zt, 1 / temperature));
-    struct mc_value *log_q = log_softmax(t, times(t, z, 1 / temperature));
-    struct mc_value *gap = mc_wire(t->w, "Sub", log_p, log_q);
-    struct mc_value *each = sum_last(t, mc_wire(t->w, "Mul", mc_wire(t->w, "Exp", log_p), gap));
-    return times(t, mean(t, each), temperature * temperature);
+    struct mc_value *y = mc_wire_own(t->w, "DistillLoss", z, zt);
+    mc_wire_float(t->w, "temperature", (float)temperature);
+    return y;
 }
 
 /* KL of two coins with scores a (the teacher's) and b: s(a) (a - b) - softplus(a) + softplus(b). */

@@ -4,6 +4,7 @@
 
 #include "graph/constant.h"
 #include "graph/edit.h"
+#include "graph/grad/batchnorm.h"
 #include "graph/grad/rule.h"
 #include "graph/grad/update.h"
 
@@ -370,35 +371,18 @@ static int average(struct build *b, struct mc_value *made)
 
 /* ---- running statistics ---- */
 
-/* Statistics of a node whose constants another node has, too, follow on those of that node. */
-static int statistic(struct build *b, struct mc_node *n, size_t in, size_t out)
-{
-    struct mc_value *v = n->in[in];
-    for (size_t i = 0; i < b->n_statistics; i++) {
-        struct part *p = &b->statistics[i];
-        if (p->constant != v)
-            continue;
-        struct mc_value *before = p->result;
-        p->result = n->out[out];
-        return mc_edit_set_input(n, in, before, b->err);
-    }
-    b->statistics[b->n_statistics++] = (struct part){.constant = v, .result = n->out[out]};
-    return 0;
-}
-
 static int find_statistics(struct build *b)
 {
-    b->statistics = calloc(2 * b->g->n_nodes + 1, sizeof *b->statistics);
-    int rc = b->statistics ? 0 : nomem(b);
-    for (size_t i = 0; i < b->g->n_nodes && !rc; i++) {
-        struct mc_node *n = b->g->nodes[i];
-        if (!mc_node_is(n, "BatchNormalization") || !mc_node_int(n, "training_mode", 0) ||
-            n->n_in != 5 || n->n_out < 3)
-            continue;
-        for (size_t k = 0; k < 2 && !rc; k++)
-            if (n->in[3 + k] && n->out[1 + k] && mc_constant(n->in[3 + k]))
-                rc = statistic(b, n, 3 + k, 1 + k);
-    }
+    struct mc_batchnorm_stat *list;
+    int rc = mc_batchnorm_stats(b->g, &list, &b->n_statistics, b->err);
+    if (rc)
+        return rc;
+    b->statistics = calloc(b->n_statistics + 1, sizeof *b->statistics);
+    if (!b->statistics)
+        rc = nomem(b);
+    for (size_t i = 0; i < b->n_statistics && !rc; i++)
+        b->statistics[i] = (struct part){.constant = list[i].in, .result = list[i].out};
+    free(list);
     return rc;
 }
 
