@@ -15,6 +15,7 @@ enum { LAYOUT_B = 1 }; /* kind of packing in a pack's layout */
 struct product {
     int64_t batch, m, n, k, b_count;
     int64_t a_row, a_col, b_row, b_col;
+    int64_t k_step;     /* k, or less: so much of it at a time */
     size_t packed_each; /* bytes of one packed B */
     const void *packed; /* of a constant B, or NULL */
 };
@@ -31,7 +32,21 @@ static size_t round_up(size_t n)
 
 static size_t gemm_scratch(const struct mc_call *c, const struct product *p)
 {
-    return round_up(c->k->gemm.scratch_bytes(p->m, p->n, p->k, mc_pool_threads(c->pool)));
+    return round_up(c->k->gemm.scratch_bytes(p->m, p->n, p->k_step, mc_pool_threads(c->pool)));
+}
+
+/* A long sum over run-time values, the gradient of a weight, goes by parts whose A and B stay in the cache until
+ * they are multiplied; B is packed part by part. What C costs for being read again is little where it is
+ * small. */
+static int64_t step_of(const struct mc_call *c, const struct product *p)
+{
+    enum { PART = 1 << 19, RESULT = 1 << 18, LEAST = 256 }; /* bytes; of k */
+    int64_t elem = c->k->elem_bytes, row = (p->m + p->n) * elem, parts;
+    if (c->in[1].constant || p->batch != 1 || p->m * p->n * elem > RESULT || p->k * row <= 2 * PART)
+        return p->k;
+    parts = p->k * row / PART;
+    parts = parts < p->k / LEAST ? parts : p->k / LEAST;
+    return parts > 1 ? (p->k + parts - 1) / parts : p->k;
 }
 
 static void pack_matrices(const struct mc_call *c, const struct product *p, const void *b,
@@ -46,7 +61,8 @@ static void pack_matrices(const struct mc_call *c, const struct product *p, cons
 /* Pack B where it is constant; otherwise run() packs it into scratch. */
 static int pack_constant(struct mc_call *c, struct product *p, struct mc_err *err)
 {
-    p->packed_each = round_up(c->k->gemm.pack_b_bytes(p->k, p->n));
+    p->k_step = step_of(c, p);
+    p->packed_each = round_up(c->k->gemm.pack_b_bytes(p->k_step, p->n));
     if (!c->in[1].constant)
         return 0;
     const int64_t layout[] = {LAYOUT_B, p->b_count, p->k, p->n, p->b_row, p->b_col};
@@ -84,9 +100,39 @@ static const void *packed_b(struct mc_call *c, const struct product *p, size_t *
     if (p->packed)
         return p->packed;
     void *block = mc_op_scratch(c, at, p->packed_each * (size_t)p->b_count);
-    if (block)
+    if (block && p->k_step == p->k)
         pack_matrices(c, p, c->in[1].data, block);
     return block;
+}
+
+/* The product g, whose B is packed in `packed` or, by parts, will be. */
+static void multiply(const struct mc_call *c, const struct product *p, struct mc_gemm *g,
+                     const void *packed, void *scratch)
+{
+    struct mc_epilogue e = g->epilogue;
+    const char *a = g->a, *b = c->in[1].data;
+    g->packed_b = packed;
+    if (p->k_step == p->k) {
+        c->k->gemm.run(g, scratch, c->pool);
+        return;
+    }
+    for (int64_t k = 0; k < p->k; k += p->k_step) {
+        g->k = p->k_step < p->k - k ? p->k_step : p->k - k;
+        g->a = a + k * g->a_col * c->k->elem_bytes;
+        c->k->gemm.pack_b(g->k, p->n, b + k * p->b_row * c->k->elem_bytes, p->b_row, p->b_col,
+                          (void *)packed, c->pool);
+        g->epilogue = (struct mc_epilogue){.residual = g->c};
+        if (k == 0) {
+            g->epilogue = e;
+            g->epilogue.act = MC_ACT_NONE;
+        }
+        if (k + g->k == p->k) {
+            g->epilogue.act = e.act;
+            g->epilogue.lo = e.lo;
+            g->epilogue.hi = e.hi;
+        }
+        c->k->gemm.run(g, scratch, c->pool);
+    }
 }
 
 /* ---- whole numbers of 32 and 64 bits: rare, so by the definition; sums wrap ---- */
@@ -276,13 +322,13 @@ static int gemm_run(struct mc_call *c, struct mc_err *err)
     }
     struct mc_gemm g = {.m = p->m, .n = p->n, .k = p->k, .a_row = p->a_row, .a_col = p->a_col};
     g.epilogue = epilogue_of(c);
-    g.packed_b = packed_b(c, p, &at);
+    const void *packed = packed_b(c, p, &at);
     gemm_bias(c, p, &g.epilogue, &at);
     g.a = c->in[0].data;
     g.c = c->out[0].data;
     g.c_row = p->n;
     g.alpha = (double)mc_node_float(c->node, "alpha", 1);
-    c->k->gemm.run(&g, mc_op_scratch(c, &at, gemm_scratch(c, p)), c->pool);
+    multiply(c, p, &g, packed, mc_op_scratch(c, &at, gemm_scratch(c, p)));
     return 0;
 }
 
@@ -474,12 +520,12 @@ static void batch_one(const struct batch_job *j, int64_t i, int worker)
                         .a = (const char *)c->in[0].data + at[0] * p->m * p->k * elem,
                         .a_row = p->a_row,
                         .a_col = p->a_col,
-                        .packed_b = j->packed + (size_t)at[1] * p->packed_each,
                         .c = (char *)c->out[0].data + from,
                         .c_row = p->n,
                         .alpha = (double)alpha,
                         .epilogue = e};
-    c->k->gemm.run(&g, j->scratch + (size_t)worker * j->scratch_each, c->pool);
+    multiply(c, p, &g, j->packed + (size_t)at[1] * p->packed_each,
+             j->scratch + (size_t)worker * j->scratch_each);
 }
 
 static void batch_chunk(void *ctx, int64_t chunk, int worker)

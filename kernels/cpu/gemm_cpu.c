@@ -126,6 +126,12 @@ static void pack_a_tile(void *ctx, int64_t t, int worker)
         const float *from = a + k0 * g->a_col;
         float *to = j->packed + k0 * (ceil_div(j->count, tile) * tile) + t * tile * kc;
         int64_t i = 0;
+        if (g->a_row == 1) { /* rows lie side by side: at most one vector */
+            vm m = vm_first(rows);
+            for (int64_t p = 0; p < kc; p++)
+                vf_store_mask(to + p * tile, vf_load_mask(from + p * g->a_col, m), m);
+            continue;
+        }
         for (; g->a_col == 1 && i + 4 <= rows; i += 4) {
             int64_t p = 0;
             for (; p + 4 <= kc; p += 4)
