@@ -20,6 +20,12 @@ static bool is_whole(const struct mc_grad *g, const struct mc_value *v)
     return k == MC_KIND_INT || k == MC_KIND_UINT || k == MC_KIND_BOOL;
 }
 
+/* Whether a gradient may arrive at a result of a node with rule r. */
+static bool carries(const struct mc_grad *g, const struct mc_rule *r, const struct mc_value *v)
+{
+    return r ? r->emit == mc_rule_straight_through || is_float(g, v) : !is_whole(g, v);
+}
+
 /* Values of a node: its inputs, then what its bodies capture; NULL at the end. */
 struct reads {
     const struct mc_node *n;
@@ -51,7 +57,7 @@ static bool flows(const struct mc_grad *g, const struct mc_node *n)
     if (r && r->emit == mc_rule_zero)
         return false;
     for (size_t i = 0; i < n->n_out; i++)
-        if (n->out[i] && (r ? is_float(g, n->out[i]) : !is_whole(g, n->out[i])))
+        if (n->out[i] && carries(g, r, n->out[i]))
             return true;
     return false;
 }
@@ -70,11 +76,10 @@ static void mark_depends(struct mc_grad *g, struct mc_value *const *wrt, size_t 
             any = g->depends[v->index];
         if (!any || !flows(g, node))
             continue;
-        bool known = mc_rule_find(node) != NULL;
+        const struct mc_rule *rule = mc_rule_find(node);
         for (size_t k = 0; k < node->n_out; k++)
             if (node->out[k])
-                g->depends[node->out[k]->index] |=
-                    known ? is_float(g, node->out[k]) : !is_whole(g, node->out[k]);
+                g->depends[node->out[k]->index] |= carries(g, rule, node->out[k]);
     }
 }
 
@@ -163,8 +168,12 @@ static void prepare(struct mc_grad *g, const struct starts *at, struct mc_value 
             }
         }
     }
-    for (size_t i = 0; i < g->n_values; i++)
-        g->depends[i] &= g->reaches[i] && g->g->values[i] && is_float(g, g->g->values[i]);
+    for (size_t i = 0; i < g->n_values; i++) {
+        const struct mc_value *v = g->g->values[i];
+        const struct mc_rule *r = v && v->producer ? mc_rule_find(v->producer) : NULL;
+        g->depends[i] &=
+            g->reaches[i] && v && (is_float(g, v) || (r && r->emit == mc_rule_straight_through));
+    }
 }
 
 /* The gradient of the loss by itself. */

@@ -43,6 +43,9 @@ struct mc_rule {
 /* For operators whose derivative is zero wherever it exists, or whose results are no numbers to follow
  * (Floor, Sign, Shape, ArgMax, comparisons): nothing flows back, and nothing is frozen because of it. */
 mc_rule_emit mc_rule_zero;
+/* For operators that round to whole numbers: the one rule whose gradients these do not stop
+ * (graph/ops/quantize_rule.c). */
+mc_rule_emit mc_rule_straight_through;
 
 /* Rule for a node or NULL. */
 const struct mc_rule *mc_rule_find(const struct mc_node *n);
