@@ -1,6 +1,6 @@
 # Help goes to standard output with status 0, and every command has an example.
 mcompress --version
-for c in info eval list help svd; do
+for c in info eval bench finetune distill list help svd; do
     mcompress $c --help >"$c.txt" || echo "$c --help failed"
     mcompress help $c | cmp - "$c.txt"
     grep -A 1 '^example:' "$c.txt"
