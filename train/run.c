@@ -44,11 +44,11 @@ static int leave(struct mc_run *r, struct mc_err *err)
                     (long long)r->s.now.update, (long long)r->total, path);
 }
 
-/* Back to the last state that was good; what was learned about the run stays. */
-static int go_back(struct mc_run *r, struct mc_err *err)
+/* Back to where `to` was; what was learned about the run stays. */
+static void rewind_track(struct mc_run *r, const struct mc_track *to)
 {
     struct mc_track *t = &r->s.now, was = *t;
-    *t = r->s.good;
+    *t = *to;
     t->has_lr = was.has_lr;
     t->lr = was.lr;
     t->lr_scale = was.lr_scale;
@@ -58,7 +58,28 @@ static int go_back(struct mc_run *r, struct mc_err *err)
     t->n_range = was.n_range;
     memcpy(t->range_lr, was.range_lr, sizeof t->range_lr);
     memcpy(t->range_loss, was.range_loss, sizeof t->range_loss);
+}
+
+/* To the last state that was good. */
+static int go_back(struct mc_run *r, struct mc_err *err)
+{
+    rewind_track(r, &r->s.good);
     return mc_stepper_store(r->stepper, r->s.good_states, err);
+}
+
+/* To the weights that the run began with. */
+static int start_over(struct mc_run *r, struct mc_err *err)
+{
+    struct mc_track begin = {.best_update = -1, .best_loss = NAN, .best_share = NAN};
+    const struct mc_track *t = &r->s.now;
+    if (r->n_held && t->best_update >= 0) { /* still the best that there was */
+        begin.best_update = t->best_update;
+        begin.best_loss = t->best_loss;
+        begin.best_share = t->best_share;
+    }
+    rewind_track(r, &begin);
+    int rc = mc_stepper_restart(r->stepper, err);
+    return rc ? rc : mc_stepper_fetch(r->stepper, r->s.good_states, err);
 }
 
 /* ---- learning rate ---- */
@@ -135,6 +156,14 @@ static int put_eval(struct mc_run *r, const struct mc_step_result *res, struct m
     return 0;
 }
 
+/* A loss that is far above that in the beginning marks no state to go back to. */
+static bool is_worse(const struct mc_run *r, double held)
+{
+    const struct mc_track *t = &r->s.now;
+    bool trained = t->last > CLIMBS_FIRST * t->start + CLIMBS_MORE;
+    return r->n_held ? held > CLIMBS_FIRST * t->first_loss + CLIMBS_MORE : trained;
+}
+
 /* A look at the held-out samples: better than ever, or time to stop? And a state to go back to. */
 static int evaluate(struct mc_run *r, struct mc_err *err)
 {
@@ -161,7 +190,7 @@ static int evaluate(struct mc_run *r, struct mc_err *err)
     }
     double since = (double)(t->update - t->best_update) / (double)r->per_epoch;
     t->stopped = res.samples && r->o.patience > 0 && t->best_update >= 0 && since >= r->o.patience;
-    if (finite) {
+    if (finite && !is_worse(r, e->loss)) {
         s->good = *t;
         memcpy(s->good_states, s->states, s->bytes);
     }
@@ -185,6 +214,9 @@ static enum mc_track_trouble watch(struct mc_run *r, const struct mc_step_result
         return MC_TROUBLE_LOSS;
     if (!isfinite(res->norm))
         return MC_TROUBLE_NORM;
+    t->last = res->loss;
+    if (!t->smooth_n)
+        t->start = res->loss;
     t->smooth = t->smooth_n ? SMOOTH * t->smooth + (1 - SMOOTH) * res->loss : res->loss;
     if (++t->smooth_n < SMOOTH_FROM)
         return MC_TROUBLE_NONE;
@@ -208,11 +240,17 @@ static int recover(struct mc_run *r, enum mc_track_trouble why, struct mc_err *e
             "the training diverges: after %d ways back, at a learning rate of %.3g, update "
             "%lld has failed again; the model is unchanged; give a lower --lr",
             MOST_RECOVERIES, t->lr * t->lr_scale, (long long)t->update);
-    int64_t from = t->update;
+    /* twice from the same state: that one is not as good as it looked */
+    int64_t back = r->s.good.update;
+    bool again = back && t->n_recoveries && t->recoveries[t->n_recoveries - 1].back == back;
     t->lr_scale *= LOWER;
-    t->recoveries[t->n_recoveries++] =
-        (struct mc_track_recovery){from, r->s.good.update, why, t->lr * t->lr_scale};
-    return go_back(r, err);
+    struct mc_track_recovery *b = &t->recoveries[t->n_recoveries++];
+    memset(b, 0, sizeof *b);
+    b->update = t->update;
+    b->back = again ? 0 : back;
+    b->why = why;
+    b->lr = t->lr * t->lr_scale;
+    return again ? start_over(r, err) : go_back(r, err);
 }
 
 /* ---- updates ---- */

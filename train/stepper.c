@@ -91,13 +91,16 @@ int mc_stepper_weights(const struct mc_stepper *s, const void *block, struct mc_
     return rc;
 }
 
-static int store_initial(struct mc_stepper *s, struct mc_err *err)
+int mc_stepper_restart(struct mc_stepper *s, struct mc_err *err)
 {
     int rc = 0;
     for (size_t i = 0; i < s->g->update.n_states && !rc; i++) {
         const struct mc_state *state = &s->g->update.states[i];
-        if (state->initial) /* a session begins with zeros */
-            rc = mc_session_store(s->session, state->in, state->initial, state_bytes(state), err);
+        void *zeros = state->initial ? NULL : mc_calloc((size_t)state->count + 1, sizeof(double));
+        const void *data = zeros ? zeros : state->initial;
+        rc = data ? mc_session_store(s->session, state->in, data, state_bytes(state), err)
+                  : no_memory(err);
+        free(zeros);
     }
     return rc;
 }
@@ -117,7 +120,7 @@ static int open_session(struct mc_stepper *s, struct mc_err *err)
     struct mc_session_opts so = {.pool = s->o.pool, .state = pairs, .n_state = u->n_states};
     int rc = mc_session_new(s->g->step->graph, &so, &s->session, err);
     free(pairs);
-    return rc ? rc : store_initial(s, err);
+    return rc ? rc : mc_stepper_restart(s, err);
 }
 
 static int open_feeds(struct mc_stepper *s, struct mc_err *err)

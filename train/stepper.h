@@ -38,6 +38,7 @@ int mc_stepper_run(struct mc_stepper *s, int64_t update, int64_t step, double lr
 size_t mc_stepper_bytes(const struct mc_stepper *s);
 int mc_stepper_fetch(const struct mc_stepper *s, void *block, struct mc_err *err);
 int mc_stepper_store(struct mc_stepper *s, const void *block, struct mc_err *err);
+int mc_stepper_restart(struct mc_stepper *s, struct mc_err *err); /* the state before training */
 /* Weights (their average where there is one) and statistics of a block into a model. */
 int mc_stepper_weights(const struct mc_stepper *s, const void *block, struct mc_model *m,
                        struct mc_err *err);

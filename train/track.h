@@ -40,6 +40,7 @@ struct mc_track {
     int64_t update; /* next one */
     int64_t n_points, n_evals;
     struct mc_track_sums point, eval;
+    double start, last;  /* loss of the first update, of the last one */
     double smooth;       /* moving average of the loss */
     double smooth_first; /* after its first updates */
     double

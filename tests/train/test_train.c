@@ -17,7 +17,7 @@ static void learns_from_labels(void **state)
         "{\"optimizer\": \"adam\", \"schedule\": \"onecycle\"}",
         "{\"optimizer\": \"sgd\", \"lr\": 0.1, \"ema\": 0.9, \"clip\": 1, \"schedule\": \"step\"}",
         "{\"batch\": 10, \"accumulate\": 3, \"schedule\": \"constant\", \"loss\": \"bce\"}",
-        "{\"loss\": \"mse\", \"balance\": true}"};
+        "{\"loss\": \"mse\", \"balance\": true, \"batch\": 15}"};
     struct samples s;
     struct mc_dataset *d = make_samples(&s, 1, true);
     for (size_t i = 0; i < sizeof recipes / sizeof *recipes; i++) {
@@ -183,12 +183,12 @@ static void divergence_is_recovered_from(void **state)
     struct mc_dataset *d = make_samples(&s, 1, true);
     struct mc_model *m = make_net(-2, false, 20), *before = make_net(-2, false, 20);
     json_t *report;
-    static const char high[] = "{\"optimizer\": \"sgd\", \"lr\": 30, \"loss\": \"mse\", "
+    static const char high[] = "{\"optimizer\": \"sgd\", \"lr\": 0.3, \"loss\": \"mse\", "
                                "\"schedule\": \"constant\", \"warmup\": 0}";
     build_ok(train(m, NULL, d, 60, high, NULL, &report, &err), &err);
     size_t n = json_array_size(json_object_get(report, "recoveries"));
     assert_in_range(n, 1, 5);
-    assert_true(first_number(report, "recoveries", "lr", false) == 30 * 0.3);
+    assert_true(first_number(report, "recoveries", "lr", false) == 0.3 * 0.3);
     assert_true(accuracy(m, &s, SAMPLES) >= 0.8);
     json_decref(report);
     mc_model_free(m);
