@@ -327,6 +327,24 @@ int mc_session_plan_bytes(struct mc_session *s, const struct mc_array *arrays, i
     return 0;
 }
 
+static size_t state_bytes(const struct mc_session *s)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < s->n_states; i++)
+        sum += s->states[i].bytes;
+    return sum;
+}
+
+int mc_session_peak(struct mc_session *s, const struct mc_array *arrays, int n_arrays, size_t *ret,
+                    struct mc_err *err)
+{
+    size_t values;
+    int rc = mc_session_plan_bytes(s, arrays, n_arrays, &values, err);
+    if (!rc)
+        *ret = values + mc_pack_bytes(s->packs) + state_bytes(s);
+    return rc;
+}
+
 /* ---- looking ---- */
 
 int mc_session_n_outputs(const struct mc_session *s)
@@ -357,7 +375,9 @@ const struct mc_array *mc_session_input(const struct mc_session *s, int i)
 
 void mc_session_stats(const struct mc_session *s, struct mc_session_stats *ret)
 {
-    *ret = (struct mc_session_stats){.packed_bytes = mc_pack_bytes(s->packs), .plans = s->n_plans};
+    *ret = (struct mc_session_stats){.packed_bytes = mc_pack_bytes(s->packs),
+                                     .plans = s->n_plans,
+                                     .state_bytes = state_bytes(s)};
     for (const struct mc_plan *p = s->last; p; p = p->parent) {
         ret->arena_bytes = p->bytes > ret->arena_bytes ? p->bytes : ret->arena_bytes;
         ret->nodes += (size_t)p->n_steps;

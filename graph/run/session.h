@@ -86,8 +86,15 @@ const struct mc_array *mc_session_value(const struct mc_session *s, const char *
 int mc_session_n_inputs(const struct mc_session *s);
 const struct mc_array *mc_session_input(const struct mc_session *s, int i);
 
+/* What a run for arrays of these shapes takes, without running: its values (of the first segment, where the plan
+ * is cut), packed constants, states. The data of the arrays is not looked at. Makes the plan.
+ * Errors: as mc_session_run before anything runs. */
+int mc_session_peak(struct mc_session *s, const struct mc_array *inputs, int n_inputs, size_t *ret,
+                    struct mc_err *err);
+
 struct mc_session_stats {
     size_t plans, arena_bytes, packed_bytes; /* of the last plan; of all packed constants */
+    size_t state_bytes;
     size_t nodes, fused_nodes, fallback_nodes;
 };
 void mc_session_stats(const struct mc_session *s, struct mc_session_stats *ret);
