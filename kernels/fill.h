@@ -11,6 +11,7 @@
     void mc_conv_grad_fill_##level(struct mc_conv_grad_kernels *k);                                \
     void mc_elementwise_fill_##level(struct mc_elementwise_kernels *k);                            \
     void mc_nn_fill_##level(struct mc_nn_kernels *k);                                              \
+    void mc_rnn_fill_##level(struct mc_rnn_kernels *k);                                            \
     void mc_norm_fill_##level(struct mc_norm_kernels *k);                                          \
     void mc_loss_fill_##level(struct mc_loss_kernels *k);                                          \
     void mc_spatial_fill_##level(struct mc_spatial_kernels *k);                                    \

@@ -15,6 +15,7 @@ static void fill_ref_f32(struct mc_kernels *k)
     mc_elementwise_fill_ref_f32(&k->elementwise);
     mc_nn_fill_ref_f32(&k->nn);
     mc_norm_fill_ref_f32(&k->norm);
+    mc_rnn_fill_ref_f32(&k->rnn);
     mc_loss_fill_ref_f32(&k->loss);
     mc_spatial_fill_ref_f32(&k->spatial);
     mc_scatter_fill_ref_f32(&k->scatter);
@@ -32,6 +33,7 @@ static void fill_ref_f64(struct mc_kernels *k)
     mc_elementwise_fill_ref_f64(&k->elementwise);
     mc_nn_fill_ref_f64(&k->nn);
     mc_norm_fill_ref_f64(&k->norm);
+    mc_rnn_fill_ref_f64(&k->rnn);
     mc_loss_fill_ref_f64(&k->loss);
     mc_spatial_fill_ref_f64(&k->spatial);
     mc_scatter_fill_ref_f64(&k->scatter);
@@ -48,6 +50,7 @@ static void fill_plain(struct mc_kernels *k)
     mc_elementwise_fill_plain(&k->elementwise);
     mc_nn_fill_plain(&k->nn);
     mc_norm_fill_plain(&k->norm);
+    mc_rnn_fill_plain(&k->rnn);
     mc_loss_fill_plain(&k->loss);
     mc_spatial_fill_plain(&k->spatial);
     mc_scatter_fill_plain(&k->scatter);
@@ -65,6 +68,7 @@ static void fill_avx2(struct mc_kernels *k)
     mc_elementwise_fill_avx2(&k->elementwise);
     mc_nn_fill_avx2(&k->nn);
     mc_norm_fill_avx2(&k->norm);
+    mc_rnn_fill_avx2(&k->rnn);
     mc_loss_fill_avx2(&k->loss);
     mc_spatial_fill_avx2(&k->spatial);
     mc_scatter_fill_avx2(&k->scatter);
@@ -81,6 +85,7 @@ static void fill_avx512(struct mc_kernels *k)
     mc_elementwise_fill_avx512(&k->elementwise);
     mc_nn_fill_avx512(&k->nn);
     mc_norm_fill_avx512(&k->norm);
+    mc_rnn_fill_avx512(&k->rnn);
     mc_loss_fill_avx512(&k->loss);
     mc_spatial_fill_avx512(&k->spatial);
     mc_scatter_fill_avx512(&k->scatter);

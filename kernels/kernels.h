@@ -20,6 +20,7 @@
 #include "kernels/scatter.h"
 #include "kernels/norm.h"
 #include "kernels/optim.h"
+#include "kernels/rnn.h"
 #include "kernels/spatial.h"
 #include "kernels/quant.h"
 
@@ -32,6 +33,7 @@ struct mc_kernels {
     struct mc_elementwise_kernels elementwise;
     struct mc_nn_kernels nn;
     struct mc_norm_kernels norm;
+    struct mc_rnn_kernels rnn;
     struct mc_loss_kernels loss;
     struct mc_spatial_kernels spatial;
     struct mc_scatter_kernels scatter;

@@ -110,7 +110,9 @@ struct mc_lstm_cell {
     const void *peephole;  /* [3 hidden]: i, o, f; or NULL */
     const uint8_t *active; /* [batch]: rows that are 0 keep c and h and write zeros; or NULL */
     void *c, *h;           /* [batch, hidden], updated */
-    void *y;               /* [batch] rows of hidden, y_row elements apart, or NULL */
+    const void *c_before, *h_before; /* what they were before the step, elsewhere; or NULL */
+    void *acts; /* [batch, 4 hidden]: i, o, f, c after their functions, or NULL; may be gates */
+    void *y;    /* [batch] rows of hidden, y_row elements apart, or NULL */
     int64_t y_row;
 };
 
@@ -126,6 +128,8 @@ struct mc_gru_cell {
     const void *product;   /* [batch, hidden] or NULL */
     const uint8_t *active; /* as in mc_lstm_cell */
     void *h;               /* [batch, hidden], updated */
+    const void *h_before;  /* as in mc_lstm_cell */
+    void *acts;            /* [batch, 3 hidden]: z, r, n, or NULL; may be gates */
     void *reset;           /* [batch, hidden]: result of gru_reset, which leaves h alone */
     void *y;               /* as in mc_lstm_cell */
     int64_t y_row;
@@ -138,6 +142,7 @@ struct mc_rnn_cell { /* one step of an RNN: H' = f(gates) */
     const void *gates;     /* [batch, hidden] */
     const uint8_t *active; /* as in mc_lstm_cell */
     void *h;               /* [batch, hidden], updated */
+    const void *h_before;  /* as in mc_lstm_cell */
     void *y;               /* as in mc_lstm_cell */
     int64_t y_row;
 };

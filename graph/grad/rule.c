@@ -244,6 +244,19 @@ void mc_emit_string(struct mc_grad *g, const char *name, const char *v)
         g->rc = mc_edit_attr_string(g->last, name, v, g->err);
 }
 
+/* The elements stay where they are: in the arena of the model. */
+static void copy_list(struct mc_grad *g, const struct mc_attr *from)
+{
+    struct mc_attr *a = mc_edit_attr_new(g->last, from->name, from->type);
+    if (!a) {
+        out_of_memory(g);
+        return;
+    }
+    a->n = from->n;
+    a->floats = from->floats;
+    a->strings = from->strings;
+}
+
 void mc_emit_copy(struct mc_grad *g, const struct mc_node *from, const char *name)
 {
     const struct mc_attr *a = dead(g) ? NULL : mc_node_attr(from, name);
@@ -254,6 +267,8 @@ void mc_emit_copy(struct mc_grad *g, const struct mc_node *from, const char *nam
     case MC_ATTR_FLOAT: mc_emit_float(g, name, (double)a->f); break;
     case MC_ATTR_STRING: mc_emit_string(g, name, (const char *)a->s.data); break;
     case MC_ATTR_INTS: mc_emit_ints(g, name, a->ints, a->n); break;
+    case MC_ATTR_FLOATS:
+    case MC_ATTR_STRINGS: copy_list(g, a); break;
     default: mc_grad_fail(g, MC_EUNSUP, from, "attribute '%s' cannot be copied", name);
     }
 }

@@ -1,18 +1,48 @@
 /* LSTM, GRU and RNN: the input products of all time steps are one matrix product; a step is the recurrent product
- * and one pass over the gates. */
+ * and one pass over the gates. Those of ai.mcompress.grad keep what their gradients need (rnn_node.h). */
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/recurrent_step.h"
 #include "graph/ops/pack.h"
 
 enum { LAYOUT_RNN = 3 }; /* kind of packing in a pack's layout */
 
+static bool keeps(const struct mc_node *n)
+{
+    return n->domain[0] != 0;
+}
+
+static bool keeps_cells(const struct mc_rnn_node *l)
+{
+    return l->kind == MC_RNN_LSTM || (l->kind == MC_RNN_GRU && l->linear_before_reset);
+}
+
+static int infer_kept(struct mc_infer_ctx *c, const struct mc_rnn_node *l, struct mc_err *err)
+{
+    enum mc_dtype dtype = c->in[MC_RNN_IN_X]->dtype;
+    int64_t more = l->steps < 0 ? MC_DIM_ANY : l->steps + 1;
+    int64_t gates = l->hidden < 0 ? MC_DIM_ANY : l->gates * l->hidden;
+    struct mc_shape g = {4, {l->dirs, l->steps, l->batch, gates}};
+    struct mc_shape state = {4, {l->dirs, more, l->batch, l->hidden}};
+    struct mc_shape product = {4, {l->dirs, l->steps, l->batch, l->hidden}};
+    bool all = mc_op_out(c, MC_RNN_STATES) &&
+               (l->kind == MC_RNN_PLAIN || mc_op_out(c, MC_RNN_GATES)) &&
+               (!keeps_cells(l) || mc_op_out(c, MC_RNN_CELLS));
+    if (!all)
+        return mc_op_fail(err, MC_ESHAPE, c->node, "an output is missing");
+    mc_op_give(c, MC_RNN_GATES, dtype, &g);
+    mc_op_give(c, MC_RNN_STATES, dtype, &state);
+    mc_op_give(c, MC_RNN_CELLS, dtype, l->kind == MC_RNN_LSTM ? &state : &product);
+    return 0;
+}
+
 static int recurrent_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
     struct mc_rnn_node l;
-    bool lstm = mc_node_is(c->node, "LSTM");
+    bool lstm = !strcmp(c->node->op_type, "LSTM");
     int most = lstm ? MC_RNN_INPUTS : MC_RNN_IN_C, rc = mc_op_arity(c, 3, most, err);
     for (int i = 0; i < most && !rc; i++) {
         if (!mc_op_in(c, i) || i == MC_RNN_IN_LENS)
@@ -38,7 +68,7 @@ static int recurrent_infer(struct mc_infer_ctx *c, struct mc_err *err)
     mc_op_give(c, 1, c->in[MC_RNN_IN_X]->dtype, &h);
     if (lstm)
         mc_op_give(c, 2, c->in[MC_RNN_IN_X]->dtype, &h);
-    return 0;
+    return keeps(c->node) ? infer_kept(c, &l, err) : 0;
 }
 
 static double recurrent_macs(const struct mc_infer_ctx *c)
@@ -87,13 +117,16 @@ static size_t layout(const struct mc_call *c, const struct mc_rnn_node *l, struc
         size_t step = c->k->gemm.scratch_bytes(l->batch, n, l->hidden, threads);
         gemm = step > gemm ? step : gemm;
     }
-    *s = (struct mc_rnn_space){0};
+    bool keep = keeps(c->node);
+    *s = (struct mc_rnn_space){.keep = keep && l->kind != MC_RNN_PLAIN};
     if (l->batch_first)
         s->x = mc_op_scratch(c, &at, rows * (size_t)l->input * elem);
-    s->gates = mc_op_scratch(c, &at, rows * gate);
+    if (!s->keep)
+        s->gates = mc_op_scratch(c, &at, rows * gate);
     s->bias = mc_op_scratch(c, &at, gate);
-    s->h = mc_op_scratch(c, &at, state);
-    if (l->kind != MC_RNN_PLAIN)
+    if (!keep)
+        s->h = mc_op_scratch(c, &at, state);
+    if (l->kind != MC_RNN_PLAIN && !(keep && keeps_cells(l)))
         s->c = mc_op_scratch(c, &at, state);
     s->active = mc_op_scratch(c, &at, (size_t)l->batch);
     if (!c->in[MC_RNN_IN_W].constant)
@@ -183,6 +216,59 @@ static int check_lengths(const struct mc_call *c, const struct mc_rnn_node *l, s
     return 0;
 }
 
+static char *kept(const struct mc_call *c, int output, int64_t element)
+{
+    return (char *)mc_op_res(c, output)->data + element * c->k->elem_bytes;
+}
+
+/* Where states are kept: those that step t of direction dir reads and makes. */
+static void enter_step(const struct mc_call *c, const struct mc_rnn_node *l, struct mc_rnn_space *s,
+                       int dir, int64_t t)
+{
+    int64_t size = l->batch * l->hidden, first = dir * (l->steps + 1) * size;
+    int64_t before = first + (t + l->reverse[dir]) * size,
+            now = first + (t + !l->reverse[dir]) * size;
+    if (!keeps(c->node))
+        return;
+    s->h_before = kept(c, MC_RNN_STATES, before);
+    s->h = kept(c, MC_RNN_STATES, now);
+    if (l->kind == MC_RNN_LSTM) {
+        s->c_before = kept(c, MC_RNN_CELLS, before);
+        s->c = kept(c, MC_RNN_CELLS, now);
+    } else if (keeps_cells(l)) {
+        s->c = kept(c, MC_RNN_CELLS, (dir * l->steps + t) * size);
+    }
+}
+
+/* Initial states, where the first step reads them. */
+static void enter(const struct mc_call *c, const struct mc_rnn_node *l, struct mc_rnn_space *s,
+                  int dir)
+{
+    if (keeps(c->node)) {
+        int64_t size = l->batch * l->hidden;
+        int64_t first = (dir * (l->steps + 1) + (l->reverse[dir] ? l->steps : 0)) * size;
+        s->h = kept(c, MC_RNN_STATES, first);
+        if (l->kind == MC_RNN_LSTM)
+            s->c = kept(c, MC_RNN_CELLS, first);
+        if (s->keep)
+            s->gates = kept(c, MC_RNN_GATES, dir * l->steps * l->gates * size);
+    }
+    copy_state(c, l, dir, mc_op_arg(c, MC_RNN_IN_H), s->h, true);
+    if (l->kind == MC_RNN_LSTM)
+        copy_state(c, l, dir, mc_op_arg(c, MC_RNN_IN_C), s->c, true);
+}
+
+static void leave(const struct mc_call *c, const struct mc_rnn_node *l,
+                  const struct mc_rnn_space *s, int dir)
+{
+    clear_empty(c, l, s->h);
+    copy_state(c, l, dir, mc_op_res(c, 1), s->h, false);
+    if (l->kind == MC_RNN_LSTM) {
+        clear_empty(c, l, s->c);
+        copy_state(c, l, dir, mc_op_res(c, 2), s->c, false);
+    }
+}
+
 static int recurrent_run(struct mc_call *c, struct mc_err *err)
 {
     const struct mc_rnn_node *l = c->state;
@@ -202,28 +288,27 @@ static int recurrent_run(struct mc_call *c, struct mc_err *err)
         mc_move_run(&m, c->pool);
     }
     for (int d = 0; d < l->dirs; d++) {
-        copy_state(c, l, d, mc_op_arg(c, MC_RNN_IN_H), s.h, true);
-        if (l->kind == MC_RNN_LSTM)
-            copy_state(c, l, d, mc_op_arg(c, MC_RNN_IN_C), s.c, true);
+        enter(c, l, &s, d);
         mc_rnn_begin(c, l, &s, d);
-        for (int64_t t = 0; t < l->steps; t++)
-            mc_rnn_step(c, l, &s, d, l->reverse[d] ? l->steps - 1 - t : t);
-        clear_empty(c, l, s.h);
-        copy_state(c, l, d, mc_op_res(c, 1), s.h, false);
-        if (l->kind == MC_RNN_LSTM) {
-            clear_empty(c, l, s.c);
-            copy_state(c, l, d, mc_op_res(c, 2), s.c, false);
+        for (int64_t i = 0; i < l->steps; i++) {
+            int64_t t = l->reverse[d] ? l->steps - 1 - i : i;
+            enter_step(c, l, &s, d, t);
+            mc_rnn_step(c, l, &s, d, t);
         }
+        leave(c, l, &s, d);
     }
     return 0;
 }
 
-#define RECURRENT(name)                                                                            \
+#define RECURRENT(domain, name)                                                                    \
     {                                                                                              \
-        "", name, 1, 0, recurrent_infer, recurrent_setup, recurrent_run, recurrent_teardown,       \
+        domain, name, 1, 0, recurrent_infer, recurrent_setup, recurrent_run, recurrent_teardown,   \
             recurrent_macs, NULL                                                                   \
     }
-const struct mc_op mc_ops_recurrent[] = {RECURRENT("LSTM"),
-                                         RECURRENT("GRU"),
-                                         RECURRENT("RNN"),
+const struct mc_op mc_ops_recurrent[] = {RECURRENT("", "LSTM"),
+                                         RECURRENT("", "GRU"),
+                                         RECURRENT("", "RNN"),
+                                         RECURRENT(MC_GRAD_DOMAIN, "LSTM"),
+                                         RECURRENT(MC_GRAD_DOMAIN, "GRU"),
+                                         RECURRENT(MC_GRAD_DOMAIN, "RNN"),
                                          {0}};

@@ -108,6 +108,11 @@ static void add_product(const struct mc_call *c, const struct mc_rnn_node *l,
     c->k->gemm.run(&g, s->gemm, c->pool);
 }
 
+static const void *state_before(const struct mc_rnn_space *s)
+{
+    return s->h_before ? s->h_before : s->h;
+}
+
 /* The product that a GRU with linear_before_reset resets: h Rh' + Rbh. */
 static void make_product(const struct mc_call *c, const struct mc_rnn_node *l,
                          const struct mc_rnn_space *s, int dir)
@@ -116,7 +121,7 @@ static void make_product(const struct mc_call *c, const struct mc_rnn_node *l,
     struct mc_gemm g = {.m = l->batch,
                         .n = l->hidden,
                         .k = l->hidden,
-                        .a = s->h,
+                        .a = state_before(s),
                         .a_row = l->hidden,
                         .a_col = 1,
                         .packed_b = packed ? packed : s->packed_r[1],
@@ -162,6 +167,9 @@ static void lstm_step(const struct mc_call *c, const struct mc_rnn_node *l,
                                 .active = r->active,
                                 .c = s->c,
                                 .h = s->h,
+                                .c_before = s->c_before,
+                                .h_before = s->h_before,
+                                .acts = s->keep ? gates : NULL,
                                 .y = r->y,
                                 .y_row = r->y_row};
     memcpy(cell.f, l->fn[dir], sizeof cell.f);
@@ -182,6 +190,8 @@ static void gru_step(const struct mc_call *c, const struct mc_rnn_node *l,
                                .product = product ? s->c : NULL,
                                .active = r->active,
                                .h = s->h,
+                               .h_before = s->h_before,
+                               .acts = s->keep ? gates : NULL,
                                .reset = s->c,
                                .y = r->y,
                                .y_row = r->y_row};
@@ -204,6 +214,7 @@ static void plain_step(const struct mc_call *c, const struct mc_rnn_node *l,
                                .gates = gates,
                                .active = r->active,
                                .h = s->h,
+                               .h_before = s->h_before,
                                .y = r->y,
                                .y_row = r->y_row};
     c->k->nn.rnn_cell(&cell, c->pool);
@@ -214,7 +225,7 @@ void mc_rnn_step(const struct mc_call *c, const struct mc_rnn_node *l, const str
 {
     struct row r = row_of(c, l, s, dir, t);
     void *gates = (char *)s->gates + t * l->batch * l->gates * l->hidden * c->k->elem_bytes;
-    add_product(c, l, s, dir, 0, s->h, gates);
+    add_product(c, l, s, dir, 0, state_before(s), gates);
     if (l->kind == MC_RNN_LSTM)
         lstm_step(c, l, s, dir, gates, &r);
     else if (l->kind == MC_RNN_GRU)

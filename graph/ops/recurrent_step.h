@@ -10,6 +10,9 @@ struct mc_rnn_space { /* parts of the scratch */
     void *gates;      /* [steps, batch, gates, hidden] */
     void *bias, *h;   /* [gates, hidden]; [batch, hidden] */
     void *c;          /* [batch, hidden]: state of an LSTM, reset state or product of a GRU */
+    const void *h_before,
+        *c_before; /* states before the step where they are kept, else NULL: h, c */
+    bool keep;     /* gates become their activations */
     void *packed_w, *packed_r[2], *gemm;
     uint8_t *active;
 };

@@ -77,9 +77,9 @@ static int parse_activations(const struct mc_node *n, struct mc_rnn_node *l, str
 int mc_rnn_parse(const struct mc_node *n, struct mc_rnn_node *l, struct mc_err *err)
 {
     *l = (struct mc_rnn_node){.kind = MC_RNN_LSTM, .gates = 4, .fns = 3};
-    if (mc_node_is(n, "GRU"))
+    if (!strncmp(n->op_type, "GRU", 3))
         *l = (struct mc_rnn_node){.kind = MC_RNN_GRU, .gates = 3, .fns = 2};
-    else if (mc_node_is(n, "RNN"))
+    else if (!strncmp(n->op_type, "RNN", 3))
         *l = (struct mc_rnn_node){.kind = MC_RNN_PLAIN, .gates = 1, .fns = 1};
     int rc = parse_direction(n, l, err);
     rc = rc ? rc : parse_activations(n, l, err);

@@ -31,7 +31,13 @@ struct mc_rnn_node {
     const void *packed_r[2][2]; /* the gates of a step's first product, and of the second */
 };
 
-/* From the attributes; sizes stay 0. Errors: MC_ESHAPE, and MC_EUNSUP for unknown words. */
+/* What LSTM, GRU and RNN of ai.mcompress.grad keep for their gradients, in outputs behind those of ONNX: the gates of
+ * each step after their functions [dirs, steps, batch, gates * hidden] (not RNN), and states [dirs, steps + 1, batch,
+ * hidden], of which step t reads number t and makes t + 1, or in reverse the other way round. The third are the
+ * cells of an LSTM, so too, or the products that a GRU with linear_before_reset resets [dirs, steps, batch, hidden]. */
+enum mc_rnn_kept { MC_RNN_GATES = 3, MC_RNN_STATES, MC_RNN_CELLS };
+
+/* From the attributes; sizes stay 0. Of LSTM, GRU, RNN and their gradients (LSTMGrad, …). Errors: MC_ESHAPE, and MC_EUNSUP for unknown words. */
 int mc_rnn_parse(const struct mc_node *n, struct mc_rnn_node *ret, struct mc_err *err);
 /* Sizes from the inputs' shapes, which must fit each other; negative where not known. Errors: MC_ESHAPE. */
 int mc_rnn_shapes(const struct mc_infer_ctx *c, struct mc_rnn_node *l, struct mc_err *err);

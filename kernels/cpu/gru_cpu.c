@@ -8,7 +8,7 @@ static void reset_row(const struct mc_gru_cell *g, int64_t row)
 {
     int64_t n = g->hidden;
     const float *gate = (const float *)g->gates + (row * 3 + 1) * n;
-    const float *h = (const float *)g->h + row * n;
+    const float *h = (const float *)(g->h_before ? g->h_before : g->h) + row * n;
     float *to = (float *)g->reset + row * n, clip = (float)g->clip;
     for (int64_t j = 0; j < n; j += LANES) {
         vm m = vm_first(n - j);
@@ -23,8 +23,10 @@ static void gru_row(const struct mc_gru_cell *g, int64_t row)
     const float *gate = (const float *)g->gates + row * 3 * n;
     const float *product = g->product ? (const float *)g->product + row * n : NULL;
     float *h = (float *)g->h + row * n, *y = g->y ? (float *)g->y + row * g->y_row : NULL;
-    float clip = (float)g->clip;
+    const float *before = g->h_before ? (const float *)g->h_before + row * n : h;
+    float clip = (float)g->clip, *acts = g->acts ? (float *)g->acts + row * 3 * n : NULL;
     if (g->active && !g->active[row]) {
+        rnn_skip(n, g->h_before, h, row);
         if (y)
             memset(y, 0, (size_t)n * sizeof *y);
         return;
@@ -32,12 +34,18 @@ static void gru_row(const struct mc_gru_cell *g, int64_t row)
     for (int64_t j = 0; j < n; j += LANES) {
         vm m = vm_first(n - j);
         vf z = rnn_apply(&g->f[0], clip, vf_load_mask(gate + j, m));
-        vf sum = vf_load_mask(gate + 2 * n + j, m), old = vf_load_mask(h + j, m);
-        if (product) {
-            vf r = rnn_apply(&g->f[0], clip, vf_load_mask(gate + n + j, m));
+        vf sum = vf_load_mask(gate + 2 * n + j, m), old = vf_load_mask(before + j, m), r = z;
+        if (product || acts)
+            r = rnn_apply(&g->f[0], clip, vf_load_mask(gate + n + j, m));
+        if (product)
             sum = vf_fma(r, vf_load_mask(product + j, m), sum);
+        sum = rnn_apply(&g->f[1], clip, sum);
+        vf now = vf_fma(z, old, (1 - z) * sum);
+        if (acts) {
+            vf_store_mask(acts + j, z, m);
+            vf_store_mask(acts + n + j, r, m);
+            vf_store_mask(acts + 2 * n + j, sum, m);
         }
-        vf now = vf_fma(z, old, (1 - z) * rnn_apply(&g->f[1], clip, sum));
         vf_store_mask(h + j, now, m);
         if (y)
             vf_store_mask(y + j, now, m);
@@ -50,6 +58,7 @@ static void rnn_row(const struct mc_rnn_cell *r, int64_t row)
     const float *gate = (const float *)r->gates + row * n;
     float *h = (float *)r->h + row * n, *y = r->y ? (float *)r->y + row * r->y_row : NULL;
     if (r->active && !r->active[row]) {
+        rnn_skip(n, r->h_before, h, row);
         if (y)
             memset(y, 0, (size_t)n * sizeof *y);
         return;

@@ -9,15 +9,19 @@ static void lstm_row(const struct mc_lstm_cell *l, int64_t row)
     int64_t n = l->hidden;
     const float *g = (const float *)l->gates + row * 4 * n, *p = l->peephole;
     float *c = (float *)l->c + row * n, *h = (float *)l->h + row * n;
+    const float *before = l->c_before ? (const float *)l->c_before + row * n : c;
     float *y = l->y ? (float *)l->y + row * l->y_row : NULL, clip = (float)l->clip;
+    float *acts = l->acts ? (float *)l->acts + row * 4 * n : NULL;
     if (l->active && !l->active[row]) {
+        rnn_skip(n, l->c_before, c, row);
+        rnn_skip(n, l->h_before, h, row);
         if (y)
             memset(y, 0, (size_t)n * sizeof *y);
         return;
     }
     for (int64_t j = 0; j < n; j += LANES) {
         vm m = vm_first(n - j);
-        vf old = vf_load_mask(c + j, m);
+        vf old = vf_load_mask(before + j, m);
         vf i = vf_load_mask(g + j, m), f = vf_load_mask(g + 2 * n + j, m);
         vf o = vf_load_mask(g + n + j, m);
         if (p) {
@@ -30,7 +34,14 @@ static void lstm_row(const struct mc_lstm_cell *l, int64_t row)
         vf now = vf_fma(f, old, i * z);
         if (p)
             o = vf_fma(vf_load_mask(p + n + j, m), now, o);
-        vf out = rnn_apply(&l->f[0], clip, o) * rnn_apply(&l->f[2], 0, now);
+        o = rnn_apply(&l->f[0], clip, o);
+        vf out = o * rnn_apply(&l->f[2], 0, now);
+        if (acts) {
+            vf_store_mask(acts + j, i, m);
+            vf_store_mask(acts + n + j, o, m);
+            vf_store_mask(acts + 2 * n + j, f, m);
+            vf_store_mask(acts + 3 * n + j, z, m);
+        }
         vf_store_mask(c + j, now, m);
         vf_store_mask(h + j, out, m);
         if (y)

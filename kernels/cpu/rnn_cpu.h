@@ -2,6 +2,9 @@
 #ifndef MC_KERNELS_CPU_RNN_CPU_H
 #define MC_KERNELS_CPU_RNN_CPU_H
 
+#include <stddef.h>
+#include <string.h>
+
 #include "kernels/cpu/math_cpu.h"
 #include "kernels/cpu/nn_cpu.h"
 
@@ -27,6 +30,13 @@ static inline vf rnn_apply(const struct mc_rnn_fn *f, float clip, vf x)
     case MC_RNN_COUNT: break;
     }
     return x;
+}
+
+/* A row of a state that a step leaves as it was. */
+static inline void rnn_skip(int64_t n, const void *before, float *now, int64_t row)
+{
+    if (before)
+        memcpy(now, (const float *)before + row * n, (size_t)n * sizeof *now);
 }
 
 /* Rows in a chunk of work: 2048 cells, of up to five activations each, are some 10 us. */
