@@ -30,7 +30,7 @@ static int check(const struct mc_cli *cli, struct mc_err *err)
 int mc_cmd_distill(struct mc_cli *cli, struct mc_err *err)
 {
     struct mc_job j = {0};
-    struct mc_job_train t = {.command = "distill"};
+    struct mc_job_train t = {.command = "training"};
     struct mc_cli_model student = {0};
     int rc = check(cli, err);
     if (!rc)

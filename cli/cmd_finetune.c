@@ -46,7 +46,7 @@ static int put(struct mc_job *j, json_t *reinit, json_t *head, struct mc_err *er
 int mc_cmd_finetune(struct mc_cli *cli, struct mc_err *err)
 {
     struct mc_job j = {0};
-    struct mc_job_train t = {.command = "finetune"};
+    struct mc_job_train t = {.command = "training"};
     json_t *reinit = NULL, *head = NULL;
     int rc = check(cli, &j, err);
     if (!rc)

@@ -51,8 +51,7 @@ static const struct mc_command commands[] = {
      1,
      1,
      "train a smaller model to answer as a larger one does",
-     "mcompress distill models/fashion-cnn.onnx --student models/fashion-mlp.onnx --train "
-     "fashion-mnist:train -o student.onnx",
+     "mcompress distill large.onnx --student small.onnx --train fashion-mnist:train -o out.onnx",
      {&mc_options_distill, &mc_options_write, &mc_options_data, &mc_options_gate, &mc_options_how,
       &mc_options_run, &mc_options_report, &mc_options_general},
      true,

@@ -20,9 +20,9 @@ static const char *how_much(const json_t *t, char *ret)
         return "";
     if (number(t, "planned") > 0)
         u = number(t, "planned");
-    int at = snprintf(ret, MC_TRAINING_TEXT, "%s updates of %.0f samples each, from %s samples",
-                      mc_text_group((int64_t)u, updates), mc_json_number(t, "batch", 0),
-                      mc_text_group((int64_t)n, samples));
+    int at = snprintf(ret, MC_TRAINING_TEXT, "%s update%s of %.0f samples each, from %s samples",
+                      mc_text_group((int64_t)u, updates), u == 1 ? "" : "s",
+                      mc_json_number(t, "batch", 0), mc_text_group((int64_t)n, samples));
     const char *spec = mc_json_string(t, "train");
     if (spec)
         at += snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), " of %.200s", spec);
@@ -59,7 +59,9 @@ static const char *best(const json_t *t, char *ret)
     double epoch = number(b, "epoch"), top1 = number(b, "top1"), loss = number(b, "loss");
     if (!isfinite(epoch))
         return "";
-    int at = snprintf(ret, MC_TRAINING_TEXT, "kept: the weights of epoch %.3g", epoch);
+    int at = epoch > 0 ? snprintf(ret, MC_TRAINING_TEXT, "kept: the weights of epoch %.3g", epoch)
+                       : snprintf(ret, MC_TRAINING_TEXT,
+                                  "kept: the weights as they were, which nothing later beat");
     if (isfinite(loss))
         at += snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), ", held-out loss %.4f", loss);
     if (isfinite(top1))
@@ -121,19 +123,38 @@ static void cell(char *ret, const char *fmt, double v)
         *ret = 0;
 }
 
+/* Does an entry of the log say anything? Without held-out samples the one before training does not. */
+static bool speaks(const json_t *e)
+{
+    return isfinite(number(e, "loss")) || isfinite(number(e, "held_loss")) ||
+           isfinite(number(e, "held_top1"));
+}
+
+/* Entry number k of those that say something, or NULL. */
+static const json_t *entry(const json_t *log, int k)
+{
+    size_t i;
+    const json_t *e;
+    json_array_foreach(log, i, e) if (speaks(e) && k-- == 0) return e;
+    return NULL;
+}
+
 bool mc_training_row(const json_t *training, int i, char ret[MC_TRAINING_CELLS][32])
 {
     static const char *const head[] = {"epoch", "loss", "held-out loss", "held-out top-1",
                                        "learning rate"};
     const json_t *log = json_object_get(training, "epochs_log");
-    int n = (int)json_array_size(log), rows = n < MC_TRAINING_ROWS ? n : MC_TRAINING_ROWS;
+    int n = 0;
+    while (entry(log, n))
+        n++;
+    int rows = n < MC_TRAINING_ROWS ? n : MC_TRAINING_ROWS;
     if (i > rows || !n)
         return false;
     for (int k = 0; i == 0 && k < MC_TRAINING_CELLS; k++)
         snprintf(ret[k], sizeof ret[k], "%s", head[k]);
     if (i == 0)
         return true;
-    const json_t *e = json_array_get(log, (size_t)(i * n / rows - 1));
+    const json_t *e = entry(log, i * n / rows - 1);
     double epoch = number(e, "epoch"), top1 = number(e, "held_top1");
     cell(ret[0], "%.3g", epoch);
     cell(ret[1], "%.4f", number(e, "loss"));

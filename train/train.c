@@ -231,8 +231,8 @@ int mc_train_plan(const struct mc_model *m, const struct mc_model *teacher, stru
         bool ok = true;
         mc_json_put(report, "planned", json_integer(r.total), &ok);
         mc_json_put(report, "best", json_null(), &ok);
-        if (!json_object_get(r.o.values, "lr"))
-            mc_json_put(report, "lr", json_null(), &ok); /* the range test will find it */
+        double lr = mc_json_number(r.o.values, "lr", NAN); /* null: a range test will find it */
+        mc_json_put(report, "lr", mc_json_real(lr), &ok);
         rc = ok ? 0 : no_memory(err);
     }
     release(&r);
