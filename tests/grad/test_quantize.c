@@ -105,6 +105,11 @@ static void check(const struct setting *s)
         scale[i] = (float)(1.5 / (s->hi - s->lo) * (1 + i)); /* some are cut off, some are not */
         zero[i] = (int8_t)(s->zero ? i + 1 : 0);
     }
+    for (int i = 0; i < SIZE; i += 2) { /* half of them about the ends of the range */
+        static const float about[] = {-0.4F, 0.4F, -0.6F, 0.6F, 0.1F};
+        double end = (i / 2 % 2 ? s->hi : s->lo) - zero[scale_of(s, i)];
+        x[i] = scale[scale_of(s, i)] * ((float)end + about[i / 2 % 5]);
+    }
     for (int i = 0, k; i < SIZE; i++) {
         k = scale_of(s, i);
         double step = (double)scale[k], r = (double)x[i] / step, z = zero[k];

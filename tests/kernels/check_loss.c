@@ -128,7 +128,7 @@ static void test_ctc_paths(struct check *c)
 
 static void test_ctc(struct check *c)
 {
-    struct mc_ctc j = draw_ctc(c, check_size(c, 16, 60), check_size(c, 2, 6),
+    struct mc_ctc j = draw_ctc(c, check_size(c, 16, check_coin(c) ? 60 : 500), check_size(c, 2, 6),
                                2 + check_below(c, 40), check_size(c, 8, 30));
     int64_t n = j.steps * j.batch * j.classes;
     check_describe(c, "CTC of %d steps, %d samples, %d classes, %d labels", (int)j.steps,
@@ -154,9 +154,9 @@ static void test_ctc(struct check *c)
         if (first)
             check_same(c, "another number of threads, or in place,", grad, first,
                        (size_t)n * sizeof *grad);
-        else { /* each step rounds a logarithm of the size of the loss, at most some hundreds */
+        else { /* each step rounds a logarithm of the size of what paths differ by */
             check_close(c, "loss", got, loss, NULL, 32 * TOL_U, 32 * TOL_U, j.batch);
-            check_close(c, "gradient", grad, want, NULL, 0, 2e-4, n);
+            check_close(c, "gradient", grad, want, NULL, 0, 6e-5, n);
         }
         first = grad;
     }
