@@ -58,6 +58,20 @@ static bool may_overwrite(const struct mc_session *s, const struct mc_plan *p,
     return !st->residual || p->values[st->residual->index].slot != slot;
 }
 
+/* A product or convolution may be made where what is added to it lies. */
+static bool over_residual(const struct mc_session *s, const struct mc_plan *p,
+                          const struct mc_step *st, int step)
+{
+    int slot = p->values[st->residual->index].slot;
+    if (slot == MC_SLOT_NONE || p->slots[slot].last != step ||
+        !keeps_state(s, p, st->out[0], slot, true))
+        return false;
+    for (int k = 0; k < st->call.n_in; k++)
+        if (st->in[k] && p->values[st->in[k]->index].slot == slot)
+            return false;
+    return true;
+}
+
 static bool is_view(const struct mc_step *st)
 {
     /* Where the result was only declared, it may be of another size: run() says so. */
@@ -104,6 +118,11 @@ static bool reuse(const struct mc_session *s, struct mc_plan *p, struct mc_step 
             join(p, out, in->slot, in->at);
             return true;
         }
+    if (j == 0 && st->residual && over_residual(s, p, st, step)) {
+        const struct mc_pvalue *in = &p->values[st->residual->index];
+        join(p, out, in->slot, in->at);
+        return true;
+    }
     if (!out->state)
         return false;
     /* What was there is not read any more. */
@@ -221,25 +240,37 @@ static bool may_place(const struct mc_plan *p, const struct mc_value *root,
     return !st->boundary && !(st->call.op->flags & (MC_OP_PARTS | MC_OP_PACKS | MC_OP_VIEW));
 }
 
-/* Step i puts parts together: give its result a slot, and what can be made in it a place there. */
+/* Step i puts parts together: give its result a slot, and what can be made in it a place there. Before a part is
+ * made, or for what is copied, before step i, its place is free for others. */
 static int make_block(struct mc_plan *p, int i, struct mc_err *err)
 {
     struct mc_step *st = &p->steps[i];
     struct mc_pvalue *out = &p->values[st->out[0]->index];
     const struct mc_buf *block = &st->call.out[0];
-    size_t n, at;
+    size_t n, at, n_regions = (size_t)st->call.n_in;
     const int64_t *offset = mc_node_ints(st->call.node, "offsets", &n);
-    int rc = mc_plan_slot(p, buf_bytes(block), i, out->last, &out->slot, err);
-    for (int k = 0; k < st->call.n_in && !rc; k++) {
-        const struct mc_value *root = st->in[k] ? viewed(p, st->in[k]) : NULL;
-        if (!root || !may_place(p, root, &st->call.in[k], block, offset[k], &at))
+    struct mc_region *region = mc_arena_array(&p->mem, n_regions, sizeof *region);
+    int rc = region ? mc_plan_slot(p, buf_bytes(block), i, out->last, &out->slot, err)
+                    : mc_fail(err, MC_ENOMEM, "out of memory");
+    if (rc)
+        return rc;
+    struct mc_slot *slot = &p->slots[out->slot];
+    size_t end = slot->bytes;
+    for (size_t k = n_regions; k-- > 0;) {
+        const struct mc_value *root = viewed(p, st->in[k]);
+        bool placed = may_place(p, root, &st->call.in[k], block, offset[k], &at);
+        region[k] = (struct mc_region){k ? at : 0, end - (k ? at : 0), i};
+        end = region[k].at;
+        if (!placed)
             continue;
         struct mc_pvalue *pv = &p->values[root->index];
-        struct mc_slot *slot = &p->slots[out->slot];
         join(p, pv, out->slot, at);
+        region[k].first = pv->def;
         slot->first = pv->def < slot->first ? pv->def : slot->first;
     }
-    return rc;
+    slot->regions = region;
+    slot->n_regions = n_regions;
+    return 0;
 }
 
 static int make_blocks(const struct mc_session *s, struct mc_plan *p, struct mc_err *err)

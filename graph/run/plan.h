@@ -33,12 +33,20 @@ struct mc_const {      /* a value with the same content in every run */
 
 enum { MC_SLOT_NONE = -1 }; /* constant: data is bound for good */
 
+struct
+    mc_region { /* of a slot in which a block is put together: holds nothing before step `first` */
+    size_t at, bytes;
+    int first;
+};
+
 struct mc_slot { /* a piece of memory, shared by a value, its views and in-place results */
     size_t bytes, offset;
     int first, last; /* steps between which it holds something; first -1: from before the first */
     /* Not in the session's block, since something in it comes from, or is left to, other segments: */
     bool external;
     int state; /* 1 + index of the session's state whose memory it is, for good; 0: none */
+    const struct mc_region *regions; /* all of the slot, in its order; NULL: one from `first` on */
+    size_t n_regions;
     const struct mc_value
         *source;            /* it is the memory of this live value; NULL: gets one in each run */
     struct mc_block *block; /* during a run; NULL for memory that is borrowed */

@@ -13,9 +13,14 @@
 static size_t alive(const struct mc_plan *p, int step)
 {
     size_t sum = 0;
-    for (size_t i = 0; i < p->n_slots; i++)
-        if (!p->slots[i].state && p->slots[i].first <= step && p->slots[i].last >= step)
-            sum += p->slots[i].bytes;
+    for (size_t i = 0; i < p->n_slots; i++) {
+        const struct mc_slot *k = &p->slots[i];
+        if (k->state || k->first > step || k->last < step)
+            continue;
+        sum += k->regions ? 0 : k->bytes;
+        for (size_t r = 0; r < k->n_regions; r++)
+            sum += k->regions[r].first <= step ? k->regions[r].bytes : 0;
+    }
     return sum;
 }
 
@@ -30,9 +35,10 @@ static void explain(const struct mc_session *s, const struct mc_plan *p)
            mc_node_label(n), (double)alive(p, worst) / 1e6);
     for (size_t i = 0; i < p->n_slots; i++) {
         const struct mc_slot *k = &p->slots[i];
-        if (k->state || k->first > worst || k->last < worst || k->bytes < 100000)
+        if (k->state || (!getenv("ALL") && (k->first > worst || k->last < worst)) || k->bytes < 100000)
             continue;
-        printf("  %8.1f kB steps %d-%d:", (double)k->bytes / 1e3, k->first, k->last);
+        printf("  %8.1f kB at %8.1f steps %d-%d:", (double)k->bytes / 1e3, (double)k->offset / 1e3,
+               k->first, k->last);
         for (size_t v = 0; v < p->n_pvalues; v++)
             if (p->values[v].buf.dtype != MC_DTYPE_NONE && p->values[v].slot == (int)i)
                 printf(" %s(%s)", s->g->values[v]->name,
