@@ -35,7 +35,7 @@ static void explain(const struct mc_session *s, const struct mc_plan *p)
            mc_node_label(n), (double)alive(p, worst) / 1e6);
     for (size_t i = 0; i < p->n_slots; i++) {
         const struct mc_slot *k = &p->slots[i];
-        if (k->state || (!getenv("ALL") && (k->first > worst || k->last < worst)) || k->bytes < 100000)
+        if (k->state || k->first > worst || k->last < worst || k->bytes < 100000)
             continue;
         printf("  %8.1f kB at %8.1f steps %d-%d:", (double)k->bytes / 1e3, (double)k->offset / 1e3,
                k->first, k->last);
