@@ -471,6 +471,19 @@ static int64_t inner_scratches(const struct mc_call *c, const struct product *p)
     return p->batch > 1 && p->m * p->n * p->k < SMALL ? mc_pool_threads(c->pool) : 1;
 }
 
+/* Small matrices of B that are met once are packed when they are met, one for each worker: they are still in the
+ * cache then. */
+static bool packs_late(const struct mc_call *c, const struct product *p)
+{
+    return !c->in[1].constant && p->batch > 1 && p->b_count == p->batch &&
+           p->m * p->n * p->k < SMALL;
+}
+
+static size_t each_scratch(const struct mc_call *c, const struct product *p)
+{
+    return gemm_scratch(c, p) + (packs_late(c, p) ? p->packed_each : 0);
+}
+
 static int matmul_setup(struct mc_call *c, struct mc_err *err)
 {
     struct product p = matmul_product(c);
@@ -478,8 +491,9 @@ static int matmul_setup(struct mc_call *c, struct mc_err *err)
     if (rc || c->state)
         return rc;
     size_t at = 0;
-    packed_b(c, &p, &at);
-    mc_op_scratch(c, &at, gemm_scratch(c, &p) * (size_t)inner_scratches(c, &p));
+    if (!packs_late(c, &p))
+        packed_b(c, &p, &at);
+    mc_op_scratch(c, &at, each_scratch(c, &p) * (size_t)inner_scratches(c, &p));
     c->scratch_bytes = at;
     return keep_state(c, &p, err);
 }
@@ -524,8 +538,15 @@ static void batch_one(const struct batch_job *j, int64_t i, int worker)
                         .c_row = p->n,
                         .alpha = (double)alpha,
                         .epilogue = e};
-    multiply(c, p, &g, j->packed + (size_t)at[1] * p->packed_each,
-             j->scratch + (size_t)worker * j->scratch_each);
+    char *scratch = j->scratch + (size_t)worker * j->scratch_each;
+    if (j->packed) {
+        multiply(c, p, &g, j->packed + (size_t)at[1] * p->packed_each, scratch);
+        return;
+    }
+    char *packed = scratch + gemm_scratch(c, p);
+    c->k->gemm.pack_b(p->k, p->n, (const char *)c->in[1].data + at[1] * p->k * p->n * elem,
+                      p->b_row, p->b_col, packed, c->pool);
+    multiply(c, p, &g, packed, scratch);
 }
 
 static void batch_chunk(void *ctx, int64_t chunk, int worker)
@@ -542,8 +563,8 @@ static int matmul_run(struct mc_call *c, struct mc_err *err)
     size_t at = 0;
     bool whole = is_whole(c->out[0].dtype);
     struct batch_job j = {.c = c, .p = p};
-    j.packed = whole ? NULL : packed_b(c, p, &at);
-    j.scratch_each = whole ? 0 : gemm_scratch(c, p);
+    j.packed = whole || packs_late(c, p) ? NULL : packed_b(c, p, &at);
+    j.scratch_each = whole ? 0 : each_scratch(c, p);
     int64_t scratches = inner_scratches(c, p), cost = p->m * p->n * p->k + 1;
     j.scratch = mc_op_scratch(c, &at, j.scratch_each * (size_t)scratches);
     if (p->batch > 1) {

@@ -2,6 +2,7 @@
  * tiles of `tile` rows: [block of k][tile][k in block][tile rows]. A chunk is a rectangle of tiles; in it, per
  * block of k, each panel of B meets all tiles of A, both from L2. */
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "kernels/cpu/act_cpu.h"
@@ -67,13 +68,17 @@ static void pack_b_panel(void *ctx, int64_t panel, int worker)
     int64_t cols = min64(PANEL, j->n - panel * PANEL);
     const float *b = j->b + panel * PANEL * j->b_col;
     float *dst = j->dst + panel * PANEL * j->k;
-    if (cols < PANEL)
-        memset(dst, 0, (size_t)(j->k * PANEL) * sizeof *dst);
     if (j->b_col == 1) {
-        for (int64_t p = 0; p < j->k; p++)
-            memcpy(dst + p * PANEL, b + p * j->b_row, (size_t)cols * sizeof *dst);
+        vm left = vm_first(cols), right = vm_first(cols - LANES);
+        for (int64_t p = 0; p < j->k; p++, b += j->b_row, dst += PANEL) {
+            bool whole = cols == PANEL;
+            vf_store(dst, whole ? vf_load(b) : vf_load_mask(b, left));
+            vf_store(dst + LANES, whole ? vf_load(b + LANES) : vf_load_mask(b + LANES, right));
+        }
         return;
     }
+    if (cols < PANEL)
+        memset(dst, 0, (size_t)(j->k * PANEL) * sizeof *dst);
     /* Along the rows of a transposed B, a few lines of dst at a time. */
     enum { STEP = 16 };
     for (int64_t p0 = 0; p0 < j->k; p0 += STEP) {
