@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "graph/edit.h"
+#include "graph/grad/activation_join.h"
 #include "graph/grad/backward.h"
 #include "graph/grad/batchnorm.h"
 
@@ -153,9 +154,9 @@ static bool has_accumulation(const struct making *k)
 static int build_step(struct making *k)
 {
     struct mc_graph *g = k->side.m->graph;
-    int rc = 0;
+    int rc = mc_activation_join(g, NULL, k->err);
     /* the statistics of one sample are none */
-    if (k->o->batchnorm && k->r->frozen != 1)
+    if (!rc && k->o->batchnorm && k->r->frozen != 1)
         rc = mc_batchnorm_train(g, &k->r->batchnorms, k->err);
     if (!rc)
         rc = gradients(k, mc_graph_value(g, MC_LOSS_VALUE));
