@@ -78,15 +78,42 @@ static void copy_row(int elem, int64_t n, const char *src, int64_t ss, char *dst
     }
 }
 
+typedef uint32_t u4 __attribute__((vector_size(16)));
+typedef uint32_t u4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* Four rows of four elements of 4 bytes, `si` bytes apart, become four columns, `dj` bytes apart. */
+static void turn4(const char *src, int64_t si, char *dst, int64_t dj)
+{
+    u4 a = *(const u4_unaligned *)src, b = *(const u4_unaligned *)(src + si);
+    u4 c = *(const u4_unaligned *)(src + 2 * si), d = *(const u4_unaligned *)(src + 3 * si);
+    u4 ac0 = __builtin_shufflevector(a, c, 0, 4, 1, 5);
+    u4 ac1 = __builtin_shufflevector(a, c, 2, 6, 3, 7);
+    u4 bd0 = __builtin_shufflevector(b, d, 0, 4, 1, 5);
+    u4 bd1 = __builtin_shufflevector(b, d, 2, 6, 3, 7);
+    *(u4_unaligned *)dst = __builtin_shufflevector(ac0, bd0, 0, 4, 1, 5);
+    *(u4_unaligned *)(dst + dj) = __builtin_shufflevector(ac0, bd0, 2, 6, 3, 7);
+    *(u4_unaligned *)(dst + 2 * dj) = __builtin_shufflevector(ac1, bd1, 0, 4, 1, 5);
+    *(u4_unaligned *)(dst + 3 * dj) = __builtin_shufflevector(ac1, bd1, 2, 6, 3, 7);
+}
+
 static void tile_rows(const struct plan *p, const char *src, char *dst, int64_t first)
 {
     int64_t i_n = p->dim[p->rank - 1], j_n = p->dim[p->rank - 2], elem = p->elem;
     int64_t si = p->stride[0][p->rank - 1] * elem, sj = p->stride[0][p->rank - 2] * elem;
     int64_t di = p->stride[1][p->rank - 1] * elem, dj = p->stride[1][p->rank - 2] * elem;
     int64_t last = first + TILE < j_n ? first + TILE : j_n;
+    bool quick = elem == 4 && sj == 4 && di == 4;
     for (int64_t i = 0; i < i_n; i += TILE) {
-        int64_t n = i + TILE < i_n ? TILE : i_n - i;
-        for (int64_t j = first; j < last; j++)
+        int64_t n = i + TILE < i_n ? TILE : i_n - i, j = first;
+        for (; quick && j + 4 <= last; j += 4) {
+            int64_t at = 0;
+            for (; at + 4 <= n; at += 4)
+                turn4(src + j * sj + (i + at) * si, si, dst + j * dj + (i + at) * di, dj);
+            for (int64_t r = j; at < n && r < j + 4; r++)
+                copy_row(p->elem, n - at, src + r * sj + (i + at) * si, p->stride[0][p->rank - 1],
+                         dst + r * dj + (i + at) * di, 1);
+        }
+        for (; j < last; j++)
             copy_row(p->elem, n, src + j * sj + i * si, p->stride[0][p->rank - 1],
                      dst + j * dj + i * di, p->stride[1][p->rank - 1]);
     }
