@@ -11,13 +11,14 @@
 #include "kernels/epilogue.h"
 
 struct mc_conv {
-    int64_t n, c, oc, group;                /* group divides c and oc */
-    int64_t in[3], out[3], kernel[3];       /* depth, height, width; unused leading ones are 1 */
-    int64_t stride[3], dilation[3], pad[3]; /* pad at the start; the end follows from out */
-    const void *x;                          /* [n, c, in…] */
-    const void *packed_w;                   /* from pack_w */
-    void *y;                                /* [n, oc, out…] */
-    struct mc_epilogue epilogue;            /* bias per output channel [oc] */
+    int64_t n, c, oc, group;          /* group divides c and oc */
+    int64_t in[3], out[3], kernel[3]; /* depth, height, width; unused leading ones are 1 */
+    int64_t stride[3], dilation[3],
+        pad[3];                  /* pad at the start, below 0: cut off; the end follows from out */
+    const void *x;               /* [n, c, in…] */
+    const void *packed_w;        /* from pack_w */
+    void *y;                     /* [n, oc, out…] */
+    struct mc_epilogue epilogue; /* bias per output channel [oc] */
 };
 
 struct mc_conv_kernels {

@@ -47,6 +47,7 @@ static void fill_plain(struct mc_kernels *k)
 {
     mc_gemm_fill_plain(&k->gemm);
     mc_conv_fill_plain(&k->conv);
+    mc_conv_grad_fill_plain(&k->conv_grad);
     mc_elementwise_fill_plain(&k->elementwise);
     mc_nn_fill_plain(&k->nn);
     mc_norm_fill_plain(&k->norm);
@@ -65,6 +66,7 @@ static void fill_avx2(struct mc_kernels *k)
 {
     mc_gemm_fill_avx2(&k->gemm);
     mc_conv_fill_avx2(&k->conv);
+    mc_conv_grad_fill_avx2(&k->conv_grad);
     mc_elementwise_fill_avx2(&k->elementwise);
     mc_nn_fill_avx2(&k->nn);
     mc_norm_fill_avx2(&k->norm);
@@ -82,6 +84,7 @@ static void fill_avx512(struct mc_kernels *k)
 {
     mc_gemm_fill_avx512(&k->gemm);
     mc_conv_fill_avx512(&k->conv);
+    mc_conv_grad_fill_avx512(&k->conv_grad);
     mc_elementwise_fill_avx512(&k->elementwise);
     mc_nn_fill_avx512(&k->nn);
     mc_norm_fill_avx512(&k->norm);

@@ -37,9 +37,7 @@ struct plan {
     size_t group_w;          /* floats of one group's packed weights */
 };
 
-/* Height as width where there is none, as one-dimensional convolutions come in four dimensions; a pointwise
- * convolution sees an image as one row, so that runs are as long as can be. */
-static struct mc_conv simplify(const struct mc_conv *given)
+struct mc_conv MC_CPU(mc_conv_simplify)(const struct mc_conv *given)
 {
     struct mc_conv c = *given;
     bool pointwise = true;
@@ -114,7 +112,7 @@ static void plan_outputs(struct plan *p)
 
 static struct plan make_plan(const struct mc_conv *given)
 {
-    struct plan p = {.c = simplify(given)};
+    struct plan p = {.c = MC_CPU(mc_conv_simplify)(given)};
     plan_k(&p);
     plan_outputs(&p);
     p.o_chunks = p.image_blocks * p.blocks[0] * p.blocks[1] * p.blocks[2];
@@ -167,7 +165,7 @@ static bool next_block(const struct plan *p, struct k_block *b)
 
 struct pack_job {
     const struct plan *p;
-    const float *w;
+    const struct mc_conv_weights *w;
     float *dst;
 };
 
@@ -178,21 +176,36 @@ static void pack_tile(void *ctx, int64_t chunk, int worker)
     const struct pack_job *j = ctx;
     const struct plan *p = j->p;
     int64_t group = chunk / p->tiles, t = chunk % p->tiles;
-    const float *w = j->w + (group * p->rows + t * p->tile) * p->k;
+    const struct mc_conv_weights *w = j->w;
+    const float *first = w->w + group * w->group_step + t * p->tile * w->row_step;
+    int64_t rows = min64(p->tile, p->rows - t * p->tile);
     float *dst = j->dst + group * (int64_t)p->group_w;
     for (struct k_block b = {0}; next_block(p, &b);) {
         float *to = dst + b.k0 * p->tiles * p->tile + t * b.k * p->tile;
-        for (int64_t k = b.k0; k < b.k0 + b.k; k++, to += p->tile)
-            for (int64_t r = 0; r < p->tile; r++)
-                to[r] = t * p->tile + r < p->rows ? w[r * p->k + k] : 0;
+        for (int64_t i = b.channel; i < b.channel + b.channels; i++)
+            for (int64_t tap = b.tap; tap < b.tap + b.taps; tap++, to += p->tile) {
+                const float *from = first + i * w->channel_step + (w->tap ? w->tap[tap] : tap);
+                for (int64_t r = 0; r < rows; r++)
+                    to[r] = from[r * w->row_step];
+                for (int64_t r = rows; r < p->tile; r++)
+                    to[r] = 0;
+            }
     }
 }
 
-static void pack_w(const struct mc_conv *c, const void *w, void *dst, struct mc_pool *pool)
+void MC_CPU(mc_conv_pack)(const struct mc_conv *c, const struct mc_conv_weights *w, void *dst,
+                          struct mc_pool *pool)
 {
     struct plan p = make_plan(c);
     struct pack_job j = {&p, w, dst};
     mc_pool_run(pool, c->group * p.tiles, pack_tile, &j);
+}
+
+static void pack_w(const struct mc_conv *c, const void *w, void *dst, struct mc_pool *pool)
+{
+    int64_t taps = c->kernel[0] * c->kernel[1] * c->kernel[2], k = c->c / c->group * taps;
+    struct mc_conv_weights own = {w, c->oc / c->group * k, k, taps, NULL};
+    MC_CPU(mc_conv_pack)(c, &own, dst, pool);
 }
 
 /* ---- scratch ---- */

@@ -12,6 +12,23 @@
 #include "kernels/conv.h"
 #include "kernels/cpu/tile.h"
 
+/* ---- conv_cpu.c ---- */
+
+/* Height as width where there is none, as one-dimensional convolutions come in four dimensions; a pointwise
+ * convolution sees an image as one row, so that runs are as long as can be. */
+struct mc_conv MC_CPU(mc_conv_simplify)(const struct mc_conv *given);
+
+/* Weights by strides: that of filter `row` in a group, its channel and its tap at
+ * w[group*group_step + row*row_step + channel*channel_step + tap[tap]]. */
+struct mc_conv_weights {
+    const float *w;
+    int64_t group_step, row_step, channel_step;
+    const int32_t *tap; /* [taps]; NULL: 0, 1, 2, … */
+};
+/* As pack_w of the table. */
+void MC_CPU(mc_conv_pack)(const struct mc_conv *c, const struct mc_conv_weights *w, void *dst,
+                          struct mc_pool *pool);
+
 /* ---- padded_cpu.c ---- */
 
 struct mc_block { /* outputs [first, first + count) of some images */

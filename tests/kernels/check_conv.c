@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "bench.h"
 #include "check.h"
+#include "check_conv.h"
 #include "tol.h"
 
 struct conv_case {
@@ -19,7 +20,7 @@ static int64_t product(const int64_t size[3])
     return size[0] * size[1] * size[2];
 }
 
-static void draw_shape(struct check *c, struct mc_conv *v)
+void check_conv_shape(struct check *c, struct mc_conv *v)
 {
     static const int tile[] = {64, 16, 4}, most[] = {150, 20, 7}; /* of an axis, by rank */
     int rank = 1 + (int)check_below(c, 3);
@@ -34,8 +35,10 @@ static void draw_shape(struct check *c, struct mc_conv *v)
         v->pad[i] = used && check_coin(c) ? check_below(c, (uint32_t)span + 2) : 0;
         int64_t end = used && check_coin(c) ? check_below(c, (uint32_t)span + 2) : 0;
         v->in[i] = used ? check_size(c, tile[rank - 1], most[rank - 1]) : 1;
+        if (used && check_below(c, 8) == 0)
+            v->pad[i] = -(int64_t)check_below(c, 4);
         if (v->in[i] + v->pad[i] + end < span + 1)
-            v->in[i] = span + 1;
+            v->in[i] = span + 1 - v->pad[i];
         v->out[i] = (v->in[i] + v->pad[i] + end - span - 1) / v->stride[i] + 1;
     }
     switch (check_below(c, 4)) {
@@ -61,7 +64,7 @@ static void draw(struct check *c, struct conv_case *t)
     *t = (struct conv_case){0};
     struct mc_conv *v = &t->c;
     bool specials = check_below(c, 8) == 0;
-    draw_shape(c, v);
+    check_conv_shape(c, v);
     t->x_count = v->n * v->c * product(v->in);
     t->w_count = v->oc * (v->c / v->group) * product(v->kernel);
     t->y_count = v->n * v->oc * product(v->out);

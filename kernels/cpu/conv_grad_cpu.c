@@ -1,0 +1,7 @@
+#include "kernels/cpu/grad_cpu.h"
+#include "kernels/fill.h"
+
+void MC_CPU(mc_conv_grad_fill)(struct mc_conv_grad_kernels *k)
+{
+    MC_CPU(mc_conv_dx_fill)(k);
+}
