@@ -9,6 +9,7 @@
 
 /* Each puts its entries into the table. */
 void MC_CPU(mc_conv_dx_fill)(struct mc_conv_grad_kernels *k);
+void MC_CPU(mc_conv_dw_fill)(struct mc_conv_grad_kernels *k);
 
 static inline bool has_epilogue(const struct mc_epilogue *e)
 {
