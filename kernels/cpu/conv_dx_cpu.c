@@ -175,14 +175,19 @@ static void spread(const float *from, int64_t n, int64_t step, float *to)
 static void weave(const float *even, const float *odd, int64_t n, float *to)
 {
     int64_t n_odd = n / 2, j = 0;
-    for (; j + LANES <= n_odd; j += LANES)
-        weave_vectors(vf_load(even + j), vf_load(odd + j), to + 2 * j);
-    for (; j < n_odd; j++) {
-        to[2 * j] = even[j];
-        to[2 * j + 1] = odd[j];
+    for (; j + LANES <= n_odd; j += LANES) {
+        vf a = vf_load(even + j), b = vf_load(odd + j);
+        vf_store(to + 2 * j, weave_low(a, b));
+        vf_store(to + 2 * j + LANES, weave_high(a, b));
     }
-    if (n % 2)
-        to[2 * j] = even[j];
+    if (2 * j == n)
+        return;
+    int64_t left = n - 2 * j;
+    vf a = vf_load_mask(even + j, vm_first((left + 1) / 2));
+    vf b = vf_load_mask(odd + j, vm_first(left / 2));
+    vf_store_mask(to + 2 * j, weave_low(a, b), vm_first(left));
+    if (left > LANES)
+        vf_store_mask(to + 2 * j + LANES, weave_high(a, b), vm_first(left - LANES));
 }
 
 /* to = act(from * scale + bias + residual); to may be residual. */

@@ -16,6 +16,18 @@ static inline vf vf_even(vf a, vf b)
 #endif
 }
 
+/* Elements 1, 3, 5, … */
+static inline vf vf_odd(vf a, vf b)
+{
+#if MC_LEVEL == 5
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+#elif MC_LEVEL == 2
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+#else
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7);
+#endif
+}
+
 /* Lane i is from[i * step] where lo <= i * step < hi, else 0. */
 static inline vf load_row(const float *from, int64_t step, int64_t lo, int64_t hi)
 {

@@ -138,7 +138,7 @@ static float *draw_ties(struct check *c, int64_t n)
 
 static void draw_window(struct check *c, struct mc_window *w)
 {
-    static const int most[] = {200, 40, 8};
+    static const int most[] = {3000, 40, 8};
     int rank = 1 + (int)check_below(c, 3);
     bool halves = check_below(c, 3) == 0; /* 2x2 of stride 2 */
     *w = (struct mc_window){.average = check_coin(c), .planes = 1 + check_below(c, 6)};
