@@ -65,6 +65,9 @@ const struct mc_option_group mc_options_distill = {
     (const struct mc_param[]){
         {MC_PARAM_TEXT, "student", 0, false, "MODEL", NULL, 0, 0, NULL,
          "the model that is trained to answer as the teacher does"},
+        {MC_PARAM_REAL, "width", 0, false, "RATIO", NULL, 0.001, 1, NULL,
+         "make the student: a copy of the teacher that keeps this share of the channels of every "
+         "layer, the strongest"},
         TRAIN,
         EPOCHS("8"),
         FILES,

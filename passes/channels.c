@@ -1,5 +1,6 @@
 #include "passes/channels.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -453,7 +454,10 @@ static void look_at(struct walk *w)
                 return;
             }
     }
-    fix_node(w, "an operator that cannot lose channels reads or makes it");
+    char why[256];
+    snprintf(why, sizeof why, "%s '%s' cannot lose channels", w->n->op_type, mc_node_label(w->n));
+    const char *kept = mc_arena_strdup(&w->c->mem, why);
+    fix_node(w, kept ? kept : "an operator that cannot lose channels");
 }
 
 int mc_channels_find(const struct mc_graph *g, const struct mc_infer *inf, struct mc_channels *ret,

@@ -355,7 +355,15 @@ static int reduce(struct cut *c, double ratio, json_t **ret_report)
                  ? choose_all(c, ratio, classes, fixed, &n_free)
                  : no_memory(c->err);
     if (!rc && !n_free) {
-        const char *why = json_string_value(json_object_get(json_array_get(fixed, 0), "why"));
+        const char *why = NULL;
+        size_t most = 0;
+        for (size_t i = 0; i < json_array_size(fixed); i++) {
+            const json_t *row = json_array_get(fixed, i);
+            size_t channels = (size_t)json_integer_value(json_object_get(row, "channels"));
+            if (channels > most)
+                why = json_string_value(json_object_get(row, "why"));
+            most = channels > most ? channels : most;
+        }
         rc = mc_fail(c->err, MC_EUNSUP, "the model cannot be made thinner: %s",
                      why ? why : "it has no weights with channels");
     }

@@ -12,7 +12,7 @@
  * prepared (graph/run/fold.h). The result computes something else, and is meant to be trained.
  * *ret_report: {"ratio", "classes": [{"channels", "kept", "first": name of a constant}], "fixed": [{"channels",
  * "why"}], "parameters_before", "parameters_after"}.
- * Errors: MC_EUNSUP if nothing can be thinner, with the commonest reason; MC_ENOMEM; on failure m must be dropped. */
+ * Errors: MC_EUNSUP if nothing can be thinner, with the reason of the widest class; MC_ENOMEM; on failure m must be dropped. */
 int mc_width_reduce(struct mc_model *m, double ratio, json_t **ret_report, struct mc_err *err);
 
 #endif
