@@ -1,191 +1,16 @@
-/* Gemm and MatMul, FusedGemm and FusedMatMul of com.microsoft, MatMul of gradients: products whose second operand, when constant, is packed once per session. */
+/* Gemm and MatMul, FusedGemm and FusedMatMul of com.microsoft, MatMul of gradients. */
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "graph/grad/rule.h"
 #include "graph/ops/fused_act.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/matmul_node.h"
-#include "graph/ops/pack.h"
-
-enum { LAYOUT_B = 1 }; /* kind of packing in a pack's layout */
-
-/* One call as `batch` products of [m,k] and [k,n]; B has `b_count` distinct matrices. */
-struct product {
-    int64_t batch, m, n, k, b_count;
-    int64_t a_row, a_col, b_row, b_col;
-    int64_t k_step;     /* k, or less: so much of it at a time */
-    size_t packed_each; /* bytes of one packed B */
-    const void *packed; /* of a constant B, or NULL */
-};
-
-static struct mc_epilogue epilogue_of(const struct mc_call *c)
-{
-    return c->epilogue ? *c->epilogue : (struct mc_epilogue){0};
-}
-
-static size_t round_up(size_t n)
-{
-    return (n + MC_ALIGN - 1) / MC_ALIGN * MC_ALIGN;
-}
-
-static size_t gemm_scratch(const struct mc_call *c, const struct product *p)
-{
-    return round_up(c->k->gemm.scratch_bytes(p->m, p->n, p->k_step, mc_pool_threads(c->pool)));
-}
-
-/* A long sum over run-time values, the gradient of a weight, goes by parts whose A and B stay in the cache until
- * they are multiplied; B is packed part by part. What C costs for being read again is little where it is
- * small. */
-static int64_t step_of(const struct mc_call *c, const struct product *p)
-{
-    enum { PART = 1 << 19, RESULT = 1 << 18, LEAST = 256 }; /* bytes; of k */
-    int64_t elem = c->k->elem_bytes, row = (p->m + p->n) * elem, parts;
-    if (c->in[1].constant || p->batch != 1 || p->m * p->n * elem > RESULT || p->k * row <= 2 * PART)
-        return p->k;
-    parts = p->k * row / PART;
-    parts = parts < p->k / LEAST ? parts : p->k / LEAST;
-    return parts > 1 ? (p->k + parts - 1) / parts : p->k;
-}
-
-static void pack_matrices(const struct mc_call *c, const struct product *p, const void *b,
-                          void *dst)
-{
-    size_t each = (size_t)(p->k * p->n * c->k->elem_bytes);
-    for (int64_t i = 0; i < p->b_count; i++)
-        c->k->gemm.pack_b(p->k, p->n, (const char *)b + (size_t)i * each, p->b_row, p->b_col,
-                          (char *)dst + (size_t)i * p->packed_each, c->pool);
-}
-
-/* Pack B where it is constant; otherwise run() packs it into scratch. */
-static int pack_constant(struct mc_call *c, struct product *p, struct mc_err *err)
-{
-    p->k_step = step_of(c, p);
-    p->packed_each = round_up(c->k->gemm.pack_b_bytes(p->k_step, p->n));
-    if (!c->in[1].constant)
-        return 0;
-    const int64_t layout[] = {LAYOUT_B, p->b_count, p->k, p->n, p->b_row, p->b_col};
-    void *block;
-    bool fresh;
-    int rc = mc_pack_get(c->packs, c->in[1].data, layout, 6, p->packed_each * (size_t)p->b_count,
-                         &block, &fresh, err);
-    if (rc)
-        return rc;
-    if (fresh)
-        pack_matrices(c, p, c->in[1].data, block);
-    p->packed = block;
-    c->packed = 1 << 1;
-    return 0;
-}
-
-static int keep_state(struct mc_call *c, const struct product *p, struct mc_err *err)
-{
-    struct product *state = malloc(sizeof *state);
-    if (!state)
-        return mc_fail(err, MC_ENOMEM, "out of memory");
-    *state = *p;
-    c->state = state;
-    return 0;
-}
-
-static void teardown(struct mc_call *c)
-{
-    free(c->state);
-    c->state = NULL;
-}
-
-static const void *packed_b(struct mc_call *c, const struct product *p, size_t *at)
-{
-    if (p->packed)
-        return p->packed;
-    void *block = mc_op_scratch(c, at, p->packed_each * (size_t)p->b_count);
-    if (block && p->k_step == p->k)
-        pack_matrices(c, p, c->in[1].data, block);
-    return block;
-}
-
-/* The product g, whose B is packed in `packed` or, by parts, will be. */
-static void multiply(const struct mc_call *c, const struct product *p, struct mc_gemm *g,
-                     const void *packed, void *scratch)
-{
-    struct mc_epilogue e = g->epilogue;
-    const char *a = g->a, *b = c->in[1].data;
-    g->packed_b = packed;
-    if (p->k_step == p->k) {
-        c->k->gemm.run(g, scratch, c->pool);
-        return;
-    }
-    for (int64_t k = 0; k < p->k; k += p->k_step) {
-        g->k = p->k_step < p->k - k ? p->k_step : p->k - k;
-        g->a = a + k * g->a_col * c->k->elem_bytes;
-        c->k->gemm.pack_b(g->k, p->n, b + k * p->b_row * c->k->elem_bytes, p->b_row, p->b_col,
-                          (void *)packed, c->pool);
-        g->epilogue = (struct mc_epilogue){.residual = g->c};
-        if (k == 0) {
-            g->epilogue = e;
-            g->epilogue.act = MC_ACT_NONE;
-        }
-        if (k + g->k == p->k) {
-            g->epilogue.act = e.act;
-            g->epilogue.lo = e.lo;
-            g->epilogue.hi = e.hi;
-        }
-        c->k->gemm.run(g, scratch, c->pool);
-    }
-}
-
-/* ---- whole numbers of 32 and 64 bits: rare, so by the definition; sums wrap ---- */
-
-static bool is_whole(enum mc_dtype d)
-{
-    return d == MC_DTYPE_I32 || d == MC_DTYPE_I64 || d == MC_DTYPE_U32 || d == MC_DTYPE_U64;
-}
+#include "graph/ops/product.h"
 
 static int need_numbers(const struct mc_infer_ctx *c, int i, struct mc_err *err)
 {
-    return mc_op_in(c, i) && is_whole(c->in[i]->dtype) ? 0 : mc_op_need_float(c, i, err);
-}
-
-#define WHOLE(type)                                                                                \
-    static void whole_##type(const struct product *p, const type *a, const type *b, type *y)       \
-    {                                                                                              \
-        for (int64_t i = 0; i < p->m; i++)                                                         \
-            for (int64_t j = 0; j < p->n; j++) {                                                   \
-                type sum = 0;                                                                      \
-                for (int64_t k = 0; k < p->k; k++)                                                 \
-                    sum += a[i * p->a_row + k * p->a_col] * b[k * p->b_row + j * p->b_col];        \
-                y[i * p->n + j] = sum;                                                             \
-            }                                                                                      \
-    }
-WHOLE(uint32_t)
-WHOLE(uint64_t)
-
-/* Matrices number `a` and `b` of the inputs give number i of the output. */
-static void whole_product(const struct mc_call *c, const struct product *p, int64_t a, int64_t b,
-                          int64_t i)
-{
-    const void *left = c->in[0].data, *right = c->in[1].data;
-    void *y = c->out[0].data;
-    if (mc_op_elem_bytes(c->out[0].dtype) == 4)
-        whole_uint32_t(p, (const uint32_t *)left + a * p->m * p->k,
-                       (const uint32_t *)right + b * p->k * p->n, (uint32_t *)y + i * p->m * p->n);
-    else
-        whole_uint64_t(p, (const uint64_t *)left + a * p->m * p->k,
-                       (const uint64_t *)right + b * p->k * p->n, (uint64_t *)y + i * p->m * p->n);
-}
-
-/* z = fn(x, y), y repeated where it has fewer elements. */
-static void whole_binary(const struct mc_call *c, enum mc_binary_fn fn, const struct mc_buf *x,
-                         const struct mc_buf *y, const struct mc_buf *z)
-{
-    struct mc_binary b = {
-        .fn = fn, .rank = z->shape.rank, .x = x->data, .y = y->data, .z = z->data};
-    memcpy(b.dim, z->shape.dim, sizeof *b.dim * (size_t)b.rank);
-    mc_op_broadcast_strides(&x->shape, &z->shape, b.stride[0]);
-    mc_op_broadcast_strides(&y->shape, &z->shape, b.stride[1]);
-    b.rank = mc_move_merge(b.rank, b.dim, 2, b.stride);
-    mc_typed_binary(mc_op_elem(c->out[0].dtype), &b);
+    return mc_op_in(c, i) && mc_product_whole(c->in[i]->dtype) ? 0 : mc_op_need_float(c, i, err);
 }
 
 /* ---- Gemm: Y = alpha A' B' + beta C ---- */
@@ -199,7 +24,7 @@ static int gemm_infer(struct mc_infer_ctx *c, struct mc_err *err)
     for (int i = 0; i < 2 && !rc; i++)
         rc = mc_op_need_rank(c, i, 2, 2, err);
     float alpha = mc_node_float(c->node, "alpha", 1), beta = mc_node_float(c->node, "beta", 1);
-    if (!rc && is_whole(c->in[0]->dtype) && (alpha != 1 || (beta != 1 && beta != 0)))
+    if (!rc && mc_product_whole(c->in[0]->dtype) && (alpha != 1 || (beta != 1 && beta != 0)))
         return mc_op_fail(err, MC_EUNSUP, c->node,
                           "alpha %g and beta %g of whole numbers cannot run", (double)alpha,
                           (double)beta);
@@ -234,10 +59,10 @@ static int gemm_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return 0;
 }
 
-static struct product gemm_product(const struct mc_call *c)
+static struct mc_product gemm_product(const struct mc_call *c)
 {
     bool ta = mc_node_int(c->node, "transA", 0) != 0, tb = mc_node_int(c->node, "transB", 0) != 0;
-    struct product p = {.batch = 1, .b_count = 1};
+    struct mc_product p = {.batch = 1, .b_count = 1};
     p.m = c->out[0].shape.dim[0];
     p.n = c->out[0].shape.dim[1];
     p.k = c->in[0].shape.dim[!ta];
@@ -250,7 +75,8 @@ static struct product gemm_product(const struct mc_call *c)
 
 /* beta C, and what the planner wants added, in the two forms an epilogue knows: a row, or a whole matrix.
  * Without scratch (at setup) only the sizes are counted. */
-static void gemm_bias(struct mc_call *c, const struct product *p, struct mc_epilogue *e, size_t *at)
+static void gemm_bias(struct mc_call *c, const struct mc_product *p, struct mc_epilogue *e,
+                      size_t *at)
 {
     const struct mc_buf *in = mc_op_arg(c, 2);
     double beta = (double)mc_node_float(c->node, "beta", 1), store;
@@ -296,39 +122,40 @@ static void gemm_bias(struct mc_call *c, const struct product *p, struct mc_epil
 
 static int gemm_setup(struct mc_call *c, struct mc_err *err)
 {
-    struct product p = gemm_product(c);
-    int rc = is_whole(c->out[0].dtype) ? keep_state(c, &p, err) : pack_constant(c, &p, err);
+    struct mc_product p = gemm_product(c);
+    int rc = mc_product_whole(c->out[0].dtype) ? mc_product_keep(c, &p, err)
+                                               : mc_product_pack(c, &p, err);
     if (rc || c->state)
         return rc;
     size_t at = 0;
-    struct mc_epilogue e = epilogue_of(c);
-    packed_b(c, &p, &at);
+    struct mc_epilogue e = mc_product_epilogue(c);
+    mc_product_packed(c, &p, &at);
     gemm_bias(c, &p, &e, &at);
-    mc_op_scratch(c, &at, gemm_scratch(c, &p));
+    mc_op_scratch(c, &at, mc_product_scratch(c, &p));
     c->scratch_bytes = at;
-    return keep_state(c, &p, err);
+    return mc_product_keep(c, &p, err);
 }
 
 static int gemm_run(struct mc_call *c, struct mc_err *err)
 {
     (void)err;
-    const struct product *p = c->state;
+    const struct mc_product *p = c->state;
     size_t at = 0;
-    if (is_whole(c->out[0].dtype)) {
-        whole_product(c, p, 0, 0, 0);
+    if (mc_product_whole(c->out[0].dtype)) {
+        mc_product_run_whole(c, p, 0, 0, 0);
         if (mc_op_arg(c, 2) && mc_node_float(c->node, "beta", 1) != 0)
-            whole_binary(c, MC_BINARY_ADD, &c->out[0], &c->in[2], &c->out[0]);
+            mc_product_whole_binary(c, MC_BINARY_ADD, &c->out[0], &c->in[2], &c->out[0]);
         return 0;
     }
     struct mc_gemm g = {.m = p->m, .n = p->n, .k = p->k, .a_row = p->a_row, .a_col = p->a_col};
-    g.epilogue = epilogue_of(c);
-    const void *packed = packed_b(c, p, &at);
+    g.epilogue = mc_product_epilogue(c);
+    const void *packed = mc_product_packed(c, p, &at);
     gemm_bias(c, p, &g.epilogue, &at);
     g.a = c->in[0].data;
     g.c = c->out[0].data;
     g.c_row = p->n;
     g.alpha = (double)mc_node_float(c->node, "alpha", 1);
-    multiply(c, p, &g, packed, mc_op_scratch(c, &at, gemm_scratch(c, p)));
+    mc_product_run(c, p, &g, packed, mc_op_scratch(c, &at, mc_product_scratch(c, p)));
     return 0;
 }
 
@@ -441,11 +268,11 @@ static int matmul_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return mc_matmul_infer(c, 1, a->dtype ? a->dtype : b->dtype, err);
 }
 
-static struct product matmul_product(const struct mc_call *c)
+static struct mc_product matmul_product(const struct mc_call *c)
 {
     const struct mc_shape *a = &c->in[0].shape, *b = &c->in[1].shape;
     bool ta = a->rank > 1 && transposed(c->node, 0), tb = b->rank > 1 && transposed(c->node, 1);
-    struct product p = {0};
+    struct mc_product p = {0};
     matrix_of(c->node, 0, a, &p.m, &p.k);
     matrix_of(c->node, 1, b, &p.k, &p.n);
     p.a_row = ta ? 1 : p.k;
@@ -466,41 +293,42 @@ static struct product matmul_product(const struct mc_call *c)
  * handing out work costs more than the work. */
 static const int64_t SMALL = 1 << 22;
 
-static int64_t inner_scratches(const struct mc_call *c, const struct product *p)
+static int64_t inner_scratches(const struct mc_call *c, const struct mc_product *p)
 {
     return p->batch > 1 && p->m * p->n * p->k < SMALL ? mc_pool_threads(c->pool) : 1;
 }
 
 /* Small matrices of B that are met once are packed when they are met, one for each worker: they are still in the
  * cache then. */
-static bool packs_late(const struct mc_call *c, const struct product *p)
+static bool packs_late(const struct mc_call *c, const struct mc_product *p)
 {
     return !c->in[1].constant && p->batch > 1 && p->b_count == p->batch &&
            p->m * p->n * p->k < SMALL;
 }
 
-static size_t each_scratch(const struct mc_call *c, const struct product *p)
+static size_t each_scratch(const struct mc_call *c, const struct mc_product *p)
 {
-    return gemm_scratch(c, p) + (packs_late(c, p) ? p->packed_each : 0);
+    return mc_product_scratch(c, p) + (packs_late(c, p) ? p->packed_each : 0);
 }
 
 static int matmul_setup(struct mc_call *c, struct mc_err *err)
 {
-    struct product p = matmul_product(c);
-    int rc = is_whole(c->out[0].dtype) ? keep_state(c, &p, err) : pack_constant(c, &p, err);
+    struct mc_product p = matmul_product(c);
+    int rc = mc_product_whole(c->out[0].dtype) ? mc_product_keep(c, &p, err)
+                                               : mc_product_pack(c, &p, err);
     if (rc || c->state)
         return rc;
     size_t at = 0;
     if (!packs_late(c, &p))
-        packed_b(c, &p, &at);
+        mc_product_packed(c, &p, &at);
     mc_op_scratch(c, &at, each_scratch(c, &p) * (size_t)inner_scratches(c, &p));
     c->scratch_bytes = at;
-    return keep_state(c, &p, err);
+    return mc_product_keep(c, &p, err);
 }
 
 struct batch_job {
     const struct mc_call *c;
-    const struct product *p;
+    const struct mc_product *p;
     const char *packed;
     char *scratch;
     size_t scratch_each;
@@ -511,7 +339,7 @@ struct batch_job {
 static void batch_one(const struct batch_job *j, int64_t i, int worker)
 {
     const struct mc_call *c = j->c;
-    const struct product *p = j->p;
+    const struct mc_product *p = j->p;
     float alpha = transposable(c->node) ? mc_node_float(c->node, "alpha", 1) : 1;
     int64_t rest = i, at[2] = {0, 0};
     for (int d = j->rank - 1; d >= 0; d--) {
@@ -520,11 +348,11 @@ static void batch_one(const struct batch_job *j, int64_t i, int worker)
         at[0] += x * j->stride[0][d];
         at[1] += x * j->stride[1][d];
     }
-    if (is_whole(c->out[0].dtype)) {
-        whole_product(c, p, at[0], at[1], i);
+    if (mc_product_whole(c->out[0].dtype)) {
+        mc_product_run_whole(c, p, at[0], at[1], i);
         return;
     }
-    struct mc_epilogue e = epilogue_of(c);
+    struct mc_epilogue e = mc_product_epilogue(c);
     int64_t elem = c->k->elem_bytes, from = i * p->m * p->n * elem;
     if (e.residual)
         e.residual = (const char *)e.residual + from;
@@ -540,13 +368,13 @@ static void batch_one(const struct batch_job *j, int64_t i, int worker)
                         .epilogue = e};
     char *scratch = j->scratch + (size_t)worker * j->scratch_each;
     if (j->packed) {
-        multiply(c, p, &g, j->packed + (size_t)at[1] * p->packed_each, scratch);
+        mc_product_run(c, p, &g, j->packed + (size_t)at[1] * p->packed_each, scratch);
         return;
     }
-    char *packed = scratch + gemm_scratch(c, p);
+    char *packed = scratch + mc_product_scratch(c, p);
     c->k->gemm.pack_b(p->k, p->n, (const char *)c->in[1].data + at[1] * p->k * p->n * elem,
                       p->b_row, p->b_col, packed, c->pool);
-    multiply(c, p, &g, packed, scratch);
+    mc_product_run(c, p, &g, packed, scratch);
 }
 
 static void batch_chunk(void *ctx, int64_t chunk, int worker)
@@ -559,11 +387,11 @@ static void batch_chunk(void *ctx, int64_t chunk, int worker)
 static int matmul_run(struct mc_call *c, struct mc_err *err)
 {
     (void)err;
-    const struct product *p = c->state;
+    const struct mc_product *p = c->state;
     size_t at = 0;
-    bool whole = is_whole(c->out[0].dtype);
+    bool whole = mc_product_whole(c->out[0].dtype);
     struct batch_job j = {.c = c, .p = p};
-    j.packed = whole || packs_late(c, p) ? NULL : packed_b(c, p, &at);
+    j.packed = whole || packs_late(c, p) ? NULL : mc_product_packed(c, p, &at);
     j.scratch_each = whole ? 0 : each_scratch(c, p);
     int64_t scratches = inner_scratches(c, p), cost = p->m * p->n * p->k + 1;
     j.scratch = mc_op_scratch(c, &at, j.scratch_each * (size_t)scratches);
@@ -587,14 +415,15 @@ static int matmul_run(struct mc_call *c, struct mc_err *err)
 }
 
 const struct mc_op mc_ops_matmul[] = {
-    {"", "Gemm", 1, MC_OP_EPILOGUE, gemm_infer, gemm_setup, gemm_run, teardown, gemm_macs, NULL},
-    {"", "MatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run, teardown, matmul_macs,
+    {"", "Gemm", 1, MC_OP_EPILOGUE, gemm_infer, gemm_setup, gemm_run, mc_product_free, gemm_macs,
      NULL},
-    {MC_GRAD_DOMAIN, "MatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run, teardown,
+    {"", "MatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run, mc_product_free,
      matmul_macs, NULL},
-    {"com.microsoft", "FusedGemm", 1, 0, fused_gemm_infer, gemm_setup, fused_gemm_run, teardown,
-     gemm_macs, NULL},
+    {MC_GRAD_DOMAIN, "MatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run,
+     mc_product_free, matmul_macs, NULL},
+    {"com.microsoft", "FusedGemm", 1, 0, fused_gemm_infer, gemm_setup, fused_gemm_run,
+     mc_product_free, gemm_macs, NULL},
     {"com.microsoft", "FusedMatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run,
-     teardown, matmul_macs, NULL},
+     mc_product_free, matmul_macs, NULL},
     {0},
 };
