@@ -6,6 +6,9 @@ static const double SMOOTH = 0.7; /* share of the average so far */
 static const double CLIMBED =
     1.5; /* loss against its best: that rate is too high, and the trial over */
 static const double SAFE_SHARE = 0.1; /* of the rate at which the loss climbs */
+/* Nats, or relative squared error: what a loss is at least taken for, so that one which begins near 0, because the
+ * teacher is the model itself, may become some multiple of itself. */
+static const double FLOOR = 0.1;
 static const double FALLEN = 0.8; /* loss against that before training: there was much to learn */
 
 /* A tenth of the rate at which the loss climbs; where it has fallen much before, no more than the rate at which it
@@ -51,7 +54,7 @@ int mc_range_test(mc_range_step *fn, void *ctx, int64_t batches, double lo, doub
         if (rc)
             return rc;
         if (i) {
-            double ratio = before[b] > 0 ? loss / before[b] : 1;
+            double ratio = (loss + FLOOR) / (before[b] + FLOOR);
             smooth = isfinite(ratio) ? SMOOTH * smooth + (1 - SMOOTH) * ratio : INFINITY;
             ret->ratio[i - 1] = smooth;
             ret->n = i;

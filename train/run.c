@@ -10,7 +10,9 @@
 
 static const double SMOOTH = 0.95; /* of the loss that is watched: some 20 updates */
 enum { SMOOTH_FROM = 10, CLIMBS_LEAST = 20, MOST_RECOVERIES = 5 };
-static const double CLIMBS_BEST = 4, CLIMBS_FIRST = 2, CLIMBS_MORE = 0.01;
+/* Losses of classes are in nats, those of outputs relative: a quarter is much for either, also where a loss
+ * begins near 0 because the teacher is the model itself. */
+static const double CLIMBS_BEST = 4, CLIMBS_FIRST = 2, CLIMBS_MORE = 0.25;
 static const double LOWER = 0.3; /* of the learning rate, on the way back */
 
 _Static_assert((int)MOST_RECOVERIES < (int)MC_TRACK_RECOVERIES, "room for all");
@@ -180,17 +182,19 @@ static int evaluate(struct mc_run *r, struct mc_err *err)
     const struct mc_track_eval *e = &s->evals[t->n_evals - 1];
     if (t->n_evals == 1)
         t->first_loss = e->loss;
-    bool finite = !res.samples || isfinite(res.loss);
-    bool better = finite && (!res.samples || t->best_update < 0 || res.loss < t->best_loss);
-    if (better) {
+    bool sound = (!res.samples || isfinite(res.loss)) && !is_worse(r, e->loss);
+    /* A model is often trained further on data that it has seen before, so that its own loss there is better than
+     * any that comes: the weights of the beginning are kept only where all others are far worse. */
+    bool first = t->best_update <= 0;
+    if (t->best_update < 0 || (sound && (first || !res.samples || res.loss < t->best_loss))) {
         t->best_update = t->update;
         t->best_loss = e->loss;
         t->best_share = e->share;
         memcpy(s->best_states, s->states, s->bytes);
     }
     double since = (double)(t->update - t->best_update) / (double)r->per_epoch;
-    t->stopped = res.samples && r->o.patience > 0 && t->best_update >= 0 && since >= r->o.patience;
-    if (finite && !is_worse(r, e->loss)) {
+    t->stopped = res.samples && r->o.patience > 0 && since >= r->o.patience;
+    if (sound) {
         s->good = *t;
         memcpy(s->good_states, s->states, s->bytes);
     }

@@ -78,7 +78,8 @@ static void range_test_finds_a_rate_for_quadratics(void **state)
 {
     (void)state;
     for (double scale = 1e-2; scale < 1e3; scale *= 7) {
-        struct quadratic q = {{1, 1, 1}, {1 * scale, 0.3 * scale, 0.1 * scale}};
+        double x = 1 / sqrt(scale); /* the loss begins near 1 */
+        struct quadratic q = {{x, x, x}, {1 * scale, 0.3 * scale, 0.1 * scale}};
         struct mc_range r;
         assert_int_equal(mc_range_test(descend, &q, 4, 1e-5, 1e4, &r, NULL), 0);
         /* it converges there, and no slower than a fiftieth of the fastest */
