@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/float_elem.h"
 #include "graph/ops/window.h"
@@ -118,6 +119,85 @@ static int global_run(struct mc_call *c, struct mc_err *err)
     return rc;
 }
 
+/* ---- their gradients: LpPoolGrad(dy, x, y), GlobalLpPoolGrad ---- */
+
+static int lp_grad_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    double p;
+    int rc = mc_op_arity(c, 3, 3, err);
+    rc = rc ? rc : mc_op_need_float(c, 1, err);
+    rc = rc ? rc : power_of(c->node, &p, err);
+    for (int i = 0; i < 3 && !rc; i++) {
+        rc = mc_op_need_rank(c, i, 2, MC_RANK_MAX, err);
+        rc = rc ? rc : mc_op_need_same(c, 1, i, err);
+    }
+    if (!rc)
+        mc_op_give(c, 0, c->in[1]->dtype, c->in[1]->ranked ? &c->in[1]->shape : NULL);
+    return rc;
+}
+
+/* y = (sum of |x|^p)^(1/p): dy/dx = sign(x) (|x|/y)^(p-1), and 0 where nothing is. */
+static double lp_slope(double x, double y, double p)
+{
+    if (x == 0 || y == 0)
+        return 0;
+    double s = p == 1 ? 1 : p == 2 ? fabs(x) / y : pow(fabs(x) / y, p - 1);
+    return x < 0 ? -s : s;
+}
+
+static void lp_grad_window(const struct lp_job *j, int64_t plane, const int64_t o[3], int64_t to)
+{
+    const struct mc_window_dims *w = &j->w;
+    const struct mc_call *c = j->c;
+    double dy = mc_buf_param(&c->in[0], to), y = mc_buf_param(&c->in[2], to);
+    int64_t k[3], i[3];
+    for (k[0] = 0; k[0] < w->kernel[0]; k[0]++)
+        for (k[1] = 0; k[1] < w->kernel[1]; k[1]++)
+            for (k[2] = 0; k[2] < w->kernel[2]; k[2]++) {
+                bool inside = true;
+                for (int d = 0; d < 3; d++) {
+                    i[d] = o[d] * w->stride[d] + k[d] * w->dilation[d] - w->pad[d];
+                    inside = inside && i[d] >= 0 && i[d] < w->in[d];
+                }
+                int64_t at = ((plane * w->in[0] + i[0]) * w->in[1] + i[1]) * w->in[2] + i[2];
+                if (!inside)
+                    continue;
+                double dx = mc_buf_param(&c->out[0], at);
+                dx += dy * lp_slope(mc_buf_param(&c->in[1], at), y, j->p);
+                mc_set_param(c->out[0].data, c->k->elem_bytes, at, dx);
+            }
+}
+
+static void lp_grad_plane(void *ctx, int64_t plane, int worker)
+{
+    (void)worker;
+    const struct lp_job *j = ctx;
+    const int64_t *out = j->w.out, in = j->w.in[0] * j->w.in[1] * j->w.in[2];
+    int64_t o[3], at = plane * out[0] * out[1] * out[2], elem = j->c->k->elem_bytes;
+    memset((char *)j->c->out[0].data + plane * in * elem, 0, (size_t)(in * elem));
+    for (o[0] = 0; o[0] < out[0]; o[0]++)
+        for (o[1] = 0; o[1] < out[1]; o[1]++)
+            for (o[2] = 0; o[2] < out[2]; o[2]++)
+                lp_grad_window(j, plane, o, at++);
+}
+
+static int lp_grad_run(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_buf *x = &c->in[1];
+    bool global = c->node->op_type[0] == 'G';
+    struct lp_job j = {.c = c};
+    int rc = power_of(c->node, &j.p, err);
+    int64_t n = mc_op_span(x, 2, x->shape.rank), planes = mc_op_span(x, 0, 2);
+    j.w = (struct mc_window_dims){{1, 1, n}, {1, 1, 1}, {1, 1, n}, {1, 1, 1}, {1, 1, 1}, {0}, {0}};
+    if (!rc && !global)
+        rc = mc_window_infer(c->node, &x->shape, NULL, &j.w, err);
+    if (!rc && mc_op_count(&c->in[0]) != planes * j.w.out[0] * j.w.out[1] * j.w.out[2])
+        rc = mc_op_fail(err, MC_ESHAPE, c->node, "x and dy do not fit");
+    if (!rc)
+        mc_pool_run(c->pool, planes, lp_grad_plane, &j);
+    return rc;
+}
+
 /* ---- MaxUnpool ---- */
 
 static int unpooled(const struct mc_node *n, const struct mc_shape *x, struct mc_shape *y,
@@ -219,6 +299,8 @@ static int lrn_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_lppool[] = {
     {"", "LpPool", 2, 0, lp_infer, NULL, lp_run, NULL, NULL, NULL},
     {"", "GlobalLpPool", 1, 0, global_infer, NULL, global_run, NULL, NULL, NULL},
+    {MC_GRAD_DOMAIN, "LpPoolGrad", 1, 0, lp_grad_infer, NULL, lp_grad_run, NULL, NULL, NULL},
+    {MC_GRAD_DOMAIN, "GlobalLpPoolGrad", 1, 0, lp_grad_infer, NULL, lp_grad_run, NULL, NULL, NULL},
     {"", "MaxUnpool", 9, 0, unpool_infer, NULL, unpool_run, NULL, NULL, NULL},
     {"", "LRN", 1, 0, lrn_infer, NULL, lrn_run, NULL, NULL, NULL},
     {0},

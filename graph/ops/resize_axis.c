@@ -32,7 +32,8 @@ int mc_resize_parse(const struct mc_node *n, struct mc_resize *r, struct mc_err 
     static const char *const policies[] = {"stretch", "not_larger", "not_smaller"};
     int mode = 0, coord = MC_RESIZE_ASYMMETRIC, nearest = MC_RESIZE_SIMPLE, policy = 0;
     int rc = WORD(n, "mode", modes, &mode, err);
-    if (!rc && n->version >= 11 && mc_node_is(n, "Resize")) {
+    bool resize = mc_node_is(n, "Resize");
+    if (!rc && (resize ? n->version : mc_node_int(n, "forward_version", 0)) >= 11) {
         rc = WORD(n, "coordinate_transformation_mode", coords, &coord, err);
         rc = rc ? rc : WORD(n, "nearest_mode", rounds, &nearest, err);
         rc = rc ? rc : WORD(n, "keep_aspect_ratio_policy", policies, &policy, err);

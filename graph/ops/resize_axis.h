@@ -38,7 +38,7 @@ struct mc_resize {
     double extrapolation;
 };
 
-/* Errors: MC_EUNSUP for words that are not known, MC_ESHAPE for a cubic_coeff_a that is no number. */
+/* Of Resize, Upsample, ResizeGrad. Errors: MC_EUNSUP for words that are not known, MC_ESHAPE for a cubic_coeff_a that is no number. */
 int mc_resize_parse(const struct mc_node *n, struct mc_resize *ret, struct mc_err *err);
 
 struct mc_resize_axis {

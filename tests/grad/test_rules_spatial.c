@@ -1,6 +1,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <cmocka.h>
 
 #include "check.h"
@@ -103,12 +104,72 @@ static void pools(void **state)
     grad_check_case(&indices);
 }
 
+static void other_pools(void **state)
+{
+    (void)state;
+    static const struct line lines[] = {
+        {"LpPool", 18, "kernel_shape=2,3 strides=2,1", "axbx5x6"},
+        {"LpPool", 18, "kernel_shape=3,3 strides=2,2 pads=1,1,1,1 p=3", "2x2x7x6"},
+        {"LpPool", 22, "kernel_shape=3,2 dilations=2,1 p=1 ceil_mode=1 strides=2,2", "2x2x8x7"},
+        {"GlobalLpPool", 2, "p=3", "axbx4x3"},
+        {"GlobalLpPool", 2, "", "axbx5"},
+        {"MaxUnpool", 11, "kernel_shape=2,2 strides=2,2",
+         "1x2x2x2 i[1x2x2x2]:1,2,12,15,16,19,29,30"},
+        {"MaxUnpool", 11, "kernel_shape=2,2 strides=2,2", "1x1x2x2 i[1x1x2x2]:1,3,11,24 i:1,1,5,5"},
+    };
+    CHECK_ALL(lines);
+}
+
+static void resize(void **state)
+{
+    (void)state;
+    static const char *const coords[] = {"half_pixel",         "half_pixel_symmetric",
+                                         "pytorch_half_pixel", "align_corners",
+                                         "asymmetric",         "tf_half_pixel_for_nn"};
+    static const char *const modes[] = {"nearest", "linear", "cubic"};
+    static const char *const given[] = {"2x2x4x5 - f:1,1,2,2", "2x2x4x5 - f:1,1,0.6,1.7",
+                                        "2x2x4x5 - - i:2,2,9,3"};
+    char attrs[200];
+    for (int c = 0; c < 6; c++)
+        for (int m = 0; m < 3; m++)
+            for (int i = 0; i < 3; i++) {
+                snprintf(attrs, sizeof attrs, "mode=%s coordinate_transformation_mode=%s", modes[m],
+                         coords[c]);
+                struct grad_case t = {.op = "Resize",
+                                      .version = 13,
+                                      .attrs = attrs,
+                                      .inputs = given[i],
+                                      .is_static = i == 2};
+                grad_check_case(&t);
+            }
+    static const struct line lines[] = {
+        {"Resize", 18, "mode=linear antialias=1", "2x2x9x8 - f:1,1,0.5,0.7"},
+        {"Resize", 18, "mode=cubic antialias=1 axes=2,3", "2x2x9x8 - f:0.4,1.5"},
+        {"Resize", 19, "mode=cubic exclude_outside=1 cubic_coeff_a=-0.5f", "2x2x4x5 - f:1,1,2,1.5"},
+        {"Resize", 13, "mode=nearest nearest_mode=ceil", "2x2x4x5 - f:1,1,2,1.5"},
+        {"Resize", 13, "mode=linear coordinate_transformation_mode=tf_crop_and_resize",
+         "2x2x6x7 f:0,0,0.1,-0.2,1,1,0.8,1.1 f:1,1,1.5,1.2"},
+        {"Resize", 13, "mode=nearest coordinate_transformation_mode=tf_crop_and_resize",
+         "2x2x6x7 f:0,0,0.1,-0.2,1,1,0.8,1.1 f:1,1,1.5,1.2"},
+        {"Resize", 18, "mode=linear keep_aspect_ratio_policy=not_larger axes=2,3",
+         "2x2x4x6 - - i:9,9"},
+        {"Resize", 10, "mode=linear", "2x2x4x6 f:1,1,1.5,2"},
+        {"Resize", 10, "mode=nearest", "2x2x4x6 f:1,1,0.6,2"},
+        {"Resize", 13, "mode=linear", "axbx9 - f:1,1,1.5"},
+        {"Resize", 13, "mode=linear", "2x3x3x4x5 - f:1,1,2,2,2"},
+        {"Resize", 13, "mode=linear", "2x3x4 - f:1,1,1"},
+        {"Resize", 13, "mode=cubic", "2x2x4x6 - r:f:1,1,1.5,2"},
+        {"Upsample", 7, "mode=nearest scales=1f,1f,2f,2f", "axbx3x4"},
+        {"Upsample", 9, "mode=linear", "axbx3x4 f:1,1,2,2"},
+    };
+    CHECK_ALL(lines);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(convolution),
-        cmocka_unit_test(transposed),
-        cmocka_unit_test(pools),
+        cmocka_unit_test(convolution), cmocka_unit_test(transposed), cmocka_unit_test(pools),
+        cmocka_unit_test(other_pools), cmocka_unit_test(resize),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,12 +21,41 @@ struct grad_case {
     bool in_place;   /* the residual is dx */
 };
 
+/* So many positions, or channels, that more than one chunk has some of a sum. */
+static void draw_large(struct check *c, struct mc_conv *v)
+{
+    bool long_rows = check_coin(c), deep = check_coin(c);
+    *v = (struct mc_conv){.n = 2,
+                          .c = 1 + check_below(c, 3),
+                          .oc = 1 + check_below(c, 20),
+                          .group = 1,
+                          .in = {1, 1, 5000 + check_below(c, 1000)},
+                          .kernel = {1, 1, 1 + check_below(c, 3)},
+                          .stride = {1, 1, 1},
+                          .dilation = {1, 1, 1}};
+    if (!long_rows) {
+        v->n = 2 + check_below(c, 200);
+        v->in[1] = v->in[2] = 11;
+        v->kernel[1] = 3;
+    }
+    if (deep) {
+        v->n = 1;
+        v->c = 250 + check_below(c, 300);
+        v->in[2] = long_rows ? 40 : 11;
+    }
+    for (int i = 0; i < 3; i++)
+        v->out[i] = v->in[i] - v->kernel[i] + 1;
+}
+
 static void draw(struct check *c, struct grad_case *t)
 {
     *t = (struct grad_case){0};
     struct mc_conv_grad *g = &t->g;
     struct mc_conv *v = &g->c;
-    check_conv_shape(c, v);
+    if (check_below(c, 32) == 0)
+        draw_large(c, v);
+    else
+        check_conv_shape(c, v);
     t->x = v->n * v->c * product(v->in);
     t->w = v->oc * (v->c / v->group) * product(v->kernel);
     t->y = v->n * v->oc * product(v->out);
