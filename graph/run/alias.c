@@ -55,7 +55,8 @@ static bool may_overwrite(const struct mc_session *s, const struct mc_plan *p,
     for (int k = 0; k < st->call.n_in; k++)
         if (k != i && st->in[k] && p->values[st->in[k]->index].slot == slot)
             return false;
-    return !st->residual || p->values[st->residual->index].slot != slot;
+    return (!st->residual || p->values[st->residual->index].slot != slot) &&
+           (!st->bias || p->values[st->bias->index].slot != slot);
 }
 
 /* A product or convolution may be made where what is added to it lies. */
@@ -69,7 +70,7 @@ static bool over_residual(const struct mc_session *s, const struct mc_plan *p,
     for (int k = 0; k < st->call.n_in; k++)
         if (st->in[k] && p->values[st->in[k]->index].slot == slot)
             return false;
-    return true;
+    return !st->bias || p->values[st->bias->index].slot != slot;
 }
 
 static bool is_view(const struct mc_step *st)

@@ -53,6 +53,8 @@ static void bind_step(struct mc_session *s, struct mc_plan *p, struct mc_step *s
     for (int j = 0; j < st->call.n_out; j++)
         if (st->out[j] && !st->boundary)
             st->call.out[j].data = data_of(s, p, st->out[j]);
+    if (st->bias)
+        st->epilogue.bias = data_of(s, p, st->bias);
     if (st->residual)
         st->epilogue.residual = data_of(s, p, st->residual);
     if (st->scratch_slot != MC_SLOT_NONE)

@@ -28,12 +28,14 @@ static const struct mc_buf *buf_of(const struct mc_plan *p, const struct mc_valu
     return &p->values[v->index].buf;
 }
 
-/* Constant of one element per column that broadcasts into the product without changing its shape. */
+/* One element per column that broadcasts into the product without changing its shape: a constant, or there before
+ * the head runs (weights that are trained are values of a run). */
 static bool is_bias(const struct chain *c, const struct mc_node *head, const struct mc_buf *out,
                     const struct mc_value *v)
 {
     const struct mc_buf *b = buf_of(c->p, v);
-    if (!b->constant || b->dtype != out->dtype || b->shape.rank > out->shape.rank ||
+    bool there = b->constant || c->p->values[v->index].def < c->head;
+    if (!there || b->dtype != out->dtype || b->shape.rank > out->shape.rank ||
         out->shape.rank < 1 || c->bias || c->residual || (head->n_in > 2 && head->in[2]))
         return false;
     if (!mc_node_is(head, "MatMul") || buf_of(c->p, head->in[1])->shape.rank < 2)
@@ -128,7 +130,10 @@ static void finish(struct chain *c)
     struct mc_step *head = &p->steps[c->head];
     struct mc_value *out = p->steps[c->end].out[0];
     head->epilogue = c->e;
-    head->epilogue.bias = c->bias ? buf_of(p, c->bias)->data : NULL;
+    if (c->bias && buf_of(p, c->bias)->constant)
+        head->epilogue.bias = buf_of(p, c->bias)->data;
+    else
+        head->bias = c->bias;
     if (c->affine.scale)
         mc_fuse_affine_finish(&c->affine, buf_of(p, out)->dtype, &head->epilogue);
     head->residual = c->residual;

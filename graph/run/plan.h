@@ -71,6 +71,7 @@ struct mc_step {
     enum mc_dtype *in_type,
         *out_type;                   /* of a boundary: as inferred, NONE where that is not known */
     const struct mc_value *residual; /* value behind epilogue.residual, or NULL */
+    const struct mc_value *bias;     /* the same behind epilogue.bias, where that is no constant */
     struct mc_epilogue epilogue;     /* call.epilogue points here where something was fused */
     const struct mc_node **joined;   /* [n_joined] nodes that the epilogue does */
     int n_joined;

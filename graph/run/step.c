@@ -72,8 +72,9 @@ static int announce(const struct mc_session *s, const struct mc_infer *inf, stru
 void mc_step_number(struct mc_plan *p, int i)
 {
     const struct mc_step *st = &p->steps[i];
-    for (int j = 0; j <= st->call.n_in; j++) {
-        const struct mc_value *v = j < st->call.n_in ? st->in[j] : st->residual;
+    const struct mc_value *added[] = {st->residual, st->bias};
+    for (int j = 0; j < st->call.n_in + 2; j++) {
+        const struct mc_value *v = j < st->call.n_in ? st->in[j] : added[j - st->call.n_in];
         struct mc_pvalue *pv = v ? &p->values[v->index] : NULL;
         if (!pv)
             continue;

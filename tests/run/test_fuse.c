@@ -167,6 +167,43 @@ static void others_stay(void **state)
     expect_joined(m, 0);
 }
 
+/* The bias of a product may be a value of the run: here it is made by a node before it. */
+static void bias_of_the_run_joins(void **state)
+{
+    (void)state;
+    enum { K = 7, N = 19, ROWS = 5 };
+    float x[2 * ROWS * K], b[N], plain[2 * ROWS * N];
+    mc_rng_fill_normal(8, 0, 0, x, sizeof x / sizeof *x);
+    mc_rng_fill_normal(8, 1, 0, b, N);
+    for (int fused = 0; fused < 2; fused++) {
+        struct mc_model *m = build_model(17);
+        struct mc_graph *g = m->graph;
+        struct mc_value *vx = build_input(g, "x", MC_DTYPE_F32, 3, DIMS(-2, ROWS, K));
+        struct mc_value *vb = build_input(g, "b", MC_DTYPE_F32, 1, DIMS(N));
+        struct mc_value *half =
+            build_binary(g, "Mul", "half", vb, f32_const(g, "h", 0, NULL, F(0.5F)));
+        struct mc_value *in[] = {vx, random_const(g, "w", 2, DIMS(K, N), 9)};
+        struct mc_value *v = build_node(g, "MatMul", "product", 2, in, NULL);
+        v = build_binary(g, "Add", "add", v, half);
+        build_output(g, build_unary(g, "Relu", "relu", v));
+        struct mc_session_opts o = {.flags = fused ? 0 : MC_SESSION_NO_FUSE};
+        struct mc_session *s = session_of(m, &o);
+        const struct mc_array feed[] = {array_of("x", MC_DTYPE_F32, 3, DIMS(2, ROWS, K), x),
+                                        array_of("b", MC_DTYPE_F32, 1, DIMS(N), b)};
+        run_ok(s, feed, 2);
+        const struct mc_array *y = mc_session_output(s, 0);
+        if (fused)
+            expect_f32(y, 3, DIMS(2, ROWS, N), plain, 1e-6);
+        else
+            memcpy(plain, y->data, sizeof plain);
+        struct mc_session_stats st;
+        mc_session_stats(s, &st);
+        assert_int_equal(st.fused_nodes, fused ? 2 : 0);
+        mc_session_free(s);
+        mc_model_free(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +212,7 @@ int main(void)
         cmocka_unit_test(gates_join),
         cmocka_unit_test(near_gates_stay),
         cmocka_unit_test(others_stay),
+        cmocka_unit_test(bias_of_the_run_joins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
