@@ -5,13 +5,13 @@
 static const double SMOOTH = 0.7; /* share of the average so far */
 static const double CLIMBED =
     1.5; /* loss against its best: that rate is too high, and the trial over */
-static const double SAFE_SHARE = 0.1; /* of the rate at which the loss climbs */
+static const double SAFE_SHARE = 0.2; /* of the rate at which the loss climbs */
 /* Nats, or relative squared error: what a loss is at least taken for, so that one which begins near 0, because the
  * teacher is the model itself, may become some multiple of itself. */
 static const double FLOOR = 0.1;
 static const double FALLEN = 0.8; /* loss against that before training: there was much to learn */
 
-/* A tenth of the rate at which the loss climbs; where it has fallen much before, no more than the rate at which it
+/* A fifth of the rate at which the loss climbs; where it has fallen much before, no more than the rate at which it
  * fell fastest. */
 static double pick(const struct mc_range *r)
 {

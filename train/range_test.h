@@ -11,7 +11,7 @@
 
 #include "base/err.h"
 
-enum { MC_RANGE_BATCHES = 8, MC_RANGE_STEPS = 64 };
+enum { MC_RANGE_BATCHES = 8, MC_RANGE_STEPS = 48 };
 
 /* Train once on batch `batch` at rate lr (0: only tell the loss); *ret_loss as it was before. */
 typedef int mc_range_step(void *ctx, int64_t batch, double lr, double *ret_loss,

@@ -110,7 +110,7 @@ static int find_rate(struct mc_run *r, struct mc_err *err)
 {
     static const struct {
         double lo, hi;
-    } ranges[] = {{1e-4, 30}, {1e-6, 1}, {1e-6, 1}}; /* sgd, adam, adamw */
+    } ranges[] = {{1e-3, 5}, {1e-5, 0.03}, {1e-5, 0.03}}; /* sgd, adam, adamw */
     struct mc_track *t = &r->s.now;
     struct mc_range range;
     struct trial trial = {r, 0};

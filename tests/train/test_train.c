@@ -45,7 +45,7 @@ static void learns_from_a_teacher_alone(void **state)
     struct mc_err err;
     make_samples(&s, 1, true);
     struct mc_model *teacher = make_net(-2, false, 40);
-    build_ok(train(teacher, NULL, &s.data.d, 40, "{}", NULL, NULL, &err), &err);
+    build_ok(train(teacher, NULL, &s.data.d, 40, "{\"batch\": 15}", NULL, NULL, &err), &err);
     assert_true(accuracy(teacher, &s, SAMPLES) >= 0.93);
     struct mc_dataset *d = make_samples(&s, 1, false);
     for (size_t i = 0; i < sizeof losses / sizeof *losses; i++) {
