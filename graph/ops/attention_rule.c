@@ -1,7 +1,8 @@
 /* Gradient of attention: y = P v with P = softmax(scale q k' + mask),
- *     dv = P' dy,  dS = SoftmaxGrad(dy v', P),  dq = scale dS k,  dk = scale dS' q,  dmask = dS
- * for every head; heads that share keys and values add up. P is the last stage of the scores that Attention of
- * ai.onnx hands out. That of com.microsoft does not: there such a node is made for it. */
+ *     dv = P' dy,  dS = SoftmaxGrad(dy v', P),  dmask = dS,  dq = scale dS k,  dk = scale dS' q
+ * for every head, the last two with the slope of a cap on the scores; heads that share keys and values add up.
+ * P is the last stage of the scores that Attention of ai.onnx hands out. That of com.microsoft does not: there
+ * such a node is made for it. */
 #include <math.h>
 #include <string.h>
 
@@ -11,13 +12,14 @@
 enum { PROBABILITIES = 3 }; /* output of Attention, and the value of qk_matmul_output_mode for it */
 enum { BOOL = 9, INT64 = 7 };
 
-struct heads {                   /* sizes that are known */
+struct heads {
     int64_t q, kv;               /* heads of queries, of keys and values */
-    double scale;                /* 0: by the size of a head */
+    double scale, cap;           /* cap 0: none */
     struct mc_value *p;          /* [batch, heads, rows, keys] */
     struct mc_value *in[3], *dy; /* queries, keys, values: [batch, heads, rows, size] */
-    struct mc_value *d[3],
-        *mask; /* what comes of it; mask: of the scores, before they are scaled */
+    struct mc_value *d[3];       /* what comes of it */
+    struct mc_value *mask;       /* the same of what is added to the scores */
+    const struct mc_value *like; /* of the float type of all */
 };
 
 static struct mc_value *swap_heads(struct mc_grad *g, struct mc_value *x)
@@ -63,6 +65,15 @@ static struct mc_value *grouped(struct mc_grad *g, struct mc_value *x, int64_t s
     return mc_emit(g, "Reshape", x, shape);
 }
 
+/* Of scores s, which the softmax got as cap tanh(s / cap): ds (1 - tanh²). */
+static struct mc_value *through_cap(struct mc_grad *g, const struct heads *h, struct mc_value *q,
+                                    struct mc_value *k, struct mc_value *ds)
+{
+    struct mc_value *t = mc_emit(g, "Tanh", product(g, q, false, k, true, h->scale / h->cap));
+    struct mc_value *one = mc_grad_scalar(g, h->like, 1);
+    return mc_emit(g, "Mul", ds, mc_emit(g, "Sub", one, mc_emit(g, "Mul", t, t)));
+}
+
 /* The gradients of the three operands of h, where wanted. */
 static void attention_back(struct mc_grad *g, struct heads *h, const bool want[3], bool want_mask)
 {
@@ -88,6 +99,8 @@ static void attention_back(struct mc_grad *g, struct heads *h, const bool want[3
     mc_emit_int(g, "axis", -1);
     if (want_mask)
         h->mask = share ? mc_grad_reshape_as(g, ds, whole) : ds;
+    if (h->cap != 0 && (want[0] || want[1]))
+        ds = through_cap(g, h, q, k, ds);
     if (want[0]) {
         h->d[0] = product(g, ds, false, k, false, h->scale);
         if (share)
@@ -106,8 +119,6 @@ static void attention_back(struct mc_grad *g, struct heads *h, const bool want[3
 static const char *obstacle(struct mc_grad *g, const struct mc_node *n)
 {
     bool scores = n->n_out > PROBABILITIES && n->out[PROBABILITIES];
-    if (mc_node_float(n, "softcap", 0) != 0)
-        return "softcap has no gradient yet";
     if (n->n_in > 4 && n->in[4])
         return "a past has no gradient yet";
     for (int i = 1; i < 4; i++)
@@ -157,6 +168,8 @@ static void attention_rule(struct mc_grad *g, struct mc_node *n)
         return;
     }
     h.scale = (double)mc_node_float(n, "scale", (float)(1 / sqrt((double)size)));
+    h.cap = (double)mc_node_float(n, "softcap", 0);
+    h.like = n->in[0];
     int rank = mc_grad_rank(g, n->in[0]);
     bool want[3];
     for (int i = 0; i < 3; i++) {

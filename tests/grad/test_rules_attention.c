@@ -14,7 +14,9 @@ static void attention(void **state)
     grad_check("Attention", 23, "", "bx4xmx3 bx2x3x3 bx2x3x5");
     grad_check("Attention", 23, "q_num_heads=6 kv_num_heads=2", "bxmx12 bx3x4 bx3x6");
     grad_check("Attention", 23, "is_causal=1", "bx2x4x3 bx2x4x3 bx2x4x3");
-    grad_check_refused("Attention", 23, "softcap=2f", "2x2x3x4 2x2x3x4 2x2x3x4", "softcap");
+    grad_check("Attention", 23, "softcap=0.5f", "bx2xmx4 bx2x3x4 bx2x3x3 3");
+    grad_check("Attention", 23, "softcap=0.5f is_causal=1", "bx4x4x3 bx2x4x3 n:bx2x4x5");
+    grad_check_refused("Attention", 23, "", "2x2x3x4 2x2x3x4 2x2x3x4 - 2x2x1x4 2x2x1x4", "a past");
 }
 
 static void attention_masked(void **state)
