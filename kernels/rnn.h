@@ -2,7 +2,8 @@
  *
  * Activations are kept after them (acts of mc_lstm_cell and mc_gru_cell, states of an RNN), and their slopes follow
  * from their values: of functions that do not rise, LeakyRelu and Elu with alpha < 0, they do not. Nor is anything
- * limited by a clip. Rows that are not active pass their gradients on and have none of their gates. */
+ * limited by a clip. Rows that are not active pass their gradients on and have none of their gates. dgates may be
+ * acts. */
 #ifndef MC_KERNELS_RNN_H
 #define MC_KERNELS_RNN_H
 

@@ -3,7 +3,8 @@
  * all steps.
  *
  * Inputs: those of the operator, of which B and the initial states are left out; what it kept (rnn_node.h); dY, dY_h
- * and dY_c, each or NULL. Outputs: dR, dW, dB, dX, of the initial states, of the peepholes. */
+ * and dY_c, each or NULL. Outputs: the gradients of the gates, which nobody reads but which are as large as the gates
+ * and may take their place; dR, dW, dB, dX, of the initial states, of the peepholes. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@
 #include "graph/ops/rnn_node.h"
 
 enum { GATES = MC_RNN_INPUTS, STATES, CELLS, DY, DY_H, DY_C, INPUTS };
-enum { DR, DW, DB, DX, DH, DC, DP };
+enum { DGATES, DR, DW, DB, DX, DH, DC, DP };
 
 static int grad_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
@@ -42,7 +43,8 @@ static int grad_infer(struct mc_infer_ctx *c, struct mc_err *err)
         x = (struct mc_shape){3, {l.batch, l.steps, l.input}};
         h = (struct mc_shape){3, {l.batch, l.dirs, l.hidden}};
     }
-    const struct mc_shape *const shapes[] = {&r, &w, &b, &x, &h, &h, &p};
+    struct mc_shape d = {4, {l.dirs, l.steps, l.batch, rows}};
+    const struct mc_shape *const shapes[] = {&d, &r, &w, &b, &x, &h, &h, &p};
     for (int i = 0; i <= DP; i++)
         mc_op_give(c, i, dtype, shapes[i]);
     return 0;
@@ -105,7 +107,8 @@ static size_t layout(const struct mc_call *c, const struct mc_rnn_node *l, struc
         if (mc_op_res(c, DX))
             s->dx = mc_op_scratch(c, &at, (size_t)(rows * l->input) * elem);
     }
-    s->dgates = mc_op_scratch(c, &at, (size_t)(rows * gates) * elem);
+    if (!mc_op_res(c, DGATES))
+        s->dgates = mc_op_scratch(c, &at, (size_t)(rows * gates) * elem);
     s->dh = mc_op_scratch(c, &at, state);
     product_bytes(c, l->batch, hidden, gates, &packed, &gemm); /* of a step */
     product_bytes(c, rows, l->input, gates, &packed, &gemm);   /* dX */
@@ -509,6 +512,8 @@ static int grad_run(struct mc_call *c, struct mc_err *err)
         x = j.s.x;
     }
     for (j.dir = 0; j.dir < l->dirs; j.dir++) {
+        if (mc_op_res(c, DGATES))
+            j.s.dgates = place(&j, mc_op_res(c, DGATES), j.dir * l->steps * l->gates * j.state);
         walk(&j);
         if (dr)
             give_recurrent(&j, dr);
@@ -528,8 +533,8 @@ static int grad_run(struct mc_call *c, struct mc_err *err)
 
 #define GRAD(name)                                                                                 \
     {                                                                                              \
-        MC_GRAD_DOMAIN, name, 1, 0, grad_infer, grad_setup, grad_run, grad_teardown, grad_macs,    \
-            NULL                                                                                   \
+        MC_GRAD_DOMAIN, name, 1, MC_OP_INPLACE_ANY, grad_infer, grad_setup, grad_run,              \
+            grad_teardown, grad_macs, NULL                                                         \
     }
 const struct mc_op mc_ops_recurrent_grad[] = {GRAD("LSTMGrad"),
                                               GRAD("GRUGrad"),

@@ -21,14 +21,14 @@ static bool is_supported(struct mc_grad *g, const struct mc_node *n, const struc
     return !mc_grad_failed(g);
 }
 
-/* Outputs that are gradients of inputs, in the order of graph/ops/recurrent_grad.c. */
+/* Outputs from the first on are gradients of these inputs (graph/ops/recurrent_grad.c). */
 static const int inputs[] = {MC_RNN_IN_R, MC_RNN_IN_W, MC_RNN_IN_B, MC_RNN_IN_X,
                              MC_RNN_IN_H, MC_RNN_IN_C, MC_RNN_IN_P};
 
 static void recurrent_rule(struct mc_grad *g, struct mc_node *n)
 {
     struct mc_rnn_node l;
-    struct mc_value *in[MC_RNN_INPUTS + 6] = {NULL}, *d[7] = {NULL};
+    struct mc_value *in[MC_RNN_INPUTS + 6] = {NULL};
     static const char *const copied[] = {
         "direction",   "hidden_size",         "layout",           "input_forget",
         "activations", "linear_before_reset", "activation_alpha", "activation_beta"};
@@ -51,13 +51,14 @@ static void recurrent_rule(struct mc_grad *g, struct mc_node *n)
     more[2] = cells ? mc_grad_output(g, n, MC_RNN_CELLS) : NULL;
     for (int i = 0; i < 3; i++)
         more[3 + i] = mc_grad_of(g, n, i);
-    d[0] = mc_grad_emit(g, MC_GRAD_DOMAIN, op, in, sizeof in / sizeof *in);
+    mc_grad_emit(g, MC_GRAD_DOMAIN, op, in, sizeof in / sizeof *in);
     for (size_t i = 0; i < sizeof copied / sizeof *copied; i++)
         mc_emit_copy(g, n, copied[i]);
-    for (int i = 1; i < 7; i++)
-        d[i] = mc_grad_wants(g, n, inputs[i]) ? mc_emit_output(g, i) : NULL;
+    struct mc_value *d[7] = {NULL};
     for (int i = 0; i < 7; i++)
-        if (mc_grad_wants(g, n, inputs[i]))
+        d[i] = mc_grad_wants(g, n, inputs[i]) ? mc_emit_output(g, 1 + i) : NULL;
+    for (int i = 0; i < 7; i++)
+        if (d[i])
             mc_grad_give(g, n, inputs[i], d[i]);
 }
 

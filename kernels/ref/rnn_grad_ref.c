@@ -69,19 +69,21 @@ static void gru_grad(const struct mc_gru_grad *g, struct mc_pool *pool)
         const elem *a = (const elem *)g->acts + row * 3 * n + j;
         elem *d = (elem *)g->dgates + row * 3 * n + j, *dh = (elem *)g->dh + i;
         elem *dq = g->dproduct ? (elem *)g->dproduct + i : NULL;
-        d[0] = d[n] = d[2 * n] = 0;
-        if (dq)
-            *dq = 0;
-        if (!is_active(g->active, row))
+        if (!is_active(g->active, row)) {
+            d[0] = d[n] = d[2 * n] = 0;
+            if (dq)
+                *dq = 0;
             continue;
+        }
         elem h = *dh + (g->dy ? ((const elem *)g->dy)[row * g->dy_row + j] : 0);
-        d[0] = h * (((const elem *)g->h_before)[i] - a[2 * n]) * slope(&g->f[0], a[0]);
-        d[2 * n] = h * (1 - a[0]) * slope(&g->f[1], a[2 * n]);
-        *dh = h * a[0];
+        elem z = a[0], r = a[n], now = a[2 * n];
+        d[0] = h * (((const elem *)g->h_before)[i] - now) * slope(&g->f[0], z);
+        d[2 * n] = h * (1 - z) * slope(&g->f[1], now);
+        *dh = h * z;
         if (!g->product)
             continue;
-        d[n] = d[2 * n] * ((const elem *)g->product)[i] * slope(&g->f[0], a[n]);
-        *dq = d[2 * n] * a[n];
+        d[n] = d[2 * n] * ((const elem *)g->product)[i] * slope(&g->f[0], r);
+        *dq = d[2 * n] * r;
     }
 }
 
@@ -107,9 +109,10 @@ static void rnn_grad(const struct mc_rnn_grad *g, struct mc_pool *pool)
     for (int64_t i = 0; i < g->batch * g->hidden; i++) {
         int64_t row = i / g->hidden, j = i % g->hidden;
         elem *d = (elem *)g->dgates + i, *dh = (elem *)g->dh + i;
-        *d = 0;
-        if (!is_active(g->active, row))
+        if (!is_active(g->active, row)) {
+            *d = 0;
             continue;
+        }
         *d = (*dh + (g->dy ? ((const elem *)g->dy)[row * g->dy_row + j] : 0)) *
              slope(&g->f, ((const elem *)g->h)[i]);
         *dh = 0;

@@ -185,7 +185,8 @@ static void test_lstm(struct check *c)
     for (int p = 0; p < CHECK_POOLS; p++) {
         g.dh = copy(c, dh, n);
         g.dc = copy(c, dc, n);
-        g.dgates = space(c, 4 * n);
+        g.dgates = copy(c, acts, 4 * n);
+        g.acts = check_coin(c) ? g.dgates : acts;
         c->k->rnn.lstm_grad(&g, c->pool[p]);
         struct result now[] = {{"dgates", g.dgates, ref.dgates, 4 * n},
                                {"dh", g.dh, ref.dh, n},
@@ -230,7 +231,8 @@ static void test_gru(struct check *c)
     struct result first[3];
     for (int p = 0; p < CHECK_POOLS; p++) {
         g.dh = copy(c, dh, n);
-        g.dgates = space(c, 3 * n);
+        g.dgates = copy(c, acts, 3 * n);
+        g.acts = check_coin(c) ? g.dgates : acts;
         g.dproduct = g.reset = space(c, n);
         c->k->rnn.gru_grad(&g, c->pool[p]);
         if (!product)
