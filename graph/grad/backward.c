@@ -13,17 +13,31 @@ static bool is_float(const struct mc_grad *g, const struct mc_value *v)
     return d != MC_DTYPE_NONE && mc_dtype_info(d)->kind == MC_KIND_FLOAT;
 }
 
-/* Whole numbers have no gradient, whatever makes them. */
 static bool is_whole(const struct mc_grad *g, const struct mc_value *v)
 {
     enum mc_dtype_kind k = mc_dtype_info((int)mc_grad_type(g, v)->dtype)->kind;
     return k == MC_KIND_INT || k == MC_KIND_UINT || k == MC_KIND_BOOL;
 }
 
-/* Whether a gradient may arrive at a result of a node with rule r. */
+/* Computes with quantised numbers, through which a gradient may go. */
+static bool is_quantised(const struct mc_grad *g, const struct mc_node *n)
+{
+    for (size_t i = 0; i < n->n_in; i++)
+        if (n->in[i] && is_whole(g, n->in[i])) {
+            int bits = mc_dtype_info((int)mc_grad_type(g, n->in[i])->dtype)->bits;
+            if (bits > 1 && bits <= 16 && mc_grad_type(g, n->in[i])->dtype != MC_DTYPE_BOOL)
+                return true;
+        }
+    return false;
+}
+
+/* Whether a gradient may arrive at a result of a node with rule r. Other whole numbers have none, whatever makes
+ * them. */
 static bool carries(const struct mc_grad *g, const struct mc_rule *r, const struct mc_value *v)
 {
-    return r ? r->emit == mc_rule_straight_through || is_float(g, v) : !is_whole(g, v);
+    if (r)
+        return r->emit == mc_rule_straight_through || is_float(g, v);
+    return !is_whole(g, v) || is_quantised(g, v->producer);
 }
 
 /* Values of a node: its inputs, then what its bodies capture; NULL at the end. */

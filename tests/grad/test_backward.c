@@ -202,6 +202,33 @@ static void whole_numbers_freeze_nothing(void **state)
     mc_model_free(m);
 }
 
+/* Between quantised numbers an operator without a rule is a reason like any other. */
+static void quantised_products_freeze(void **state)
+{
+    (void)state;
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_value *grad[2];
+    const char *why[2];
+    int8_t zero = 0;
+    struct mc_value *w = build_const(g, "w", MC_DTYPE_F32, 2, (int64_t[]){1, 1}, (float[]){3});
+    struct mc_value *v = build_const(g, "v", MC_DTYPE_F32, 2, (int64_t[]){1, 1}, (float[]){2});
+    struct mc_value *s = scalar(g, "s", 0.5F),
+                    *z = build_const(g, "z", MC_DTYPE_I8, 0, NULL, &zero);
+    struct mc_value *in[3] = {w, s, z};
+    struct mc_value *q = build_node(g, "QuantizeLinear", "q", 3, in, NULL);
+    struct mc_value *product[8] = {q, s, z, q, s, z, s, z};
+    struct mc_value *p = build_node(g, "QLinearMatMul", "product", 8, product, NULL);
+    struct mc_value *back[3] = {p, s, z};
+    struct mc_value *y = build_node(g, "DequantizeLinear", "y", 3, back, NULL);
+    build_output(g, build_binary(g, "Mul", "loss", y, v));
+    backward(m, "loss", 2, NAMES("w", "v"), grad, why);
+    assert_null(grad[0]);
+    assert_non_null(strstr(why[0], "QLinearMatMul 'product'"));
+    assert_non_null(grad[1]);
+    mc_model_free(m);
+}
+
 static void loss_fails(struct mc_model *m, const char *loss, int code, const char *words)
 {
     struct mc_err err = {0};
@@ -393,6 +420,7 @@ int main(void)
         cmocka_unit_test(nothing_to_train_is_an_error),
         cmocka_unit_test(zero_rules_freeze_nothing),
         cmocka_unit_test(whole_numbers_freeze_nothing),
+        cmocka_unit_test(quantised_products_freeze),
         cmocka_unit_test(a_loss_is_one_number),
         cmocka_unit_test(if_of_a_constant),
         cmocka_unit_test(if_of_a_value_freezes_what_it_captures),
