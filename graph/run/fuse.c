@@ -92,7 +92,7 @@ static bool join(struct chain *c, struct mc_step *st, const struct mc_value *v)
 static int reader(const struct mc_plan *p, const struct mc_value *v)
 {
     const struct mc_pvalue *pv = &p->values[v->index];
-    return pv->uses == 1 && pv->last != INT_MAX ? pv->last : -1;
+    return pv->uses == 1 && pv->last != INT_MAX && !pv->apart ? pv->last : -1;
 }
 
 static void extend(struct chain *c)
@@ -173,8 +173,10 @@ static void compact(struct mc_plan *p)
     p->n_steps = kept;
 }
 
-void mc_plan_fuse(struct mc_plan *p)
+void mc_plan_fuse(const struct mc_session *s, struct mc_plan *p)
 {
+    for (size_t i = 0; i < p->n_pvalues; i++)
+        p->values[i].apart = s->apart[i];
     for (int i = 0; i < p->n_steps; i++) {
         const struct mc_step *st = &p->steps[i];
         if (st->skip || !(st->call.op->flags & MC_OP_EPILOGUE) || !st->out[0])

@@ -96,7 +96,7 @@ static int find(const struct mc_plan *p, int from, const struct part *part,
                 const struct mc_value *x, const struct mc_value *v)
 {
     const struct mc_pvalue *pv = &p->values[x->index];
-    if (pv->last == INT_MAX || pv->uses != (x == v ? 2 : 1))
+    if (pv->last == INT_MAX || pv->apart || pv->uses != (x == v ? 2 : 1))
         return -1;
     for (int i = from; i <= pv->last; i++) {
         const struct mc_step *st = &p->steps[i];

@@ -33,7 +33,7 @@ bool mc_fuse_group_owns(const struct mc_fuse_group *g, const struct mc_value *v)
         for (int j = 0; j < st->call.n_in; j++)
             reads += st->in[j] == v;
     }
-    return pv->last != INT_MAX && pv->uses == reads;
+    return pv->last != INT_MAX && !pv->apart && pv->uses == reads;
 }
 
 const struct mc_step *mc_fuse_maker(const struct mc_plan *p, const struct mc_value *v)

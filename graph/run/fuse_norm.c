@@ -139,7 +139,7 @@ static const struct mc_value *per_column(struct rows *r, const char *op)
     struct mc_plan *p = r->g.p;
     const struct mc_value *y = p->steps[r->g.step[r->g.n - 1]].out[0];
     const struct mc_pvalue *pv = &p->values[y->index];
-    if (pv->uses != 1 || pv->last < 0 || pv->last >= p->n_steps)
+    if (pv->uses != 1 || pv->apart || pv->last < 0 || pv->last >= p->n_steps)
         return NULL;
     const struct mc_step *st = &p->steps[pv->last];
     if (st->skip || st->boundary || st->call.epilogue || !mc_node_is(st->call.node, op) ||

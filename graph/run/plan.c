@@ -70,7 +70,7 @@ int mc_plan_new(struct mc_session *s, struct mc_plan *parent, struct mc_plan **r
     int rc =
         allocate(p, s->g) ? mc_segment_make(s, p, err) : mc_fail(err, MC_ENOMEM, "out of memory");
     if (!rc && !(s->flags & MC_SESSION_NO_FUSE))
-        mc_plan_fuse(p);
+        mc_plan_fuse(s, p);
     rc = rc ? rc : mc_plan_alias(s, p, err);
     rc = rc ? rc : setup(s, p, err);
     rc = rc ? rc : mc_plan_layout(s, p, err);

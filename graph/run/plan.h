@@ -59,10 +59,11 @@ struct mc_pvalue {      /* a value in a plan */
     int slot;
     size_t at; /* bytes into the slot */
     int state; /* 1 + index of the state that this value, or a view of it, is the output of; 0: none */
-    int def;   /* step that makes it; -1: there from the start */
-    int last;  /* last step that reads it; INT_MAX: stays to the end; -1: nobody */
-    int uses;  /* reads by steps */
-    bool live; /* an earlier segment made it */
+    int def;    /* step that makes it; -1: there from the start */
+    int last;   /* last step that reads it; INT_MAX: stays to the end; -1: nobody */
+    int uses;   /* reads by steps */
+    bool live;  /* an earlier segment made it */
+    bool apart; /* not to be joined into what reads it */
 };
 
 struct mc_step {
@@ -141,6 +142,7 @@ struct mc_session {
     struct mc_arena mem;
     const struct mc_op **ops; /* [n_node_ids]; NULL: need not run */
     bool *pinned;             /* [n_values]: output or kept */
+    bool *apart;              /* [n_values]: not to be joined into what reads it */
     struct mc_const *consts;  /* [n_values] for every signature */
     int n_inputs, n_outputs;
     struct mc_session_input *inputs; /* graph inputs and outer values without constant content */
@@ -266,7 +268,7 @@ void mc_step_number(struct mc_plan *p, int i);
 
 /* ---- fuse.c ---- */
 
-void mc_plan_fuse(struct mc_plan *p);
+void mc_plan_fuse(const struct mc_session *s, struct mc_plan *p);
 
 /* ---- alias.c ---- */
 

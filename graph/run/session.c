@@ -40,7 +40,8 @@ static int wanted(struct mc_session *s, const struct mc_session_opts *o, struct 
     size_t n = o->only ? o->n_only : s->g->n_outputs;
     s->outputs = mc_arena_array(&s->mem, n + 1, sizeof *s->outputs);
     s->pinned = mc_arena_array(&s->mem, s->g->n_values + 1, sizeof *s->pinned);
-    if (!s->outputs || !s->pinned)
+    s->apart = mc_arena_array(&s->mem, s->g->n_values + 1, sizeof *s->apart);
+    if (!s->outputs || !s->pinned || !s->apart)
         return nomem(err);
     s->n_outputs = (int)n;
     for (size_t i = 0; i < n; i++) {
@@ -48,6 +49,11 @@ static int wanted(struct mc_session *s, const struct mc_session_opts *o, struct 
         int rc = pin(s, name, &s->outputs[i], err);
         if (rc)
             return rc;
+    }
+    for (size_t i = 0; i < o->n_apart; i++) {
+        const struct mc_value *v = mc_graph_value(s->g, o->apart[i]);
+        if (v) /* otherwise there is nothing to join */
+            s->apart[v->index] = true;
     }
     for (size_t i = 0; i < o->n_keep; i++) {
         struct mc_value *unused;

@@ -45,6 +45,8 @@ struct mc_session_opts {
     size_t n_only;
     const struct mc_session_state *state; /* zero at first */
     size_t n_state;
+    const char *const *apart; /* values that are made as they are, joined with no other node */
+    size_t n_apart;
     unsigned flags;             /* enum mc_session_flags */
     struct mc_profile *profile; /* gets the time of every step, graph/run/profile.h; or NULL */
 };
