@@ -22,7 +22,7 @@ struct mc_stepper {
     int64_t runs;             /* of an update */
     int64_t epoch, batch;     /* where the feed is */
     int64_t n_held;           /* that are used */
-    size_t bytes;
+    size_t bytes, peak;
     bool fresh;
     float lr, scale;
     int64_t step, apply;
@@ -193,9 +193,7 @@ int64_t mc_stepper_updates(const struct mc_stepper *s)
 
 size_t mc_stepper_peak(const struct mc_stepper *s)
 {
-    struct mc_session_stats st;
-    mc_session_stats(s->session, &st);
-    return st.arena_bytes + st.packed_bytes + s->bytes;
+    return s->peak;
 }
 
 /* ---- an update ---- */
@@ -240,13 +238,13 @@ static void add_result(struct mc_step_result *r, double loss, int64_t n, int64_t
     r->hits = hits < 0 || r->hits < 0 ? -1 : r->hits + hits;
 }
 
-static int run_batch(struct mc_stepper *s, int64_t epoch, int64_t batch, struct mc_step_result *r,
-                     struct mc_err *err)
+/* Everything that a run of the step graph is given, for one batch. */
+static int load_batch(struct mc_stepper *s, int64_t epoch, int64_t batch,
+                      const struct mc_feed_batch **ret, struct mc_err *err)
 {
-    const struct mc_feed_batch *b;
-    int rc = next_batch(s, epoch, batch, &b, err);
+    int rc = next_batch(s, epoch, batch, ret, err);
     if (!rc)
-        rc = mc_inputs_fill(&s->in, b, s->fresh, err);
+        rc = mc_inputs_fill(&s->in, *ret, s->fresh, err);
     if (rc)
         return rc;
     put_scalar(&s->in, MC_UPDATE_LR, MC_DTYPE_F32, &s->lr);
@@ -255,6 +253,23 @@ static int run_batch(struct mc_stepper *s, int64_t epoch, int64_t batch, struct 
         put_scalar(&s->in, MC_UPDATE_APPLY, MC_DTYPE_I64, &s->apply);
         put_scalar(&s->in, MC_UPDATE_SCALE, MC_DTYPE_F32, &s->scale);
     }
+    return 0;
+}
+
+int mc_stepper_plan(struct mc_stepper *s, struct mc_err *err)
+{
+    const struct mc_feed_batch *b;
+    int rc = load_batch(s, 0, 0, &b, err);
+    return rc ? rc : mc_session_peak(s->session, s->in.arrays, s->in.n, &s->peak, err);
+}
+
+static int run_batch(struct mc_stepper *s, int64_t epoch, int64_t batch, struct mc_step_result *r,
+                     struct mc_err *err)
+{
+    const struct mc_feed_batch *b;
+    int rc = load_batch(s, epoch, batch, &b, err);
+    if (rc)
+        return rc;
     rc = mc_session_run(s->session, s->in.arrays, s->in.n, err);
     if (rc)
         return rc;

@@ -46,7 +46,9 @@ int mc_stepper_weights(const struct mc_stepper *s, const void *block, struct mc_
 /* Loss over the held-out samples with the weights of a block; the sum of hits as in mc_step_result. norm is 0. */
 int mc_stepper_evaluate(struct mc_stepper *s, const void *block, struct mc_step_result *ret,
                         struct mc_err *err);
-/* Memory of the plan of the last run. */
+/* Planned memory of a run of the step graph: values, constants, states. Valid after mc_stepper_plan, which reads
+ * one batch. */
+int mc_stepper_plan(struct mc_stepper *s, struct mc_err *err);
 size_t mc_stepper_peak(const struct mc_stepper *s);
 
 #endif

@@ -1,6 +1,7 @@
 #include "train/train.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "train/feed.h"
 #include "train/run.h"
 
@@ -55,7 +57,7 @@ static int choose_batch(struct mc_run *r, struct mc_err *err)
     return 0;
 }
 
-static int open_stepper(struct mc_run *r, struct mc_err *err)
+static int new_stepper(struct mc_run *r, struct mc_err *err)
 {
     struct mc_stepper_opts so = {.pool = r->ctx->pool,
                                  .seed = r->ctx->seed,
@@ -68,6 +70,51 @@ static int open_stepper(struct mc_run *r, struct mc_err *err)
                                  .micro = r->micro,
                                  .train_opts = &r->o};
     int rc = mc_stepper_new(&r->g, &so, &r->stepper, err);
+    return rc ? rc : mc_stepper_plan(r->stepper, err);
+}
+
+/* The next smaller part of a batch that divides it; 0: there is none. Statistics need two samples. */
+static int64_t smaller_part(const struct mc_run *r)
+{
+    int64_t least = r->g.batchnorms ? 2 : 1;
+    if (r->g.frozen)
+        return 0;
+    for (int64_t parts = r->batch / r->micro + 1; parts <= r->batch / least; parts++)
+        if (r->batch % parts == 0)
+            return r->batch / parts;
+    return 0;
+}
+
+/* With a limit of memory, batches run in as many parts as it takes, whose gradients are added up. */
+static int fit_stepper(struct mc_run *r, struct mc_err *err)
+{
+    char need[MC_TEXT], limit[MC_TEXT], text[64];
+    int rc = new_stepper(r, err);
+    while (!rc && r->o.mem && mc_stepper_peak(r->stepper) > (size_t)r->o.mem) {
+        int64_t micro = smaller_part(r);
+        if (!micro)
+            return mc_fail(
+                err, MC_EUSAGE,
+                "a step on %lld samples needs %s, which is more than --mem %s; give that, "
+                "or a batch that can be cut into parts",
+                (long long)r->micro, mc_text_bytes((double)mc_stepper_peak(r->stepper), need),
+                mc_text_bytes((double)r->o.mem, limit));
+        r->micro = micro;
+        mc_stepper_free(r->stepper);
+        r->stepper = NULL;
+        rc = new_stepper(r, err);
+    }
+    if (rc)
+        return rc;
+    snprintf(text, sizeof text, "planning: a step needs %s",
+             mc_text_bytes((double)mc_stepper_peak(r->stepper), need));
+    mc_progress_tell(r->ctx->progress, text, 0, 0);
+    return 0;
+}
+
+static int open_stepper(struct mc_run *r, struct mc_err *err)
+{
+    int rc = fit_stepper(r, err);
     if (rc)
         return rc;
     r->per_epoch = mc_stepper_updates(r->stepper);

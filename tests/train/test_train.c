@@ -98,6 +98,38 @@ static void a_frozen_batch_and_accumulation_give_the_same(void **state)
     mc_model_free(added);
 }
 
+/* A limit of memory cuts batches into parts, which changes nothing else. */
+static void a_limit_of_memory_is_kept(void **state)
+{
+    (void)state;
+    struct samples s;
+    struct mc_err err;
+    struct mc_dataset *d = make_samples(&s, 1, true);
+    struct mc_model *any = make_net(-2, false, 20), *part = make_net(-2, false, 20);
+    static const char free_text[] = "{\"optimizer\": \"sgd\", \"lr\": 0.05, \"batch\": 64}";
+    static const char tight[] =
+        "{\"optimizer\": \"sgd\", \"lr\": 0.05, \"batch\": 64, \"mem\": %lld}";
+    json_t *report;
+    build_ok(train(any, NULL, d, 3, free_text, NULL, &report, &err), &err);
+    long long peak = json_integer_value(json_object_get(report, "peak_bytes"));
+    assert_int_equal(json_integer_value(json_object_get(report, "batch_at_once")), 64);
+    json_decref(report);
+    char text[128];
+    snprintf(text, sizeof text, tight, peak * 2 / 3);
+    build_ok(train(part, NULL, d, 3, text, NULL, &report, &err), &err);
+    assert_true(json_integer_value(json_object_get(report, "peak_bytes")) <= peak * 2 / 3);
+    int64_t parts = json_integer_value(json_object_get(report, "batch_at_once"));
+    assert_true(parts < 64 && 64 % parts == 0);
+    json_decref(report);
+    const float *w = weights_of(any, "first.w"), *w2 = weights_of(part, "first.w");
+    for (int i = 0; i < WIDTH * HIDDEN; i++)
+        assert_true(fabs((double)w[i] - (double)w2[i]) < 1e-5);
+    assert_int_equal(train(part, NULL, d, 3, "{\"mem\": 100}", NULL, NULL, &err), MC_EUSAGE);
+    assert_non_null(strstr(err.msg, "--mem"));
+    mc_model_free(any);
+    mc_model_free(part);
+}
+
 static void frozen_weights_stay(void **state)
 {
     (void)state;
@@ -334,6 +366,7 @@ int main(void)
         cmocka_unit_test(learns_from_labels),
         cmocka_unit_test(learns_from_a_teacher_alone),
         cmocka_unit_test(a_frozen_batch_and_accumulation_give_the_same),
+        cmocka_unit_test(a_limit_of_memory_is_kept),
         cmocka_unit_test(frozen_weights_stay),
         cmocka_unit_test(batchnorm_statistics_follow),
         cmocka_unit_test(threads_change_nothing),
