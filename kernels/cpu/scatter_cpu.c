@@ -81,7 +81,8 @@ static void sum(const struct mc_scatter_sum *s, struct mc_pool *pool)
     }
     if (total == 0)
         return;
-    for (int d = 0; d < s->rank && j.split < 0; d++)
+    /* Alone, whole rows at a time; the order of each sum is the same. */
+    for (int d = 0; d < s->rank && j.split < 0 && mc_pool_threads(pool) > 1; d++)
         if (!s->index[d] && s->from[d] > 1)
             j.split = d;
     int64_t chunks = 1;
