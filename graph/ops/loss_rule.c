@@ -17,6 +17,17 @@ static void softmax_rule(struct mc_grad *g, struct mc_node *n)
     mc_grad_give(g, n, 0, dx);
 }
 
+/* y = softmax(x + bias) over the dimensions from axis on */
+static void bias_softmax_rule(struct mc_grad *g, struct mc_node *n)
+{
+    struct mc_value *d = mc_emit_own(g, "SoftmaxGrad", mc_grad_of(g, n, 0), n->out[0]);
+    mc_emit_int(g, "axis", mc_node_int(n, "axis", 1));
+    mc_emit_int(g, "flatten", 1);
+    for (int i = 0; i < 2; i++)
+        if (mc_grad_wants(g, n, i))
+            mc_grad_give(g, n, i, mc_grad_sum_to(g, d, n->out[0], n->in[i]));
+}
+
 /* ---- by class ---- */
 
 static struct mc_value *input(const struct mc_node *n, size_t i)
@@ -146,6 +157,7 @@ static void ctc_rule(struct mc_grad *g, struct mc_node *n)
 const struct mc_rule mc_rules_loss[] = {
     {"", "Softmax", 1, softmax_rule},
     {"", "LogSoftmax", 1, softmax_rule},
+    {"com.microsoft", "BiasSoftmax", 1, bias_softmax_rule},
     {"", "SoftmaxCrossEntropyLoss", 12, class_rule},
     {"", "NegativeLogLikelihoodLoss", 12, class_rule},
     {MC_GRAD_DOMAIN, "CrossEntropyProbs", 1, probs_rule},

@@ -37,6 +37,8 @@ static void softmax(void **state)
     for (int i = 0; i < 2; i++)
         for (size_t k = 0; k < sizeof rows / sizeof *rows; k++)
             grad_check(ops[i], rows[k].version, rows[k].attrs, rows[k].inputs);
+    grad_check("com.microsoft:BiasSoftmax", 1, "axis=2", "axbx5 c:ax1x5");
+    grad_check("com.microsoft:BiasSoftmax", 1, "", "axbx5 bx1");
 }
 
 /* Labels as an input and as a constant, of both integer types; weights; labels left out. */

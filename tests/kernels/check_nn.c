@@ -446,6 +446,26 @@ static void bench(struct check *c)
                                     .y = y};
     b = (struct bench){.bytes = N * 4.0, .fn = time_reduce, .ctx = &t};
     bench_line(&b, "mean of 7x7 %s", c->k->name);
+    t.a.reduce = (struct mc_reduce){.fn = MC_REDUCE_SUM, /* the gradient of a bias of columns */
+                                    .keep_rank = 1,
+                                    .over_rank = 1,
+                                    .keep = {256},
+                                    .over = {N / 256},
+                                    .keep_stride = {1},
+                                    .over_stride = {256},
+                                    .x = x,
+                                    .y = y};
+    bench_line(&b, "sum of rows of 256 %s", c->k->name);
+    t.a.reduce = (struct mc_reduce){.fn = MC_REDUCE_SUM, /* and of channels */
+                                    .keep_rank = 1,
+                                    .over_rank = 2,
+                                    .keep = {64},
+                                    .over = {N / 64 / 196, 196},
+                                    .keep_stride = {196},
+                                    .over_stride = {64 * 196, 1},
+                                    .x = x,
+                                    .y = y};
+    bench_line(&b, "sum of 64 channels of 14x14 %s", c->k->name);
     t.a.cell = (struct mc_lstm_cell){
         .batch = 64,
         .hidden = 128,
