@@ -80,9 +80,25 @@ static inline vf vf_exp(vf x)
     vf n;
     x = vf_at_most(vf_at_least(x, vf_set1(-104)), vf_set1(89)); /* beyond: 0 and infinity */
     vf r = vf_reduce_exp(x, &n);
+#if MC_LEVEL == 5
+    return (vf)_mm512_scalef_ps((__m512)(vf_expm1_small(r) + 1), (__m512)n);
+#else
     /* 2^n in two factors: n reaches from -150 to 128. */
     vf half = vf_round_small(n * 0.5f);
     return (vf_expm1_small(r) + 1) * vf_exp2_whole(half) * vf_exp2_whole(n - half);
+#endif
+}
+
+/* 1 / d for d that is neither 0, infinite nor denormal. With AVX-512 an estimate of 14 bits and one step of Newton,
+ * which is right to 0.6 ulp and takes a third of the time of a division. */
+static inline vf vf_reciprocal(vf d)
+{
+#if MC_LEVEL == 5
+    vf r = (vf)_mm512_rcp14_ps((__m512)d);
+    return vf_fma(r, vf_fma(-d, r, vf_set1(1)), r);
+#else
+    return 1 / d;
+#endif
 }
 
 /* exp(x) - 1 for x <= 0, to 2 ulp where it is small and 1 ulp of 1 elsewhere. */
@@ -115,7 +131,7 @@ static inline vf vf_log(vf x)
 /* exp(-|x|) and 1 / (1 + exp(-|x|)) do not overflow; the mirror image of the latter is their product. */
 static inline vf vf_sigmoid(vf x)
 {
-    vf e = vf_exp(-vf_abs(x)), r = 1 / (1 + e);
+    vf e = vf_exp(-vf_abs(x)), r = vf_reciprocal(1 + e);
     return vf_select(vf_lt(x, vf_set1(0)), e * r, r);
 }
 
@@ -129,7 +145,8 @@ static inline vf vf_tanh(vf x)
     p = vf_fma(p, z, vf_set1(0.133314912f));
     p = vf_fma(p, z, vf_set1(-0.333332839f));
     vf small = vf_fma(p * z, x, x);
-    vf large = vf_sign_of(1 - 2 / (vf_exp(2 * a) + 1), x);
+    vf e = vf_exp(2 * vf_at_most(a, vf_set1(20))); /* beyond, 1 */
+    vf large = vf_sign_of(1 - 2 * vf_reciprocal(e + 1), x);
     return vf_select(vf_lt(a, vf_set1(0.625f)), small, vf_select(vf_is_nan(x), x, large));
 }
 
@@ -180,7 +197,8 @@ static inline vf vf_cos(vf x)
  * z in [0, 10.1], error of p 4.6e-8. The form is that of Press et al., Numerical Recipes, section 6.2. */
 static inline vf vf_erfc_positive(vf z)
 {
-    vf t = 2 / (z + 2);
+    z = vf_at_most(z, vf_set1(20)); /* beyond, 0 */
+    vf t = 2 * vf_reciprocal(z + 2);
     vf p = vf_fma(t, vf_set1(0.142946585f), vf_set1(-0.670192665f));
     p = vf_fma(p, t, vf_set1(1.1322021f));
     p = vf_fma(p, t, vf_set1(-0.664414068f));

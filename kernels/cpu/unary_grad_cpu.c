@@ -27,13 +27,29 @@ INLINE vf up_to(vf v, vf at, vf a, vf b)
     return vf_select(vf_lt(at, v) | vf_is_nan(v), b, a);
 }
 
-/* Phi(x) + x phi(x). Beyond 15 phi is 0 in float, and x times it must not be infinity times 0. */
+/* erfc(z) exp(z²) / t for t = 2 / (2 + z): by least squares in the largest norm over z in [0, 10.7], as a polynomial
+ * in t; relative error 4.4e-8, in float 1.5e-7. */
+INLINE vf scaled_erfc(vf t)
+{
+    vf p = vf_fma(t, vf_set1(-0.059230797f), vf_set1(0.28536585f));
+    p = vf_fma(p, t, vf_set1(-0.488840222f));
+    p = vf_fma(p, t, vf_set1(0.279946953f));
+    p = vf_fma(p, t, vf_set1(-0.0279227942f));
+    p = vf_fma(p, t, vf_set1(0.20323658f));
+    p = vf_fma(p, t, vf_set1(0.242964625f));
+    p = vf_fma(p, t, vf_set1(0.282394469f));
+    return vf_fma(p, t, vf_set1(0.282085329f));
+}
+
+/* Phi(x) + x phi(x), both from one exp(-x²/2). Beyond 15 that is 0 in float, and x times it must not be infinity
+ * times 0. */
 INLINE vf gelu_slope(vf x)
 {
-    vf half_tail = 0.5f * vf_erfc_positive(vf_abs(x) * 0.707106781f), near = within(x, 15);
-    vf phi = vf_exp(-0.5f * near * near) * 0.398942280f; /* 1/sqrt(2 pi) */
+    vf near = within(x, 15), e = vf_exp(-0.5f * near * near);
+    vf t = 2 * vf_reciprocal(vf_fma(vf_abs(near), vf_set1(0.707106781f), vf_set1(2)));
+    vf half_tail = 0.5f * t * scaled_erfc(t) * e;
     vf below = vf_select(vf_lt(x, vf_set1(0)), half_tail, 1 - half_tail);
-    return vf_fma(near, phi, vf_select(vf_is_nan(x), x, below));
+    return vf_fma(near, 0.398942280f * e, below); /* 1/sqrt(2 pi) */
 }
 
 INLINE vf gelu_tanh_slope(vf x)
