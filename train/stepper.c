@@ -6,6 +6,7 @@
 
 #include "base/interrupt.h"
 #include "base/mem.h"
+#include "graph/grad/recompute.h"
 #include "graph/run/session.h"
 #include "train/inputs.h"
 
@@ -107,19 +108,33 @@ int mc_stepper_restart(struct mc_stepper *s, struct mc_err *err)
 
 /* ---- making ---- */
 
-static int open_session(struct mc_stepper *s, struct mc_err *err)
+/* Of the session; state is free()d by the caller. */
+static int session_opts(const struct mc_stepper *s, struct mc_session_opts *ret, struct mc_err *err)
 {
     const struct mc_update *u = &s->g->update;
     struct mc_session_state *pairs = mc_calloc(u->n_states + 1, sizeof *pairs);
     if (!pairs)
         return no_memory(err);
-    for (size_t i = 0; i < u->n_states; i++) {
+    for (size_t i = 0; i < u->n_states; i++)
         pairs[i] = (struct mc_session_state){u->states[i].in, u->states[i].out};
-        s->bytes += state_bytes(&u->states[i]);
-    }
-    struct mc_session_opts so = {.pool = s->o.pool, .state = pairs, .n_state = u->n_states};
-    int rc = mc_session_new(s->g->step->graph, &so, &s->session, err);
-    free(pairs);
+    *ret = (struct mc_session_opts){.pool = s->o.pool, .state = pairs, .n_state = u->n_states};
+    return 0;
+}
+
+/* again: what of the graph is computed again, or NULL. */
+static int open_session(struct mc_stepper *s, const struct mc_recompute *again, struct mc_err *err)
+{
+    struct mc_session_opts so;
+    int rc = session_opts(s, &so, err);
+    if (rc)
+        return rc;
+    so.apart = again ? again->apart : NULL;
+    so.n_apart = again ? again->n_apart : 0;
+    rc = mc_session_new(s->g->step->graph, &so, &s->session, err);
+    free((void *)so.state);
+    s->bytes = 0;
+    for (size_t i = 0; i < s->g->update.n_states; i++)
+        s->bytes += state_bytes(&s->g->update.states[i]);
     return rc ? rc : mc_stepper_restart(s, err);
 }
 
@@ -163,7 +178,7 @@ int mc_stepper_new(const struct mc_step_graph *g, const struct mc_stepper_opts *
     s->in =
         (struct mc_inputs){.loss = &g->loss, .data = o->data, .teacher = s->teacher, .extra = 4};
     if (!rc)
-        rc = open_session(s, err);
+        rc = open_session(s, NULL, err);
     if (!rc)
         rc = open_feeds(s, err);
     if (rc) {
@@ -256,11 +271,36 @@ static int load_batch(struct mc_stepper *s, int64_t epoch, int64_t batch,
     return 0;
 }
 
+/* The step graph computes some of what gradients need again, if that brings it below the limit. */
+static int save_memory(struct mc_stepper *s, size_t limit, struct mc_err *err)
+{
+    struct mc_session_opts so;
+    struct mc_recompute again;
+    struct mc_err why;
+    int rc = session_opts(s, &so, err);
+    if (rc)
+        return rc;
+    const struct mc_recompute_opts ro = {
+        .limit = limit, .session = &so, .inputs = s->in.arrays, .n_inputs = s->in.n};
+    rc = mc_recompute(s->g->step, MC_LOSS_VALUE, &ro, &again, &why);
+    free((void *)so.state);
+    if (rc && rc != MC_EUSAGE)
+        return mc_fail(err, rc, "%s", why.msg);
+    s->peak = again.after; /* if that is above the limit, the least there is */
+    if (rc)
+        return 0;
+    mc_session_free(s->session);
+    s->session = NULL;
+    return open_session(s, &again, err);
+}
+
 int mc_stepper_plan(struct mc_stepper *s, struct mc_err *err)
 {
     const struct mc_feed_batch *b;
     int rc = load_batch(s, 0, 0, &b, err);
-    return rc ? rc : mc_session_peak(s->session, s->in.arrays, s->in.n, &s->peak, err);
+    rc = rc ? rc : mc_session_peak(s->session, s->in.arrays, s->in.n, &s->peak, err);
+    int64_t limit = s->o.train_opts->mem;
+    return rc || !limit || s->peak <= (size_t)limit ? rc : save_memory(s, (size_t)limit, err);
 }
 
 static int run_batch(struct mc_stepper *s, int64_t epoch, int64_t batch, struct mc_step_result *r,

@@ -119,11 +119,13 @@ int mc_recompute(struct mc_model *m, const char *loss, const struct mc_recompute
     r.after = s.least = r.before;
     if (r.before > o->limit) {
         rc = search(&s, n);
-        if (!rc && !s.best.bytes)
-            rc = mc_fail(err, MC_EUSAGE,
-                         "a training step needs at least %zu bytes, and %zu if nothing is computed "
-                         "twice, which is above the limit of %zu; use smaller batches",
-                         s.least, r.before, o->limit);
+        if (!rc && !s.best.bytes) {
+            *ret = (struct mc_recompute){.before = r.before, .after = s.least};
+            return mc_fail(err, MC_EUSAGE,
+                           "a training step needs at least %zu bytes, and %zu if nothing is "
+                           "computed twice, which is above the limit of %zu; use smaller batches",
+                           s.least, r.before, o->limit);
+        }
         rc = rc ? rc : apply(&s, m, &s.best, &r);
         r.after = s.best.bytes;
     }

@@ -29,8 +29,8 @@ struct mc_recompute {
 /* m: a step graph, of whose values `loss` is the last of the forward part: the nodes behind it are gradients and
  * update. Nothing is repeated that draws random numbers, has bodies or lists, and of BatchNormalization the statistics
  * are moved once. Of what fits, that with the least work is taken.
- * Errors: MC_EUSAGE naming the smallest number of bytes that would do; MC_ENOMEM; what planning gives. On failure
- * m is as it was, but for MC_ENOMEM: then it must be dropped. */
+ * Errors: MC_EUSAGE naming the smallest number of bytes that would do, which is in ret->after as well;
+ * MC_ENOMEM; what planning gives. On failure m is as it was, but for MC_ENOMEM: then it must be dropped. */
 int mc_recompute(struct mc_model *m, const char *loss, const struct mc_recompute_opts *o,
                  struct mc_recompute *ret, struct mc_err *err);
 

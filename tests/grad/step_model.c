@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "graph/edit.h"
+#include "graph/grad/activation_join.h"
 #include "graph/grad/backward.h"
 #include "graph/grad/batchnorm.h"
 #include "graph/run/fold.h"
@@ -58,6 +59,7 @@ int step_model_new(struct mc_model *m, const struct mc_update_opts *o, struct st
     struct mc_value *loss = NULL;
     size_t n;
     int rc = mc_prepare(m, NULL, err);
+    rc = rc ? rc : mc_activation_join(s.g, NULL, err);
     rc = rc ? rc : loss_node(s.g, &loss, err);
     rc = rc ? rc : mc_weights_find(s.g, &(struct mc_weights_opts){0}, &w, err);
     rc = rc ? rc : mc_batchnorm_train(s.g, &n, err);
