@@ -14,6 +14,7 @@ enum {
     K_BLOCK = 512,         /* each block passes once over C: 2048x2048x2048 gains 5 % over 256 */
     M_BLOCK = 240,         /* rows of A in a chunk: 480 KiB of an L2 per block of k */
     ROUND_BYTES = 8 << 20, /* of packed A */
+    ROUND_ROWS = 2048,     /* B is read again for each round: of so many rows, that costs nothing */
     CHUNK_FLOPS = 1 << 21, /* about 10 us: well above the price of handing a chunk to a thread */
     CHUNKS = 48,           /* wanted per round, for threads; more would only read A more often */
 };
@@ -28,7 +29,7 @@ static int64_t tile_rows(int64_t m)
 static int64_t round_rows(int64_t m, int64_t k)
 {
     int64_t tile = tile_rows(m), rows = ROUND_BYTES / 4 / (k > 0 ? k : 1);
-    rows = rows < M_BLOCK ? M_BLOCK : rows;
+    rows = rows < M_BLOCK ? M_BLOCK : rows > ROUND_ROWS ? ROUND_ROWS : rows;
     return min64(ceil_div(rows, tile), ceil_div(m, tile)) * tile;
 }
 
