@@ -12,7 +12,7 @@
 
 /* y = (x - mean) / sqrt(var + eps) * scale + bias per channel of [outer, channels, inner], mean and variance
  * (of all of them, not of a sample) over the rest; then the epilogue: residual and activation. y may be x or the
- * residual.
+ * residual. Mean and variance of nothing are 0.
  * Cost: one pass over memory where a channel fits into the cache. */
 struct mc_batch_norm {
     int64_t outer, channels, inner;

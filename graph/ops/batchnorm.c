@@ -90,11 +90,12 @@ static int batch_setup(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
-/* Outputs 1 and 2 are the given statistics moved towards the batch's, 3 and 4 the batch's own. */
+/* Outputs 1 and 2 are the given statistics moved towards the batch's, if it is not empty; 3 and 4 the batch's own. */
 static void put_stats(const struct mc_call *c, const struct space *s)
 {
     int elem = c->k->elem_bytes;
-    double momentum = (double)mc_node_float(c->node, "momentum", 0.9f);
+    bool empty = mc_op_count(&c->in[X]) == 0;
+    double momentum = empty ? 1 : (double)mc_node_float(c->node, "momentum", 0.9f);
     for (int i = 1; i < 5; i++) {
         struct mc_buf *to = mc_op_res(c, i);
         const struct mc_buf *old = &c->in[i % 2 ? MEAN : VAR];

@@ -101,7 +101,7 @@ static int norm_setup(struct mc_call *c, struct mc_err *err)
 {
     (void)err;
     struct mc_norm_grad g = job_of(c);
-    c->scratch_bytes = c->k->norm.norm_grad_scratch(&g);
+    c->scratch_bytes = g.n > 0 ? c->k->norm.norm_grad_scratch(&g) : 0;
     return 0;
 }
 
@@ -109,7 +109,13 @@ static int norm_run(struct mc_call *c, struct mc_err *err)
 {
     (void)err;
     struct mc_norm_grad g = job_of(c);
-    c->k->norm.norm_grad(&g, c->scratch, c->pool);
+    for (int i = 1; i < 3 && g.n == 0; i++) { /* parameters of no elements */
+        struct mc_buf *d = mc_op_res(c, i);
+        if (d && d->data)
+            memset(d->data, 0, (size_t)(mc_op_count(d) * c->k->elem_bytes));
+    }
+    if (g.n > 0)
+        c->k->norm.norm_grad(&g, c->scratch, c->pool);
     return 0;
 }
 

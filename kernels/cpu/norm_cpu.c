@@ -92,6 +92,9 @@ static int64_t per_chunk(int64_t outer, int64_t inner)
 
 static double spread(double sum, double square, double m, double *mean)
 {
+    *mean = 0;
+    if (!(m > 0))
+        return 0;
     *mean = sum / m;
     double var = square / m - *mean * *mean;
     return var < 0 ? 0 : var;
@@ -127,7 +130,7 @@ static void norm_channel(const struct mc_batch_norm *b, int64_t c)
     if (b->outer > 0)
         add_row(&s, x, NULL, 0, b->inner);
     flush(&s);
-    float shift = (float)(s.sum_a / (double)b->inner);
+    float shift = b->inner > 0 ? (float)(s.sum_a / (double)b->inner) : 0;
     s = (struct sums){.n = 0};
     for (int64_t o = 0; o < b->outer; o++)
         add_row(&s, x + o * step, NULL, shift, b->inner);

@@ -12,12 +12,12 @@ static void batch(const struct mc_batch_norm *b, struct mc_pool *pool)
         elem mean = 0, var = 0;
         for (int64_t i = 0; i < b->outer * b->inner; i++)
             mean += x[(i / b->inner * b->channels + c) * b->inner + i % b->inner];
-        mean /= m;
+        mean = m > 0 ? mean / m : 0;
         for (int64_t i = 0; i < b->outer * b->inner; i++) {
             elem d = x[(i / b->inner * b->channels + c) * b->inner + i % b->inner] - mean;
             var += d * d;
         }
-        var /= m;
+        var = m > 0 ? var / m : 0;
         elem inv = 1 / sqrt(var + (elem)b->eps);
         for (int64_t i = 0; i < b->outer * b->inner; i++) {
             int64_t at = (i / b->inner * b->channels + c) * b->inner + i % b->inner;

@@ -100,6 +100,12 @@ static void running(void **state)
         double want = ((double)data[i * INNER] - now[0]) / sqrt(now[1] + 1e-5) * (0.5 + i) - 1 + i;
         near(y, i * INNER, want);
     }
+    in[0] = array_of("x", MC_DTYPE_F32, 3, DIMS(0, C, INNER), data);
+    run_ok(s, in, 2);
+    for (int i = 0; i < C; i++) { /* an empty batch moves nothing */
+        near(mc_session_output(s, 3), i, 2 + i);
+        near(mc_session_output(s, 4), i, 1 + i);
+    }
     mc_session_free(s);
     mc_model_free(m);
 }

@@ -26,6 +26,16 @@ static void empty_batches(void **state)
         {"Conv", 11, "pads=1,1,1,1", "0x2x5x5 c:3x2x3x3 c:3"},
         {"MaxPool", 12, "kernel_shape=2,2", "0x2x5x5"},
         {"GlobalAveragePool", 1, "", "0x2x5x5"},
+        {"BatchNormalization", 15, "", "0x3x5 c:3 c:3 cn:3 cn:+3"},
+        {"BatchNormalization", 15, "training_mode=1", "0x3 c:3 c:3 cn:3 cn:+3"},
+        {"LayerNormalization", 17, "", "0x2x5 c:5 c:5"},
+        {"LayerNormalization", 17, "axis=1", "2x0 c:0 c:0"},
+        {"InstanceNormalization", 6, "", "0x3x5 c:3 c:3"},
+        {"GroupNormalization", 21, "num_groups=2", "2x4x0 c:4 c:4"},
+        {"LSTM", 14, "hidden_size=3", "0x2x5 c:1x12x5 c:1x12x3 c:1x24 - 1x2x3 1x2x3"},
+        {"LSTM", 14, "hidden_size=3", "2x0x5 c:1x12x5 c:1x12x3 c:1x24"},
+        {"GRU", 14, "hidden_size=3", "2x0x5 c:1x9x5 c:1x9x3 c:1x18"},
+        {"RNN", 14, "hidden_size=3", "0x2x5 c:1x3x5 c:1x3x3 c:1x6"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
