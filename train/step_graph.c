@@ -147,7 +147,7 @@ static int gradients(struct making *k, struct mc_value *loss)
 
 static bool has_accumulation(const struct making *k)
 {
-    int64_t batch = k->o->batch ? k->o->batch : 2;
+    int64_t batch = k->o->batch ? k->o->batch : MC_TRAIN_BATCH;
     return k->o->accumulate > 1 || (k->r->frozen && k->r->frozen < batch) || k->o->mem;
 }
 

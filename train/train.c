@@ -37,13 +37,12 @@ static int split(struct mc_run *r, const json_t *options, struct mc_err *err)
 
 static int choose_batch(struct mc_run *r, struct mc_err *err)
 {
-    enum { BATCH = 128 };
     int64_t n = r->n_train, frozen = r->g.frozen;
     if (r->o.batch > n)
         return mc_fail(err, MC_EDATA,
                        "a batch of %lld is larger than the data: '%s' has %lld samples to train on",
                        (long long)r->o.batch, r->data->spec, (long long)n);
-    r->batch = r->o.batch ? r->o.batch : n < BATCH ? n : BATCH;
+    r->batch = r->o.batch ? r->o.batch : n < MC_TRAIN_BATCH ? n : MC_TRAIN_BATCH;
     r->micro = r->batch;
     if (!frozen)
         return 0;

@@ -8,6 +8,8 @@
 #include "train/loss.h"
 #include "train/schedule.h"
 
+enum { MC_TRAIN_BATCH = 128 }; /* samples of an update where nothing is said */
+
 struct mc_train_opts {
     json_t *values; /* validated, with defaults: owns all text below */
     enum mc_loss_kind loss;

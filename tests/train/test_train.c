@@ -73,7 +73,8 @@ static void a_frozen_batch_and_accumulation_give_the_same(void **state)
     struct mc_err err;
     struct mc_dataset *d = make_samples(&s, 1, true);
     struct mc_model *one = make_net(1, false, 20), *any = make_net(-2, false, 20),
-                    *added = make_net(-2, false, 20);
+                    *added = make_net(-2, false, 20), *five = make_net(5, false, 20),
+                    *all = make_net(-2, false, 20);
     static const char text[] =
         "{\"optimizer\": \"sgd\", \"lr\": 0.05, \"batch\": 15, \"holdout\": 0}";
     static const char parts[] = "{\"optimizer\": \"sgd\", \"lr\": 0.05, \"batch\": 5, "
@@ -81,8 +82,12 @@ static void a_frozen_batch_and_accumulation_give_the_same(void **state)
     build_ok(train(any, NULL, d, 3, text, NULL, NULL, &err), &err);
     build_ok(train(one, NULL, d, 3, text, NULL, NULL, &err), &err);
     build_ok(train(added, NULL, d, 3, parts, NULL, NULL, &err), &err);
+    static const char plain[] = "{\"optimizer\": \"sgd\", \"lr\": 0.05, \"holdout\": 0}";
+    build_ok(train(five, NULL, d, 3, plain, NULL, NULL, &err), &err);
+    build_ok(train(all, NULL, d, 3, plain, NULL, NULL, &err), &err);
     const float *w = weights_of(any, "first.w"), *w1 = weights_of(one, "first.w"),
                 *w3 = weights_of(added, "first.w");
+    const float *w4 = weights_of(five, "first.w"), *w5 = weights_of(all, "first.w");
     struct mc_model *before = make_net(-2, false, 20);
     const float *w0 = weights_of(before, "first.w");
     double moved = 0;
@@ -90,12 +95,15 @@ static void a_frozen_batch_and_accumulation_give_the_same(void **state)
         moved = fmax(moved, fabs((double)w[i] - (double)w0[i]));
         assert_true(fabs((double)w[i] - (double)w1[i]) < 1e-5);
         assert_true(fabs((double)w[i] - (double)w3[i]) < 1e-5);
+        assert_true(fabs((double)w4[i] - (double)w5[i]) < 1e-5);
     }
     assert_true(moved > 0.01);
     mc_model_free(before);
     mc_model_free(any);
     mc_model_free(one);
     mc_model_free(added);
+    mc_model_free(five);
+    mc_model_free(all);
 }
 
 /* A limit of memory cuts batches into parts, which changes nothing else. */
