@@ -62,6 +62,35 @@ static void name_weights(struct slopes *k)
             k->names[k->n++] = k->found.list[i].value->name;
 }
 
+/* The fast kernels in float32, with all that is fused there, against float64. */
+static void compare_f32(const struct slopes *k, const struct mc_graph *g,
+                        struct mc_value *const *grad, const struct mc_session_opts *opts)
+{
+    struct mc_session *s;
+    struct mc_err err;
+    struct mc_session_opts o = *opts;
+    o.precision = MC_PRECISION_MODEL;
+    build_ok(mc_session_new(g, &o, &s, &err), &err);
+    build_ok(mc_session_run(s, k->c->in, k->c->n_in, &err), &err);
+    for (size_t i = 0; i < k->n; i++) {
+        if (!grad[i])
+            continue;
+        const struct mc_array *d = mc_session_value(s, grad[i]->name);
+        double error = 0, norm = 0;
+        int64_t n = mc_shape_count(&d->shape);
+        assert_int_equal(d->dtype, MC_DTYPE_F32);
+        for (int64_t j = 0; j < n; j++) {
+            double x = (double)((const float *)d->data)[j] - k->grad[i][j];
+            error += x * x;
+            norm += k->grad[i][j] * k->grad[i][j];
+        }
+        if (!(sqrt(error) <= k->c->tol_f32 * (sqrt(norm) + 1e-2 * sqrt((double)n))))
+            fail_msg("gradient of '%s' in float32 differs by %.3g of %.3g; seed %llu", k->names[i],
+                     sqrt(error), sqrt(norm), (unsigned long long)k->c->seed);
+    }
+    mc_session_free(s);
+}
+
 /* The gradients, of a clone. */
 static size_t gradients(struct slopes *k)
 {
@@ -95,6 +124,8 @@ static size_t gradients(struct slopes *k)
         memcpy(k->grad[i], d->data, d->bytes);
     }
     mc_session_free(s);
+    if (c->tol_f32 != 0)
+        compare_f32(k, m->graph, grad, &o);
     mc_model_free(m);
     free(grad);
     free(only);

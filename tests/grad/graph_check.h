@@ -14,6 +14,7 @@ struct graph_check {
     const struct mc_array *in; /* by name; float64 where the graph has a float */
     int n_in;
     double step, tol; /* 0: 1e-6 and 1e-5; tol: relative to the norm of the gradient */
+    double tol_f32;   /* of the float32 run against float64; 0: none is made */
     size_t stride;    /* every stride-th weight by itself; 0: all. All together always. */
     uint64_t seed;
 };

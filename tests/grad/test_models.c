@@ -38,6 +38,28 @@ static void compare_grad(const char *path, const struct golden_weight *w, const 
                  sqrt(part));
 }
 
+/* Work is cut by shapes alone: with threads the same bits. */
+static void same_with_threads(const char *path, const struct mc_graph *g,
+                              const struct mc_session *one, struct mc_value *const *grad,
+                              int n_grad, const struct mc_array *in, int n)
+{
+    struct mc_pool *pool;
+    struct mc_session *s;
+    struct mc_err err;
+    build_ok(mc_pool_new(3, &pool, &err), &err);
+    struct mc_session_opts o = {.pool = pool};
+    build_ok(mc_session_new(g, &o, &s, &err), &err);
+    build_ok(mc_session_run(s, in, n, &err), &err);
+    for (int i = 0; i < n_grad; i++) {
+        const struct mc_array *a = mc_session_value(one, grad[i]->name),
+                              *b = mc_session_value(s, grad[i]->name);
+        if (a->bytes != b->bytes || memcmp(a->data, b->data, a->bytes) != 0)
+            fail_msg("%s: '%s' is not the same with 3 threads", path, grad[i]->name);
+    }
+    mc_session_free(s);
+    mc_pool_free(pool);
+}
+
 /* Gradients of all weights in both precisions. */
 static void one_step(const char *path)
 {
@@ -76,6 +98,8 @@ static void one_step(const char *path)
                    runs[r].tol);
         for (int i = 0; i < k->n; i++)
             compare_grad(path, &k->w[i], mc_session_value(s, grad[i]->name), runs[r].tol);
+        if (runs[r].p == MC_PRECISION_MODEL)
+            same_with_threads(path, g, s, grad, k->n, in, n);
         mc_session_free(s);
     }
     mc_batch_free(b);
