@@ -86,9 +86,33 @@ static void cumsum_rule(struct mc_grad *g, struct mc_node *n)
     mc_grad_give(g, n, 0, d);
 }
 
+/* Margins that were cut become zeros, those that were added are cut: the same node with the sizes of x. */
+static void center_rule(struct mc_grad *g, struct mc_node *n)
+{
+    size_t len;
+    const int64_t *axes = mc_node_ints(n, "axes", &len);
+    int64_t at[MC_RANK_MAX];
+    int rank = mc_grad_rank(g, n->in[0]);
+    struct mc_value *sizes = mc_grad_shape(g, n->in[0]);
+    for (size_t i = 0; axes && i < len && i < MC_RANK_MAX; i++)
+        at[i] = axes[i] < 0 ? axes[i] + rank : axes[i];
+    if (axes && (rank < 0 || len > MC_RANK_MAX)) {
+        mc_grad_refuse(g, n, "the rank of its input is not known");
+        return;
+    }
+    if (axes) {
+        struct mc_value *which = mc_grad_ints(g, at, len);
+        sizes = mc_emit(g, "Gather", sizes, which);
+    }
+    struct mc_value *d = mc_emit(g, "CenterCropPad", mc_grad_of(g, n, 0), sizes);
+    mc_emit_copy(g, n, "axes");
+    mc_grad_give(g, n, 0, d);
+}
+
 const struct mc_rule mc_rules_slicing[] = {
     {"", "Slice", 1, slice_rule},
     {"", "Pad", 2, pad_rule},
+    {"", "CenterCropPad", 18, center_rule},
     {"", "Trilu", 14, trilu_rule},
     {"com.microsoft", "Trilu", 1, trilu_rule},
     {"", "ReverseSequence", 10, reverse_sequence_rule},

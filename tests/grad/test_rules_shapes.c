@@ -105,6 +105,15 @@ static void pad(void **state)
     grad_check("Pad", 2, "mode=reflect pads=0,0,2,2,0,0,1,1", "axbx3x4");
 }
 
+static void center(void **state)
+{
+    (void)state;
+    grad_check("CenterCropPad", 18, "", "4x5x6 i:7,2,3");
+    grad_check("CenterCropPad", 18, "axes=1,", "ax5 i:2,");
+    grad_check("CenterCropPad", 18, "axes=-1,1", "ax5x4 i:7,2");
+    grad_check("CenterCropPad", 18, "axes=2,1", "ax2x5 i:2,5");
+}
+
 static void along(void **state)
 {
     (void)state;
@@ -136,9 +145,10 @@ static void nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(views),  cmocka_unit_test(transpose), cmocka_unit_test(repeated),
-        cmocka_unit_test(concat), cmocka_unit_test(split),     cmocka_unit_test(slice),
-        cmocka_unit_test(pad),    cmocka_unit_test(along),     cmocka_unit_test(nothing),
+        cmocka_unit_test(views),   cmocka_unit_test(transpose), cmocka_unit_test(repeated),
+        cmocka_unit_test(concat),  cmocka_unit_test(split),     cmocka_unit_test(slice),
+        cmocka_unit_test(pad),     cmocka_unit_test(center),    cmocka_unit_test(along),
+        cmocka_unit_test(nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
