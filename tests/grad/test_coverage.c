@@ -27,7 +27,7 @@ static const struct {
      "QLinearAveragePool QLinearConcat QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul "
      "QLinearSigmoid QLinearSoftmax QLinearWhere",
      "weights are quantised"},
-    {"com.microsoft", "BiasSoftmax FusedConv FusedGemm Inverse", "made for inference; still to do"},
+    {"com.microsoft", "FusedConv FusedGemm Inverse", "made for inference; still to do"},
     {"", "DFT STFT Det BitCast", "signals and matrices; still to do"},
     {"", "AffineGrid GridSample RoiAlign MaxRoiPool DeformConv Col2Im", "sampling; still to do"},
     {"", "CausalConvWithState LinearAttention TensorScatter", "states of generation; still to do"},
