@@ -11,7 +11,7 @@
 #include "graph_check.h"
 #include "tests/graph/build.h"
 
-enum { ROWS = 4, COLS = 6, VALUES = 24, GRAPHS = 300 };
+enum { ROWS = 4, COLS = 6, VALUES = 30, GRAPHS = 300 };
 
 struct draw {
     struct mc_graph *g;
@@ -34,10 +34,10 @@ static struct mc_value *any(struct draw *d)
 
 static struct mc_value *weights(struct draw *d, int rank, const int64_t *dims)
 {
-    float x[512];
+    float x[1024];
     struct mc_shape s = mc_shape_of(rank, dims);
     size_t n = (size_t)mc_shape_count(&s);
-    assert_true(n <= 512);
+    assert_true(n <= 1024);
     mc_rng_fill_normal(d->seed, 100 + d->n++, 0, x, n);
     for (size_t i = 0; i < n; i++)
         x[i] *= 0.5F;
@@ -185,7 +185,10 @@ static struct mc_value *reduced(struct draw *d, const char *op)
 
 static struct mc_value *norm(struct draw *d, const char *op)
 {
-    return node(d, op, 3, any(d), WEIGHTS(d, COLS), WEIGHTS(d, COLS), NULL);
+    struct mc_node *n;
+    struct mc_value *y = node(d, op, 3, any(d), WEIGHTS(d, COLS), WEIGHTS(d, COLS), &n);
+    assert_int_equal(mc_edit_attr_float(n, "epsilon", 0.1F, NULL), 0);
+    return y;
 }
 
 static struct mc_value *conv(struct draw *d, const char *op)
@@ -225,6 +228,126 @@ static struct mc_value *choice(struct draw *d, const char *op)
         mask[i] = below(d, 2) != 0;
     struct mc_value *c = build_const(d->g, "mask", MC_DTYPE_BOOL, 1, (int64_t[]){COLS}, mask);
     return node(d, op, 3, c, any(d), any(d), NULL);
+}
+
+/* ---- activations that exporters spell out ---- */
+
+static struct mc_value *one(struct draw *d, const char *op, struct mc_value *x)
+{
+    return node(d, op, 1, x, NULL, NULL, NULL);
+}
+
+static struct mc_value *two(struct draw *d, const char *op, struct mc_value *x, struct mc_value *y)
+{
+    return below(d, 2) && strcmp(op, "Div") ? node(d, op, 2, y, x, NULL, NULL)
+                                            : node(d, op, 2, x, y, NULL, NULL);
+}
+
+static struct mc_value *number(struct draw *d, float x)
+{
+    return build_const(d->g, "number", MC_DTYPE_F32, 0, NULL, &x);
+}
+
+/* x f(x), or x f(y) */
+static struct mc_value *gate(struct draw *d, const char *op)
+{
+    struct mc_value *x = any(d);
+    return one(d, "Tanh", two(d, "Mul", x, one(d, op, below(d, 2) ? x : any(d))));
+}
+
+static struct mc_value *mish(struct draw *d, const char *op)
+{
+    struct mc_value *x = any(d);
+    return one(d, "Tanh", two(d, "Mul", x, one(d, "Tanh", one(d, op, x))));
+}
+
+static struct mc_value *gelu(struct draw *d, const char *op)
+{
+    struct mc_value *x = one(d, "Tanh", any(d));
+    struct mc_value *e = one(d, op, two(d, "Div", x, number(d, 1.41421354F)));
+    e = two(d, "Add", e, number(d, 1));
+    if (below(d, 2))
+        return two(d, "Mul", two(d, "Mul", x, e), number(d, 0.5F));
+    return two(d, "Mul", x, two(d, "Mul", e, number(d, 0.5F)));
+}
+
+static struct mc_value *gelu_tanh(struct draw *d, const char *op)
+{
+    struct mc_value *x = one(d, "Tanh", any(d));
+    struct mc_value *cube = node(d, "Pow", 2, x, number(d, 3), NULL, NULL);
+    struct mc_value *u = two(d, "Add", x, two(d, "Mul", cube, number(d, 0.044715F)));
+    u = one(d, op, two(d, "Mul", u, number(d, 0.797884583F)));
+    return two(d, "Mul", two(d, "Mul", number(d, 0.5F), x), two(d, "Add", u, number(d, 1)));
+}
+
+static struct mc_value *relu6(struct draw *d, const char *op)
+{
+    struct mc_value *y = two(d, "Add", any(d), WEIGHTS(d, COLS));
+    return node(d, op, 3, y, number(d, -0.3F), number(d, 0.9F), NULL);
+}
+
+/* A norm in nodes. */
+static struct mc_value *norm_nodes(struct draw *d, const char *op)
+{
+    struct mc_node *n;
+    struct mc_value *x = any(d), *mean = node(d, op, 1, x, NULL, NULL, &n);
+    attrs(n, "axes", 1, (int64_t[]){-1});
+    struct mc_value *c = node(d, "Sub", 2, x, mean, NULL, NULL);
+    struct mc_value *square = below(d, 2) ? node(d, "Mul", 2, c, c, NULL, NULL)
+                                          : node(d, "Pow", 2, c, number(d, 2), NULL, NULL);
+    struct mc_value *var = node(d, op, 1, square, NULL, NULL, &n);
+    attrs(n, "axes", 1, (int64_t[]){-1});
+    struct mc_value *sd = one(d, "Sqrt", two(d, "Add", var, number(d, 0.1F)));
+    struct mc_value *y = node(d, "Div", 2, c, sd, NULL, NULL);
+    return two(d, "Add", two(d, "Mul", y, WEIGHTS(d, COLS)), WEIGHTS(d, COLS));
+}
+
+static struct mc_value *batch_norm(struct draw *d, const char *op)
+{
+    struct mc_node *n;
+    struct mc_err err;
+    struct mc_value *mean = WEIGHTS(d, 2), *var = one(d, "Exp", WEIGHTS(d, 2));
+    struct mc_value *x = reshape(d, any(d), INTS(d, 2, 2, 6)), *y = mc_edit_fresh(d->g, "bn");
+    struct mc_value *in[5] = {x, WEIGHTS(d, 2), WEIGHTS(d, 2), mean, var}, *out[3] = {y};
+    bool training = below(d, 2);
+    for (int i = 1; i < 3 && training; i++)
+        out[i] = mc_edit_fresh(d->g, "running");
+    build_ok(
+        mc_edit_node(d->g, d->g->n_nodes, op, "", 0, "bn", in, 5, out, training ? 3 : 1, &n, &err),
+        &err);
+    attr(n, "training_mode", training);
+    assert_int_equal(mc_edit_attr_float(n, "epsilon", 0.1F, NULL), 0);
+    return back(d, one(d, "Relu", y));
+}
+
+static struct mc_value *channel_norm(struct draw *d, const char *op)
+{
+    struct mc_value *x = reshape(d, any(d), INTS(d, 2, 2, 6));
+    struct mc_node *n;
+    struct mc_value *y = node(d, op, 3, x, WEIGHTS(d, 2), WEIGHTS(d, 2), &n);
+    assert_int_equal(mc_edit_attr_float(n, "epsilon", 0.1F, NULL), 0);
+    return back(d, y);
+}
+
+static struct mc_value *recurrent(struct draw *d, const char *op)
+{
+    struct mc_node *n;
+    int64_t gates = !strcmp(op, "LSTM") ? 4 : !strcmp(op, "GRU") ? 3 : 1;
+    struct mc_value *x = reshape(d, any(d), INTS(d, 4, 1, 6));
+    struct mc_value *y =
+        node(d, op, 3, x, WEIGHTS(d, 1, gates * 6, 6), WEIGHTS(d, 1, gates * 6, 6), &n);
+    attr(n, "hidden_size", 6);
+    return back(d, y);
+}
+
+static struct mc_value *resized(struct draw *d, const char *op)
+{
+    struct mc_node *n;
+    struct mc_value *x = reshape(d, any(d), INTS(d, 1, 2, 4, 3));
+    struct mc_value *in[4] = {x, NULL, NULL, INTS(d, 1, 2, 3, 4)};
+    struct mc_value *y = build_node(d->g, op, op, 4, in, &n);
+    assert_int_equal(mc_edit_attr_string(n, "mode", below(d, 2) ? "linear" : "nearest", NULL), 0);
+    return back(d, y);
 }
 
 static const struct piece {
@@ -270,6 +393,19 @@ static const struct piece {
     {"AveragePool", pool},
     {"GlobalAveragePool", global_pool},
     {"Where", choice},
+    {"Sigmoid", gate},
+    {"HardSigmoid", gate},
+    {"Softplus", mish},
+    {"Erf", gelu},
+    {"Tanh", gelu_tanh},
+    {"Clip", relu6},
+    {"ReduceMean", norm_nodes},
+    {"BatchNormalization", batch_norm},
+    {"InstanceNormalization", channel_norm},
+    {"LSTM", recurrent},
+    {"GRU", recurrent},
+    {"RNN", recurrent},
+    {"Resize", resized},
 };
 
 /* [4,6] to one number by two products, which keep every element. */
