@@ -155,6 +155,20 @@ static void reference_models(void **unused)
     }
 }
 
+/* A norm of rows as exporters write it: one node where no gradient reads what is in between. */
+static struct mc_value *written_norm(struct mc_graph *g, struct mc_value *x)
+{
+    struct mc_value *axes = build_const(g, "axes", MC_DTYPE_I64, 1, DIMS(1), DIMS(1));
+    struct mc_value *eps = f32_const(g, "eps", 0, NULL, F(1e-3f));
+    struct mc_value *two = f32_const(g, "two", 0, NULL, F(2));
+    struct mc_value *d =
+        build_binary(g, "Sub", "d", x, build_binary(g, "ReduceMean", "m", x, axes));
+    struct mc_value *square = build_binary(g, "Pow", "square", d, two);
+    struct mc_value *var = build_binary(g, "ReduceMean", "var", square, axes);
+    struct mc_value *root = build_unary(g, "Sqrt", "root", build_binary(g, "Add", "v", var, eps));
+    return build_binary(g, "Div", "normed", d, root);
+}
+
 /* Ten layers of products, normalization in training mode and functions whose gradients read what they read. */
 static struct step_model deep(const char *unused)
 {
@@ -175,6 +189,7 @@ static struct step_model deep(const char *unused)
             build_unary(g, "Exp", "var", random_const(g, "v", 1, DIMS(WIDTH), seed + 4))};
         x = build_node(g, "BatchNormalization", "norm", 5, bn, NULL);
         x = build_unary(g, i % 2 ? "Softplus" : "Gelu", "act", x);
+        x = i % 3 == 1 ? written_norm(g, x) : x;
         if (i % 3 == 2)
             x = build_binary(g, "Add", "sum", x, skip);
     }
