@@ -50,40 +50,74 @@ size_t MC_CPU(mc_norm_grad_scratch)(const struct mc_norm_grad *g)
     return sums_wanted(g) ? (size_t)(chunks * 2 * padded(params_of(g))) * sizeof(float) : 0;
 }
 
+#define INLINE static inline __attribute__((always_inline))
+
+/* A mask is none where `whole`, a constant where these are inlined: making one costs more than what is done with it. */
+INLINE vf get(const float *p, vm m, bool whole)
+{
+    return whole ? vf_load(p) : vf_load_mask(p, m);
+}
+
+INLINE void put(float *p, vf v, vm m, bool whole)
+{
+    if (whole)
+        vf_store(p, v);
+    else
+        vf_store_mask(p, v, m);
+}
+
+INLINE vf from_mean(const float *x, float mean, vm m, bool whole)
+{
+    vf d = get(x, m, whole) - mean;
+    return whole ? d : vf_select(m, d, (vf){0});
+}
+
 static void find_spread(const struct mc_norm_grad *g, struct row *r)
 {
     vf sum = {0}, square = {0};
-    for (int64_t i = 0; i < g->n && !g->rms; i += LANES)
-        sum += vf_load_mask(r->x + i, vm_first(g->n - i));
-    r->mean = vf_sum(sum) / (float)g->n;
-    for (int64_t i = 0; i < g->n; i += LANES) {
-        vm m = vm_first(g->n - i);
-        vf d = vf_select(m, vf_load_mask(r->x + i, m) - r->mean, (vf){0});
+    int64_t n = g->n, whole = n - n % LANES;
+    vm rest = vm_first(n % LANES);
+    for (int64_t i = 0; i < whole && !g->rms; i += LANES)
+        sum += vf_load(r->x + i);
+    if (whole < n && !g->rms)
+        sum += vf_load_mask(r->x + whole, rest);
+    r->mean = vf_sum(sum) / (float)n;
+    for (int64_t i = 0; i < whole; i += LANES) {
+        vf d = vf_load(r->x + i) - r->mean;
         square = vf_fma(d, d, square);
     }
-    r->inv = 1 / sqrtf(vf_sum(square) / (float)g->n + (float)g->eps);
+    if (whole < n) {
+        vf d = from_mean(r->x + whole, r->mean, rest, false);
+        square = vf_fma(d, d, square);
+    }
+    r->inv = 1 / sqrtf(vf_sum(square) / (float)n + (float)g->eps);
+}
+
+INLINE void sum_vector(const struct row *r, int64_t i, vm m, bool whole, vf sum[2])
+{
+    vf dy = get(r->dy + i, m, whole), e = dy, d = from_mean(r->x + i, r->mean, m, whole);
+    if (r->scale)
+        e *= get(r->scale + i, m, whole);
+    sum[0] += e;
+    sum[1] = vf_fma(e, d, sum[1]);
+    if (r->dscale) {
+        put(r->dscale + i, vf_fma(dy, d * r->inv, get(r->dscale + i, m, whole)), m, whole);
+        put(r->dbias + i, dy + get(r->dbias + i, m, whole), m, whole);
+    }
 }
 
 /* Sums of e and e (x - mean) over the row, where each column has a parameter; and the row's part of the sums over
  * rows. */
 static void sum_columns(const struct mc_norm_grad *g, const struct row *r, float ret[2])
 {
-    vf a = {0}, b = {0};
-    for (int64_t i = 0; i < g->n; i += LANES) {
-        vm m = vm_first(g->n - i);
-        vf dy = vf_load_mask(r->dy + i, m), e = dy;
-        vf d = vf_select(m, vf_load_mask(r->x + i, m) - r->mean, (vf){0});
-        if (r->scale)
-            e *= vf_load_mask(r->scale + i, m);
-        a += e;
-        b = vf_fma(e, d, b);
-        if (r->dscale) {
-            vf_store_mask(r->dscale + i, vf_fma(dy, d * r->inv, vf_load_mask(r->dscale + i, m)), m);
-            vf_store_mask(r->dbias + i, dy + vf_load_mask(r->dbias + i, m), m);
-        }
-    }
-    ret[0] = vf_sum(a);
-    ret[1] = vf_sum(b);
+    vf sum[2] = {{0}};
+    int64_t i = 0;
+    for (; i + LANES <= g->n; i += LANES)
+        sum_vector(r, i, vm_first(LANES), true, sum);
+    if (i < g->n)
+        sum_vector(r, i, vm_first(g->n - i), false, sum);
+    ret[0] = vf_sum(sum[0]);
+    ret[1] = vf_sum(sum[1]);
 }
 
 /* The same where a parameter belongs to `inner` columns. */
@@ -95,8 +129,7 @@ static void sum_parts(const struct mc_norm_grad *g, const struct row *r, float r
         vf a = {0}, b = {0};
         for (int64_t i = 0; i < g->inner; i += LANES) {
             vm m = vm_first(g->inner - i);
-            vf e = vf_load_mask(dy + i, m);
-            vf d = vf_select(m, vf_load_mask(x + i, m) - r->mean, (vf){0});
+            vf e = vf_load_mask(dy + i, m), d = from_mean(x + i, r->mean, m, false);
             a += e;
             b = vf_fma(e, d, b);
         }
@@ -110,24 +143,36 @@ static void sum_parts(const struct mc_norm_grad *g, const struct row *r, float r
     }
 }
 
-/* dx = (e - sum / n - (x - mean) product / n / variance) / deviation. */
+struct slope { /* dx = (dy scale - a - (x - mean) b) inv */
+    float mean, inv, a, b;
+};
+
+INLINE void put_vector(const struct row *r, const struct slope *s, int64_t i, vf scale, vm m,
+                       bool whole)
+{
+    vf e = vf_fma(get(r->dy + i, m, whole), scale, vf_set1(-s->a));
+    vf d = s->mean - get(r->x + i, m, whole);
+    put(r->dx + i, vf_fma(d, vf_set1(s->b), e) * s->inv, m, whole);
+}
+
 static void put_row(const struct mc_norm_grad *g, const struct row *r, const float sum[2])
 {
-    vf mean = vf_set1(r->mean), inv = vf_set1(r->inv);
-    vf a = vf_set1(g->rms ? 0 : sum[0] / (float)g->n);
-    vf b = vf_set1(sum[1] / (float)g->n * r->inv * r->inv), scale = vf_set1(1);
-    for (int64_t p = 0; p < (g->inner == 1 ? 1 : g->n / g->inner); p++) {
-        int64_t from = p * g->inner, n = g->inner == 1 ? g->n : g->inner;
-        if (r->scale && g->inner > 1)
-            scale = vf_set1(r->scale[p]);
-        for (int64_t i = 0; i < n; i += LANES) {
-            vm m = vm_first(n - i);
-            if (r->scale && g->inner == 1)
-                scale = vf_load_mask(r->scale + i, m);
-            vf e = vf_fma(vf_load_mask(r->dy + from + i, m), scale, -a);
-            vf d = mean - vf_load_mask(r->x + from + i, m);
-            vf_store_mask(r->dx + from + i, vf_fma(d, b, e) * inv, m);
-        }
+    float n = (float)g->n;
+    struct slope s = {r->mean, r->inv, g->rms ? 0 : sum[0] / n, sum[1] / n * r->inv * r->inv};
+    if (g->inner == 1) {
+        int64_t i = 0;
+        vm rest = vm_first(g->n % LANES);
+        for (; i + LANES <= g->n; i += LANES)
+            put_vector(r, &s, i, r->scale ? vf_load(r->scale + i) : vf_set1(1), rest, true);
+        if (i < g->n)
+            put_vector(r, &s, i, r->scale ? vf_load_mask(r->scale + i, rest) : vf_set1(1), rest,
+                       false);
+        return;
+    }
+    for (int64_t p = 0; p < g->n / g->inner; p++) {
+        vf scale = vf_set1(r->scale ? r->scale[p] : 1);
+        for (int64_t i = 0; i < g->inner; i += LANES)
+            put_vector(r, &s, p * g->inner + i, scale, vm_first(g->inner - i), false);
     }
 }
 
