@@ -8,6 +8,7 @@
 #include "cli/console.h"
 #include "cli/deliver.h"
 #include "cli/gates.h"
+#include "graph/dataset_join.h"
 #include "graph/edit.h"
 #include "graph/opset.h"
 #include "graph/run/fold.h"
@@ -93,6 +94,19 @@ static void find_overlap(const struct mc_cli *cli, struct mc_job *j)
         mc_console_warn(cli, j->overlap);
 }
 
+/* Behind the samples of --train come those of --unlabelled. */
+static int add_unlabelled(const struct mc_cli *cli, struct mc_job *j,
+                          const struct mc_model *subject, struct mc_err *err)
+{
+    struct mc_dataset *more, *labelled = j->train;
+    int rc = mc_cli_samples(mc_param_text(cli->values, "unlabelled"), subject, j->preprocess, true,
+                            &more, err);
+    if (rc)
+        return rc;
+    j->train = NULL;
+    return mc_dataset_join(labelled, more, &j->train, err);
+}
+
 static int open_samples(const struct mc_cli *cli, struct mc_job *j, const struct mc_model *subject,
                         struct mc_err *err)
 {
@@ -110,6 +124,8 @@ static int open_samples(const struct mc_cli *cli, struct mc_job *j, const struct
         rc = mc_cli_samples(calib, subject, j->preprocess, true, &j->calib, err);
     if (!rc && train)
         rc = mc_cli_samples(train, subject, j->preprocess, false, &j->train, err);
+    if (!rc && train && mc_param_has(cli->values, "unlabelled"))
+        rc = add_unlabelled(cli, j, subject, err);
     if (rc)
         return rc;
     j->calib_count = mc_param_int(cli->values, "calib-count", 0);

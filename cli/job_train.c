@@ -126,13 +126,13 @@ static int dump_graph(const struct mc_cli *cli, struct mc_job *j, const struct m
 }
 
 /* The report of a training becomes a part of the account. */
-static int take_report(const struct mc_cli *cli, struct mc_job *j, const struct mc_job_train *t,
-                       double epochs, json_t *report, struct mc_err *err)
+static int take_report(struct mc_job *j, const struct mc_job_train *t, double epochs,
+                       json_t *report, struct mc_err *err)
 {
     bool ok = report != NULL;
     if (!j->account)
         j->account = json_object();
-    mc_json_put(report, "train", mc_json_text(mc_param_text(cli->values, "train")), &ok);
+    mc_json_put(report, "train", mc_json_text(j->train->spec), &ok);
     mc_json_put(report, "teacher", mc_json_text(t->teacher_name), &ok);
     mc_json_put(report, "epochs_asked", mc_json_real(epochs), &ok);
     mc_json_put(j->account, "training", report, &ok);
@@ -163,7 +163,7 @@ int mc_job_train(const struct mc_cli *cli, struct mc_job *j, struct mc_job_train
         json_decref(report);
         return rc;
     }
-    return take_report(cli, j, t, epochs, report, err);
+    return take_report(j, t, epochs, report, err);
 }
 
 void mc_job_train_free(struct mc_job_train *t)

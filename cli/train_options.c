@@ -10,6 +10,11 @@
             "samples to train on, with labels or without; as for --data, and never those to "      \
             "measure on"                                                                           \
     }
+#define UNLABELLED                                                                                 \
+    {                                                                                              \
+        MC_PARAM_TEXT, "unlabelled", 0, false, "SPEC", NULL, 0, 0, NULL,                           \
+            "more samples to train on, whose labels are not known: the teacher answers for them"   \
+    }
 #define TEACHER(what)                                                                              \
     {                                                                                              \
         MC_PARAM_TEXT, "teacher", 0, false, "MODEL", NULL, 0, 0, NULL, what                        \
@@ -49,6 +54,7 @@ const struct mc_option_group mc_options_finetune = {
     "Training",
     (const struct mc_param[]){
         TRAIN,
+        UNLABELLED,
         EPOCHS("1"),
         TEACHER("also follow the outputs of MODEL; samples then need no labels"),
         {MC_PARAM_FLAG, "reinit", 0, false, NULL, NULL, 0, 0, NULL,
@@ -69,6 +75,7 @@ const struct mc_option_group mc_options_distill = {
          "make the student: a copy of the teacher that keeps this share of the channels of every "
          "layer, the strongest"},
         TRAIN,
+        UNLABELLED,
         EPOCHS("8"),
         FILES,
         {0},
@@ -81,6 +88,7 @@ const struct mc_option_group mc_options_recover = {
         {MC_PARAM_REAL, "finetune", 0, false, "EPOCHS", NULL, 1e-6, 1e6, NULL,
          "train the compressed model for so many epochs; may be a fraction"},
         TRAIN,
+        UNLABELLED,
         TEACHER("follow the outputs of MODEL; without it those of the model before; none: labels "
                 "alone"),
         FILES,

@@ -61,6 +61,7 @@ struct mc_dataset {
     const char *spec; /* as the user gave it; heap, freed with the dataset */
     int64_t count;    /* -1: unknown until read to the end */
     bool has_labels;
+    bool partly;     /* some samples have the label MC_LABEL_NONE (graph/dataset_join.h) */
     int64_t classes; /* highest label + 1 where known without reading all, else 0 */
     bool whole;  /* each sample is one whole input tensor, without a batch axis: a batch is [n, ...]
                           and its samples are run one at a time */

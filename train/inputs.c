@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "graph/dataset_join.h"
 
 static int no_memory(struct mc_err *err)
 {
@@ -38,7 +39,9 @@ static int check_labels(const struct mc_inputs *in, const struct mc_batch *b, st
     int64_t most = classes > 1 ? classes : in->loss->kind == MC_LOSS_MSE ? INT64_MAX : 2;
     bool signed_too = classes == 1 && in->loss->kind == MC_LOSS_MSE;
     for (int64_t i = 0; i < b->n && classes; i++)
-        if ((b->labels[i] < 0 && !signed_too) || b->labels[i] >= most)
+        if ((b->labels[i] < 0 && !signed_too &&
+             !(in->data->partly && b->labels[i] == MC_LABEL_NONE)) ||
+            b->labels[i] >= most)
             return mc_fail(
                 err, MC_EDATA, "'%s': sample %lld has label %lld, but the model has %lld classes",
                 in->data->spec, (long long)b->index[i], (long long)b->labels[i], (long long)most);
@@ -154,15 +157,18 @@ int64_t mc_inputs_hits(const struct mc_inputs *in, const struct mc_feed_batch *b
                        const struct mc_array *scores)
 {
     int64_t c = in->loss->classes, hits = 0, n = b->data->n;
-    const struct mc_array *theirs = b->data->labels ? NULL : teacher_scores(in);
+    const int64_t *labels = b->data->labels;
+    const struct mc_array *theirs = labels && !in->data->partly ? NULL : teacher_scores(in);
     bool readable = scores && (scores->dtype == MC_DTYPE_F32 || scores->dtype == MC_DTYPE_F64) &&
                     mc_shape_count(&scores->shape) == n * c;
     if (theirs)
         readable = readable && mc_shape_count(&theirs->shape) == n * c &&
                    (theirs->dtype == MC_DTYPE_F32 || theirs->dtype == MC_DTYPE_F64);
-    if (!c || !readable || (!theirs && !b->data->labels))
+    if (!c || !readable || (!theirs && !labels))
         return -1;
-    for (int64_t i = 0; i < n; i++)
-        hits += class_of(scores, i, c) == (theirs ? class_of(theirs, i, c) : b->data->labels[i]);
+    for (int64_t i = 0; i < n; i++) {
+        bool has = labels && !(theirs && labels[i] == MC_LABEL_NONE);
+        hits += class_of(scores, i, c) == (has ? labels[i] : class_of(theirs, i, c));
+    }
     return hits;
 }

@@ -175,7 +175,8 @@ static struct mc_value *with_labels(struct building *b)
         return mc_term_bce(&b->t, scores_of(b), target_input(b));
     if (b->o->mixed)
         return mc_term_ce_probs(&b->t, scores_of(b), target_input(b));
-    return mc_term_ce(&b->t, scores_of(b), label_input(b));
+    return b->o->partly ? mc_term_ce_partly(&b->t, scores_of(b), label_input(b))
+                        : mc_term_ce(&b->t, scores_of(b), label_input(b));
 }
 
 static struct mc_value *with_teacher(struct building *b)
@@ -317,6 +318,20 @@ static int choose(struct building *b, bool *ret_mix)
     return 0;
 }
 
+/* Where only some samples have labels. */
+static int check_partly(const struct building *b, bool mix)
+{
+    if (!mix || b->l->kind != MC_LOSS_CE || is_binary(b))
+        return mc_fail(
+            b->err, MC_EUSAGE,
+            "'%s': samples without labels can only follow a teacher, beside a cross "
+            "entropy of two classes and more: --loss auto, a teacher, and --alpha below 1",
+            b->o->data);
+    if (b->o->mixed)
+        return mc_fail(b->err, MC_EUSAGE, "'%s': mixup needs labels of all samples", b->o->data);
+    return 0;
+}
+
 static int check(const struct building *b)
 {
     static const char *const names[] = {"auto", "ce",     "bce",     "mse",   "ctc",
@@ -403,6 +418,8 @@ int mc_loss_build(struct mc_side *s, const struct mc_side *teacher, const struct
     ret->classes = class_count(&b);
     rc = choose(&b, &mix);
     rc = rc ? rc : check(&b);
+    if (!rc && o->partly)
+        rc = check_partly(&b, mix);
     struct mc_value *loss = rc ? NULL : loss_of(&b, mix);
     rc = rc ? rc : b.w.rc;
     rc = rc ? rc : mc_edit_opset(s->m, MC_GRAD_DOMAIN, 1, err);

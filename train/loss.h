@@ -32,6 +32,7 @@ struct mc_loss_opts {
     const char *output;
     const json_t *blocks; /* array of text, or NULL */
     bool labels;          /* the data has them */
+    bool partly;          /* some samples have none */
     bool mixed;           /* they come as probabilities (mixup) */
     const char *data;     /* name of the data, for messages */
 };

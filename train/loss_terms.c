@@ -1,5 +1,6 @@
 #include "train/loss_terms.h"
 
+#include "graph/dataset_join.h"
 #include "graph/grad/rule.h"
 
 /* Keeps quotients finite where a teacher's values are all zero. */
@@ -34,6 +35,14 @@ static struct mc_value *sum_last(struct mc_terms *t, struct mc_value *x)
 struct mc_value *mc_term_ce(struct mc_terms *t, struct mc_value *z, struct mc_value *labels)
 {
     return mc_wire(t->w, "SoftmaxCrossEntropyLoss", z, labels);
+}
+
+struct mc_value *mc_term_ce_partly(struct mc_terms *t, struct mc_value *z, struct mc_value *labels)
+{
+    struct mc_value *y = mc_wire(t->w, "SoftmaxCrossEntropyLoss", z, labels);
+    mc_wire_int(t->w, "ignore_index", MC_LABEL_NONE);
+    mc_wire_string(t->w, "reduction", "none");
+    return mean(t, y);
 }
 
 struct mc_value *mc_term_ce_probs(struct mc_terms *t, struct mc_value *z, struct mc_value *p)

@@ -14,6 +14,8 @@ struct mc_terms {
 
 /* Cross entropy in nats: labels int64 [n], or probabilities [n,c]. */
 struct mc_value *mc_term_ce(struct mc_terms *t, struct mc_value *z, struct mc_value *labels);
+/* The same where the label -1 is none: its sample adds nothing, and counts in the mean. */
+struct mc_value *mc_term_ce_partly(struct mc_terms *t, struct mc_value *z, struct mc_value *labels);
 struct mc_value *mc_term_ce_probs(struct mc_terms *t, struct mc_value *z, struct mc_value *p);
 /* Binary cross entropy of each score, mean over all: softplus(z) - y z. */
 struct mc_value *mc_term_bce(struct mc_terms *t, struct mc_value *z, struct mc_value *y);

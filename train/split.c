@@ -80,7 +80,9 @@ static int all_labels(struct mc_dataset *d, struct split *s, struct mc_err *err)
         s->order[i] = i;
     int rc = mc_dataset_labels(d, s->order, s->n, s->labels, err);
     for (int64_t i = 0; !rc && i < s->n; i++)
-        if (s->labels[i] < 0)
+        if (d->partly)
+            s->labels[i]++; /* those without a label are a class of their own */
+        else if (s->labels[i] < 0)
             rc = mc_fail(err, MC_EDATA, "'%s': label %lld of sample %lld is no class number",
                          d->spec, (long long)s->labels[i], (long long)i);
     return rc;

@@ -74,6 +74,7 @@ static int build_loss(struct making *k, const struct mc_model *teacher)
                               .output = o->output,
                               .blocks = o->blocks,
                               .labels = k->data->has_labels,
+                              .partly = k->data->partly,
                               .mixed = o->mixup,
                               .data = k->data->spec};
     int rc = teacher ? mc_side_new(teacher, NULL, &k->r->teacher, k->err) : 0;

@@ -70,6 +70,12 @@ struct mc_value *mc_wire_scalar(struct mc_wire *w, enum mc_dtype dtype, double v
     return constant(w, t);
 }
 
+void mc_wire_string(struct mc_wire *w, const char *name, const char *v)
+{
+    if (!w->rc)
+        w->rc = mc_edit_attr_string(w->last, name, v, w->err);
+}
+
 struct mc_value *mc_wire_ints(struct mc_wire *w, const int64_t *v, int64_t n)
 {
     struct mc_shape shape = mc_shape_of(1, &n);

@@ -24,6 +24,8 @@ struct mc_value *mc_wire_node(struct mc_wire *w, const char *domain, const char 
 void mc_wire_int(struct mc_wire *w, const char *name, int64_t v);
 void mc_wire_float(struct mc_wire *w, const char *name, float v);
 
+void mc_wire_string(struct mc_wire *w, const char *name, const char *v);
+
 /* A graph input; rank -1: of any shape. */
 struct mc_value *mc_wire_input(struct mc_wire *w, const char *name, enum mc_dtype dtype, int rank,
                                const struct mc_dim *dims);

@@ -8,7 +8,7 @@ enum { N = 5, C = 4 };
 
 static uint64_t seed = 3;
 static float z[N * C], zt[N * C], targets[N * C];
-static const int64_t labels[N] = {1, 0, 3, 3, 2};
+static int64_t labels[N] = {1, 0, 3, 3, 2};
 
 static void draw(void)
 {
@@ -335,6 +335,32 @@ static void what_does_not_fit_is_named(void **state)
     }
 }
 
+/* A sample whose label is -1 follows the teacher alone, and counts like the others. */
+static void samples_without_labels_follow_the_teacher(void **state)
+{
+    (void)state;
+    struct made d;
+    double want = 0;
+    int64_t all[N];
+    memcpy(all, labels, sizeof all);
+    for (int i = 0; i < N; i += 2)
+        labels[i] = -1;
+    for (int i = 0; i < N; i++)
+        want -= labels[i] < 0 ? 0 : 0.25 * log_softmax(z + i * C, 1, (int)labels[i]) / N;
+    struct mc_loss_opts o = {.labels = true, .partly = true, .alpha = 0.75};
+    make(&d, model_of(C, NULL, false), model_of(C, NULL, false), o);
+    expect(&d, want + 0.75 * kl(2), "ce+kd");
+    memcpy(labels, all, sizeof all);
+    make(&d, model_of(C, NULL, false), NULL, o);
+    assert_int_equal(d.rc, MC_EUSAGE);
+    drop(&d);
+    o.mixed = true;
+    make(&d, model_of(C, NULL, false), model_of(C, NULL, false), o);
+    assert_int_equal(d.rc, MC_EUSAGE);
+    assert_non_null(strstr(d.err.msg, "mixup"));
+    drop(&d);
+}
+
 int main(void)
 {
     const char *s = getenv("MCOMPRESS_SEED");
@@ -345,6 +371,7 @@ int main(void)
                                        cmocka_unit_test(auto_goes_by_what_there_is),
                                        cmocka_unit_test(all_outputs_or_the_one),
                                        cmocka_unit_test(blocks_are_named_or_found),
+                                       cmocka_unit_test(samples_without_labels_follow_the_teacher),
                                        cmocka_unit_test(what_does_not_fit_is_named)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,3 +23,9 @@ done
 mcompress svd "$M" -o plain.onnx --keep 0.05 --train images.idx -q
 mcompress eval plain.onnx $D --require 'top1>=0.8' 2>&1 | grep -c missed
 mcompress svd "$M" -o tuned.onnx --keep 0.5 --train fashion-mnist:train --finetune 0.01 --teacher none --json | grep -e '^        "loss": "' -e '"teacher"'
+# Samples without labels beside some with: the teacher answers for them.
+gzip -dc ${MCOMPRESS_DATA:-/usr/share/datasets}/fashion-mnist/t10k-images-idx3-ubyte.gz >few.idx
+gzip -dc ${MCOMPRESS_DATA:-/usr/share/datasets}/fashion-mnist/t10k-labels-idx1-ubyte.gz >few.labels
+mcompress distill "$C" --student small.onnx --train few.idx:few.labels --unlabelled images.idx --epochs 0.05 --lr 0.001 -o out.onnx --json | grep -e '^        "loss": "' -e '^  "train"' -e '"samples"' -e '"held_out"'
+mcompress finetune small.onnx --train few.idx:few.labels --unlabelled images.idx -o out.onnx 2>&1
+echo "$?"
