@@ -15,7 +15,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/gemm_s8.h"
-#include "kernels/loss.h"
+#include "kernels/losses.h"
 #include "kernels/nn.h"
 #include "kernels/scatter.h"
 #include "kernels/norm.h"

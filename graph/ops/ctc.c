@@ -1,5 +1,5 @@
 /* CtcLoss(logits [T,N,C], labels [N,S], lengths [N], label_lengths [N]): of MC_GRAD_DOMAIN. The mean over samples of
- * minus the logarithm of the probability of their labels (kernels/loss.h), and its gradient by the logits as output
+ * minus the logarithm of the probability of their labels (kernels/losses.h), and its gradient by the logits as output
  * 1. Without lengths a sample has all T steps; without label_lengths its labels end before the first below 0.
  * `blank` (default 0) is the class that means none. A sample that no path fits counts as a loss of 0 with a gradient
  * of 0, or, with zero_infinity = 0, as infinite. */

@@ -1,6 +1,6 @@
 /* Kernels of losses and of the softmax they are made of. Arrays are dense and row-major. */
-#ifndef MC_KERNELS_LOSS_H
-#define MC_KERNELS_LOSS_H
+#ifndef MC_KERNELS_LOSSES_H
+#define MC_KERNELS_LOSSES_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-#include "kernels/loss.h"
+#include "kernels/losses.h"
 
 /* Rows of 2 labels + 1 places and what a kernel pads them with: one per step, some besides; a double per step. */
 enum { PAD = 64 };
