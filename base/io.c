@@ -489,6 +489,40 @@ void mc_spill_release(struct mc_spill *s, void *data, size_t bytes)
     munmap(data, size);
 }
 
+int mc_spill_append(struct mc_spill *s, const void *data, size_t n, struct mc_err *err)
+{
+    const char *from = data;
+    while (n) {
+        ssize_t done = pwrite(s->fd, from, n, (off_t)s->end);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return mc_fail(err, MC_EIO, "no room for %zu bytes of scratch space in '%s': %s", n,
+                           s->dir, done ? strerror(errno) : "nothing is written");
+        from += done;
+        n -= (size_t)done;
+        s->end += (uint64_t)done;
+    }
+    return 0;
+}
+
+int mc_spill_pread(const struct mc_spill *s, uint64_t at, void *dst, size_t n, struct mc_err *err)
+{
+    char *to = dst;
+    while (n) {
+        ssize_t done = pread(s->fd, to, n, (off_t)at);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return mc_fail(err, MC_EIO, "cannot read scratch space in '%s': %s", s->dir,
+                           done ? strerror(errno) : "it ends too early");
+        to += done;
+        n -= (size_t)done;
+        at += (uint64_t)done;
+    }
+    return 0;
+}
+
 /* ---- process ---- */
 
 uint64_t mc_peak_rss(void)

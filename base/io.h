@@ -55,6 +55,10 @@ void mc_spill_free(struct mc_spill *s); /* blocks must have been released before
 /* A zeroed, page-aligned, writable block. Errors: MC_EIO when the disk is full. */
 int mc_spill_alloc(struct mc_spill *s, size_t bytes, void **ret_data, struct mc_err *err);
 void mc_spill_release(struct mc_spill *s, void *data, size_t bytes);
+/* The same space as a file of its own, for a spill without blocks: bytes appended one behind the other, read back
+ * from anywhere. They take none of the process's memory. Errors: MC_EIO. */
+int mc_spill_append(struct mc_spill *s, const void *data, size_t n, struct mc_err *err);
+int mc_spill_pread(const struct mc_spill *s, uint64_t at, void *dst, size_t n, struct mc_err *err);
 
 /* True if both paths name one existing file. */
 bool mc_path_same(const char *a, const char *b);

@@ -14,9 +14,10 @@ struct mc_rows {
     pthread_mutex_t lock;
     struct mc_stream *stream; /* NULL: not started, or no longer needed */
     int64_t next;             /* row the stream stands before; -1: unusable until rewound */
-    const uint8_t *all;       /* row 0 once every row can be reached */
+    bool reached;             /* every row can be: */
+    const uint8_t *all;       /* from memory, row 0 is here; NULL: from `spill` */
     struct mc_spill *spill;
-    void *spilled;
+    void *spilled; /* a block of it, where rows are not contiguous */
 };
 
 int mc_rows_new(const struct mc_narray *a, const char *spill_dir, struct mc_rows **ret,
@@ -57,7 +58,7 @@ size_t mc_rows_bytes(const struct mc_rows *r)
 
 bool mc_rows_spilled(const struct mc_rows *r)
 {
-    return r->spilled != NULL;
+    return r->spill != NULL;
 }
 
 /* Stand before row 0. */
@@ -107,6 +108,31 @@ static int stream_rows(struct mc_rows *r, const int64_t *index, int64_t n, uint8
     return rc;
 }
 
+/* Inflate all rows into spill space: to be read from there, row by row, so that they take no memory however
+ * many they are; a column-major array is mapped. */
+static int inflate_all(struct mc_rows *r, size_t bytes, struct mc_err *err)
+{
+    enum { CHUNK = 1 << 20 };
+    int rc = mc_spill_new(r->spill_dir, &r->spill, err);
+    if (rc)
+        return rc;
+    if (r->a.fortran) {
+        rc = mc_spill_alloc(r->spill, bytes, &r->spilled, err);
+        return rc ? rc : mc_stream_read(r->stream, r->spilled, bytes, err);
+    }
+    uint8_t *chunk = malloc(CHUNK);
+    if (!chunk)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    for (size_t done = 0, n; !rc && done < bytes; done += n) {
+        n = bytes - done < CHUNK ? bytes - done : CHUNK;
+        rc = mc_stream_read(r->stream, chunk, n, err);
+        if (!rc)
+            rc = mc_spill_append(r->spill, chunk, n, err);
+    }
+    free(chunk);
+    return rc;
+}
+
 /* Make every row addressable. */
 static int reach_all(struct mc_rows *r, struct mc_err *err)
 {
@@ -115,13 +141,8 @@ static int reach_all(struct mc_rows *r, struct mc_err *err)
     int rc = 0;
     if (!plain || r->a.src.has_crc) {
         rc = restart(r, err);
-        if (!rc && !plain) {
-            rc = mc_spill_new(r->spill_dir, &r->spill, err);
-            if (!rc)
-                rc = mc_spill_alloc(r->spill, bytes, &r->spilled, err);
-        }
         if (!rc)
-            rc = mc_stream_read(r->stream, r->spilled, bytes, err);
+            rc = plain ? mc_stream_read(r->stream, NULL, bytes, err) : inflate_all(r, bytes, err);
         if (!rc)
             rc = mc_stream_finish(r->stream, err);
     }
@@ -137,6 +158,7 @@ static int reach_all(struct mc_rows *r, struct mc_err *err)
     mc_stream_free(r->stream);
     r->stream = NULL;
     r->all = plain ? r->a.src.map->data + r->a.src.offset + r->a.skip : r->spilled;
+    r->reached = true;
     return 0;
 }
 
@@ -170,6 +192,29 @@ static bool ascending(const int64_t *index, int64_t n)
     return true;
 }
 
+/* Rows that can be reached. Those that follow each other are read at once. */
+static int pick_rows(const struct mc_rows *r, const int64_t *index, int64_t n, uint8_t *dst,
+                     struct mc_err *err)
+{
+    int rc = 0;
+    for (int64_t i = 0, run; !rc && i < n; i += run) {
+        uint8_t *to = dst + (size_t)i * r->row;
+        run = 1;
+        if (r->a.fortran) {
+            gather(r, r->all, index[i], to);
+            continue;
+        }
+        while (i + run < n && index[i + run] == index[i] + run)
+            run++;
+        size_t at = (size_t)index[i] * r->row, bytes = (size_t)run * r->row;
+        if (r->all)
+            memcpy(to, r->all + at, bytes);
+        else
+            rc = mc_spill_pread(r->spill, at, to, bytes, err);
+    }
+    return rc;
+}
+
 int mc_rows_read(struct mc_rows *r, const int64_t *index, int64_t n, void *dst, struct mc_err *err)
 {
     for (int64_t i = 0; i < n; i++)
@@ -180,7 +225,7 @@ int mc_rows_read(struct mc_rows *r, const int64_t *index, int64_t n, void *dst, 
         return 0;
     int rc = 0;
     pthread_mutex_lock(&r->lock);
-    if (!r->all) {
+    if (!r->reached) {
         bool onward = index[0] == 0 || index[0] >= (r->next < 0 ? 0 : r->next);
         if (!r->a.fortran && onward && ascending(index, n)) {
             rc = stream_rows(r, index, n, dst, err);
@@ -189,14 +234,6 @@ int mc_rows_read(struct mc_rows *r, const int64_t *index, int64_t n, void *dst, 
         }
         rc = reach_all(r, err);
     }
-    const uint8_t *all = r->all;
     pthread_mutex_unlock(&r->lock);
-    for (int64_t i = 0; !rc && i < n; i++) {
-        uint8_t *to = (uint8_t *)dst + (size_t)i * r->row;
-        if (r->a.fortran)
-            gather(r, all, index[i], to);
-        else
-            memcpy(to, all + (size_t)index[i] * r->row, r->row);
-    }
-    return rc;
+    return rc ? rc : pick_rows(r, index, n, dst, err);
 }

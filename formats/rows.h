@@ -2,7 +2,8 @@
  *
  * Rows that ascend are streamed: memory does not grow with their number. Another order makes the whole
  * source addressable once: a plain one is used where it is mapped (after its checksum, if it has one, is
- * checked), a compressed one is inflated into spill space. Starting again at row 0 is not another order. */
+ * checked), a compressed one is inflated into spill space and read back from there, which
+ * takes no memory. Starting again at row 0 is not another order. */
 #ifndef MC_FORMATS_ROWS_H
 #define MC_FORMATS_ROWS_H
 
