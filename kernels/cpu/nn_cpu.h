@@ -41,4 +41,14 @@ static inline float vf_max_lane(vf v)
 #endif
 }
 
+/* Two by two at a stride of two, without padding. */
+static inline bool window_is_quads(const struct mc_window *w)
+{
+    bool is = w->kernel[0] == 1 && w->stride[0] == 1 && w->pad[0] == 0 && w->in[0] == w->out[0];
+    for (int d = 1; d < 3; d++)
+        is = is && w->kernel[d] == 2 && w->stride[d] == 2 && w->dilation[d] == 1 &&
+             w->pad[d] == 0 && w->out[d] == w->in[d] / 2;
+    return is;
+}
+
 #endif

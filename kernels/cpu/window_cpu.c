@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/math_cpu.h"
 #include "kernels/cpu/nn_cpu.h"
+#include "kernels/cpu/row.h"
 
 enum {
     ROW = 2048,      /* widest padded row that fits the buffer on the stack */
@@ -131,6 +132,29 @@ static void plane_by_rows(const struct mc_window *w, const float *x, float *y)
         }
 }
 
+/* The most common maximum: windows of two by two. */
+static void plane_by_quads(const struct mc_window *w, const float *x, float *y)
+{
+    int64_t width = w->in[2], n = w->out[2];
+    for (int64_t r = 0; r < w->in[0] * w->out[1]; r++, y += n) {
+        const float *up = x + (r / w->out[1] * w->in[1] + r % w->out[1] * 2) * width;
+        const float *down = up + width;
+        int64_t o = 0;
+        for (; o + LANES <= n; o += LANES) {
+            vf a = larger(vf_load(up + 2 * o), vf_load(down + 2 * o));
+            vf b = larger(vf_load(up + 2 * o + LANES), vf_load(down + 2 * o + LANES));
+            vf_store(y + o, larger(vf_even(a, b), vf_odd(a, b)));
+        }
+        if (o == n)
+            continue;
+        vm low = vm_first(2 * (n - o)), high = vm_first(2 * (n - o) - LANES);
+        vf a = larger(vf_load_mask(up + 2 * o, low), vf_load_mask(down + 2 * o, low));
+        vf b = larger(vf_load_mask(up + 2 * o + LANES, high),
+                      vf_load_mask(down + 2 * o + LANES, high));
+        vf_store_mask(y + o, larger(vf_even(a, b), vf_odd(a, b)), vm_first(n - o));
+    }
+}
+
 /* One output by itself; *ret_arg its position in the plane. */
 static float window_at(const struct mc_window *w, const float *x, const int64_t o[3],
                        int64_t *ret_arg)
@@ -170,7 +194,7 @@ static void plane_by_windows(const struct mc_window *w, const float *x, float *y
 struct job {
     const struct mc_window *w;
     int64_t in, out, per_chunk; /* elements of a plane, planes in a chunk */
-    bool by_rows;
+    bool by_quads, by_rows;
 };
 
 static void planes(void *ctx, int64_t chunk, int worker)
@@ -181,7 +205,9 @@ static void planes(void *ctx, int64_t chunk, int worker)
     for (int64_t p = chunk * j->per_chunk; p < (chunk + 1) * j->per_chunk && p < w->planes; p++) {
         const float *x = (const float *)w->x + p * j->in;
         float *y = (float *)w->y + p * j->out;
-        if (j->by_rows)
+        if (j->by_quads)
+            plane_by_quads(w, x, y);
+        else if (j->by_rows)
             plane_by_rows(w, x, y);
         else
             plane_by_windows(w, x, y, w->arg ? w->arg + p * j->out : NULL);
@@ -194,6 +220,7 @@ void MC_CPU(mc_nn_window)(const struct mc_window *w, struct mc_pool *pool)
         .w = w, .in = w->in[0] * w->in[1] * w->in[2], .out = w->out[0] * w->out[1] * w->out[2]};
     int64_t reach = (w->out[2] - 1) * w->stride[2] + (w->kernel[2] - 1) * w->dilation[2] + 1;
     int64_t padded = w->pad[2] + w->in[2];
+    j.by_quads = !w->arg && !w->average && window_is_quads(w);
     j.by_rows = !w->arg && reach <= ROW && padded <= ROW;
     int64_t cost = j.out * w->kernel[0] * w->kernel[1] * w->kernel[2];
     j.per_chunk = cost < CHUNK ? CHUNK / (cost > 0 ? cost : 1) : 1;

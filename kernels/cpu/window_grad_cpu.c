@@ -5,6 +5,7 @@
 #include "kernels/cpu/blocks.h"
 #include "kernels/cpu/grad_cpu.h"
 #include "kernels/cpu/math_cpu.h"
+#include "kernels/cpu/nn_cpu.h"
 #include "kernels/cpu/row.h"
 
 enum {
@@ -231,15 +232,6 @@ static void mean_wide(const struct mc_window *w, const float *x, const float *y,
 
 /* ---- choosing ---- */
 
-static bool is_quads(const struct mc_window *w)
-{
-    bool is = w->kernel[0] == 1 && w->stride[0] == 1 && w->pad[0] == 0 && w->in[0] == w->out[0];
-    for (int d = 1; d < 3; d++)
-        is = is && w->kernel[d] == 2 && w->stride[d] == 2 && w->dilation[d] == 1 &&
-             w->pad[d] == 0 && w->out[d] == w->in[d] / 2;
-    return is;
-}
-
 static bool is_all(const struct mc_window *w)
 {
     bool is = true;
@@ -269,7 +261,7 @@ void MC_CPU(mc_window_grad)(const struct mc_window_grad *g, struct mc_pool *pool
     if (w->average)
         j.plane = is_all(w) ? mean_all : w->in[2] > ROW || w->out[2] > ROW ? mean_wide : mean_any;
     else
-        j.plane = is_quads(w) ? max_quads : max_any;
+        j.plane = window_is_quads(w) ? max_quads : max_any;
     j.per_chunk = max64(1, CHUNK / max64(1, j.in));
     mc_pool_run(pool, ceil_div(w->planes, j.per_chunk), planes, &j);
 }
