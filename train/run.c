@@ -347,7 +347,10 @@ int mc_run_train(struct mc_run *r, struct mc_err *err)
         return 0;
     r->started = mc_now();
     r->seconds_before = t->seconds;
-    int rc = t->has_lr ? 0 : find_rate(r, err);
+    /* at once: a file that cannot be written is no news for the end of an epoch */
+    int rc = r->ctx->checkpoint && !r->resumed ? save(r, err) : 0;
+    if (!rc && !t->has_lr)
+        rc = find_rate(r, err);
     if (rc == MC_EINTR)
         return leave(r, err);
     if (!rc)

@@ -191,6 +191,14 @@ static void checkpoints_of_other_runs_are_refused(void **state)
             fail_msg("%s: %s", rows[i].says, err.msg);
         mc_model_free(m);
     }
+    /* where nothing can be written, nothing is begun */
+    struct watcher w = {0};
+    struct mc_progress p = {told, &w};
+    struct mc_train_ctx nowhere = {.progress = &p, .checkpoint = "/proc/no/such/folder/run"};
+    m = make_net(-2, false, 20);
+    assert_int_equal(train(m, NULL, d, 2, "{}", &nowhere, NULL, &err), MC_EIO);
+    assert_int_equal(w.calls, 1);
+    mc_model_free(m);
     /* cut short */
     assert_int_equal(truncate(file, 1000), 0);
     m = make_net(-2, false, 20);
