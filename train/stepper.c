@@ -10,7 +10,7 @@
 #include "graph/run/session.h"
 #include "train/inputs.h"
 
-enum { EVAL_BATCH = 256 };
+enum { EVAL_BATCH = 128 };
 
 struct mc_stepper {
     const struct mc_step_graph *g;

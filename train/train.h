@@ -20,7 +20,9 @@
  *   optimizer   sgd|adam|adamw      lr  (absent: range test)      momentum, nesterov, weight-decay, clip, ema
  *   schedule    constant|step|cosine|onecycle   warmup            batch, accumulate
  *   batchnorm   train|frozen        freeze, train-only            augment, balance
- *   holdout     share kept for early stop   patience              mem   limit of memory, recomputes to fit */
+ *   holdout     share kept to pick the best weights and stop early; without it 5 % where that is 20 samples and more
+ *   patience    epochs              mem     limit of the planned memory of a step: batches are cut into parts, whose
+ *                                           gradients are added up */
 extern const struct mc_param mc_train_params[];
 
 struct mc_train_ctx {
@@ -33,10 +35,17 @@ struct mc_train_ctx {
 
 /* Train m, in place, on `data` for `epochs` (may be a fraction). teacher: NULL, or a model whose inputs m's are; it
  * is not changed. m keeps its form: constants get new content, and only that. On failure m is as it was.
- * *ret_report (also when interrupted with a checkpoint written: MC_EINTR): {"loss", "loss_why", "optimizer", "lr",
- *   "lr_found": {…}|null, "epochs", "batch", "updates", "samples", "held_out", "trained": [{name, shape}],
- *   "frozen": [{name, why}], "peak_bytes", "recomputed", "recoveries": [{step, why, lr}], "best": {epoch, loss, top1},
- *   "curve": [{"step", "epoch", "lr", "loss", "norm"} …], "epochs_log": [{epoch, loss, held_loss, held_top1, seconds}]}
+ * Kept are the weights with the lowest held-out loss after training has begun; those of the beginning only where all
+ * others are far worse, as a model is often trained further on samples that it has seen before. Without held-out samples
+ * the last ones are kept. Loss or gradient not finite, or a loss far above its best for long: back to the last good
+ * state at a lower rate, at most 5 times.
+ * *ret_report (also when interrupted with a checkpoint written: MC_EINTR): {"loss", "loss_why", "options", "optimizer",
+ *   "weight_decay", "lr", "lr_found": {"lr", "tried": [{lr, ratio}]}|null, "epochs", "batch", "batch_at_once", "seed",
+ *   "updates", "samples", "held_out", "stopped_early", "resumed_at": update|null, "batchnorms": in training mode,
+ *   "trained": [{name, shape}], "frozen": [{name, shape, why}], "peak_bytes": planned, "recomputed",
+ *   "recoveries": [{step, back_to, why, lr}], "best": {epoch, loss, top1, before}, "curve": [{step, epoch, lr, loss, norm,
+ *   top1} …], at most 2000, "epochs_log": [{epoch, loss, held_loss, held_top1, seconds}], "seconds"}; top1 is the share
+ *   of right answers: the label's, without labels the teacher's.
  * Errors: MC_EDATA labels missing, of the wrong kind or range, NaN in data, a batch larger than the data; MC_ESHAPE
  * outputs that do not fit the teacher's; MC_EUNSUP nothing trainable; MC_EFORMAT a checkpoint of another
  * run or cut short; MC_EUSAGE options that exclude each other, a memory limit too small; MC_EINTR. */
