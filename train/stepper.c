@@ -282,16 +282,14 @@ static int save_memory(struct mc_stepper *s, size_t limit, struct mc_err *err)
         return rc;
     const struct mc_recompute_opts ro = {
         .limit = limit, .session = &so, .inputs = s->in.arrays, .n_inputs = s->in.n};
+    mc_session_free(s->session); /* its graph is going to change */
+    s->session = NULL;
     rc = mc_recompute(s->g->step, MC_LOSS_VALUE, &ro, &again, &why);
     free((void *)so.state);
     if (rc && rc != MC_EUSAGE)
         return mc_fail(err, rc, "%s", why.msg);
     s->peak = again.after; /* if that is above the limit, the least there is */
-    if (rc)
-        return 0;
-    mc_session_free(s->session);
-    s->session = NULL;
-    return open_session(s, &again, err);
+    return open_session(s, rc ? NULL : &again, err);
 }
 
 int mc_stepper_plan(struct mc_stepper *s, struct mc_err *err)
