@@ -106,6 +106,48 @@ static void a_frozen_batch_and_accumulation_give_the_same(void **state)
     mc_model_free(all);
 }
 
+/* Layers whose gradients read what they read. */
+static struct mc_model *make_deep(void)
+{
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 2, DIMS(-2, WIDTH));
+    x = gemm(g, x, "first", WIDTH, HIDDEN, 1);
+    for (int i = 0; i < 8; i++)
+        x = build_unary(g, "Softplus", "act",
+                        gemm(g, x, "inner", HIDDEN, HIDDEN, 10 + (uint64_t)i));
+    build_output(g, gemm(g, x, "last", HIDDEN, CLASSES, 50));
+    return m;
+}
+
+/* Where it is enough, a limit of memory has values computed again: batches stay whole, and weights the same bytes. */
+static void memory_is_saved_by_computing_again(void **state)
+{
+    (void)state;
+    struct samples s;
+    struct mc_err err;
+    struct mc_dataset *d = make_samples(&s, 1, true);
+    struct mc_model *any = make_deep(), *less = make_deep(), *untouched = make_deep();
+    json_t *report;
+    char text[128];
+    static const char with[] =
+        "{\"optimizer\": \"sgd\", \"lr\": 0.05, \"batch\": 64, \"mem\": %lld}";
+    snprintf(text, sizeof text, with, 1LL << 40);
+    build_ok(train(any, NULL, d, 2, text, NULL, &report, &err), &err);
+    long long peak = json_integer_value(json_object_get(report, "peak_bytes"));
+    json_decref(report);
+    snprintf(text, sizeof text, with, peak - 1);
+    build_ok(train(less, NULL, d, 2, text, NULL, &report, &err), &err);
+    assert_true(json_integer_value(json_object_get(report, "peak_bytes")) < peak);
+    assert_int_equal(json_integer_value(json_object_get(report, "batch_at_once")), 64);
+    json_decref(report);
+    assert_true(same_weights(any, less));
+    assert_false(same_weights(any, untouched));
+    mc_model_free(untouched);
+    mc_model_free(any);
+    mc_model_free(less);
+}
+
 /* A limit of memory cuts batches into parts, which changes nothing else. */
 static void a_limit_of_memory_is_kept(void **state)
 {
@@ -374,6 +416,7 @@ int main(void)
         cmocka_unit_test(learns_from_labels),
         cmocka_unit_test(learns_from_a_teacher_alone),
         cmocka_unit_test(a_frozen_batch_and_accumulation_give_the_same),
+        cmocka_unit_test(memory_is_saved_by_computing_again),
         cmocka_unit_test(a_limit_of_memory_is_kept),
         cmocka_unit_test(frozen_weights_stay),
         cmocka_unit_test(batchnorm_statistics_follow),
