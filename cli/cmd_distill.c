@@ -58,6 +58,8 @@ int mc_cmd_distill(struct mc_cli *cli, struct mc_err *err)
         rc = mc_job_open(cli, &j, err);
     if (!rc && !thin)
         rc = read_student(cli, &j, &student, err);
+    if (!rc && !thin)
+        rc = mc_cli_adopt_input(j.original.model, student.model, err);
     const struct mc_model *subject = thin ? j.original.model : student.model;
     if (!rc)
         rc = mc_job_data(cli, &j, subject, err);

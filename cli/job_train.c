@@ -101,6 +101,8 @@ int mc_job_train_open(const struct mc_cli *cli, struct mc_job *j, struct mc_job_
     if (rc)
         return rc;
     mc_edit_fix_inputs(t->file.model->graph);
+    if ((rc = mc_cli_adopt_input(t->file.model, j->original.model, err)))
+        return rc;
     t->teacher = t->file.model;
     t->teacher_name = name;
     return 0;

@@ -11,6 +11,7 @@
 #include "formats/onnx.h"
 #include "formats/onnx_about.h"
 #include "formats/samples.h"
+#include "graph/edit.h"
 #include "graph/summary.h"
 
 static const char stdin_path[] = "/dev/stdin";
@@ -155,4 +156,52 @@ int mc_cli_samples(const char *spec, const struct mc_model *model, const char *p
         rc = mc_samples_open(spec, &opts, ret, err);
     free(inputs);
     return rc;
+}
+
+/* Input i of those that samples are given to; NULL at the end. */
+static struct mc_value *fed(const struct mc_model *m, size_t i)
+{
+    const struct mc_graph *g = m->graph;
+    for (size_t k = 0; k < g->n_inputs; k++)
+        if (!g->inputs[k]->tensor && !i--)
+            return g->inputs[k];
+    return NULL;
+}
+
+static int rename_input(struct mc_value *old, const char *name, struct mc_err *err)
+{
+    struct mc_graph *g = old->graph;
+    const struct mc_type *t = &old->type;
+    struct mc_value *v = mc_edit_value(g, name);
+    if (!v)
+        return mc_fail(err, MC_ESHAPE,
+                       "the input '%s' cannot be called '%s', as the other model's is: that name "
+                       "is taken",
+                       old->name, name);
+    if (!mc_edit_type(v, t->dtype, t->ranked ? t->rank : -1, t->dim))
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    int rc = mc_edit_input(g, v, err);
+    if (!rc)
+        rc = mc_edit_replace_uses(old, v, err);
+    if (!rc && !old->is_output)
+        mc_edit_remove_value(old);
+    return rc;
+}
+
+int mc_cli_adopt_input(struct mc_model *m, const struct mc_model *like, struct mc_err *err)
+{
+    struct mc_value *mine = fed(m, 0), *theirs = fed(like, 0);
+    if (mine && theirs && !fed(m, 1) && !fed(like, 1))
+        return strcmp(mine->name, theirs->name) ? rename_input(mine, theirs->name, err) : 0;
+    for (size_t i = 0; (mine = fed(m, i)); i++) {
+        size_t k = 0;
+        while ((theirs = fed(like, k)) && strcmp(mine->name, theirs->name))
+            k++;
+        if (!theirs)
+            return mc_fail(err, MC_ESHAPE,
+                           "the teacher's input '%s' is none of the model's: both are given the "
+                           "same samples",
+                           mine->name);
+    }
+    return 0;
 }

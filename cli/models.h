@@ -32,4 +32,8 @@ const char *mc_cli_preprocess(const struct mc_cli *cli, const struct mc_model *m
 int mc_cli_samples(const char *spec, const struct mc_model *model, const char *preprocess,
                    bool no_labels, struct mc_dataset **ret, struct mc_err *err);
 
+/* Two models that are given the same samples: m's one input takes the name that `like` has for its own. Models
+ * of several inputs must agree by themselves. Errors: MC_ESHAPE naming an input that the other does not have. */
+int mc_cli_adopt_input(struct mc_model *m, const struct mc_model *like, struct mc_err *err);
+
 #endif

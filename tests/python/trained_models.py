@@ -118,6 +118,24 @@ def check_recovery(mcompress, model, folder, images, labels):
     print(f"svd and training: {found:.4f} in ONNX Runtime, {told:.4f} in the report")
 
 
+def check_names(mcompress, model, folder):
+    """Teacher and student may call their one input and output differently."""
+    renamed, out = os.path.join(folder, "renamed.onnx"), os.path.join(folder, "student.onnx")
+    graph = onnx.load(model)
+    names = {graph.graph.input[0].name: "picture", graph.graph.output[0].name: "answer"}
+    for node in graph.graph.node:
+        node.input[:] = [names.get(x, x) for x in node.input]
+        node.output[:] = [names.get(x, x) for x in node.output]
+    graph.graph.input[0].name, graph.graph.output[0].name = "picture", "answer"
+    onnx.save(graph, renamed)
+    run([mcompress, "distill", model, "--student", renamed, "-o", out, "--data", "fashion-mnist:test", "--samples",
+         "100", "--require", "agreement>=0.5"] + SHORT)
+    session = ort.InferenceSession(out, providers=["CPUExecutionProvider"])
+    if (session.get_inputs()[0].name, session.get_outputs()[0].name) != ("picture", "answer"):
+        raise AssertionError("the student lost its names")
+    print("a student with other names follows")
+
+
 def main():
     mcompress, models = sys.argv[1:3]
     images, labels = fashion.load("test")
@@ -127,6 +145,7 @@ def main():
             check_head(mcompress, model, folder, images[:300])
         check_reinit(mcompress, path["mlp"], folder)
         check_reinit(mcompress, path["lstm"], folder)
+        check_names(mcompress, path["mlp"], folder)
         check_freeze(mcompress, path["mlp"], folder)
         check_recovery(mcompress, path["mlp"], folder, images, labels)
 
