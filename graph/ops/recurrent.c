@@ -149,6 +149,7 @@ static int recurrent_setup(struct mc_call *c, struct mc_err *err)
     l.batch = x->dim[!l.batch_first];
     l.input = x->dim[2];
     l.hidden = c->in[MC_RNN_IN_R].shape.dim[2];
+    l.from_zero = mc_rnn_from_zero(c);
     for (int d = 0; d < l.dirs && !rc; d++) {
         rc = pack_constant(c, &l, -1, d, &l.packed_w[d], err);
         for (int part = 0; part < 2 && !rc; part++)

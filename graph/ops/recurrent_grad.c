@@ -2,7 +2,7 @@
  * product that takes their gradients to the state before; what leads to X, W, R and B is one product or sum over
  * all steps.
  *
- * Inputs: those of the operator, of which B and the initial states are left out; what it kept (rnn_node.h); dY, dY_h
+ * Inputs: those of the operator, of which B and the initial cells are left out; what it kept (rnn_node.h); dY, dY_h
  * and dY_c, each or NULL. Outputs: the gradients of the gates, which nobody reads but which are as large as the gates
  * and may take their place; dR, dW, dB, dX, of the initial states, of the peepholes. */
 #include <stdlib.h>
@@ -144,6 +144,7 @@ static int grad_setup(struct mc_call *c, struct mc_err *err)
     l->batch = x->dim[!l->batch_first];
     l->input = x->dim[2];
     l->hidden = c->in[MC_RNN_IN_R].shape.dim[2];
+    l->from_zero = mc_rnn_from_zero(c);
     c->scratch_bytes = layout(c, l, &s);
     return 0;
 }
@@ -237,9 +238,16 @@ static void to_state(const struct job *j, const void *d, int64_t d_row, int coun
 static void to_weight(const struct job *j, const void *d, int64_t d_row, const void *b, int64_t n,
                       struct mc_buf *out, int gate, int count)
 {
+    int64_t steps = j->l->steps, batch = j->l->batch;
+    if (out == mc_op_res(j->c, DR) && j->l->from_zero && steps > 0) {
+        int64_t skipped = j->l->reverse[j->dir] ? 0 : batch; /* the first step read zeros */
+        d = (const char *)d + skipped * d_row * j->c->k->elem_bytes;
+        b = (const char *)b + skipped * n * j->c->k->elem_bytes;
+        steps--;
+    }
     multiply(j, &(struct product){.m = count * j->l->hidden,
                                   .n = n,
-                                  .k = j->l->steps * j->l->batch,
+                                  .k = steps * batch,
                                   .a = d,
                                   .a_row = 1,
                                   .a_col = d_row,
@@ -274,6 +282,12 @@ static struct step step_of(const struct job *j, int64_t t)
     return s;
 }
 
+/* Does anybody ask for the gradient of the state that step t reads? */
+static bool goes_on(const struct job *j, int64_t t)
+{
+    return mc_op_res(j->c, DH) || t != (j->l->reverse[j->dir] ? j->l->steps - 1 : 0);
+}
+
 static const void *acts_of(const struct job *j, int64_t t)
 {
     return place(j, &j->c->in[GATES], (j->dir * j->l->steps + t) * j->l->gates * j->state);
@@ -299,7 +313,8 @@ static void lstm_back(const struct job *j, int64_t t)
                              .dgates = s.dgates};
     memcpy(g.f, l->fn[j->dir], sizeof g.f);
     j->c->k->rnn.lstm_grad(&g, j->c->pool);
-    to_state(j, s.dgates, 4 * l->hidden, 4, j->s.packed, j->s.dh, s.active);
+    if (goes_on(j, t))
+        to_state(j, s.dgates, 4 * l->hidden, 4, j->s.packed, j->s.dh, s.active);
 }
 
 static void gru_back(const struct job *j, int64_t t)
@@ -324,14 +339,16 @@ static void gru_back(const struct job *j, int64_t t)
     }
     j->c->k->rnn.gru_grad(&g, j->c->pool);
     if (l->linear_before_reset) {
-        to_state(j, more, l->hidden, 1, j->s.packed2, j->s.dh, true);
+        if (goes_on(j, t))
+            to_state(j, more, l->hidden, 1, j->s.packed2, j->s.dh, true);
     } else {
         to_state(j, hidden, row, 1, j->s.packed2, j->s.dreset, false);
         g.dreset = j->s.dreset;
         g.reset = more;
         j->c->k->rnn.gru_reset_grad(&g, j->c->pool);
     }
-    to_state(j, s.dgates, row, 2, j->s.packed, j->s.dh, true);
+    if (goes_on(j, t))
+        to_state(j, s.dgates, row, 2, j->s.packed, j->s.dh, true);
 }
 
 static void plain_back(const struct job *j, int64_t t)
@@ -348,7 +365,8 @@ static void plain_back(const struct job *j, int64_t t)
                             .dh = j->s.dh,
                             .dgates = s.dgates};
     j->c->k->rnn.rnn_grad(&g, j->c->pool);
-    to_state(j, s.dgates, l->hidden, 1, j->s.packed, j->s.dh, s.active);
+    if (goes_on(j, t))
+        to_state(j, s.dgates, l->hidden, 1, j->s.packed, j->s.dh, s.active);
 }
 
 /* Rows of hidden between a dense state and direction dir of one in the model's layout; outer NULL: zeros. */

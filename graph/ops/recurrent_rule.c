@@ -42,8 +42,9 @@ static void recurrent_rule(struct mc_grad *g, struct mc_node *n)
     char op[16];
     snprintf(op, sizeof op, "%.8sGrad", n->op_type);
     mc_grad_replace(g, n, n->op_type);
-    static const int used[] = {MC_RNN_IN_X, MC_RNN_IN_W, MC_RNN_IN_R, MC_RNN_IN_LENS, MC_RNN_IN_P};
-    for (int i = 0; i < 5; i++)
+    static const int used[] = {MC_RNN_IN_X,    MC_RNN_IN_W, MC_RNN_IN_R,
+                               MC_RNN_IN_LENS, MC_RNN_IN_H, MC_RNN_IN_P};
+    for (int i = 0; i < 6; i++)
         in[used[i]] = (size_t)used[i] < n->n_in ? n->in[used[i]] : NULL;
     struct mc_value **more = in + MC_RNN_INPUTS;
     more[0] = l.kind == MC_RNN_PLAIN ? NULL : mc_grad_output(g, n, MC_RNN_GATES);

@@ -225,7 +225,9 @@ void mc_rnn_step(const struct mc_call *c, const struct mc_rnn_node *l, const str
 {
     struct row r = row_of(c, l, s, dir, t);
     void *gates = (char *)s->gates + t * l->batch * l->gates * l->hidden * c->k->elem_bytes;
-    add_product(c, l, s, dir, 0, state_before(s), gates);
+    bool first = t == (l->reverse[dir] ? l->steps - 1 : 0);
+    if (!first || !l->from_zero)
+        add_product(c, l, s, dir, 0, state_before(s), gates);
     if (l->kind == MC_RNN_LSTM)
         lstm_step(c, l, s, dir, gates, &r);
     else if (l->kind == MC_RNN_GRU)

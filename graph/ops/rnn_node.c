@@ -92,6 +92,18 @@ int mc_rnn_parse(const struct mc_node *n, struct mc_rnn_node *l, struct mc_err *
     return rc;
 }
 
+bool mc_rnn_from_zero(const struct mc_call *c)
+{
+    const struct mc_buf *h = mc_op_arg(c, MC_RNN_IN_H);
+    if (!h)
+        return true;
+    size_t n = (size_t)(mc_op_count(h) * mc_op_elem_bytes(h->dtype)), i = 0;
+    const unsigned char *bytes = h->constant ? h->data : NULL;
+    while (bytes && i < n && !bytes[i])
+        i++;
+    return bytes && i == n;
+}
+
 /* Input i, where it is there, has the shape `want`; what is known on either side ends up in want. */
 static int meet(const struct mc_infer_ctx *c, int i, const char *what, int64_t *want[], int rank,
                 struct mc_err *err)

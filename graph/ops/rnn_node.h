@@ -27,6 +27,7 @@ struct mc_rnn_node {
     struct mc_rnn_fn fn[2][3];
     double clip;
     int64_t steps, batch, input, hidden;
+    bool from_zero;             /* the first step reads a state of zeros; setup says so */
     const void *packed_w[2];    /* of constants, per direction; setup fills them in */
     const void *packed_r[2][2]; /* the gates of a step's first product, and of the second */
 };
@@ -39,6 +40,8 @@ enum mc_rnn_kept { MC_RNN_GATES = 3, MC_RNN_STATES, MC_RNN_CELLS };
 
 /* From the attributes; sizes stay 0. Of LSTM, GRU, RNN and their gradients (LSTMGrad, …). Errors: MC_ESHAPE, and MC_EUNSUP for unknown words. */
 int mc_rnn_parse(const struct mc_node *n, struct mc_rnn_node *ret, struct mc_err *err);
+/* In setup: no initial hidden state is given, or a constant of zeros, as exporters write it. */
+bool mc_rnn_from_zero(const struct mc_call *c);
 /* Sizes from the inputs' shapes, which must fit each other; negative where not known. Errors: MC_ESHAPE. */
 int mc_rnn_shapes(const struct mc_infer_ctx *c, struct mc_rnn_node *l, struct mc_err *err);
 

@@ -89,6 +89,21 @@ static void gru(void **state)
     grad_check("GRU", 14, "hidden_size=3 activations=HardSigmoid,Relu", "4x2x5 1x9x5 1x9x3 1x18");
 }
 
+/* An initial state that is known to be zero, and one that is not. */
+static void from_zero(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {"hidden_size=3", "hidden_size=3 direction=reverse"};
+    for (int i = 0; i < 2; i++) {
+        grad_check_outputs("LSTM", 14, ways[i],
+                           "4x2x5 1x12x5 1x12x3 1x24 - f[1x2x3]:0,0,0,0,0,0 1x2x3", 3);
+        grad_check_outputs("LSTM", 14, ways[i],
+                           "1x2x5 1x12x5 1x12x3 1x24 - f[1x2x3]:0,0,0,0,0,1 1x2x3", 3);
+        grad_check_outputs("GRU", 14, ways[i], "4x2x5 1x9x5 1x9x3 1x18 - f[1x2x3]:0,0,0,0,0,0", 2);
+        grad_check_outputs("RNN", 14, ways[i], "4x2x5 1x3x5 1x3x3 1x6 - f[1x2x3]:0,0,0,0,0,0", 2);
+    }
+}
+
 static void rnn(void **state)
 {
     (void)state;
@@ -104,7 +119,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lstm), cmocka_unit_test(lstm_lengths), cmocka_unit_test(lstm_variants),
-        cmocka_unit_test(gru),  cmocka_unit_test(rnn),
+        cmocka_unit_test(gru),  cmocka_unit_test(rnn),          cmocka_unit_test(from_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
