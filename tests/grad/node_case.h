@@ -1,8 +1,8 @@
-/* A graph of one node from a line of check.h. */
+/* A graph of one node from a line of rule_check.h. */
 #ifndef MC_TESTS_GRAD_NODE_CASE_H
 #define MC_TESTS_GRAD_NODE_CASE_H
 
-#include "check.h"
+#include "rule_check.h"
 
 #include "graph/dataset.h"
 #include "graph/graph.h"

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/rng.h"
-#include "check.h"
+#include "rule_check.h"
 #include "graph/grad/backward.h"
 #include "graph/inline.h"
 #include "graph/run/fold.h"

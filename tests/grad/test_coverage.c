@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "check.h"
+#include "rule_check.h"
 #include "graph/grad/rule.h"
 #include "graph/ops/op.h"
 

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "check.h"
+#include "rule_check.h"
 #include "graph/grad/backward.h"
 #include "graph/grad/weights.h"
 #include "graph/run/session.h"

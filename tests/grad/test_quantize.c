@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "check.h"
+#include "rule_check.h"
 #include "graph/grad/backward.h"
 #include "graph/run/session.h"
 #include "graph/verify.h"

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "check.h"
+#include "rule_check.h"
 #include "graph/grad/rule.h"
 #include "graph_check.h"
 #include "tests/graph/build.h"

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "check.h"
+#include "rule_check.h"
 
 static void empty_batches(void **state)
 {

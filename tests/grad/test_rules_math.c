@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "check.h"
+#include "rule_check.h"
 
 struct row {
     const char *op;

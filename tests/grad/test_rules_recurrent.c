@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "check.h"
+#include "rule_check.h"
 
 /* Gradients from Y, Y_h and Y_c together, and from one of them. */
 static void all_outputs(const char *op, const char *attrs, const char *inputs, int n_out)

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#include "check.h"
+#include "rule_check.h"
 
 /* Each over one axis and several, first, last and in between, all, or none; kept or not; axes as an attribute or an
  * input, from the end too. */

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#include "check.h"
+#include "rule_check.h"
 
 struct line {
     const char *op;

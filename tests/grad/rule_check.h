@@ -24,8 +24,8 @@
  * symbol, so that nothing that follows from it can be in the graph. What is multiplied with outputs (gradients
  * given) is random. A line with letters is drawn four times. Seed: MCOMPRESS_SEED or 1. Failures are cmocka
  * failures that print line, dimensions and seed. */
-#ifndef MC_TESTS_GRAD_CHECK_H
-#define MC_TESTS_GRAD_CHECK_H
+#ifndef MC_TESTS_GRAD_RULE_CHECK_H
+#define MC_TESTS_GRAD_RULE_CHECK_H
 
 #include <stdbool.h>
 #include <stdint.h>
