@@ -48,7 +48,8 @@ struct mc_padded MC_CPU(mc_padded_of)(const struct mc_conv *c, int64_t images,
     p.loads = ceil_div(p.size[2], LANES);
     /* Slack for the last vectors read and written; an odd number of lines, lest channels meet in one set
      * of the cache. */
-    int64_t floats = phases * p.size[0] * p.size[1] * images * p.size[2] + max64(0, c->pad[2]) + 2 * LANES;
+    int64_t floats =
+        phases * p.size[0] * p.size[1] * images * p.size[2] + max64(0, c->pad[2]) + 2 * LANES;
     p.plane = (ceil_div(floats, 16) | 1) * 16;
     return p;
 }
