@@ -20,4 +20,20 @@ static inline int64_t ceil_div(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
+/* n in equal pieces of at most `most`: the size of one. */
+static inline int64_t even(int64_t n, int64_t most)
+{
+    return max64(1, ceil_div(n, max64(1, ceil_div(n, max64(1, most)))));
+}
+
+static inline int64_t gcd(int64_t a, int64_t b)
+{
+    while (b) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
 #endif

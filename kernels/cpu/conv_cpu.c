@@ -63,12 +63,6 @@ struct mc_conv MC_CPU(mc_conv_simplify)(const struct mc_conv *given)
     return c;
 }
 
-/* n in equal pieces of at most `most`: the size of one. */
-static int64_t even(int64_t n, int64_t most)
-{
-    return max64(1, ceil_div(n, max64(1, ceil_div(n, max64(1, most)))));
-}
-
 static void plan_k(struct plan *p)
 {
     const struct mc_conv *c = &p->c;
@@ -217,13 +211,6 @@ struct space { /* of one thread */
     struct mc_cover *cover;
     struct mc_piece *piece;
 };
-
-static void *part_of(char *base, size_t *at, int64_t n, size_t size)
-{
-    void *p = base ? base + *at : NULL;
-    *at += ((size_t)n * size + MC_ALIGN - 1) / MC_ALIGN * MC_ALIGN;
-    return p;
-}
 
 /* Bytes of one thread's scratch; base NULL only counts. */
 static size_t lay_out(const struct plan *p, char *base, struct space *s)

@@ -9,8 +9,17 @@
 
 #include <stdbool.h>
 
+#include "base/mem.h"
 #include "kernels/conv.h"
 #include "kernels/cpu/tile.h"
+
+/* Room for n elements of scratch at byte *at, which goes on behind them; base NULL only counts. */
+static inline void *part_of(char *base, size_t *at, int64_t n, size_t size)
+{
+    void *p = base ? base + *at : NULL;
+    *at += ((size_t)n * size + MC_ALIGN - 1) / MC_ALIGN * MC_ALIGN;
+    return p;
+}
 
 /* ---- conv_cpu.c ---- */
 

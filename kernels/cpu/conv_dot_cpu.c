@@ -26,11 +26,6 @@ struct plan {
     struct mc_padded padded;
 };
 
-static int64_t even(int64_t n, int64_t most)
-{
-    return max64(1, ceil_div(n, max64(1, ceil_div(n, max64(1, most)))));
-}
-
 static struct plan make_plan(const struct mc_conv *given)
 {
     struct plan p = {.c = MC_CPU(mc_conv_simplify)(given)};
@@ -57,13 +52,6 @@ struct space { /* of one thread */
     int32_t *offset;
     struct mc_padded_load *loads;
 };
-
-static void *part_of(char *base, size_t *at, int64_t n, size_t size)
-{
-    void *p = base ? base + *at : NULL;
-    *at += ((size_t)n * size + MC_ALIGN - 1) / MC_ALIGN * MC_ALIGN;
-    return p;
-}
 
 static size_t lay_out(const struct plan *p, char *base, struct space *s)
 {

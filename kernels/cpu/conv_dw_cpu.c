@@ -22,12 +22,6 @@ enum {
     CHANNEL_K = 256, /* of a chunk, where channels are divided: dy is turned over for each */
 };
 
-/* n in equal pieces of at most `most`: the size of one. */
-static int64_t even(int64_t n, int64_t most)
-{
-    return max64(1, ceil_div(n, max64(1, ceil_div(n, max64(1, most)))));
-}
-
 struct mc_dw_blocks MC_CPU(mc_dw_blocks_of)(const struct mc_conv *c, int64_t fit)
 {
     struct mc_dw_blocks b = {.images = 1, .count = {1, 1, even(c->out[2], fit)}};
@@ -117,13 +111,6 @@ struct space { /* of one thread */
     int32_t *at, *offset;
     struct mc_padded_load *loads;
 };
-
-static void *part_of(char *base, size_t *at, int64_t n, size_t size)
-{
-    void *p = base ? base + *at : NULL;
-    *at += ((size_t)n * size + MC_ALIGN - 1) / MC_ALIGN * MC_ALIGN;
-    return p;
-}
 
 static size_t lay_out(const struct plan *p, char *base, struct space *s)
 {

@@ -23,16 +23,6 @@ struct phase {
     bool empty;                        /* no tap reaches them: zeros; or there are none */
 };
 
-static int64_t gcd(int64_t a, int64_t b)
-{
-    while (b) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 /* Tap k puts output o on i = o*s + k*d - p. With i = first + s*j: o = j + (first + p - k*d) / s, for the k
  * for which that is whole: one in s / gcd(s, d). */
 static void phase_axis(const struct mc_conv *c, int d, int64_t first, struct phase *f)
@@ -88,13 +78,6 @@ struct space {
     float *plane;   /* one per thread, for an epilogue */
 };
 
-static void *part_of(char *base, size_t *at, size_t bytes)
-{
-    void *p = base ? base + *at : NULL;
-    *at += (bytes + MC_ALIGN - 1) / MC_ALIGN * MC_ALIGN;
-    return p;
-}
-
 static size_t larger(size_t a, size_t b)
 {
     return a > b ? a : b;
@@ -122,13 +105,12 @@ static size_t lay_out(const struct mc_conv *c, int threads, char *base, struct s
     int64_t taps = c->kernel[0] * c->kernel[1] * c->kernel[2];
     int64_t plane = c->in[0] * c->in[1] * c->in[2],
             between = phases > 1 ? images * c->c * plane : 0;
-    s->phases = part_of(base, &at, (size_t)phases * sizeof *s->phases);
-    s->taps = part_of(base, &at, (size_t)taps * sizeof *s->taps);
-    s->weights = part_of(base, &at, weights);
-    s->scratch = part_of(base, &at, scratch);
-    s->between = part_of(base, &at, (size_t)between * sizeof(float));
-    s->plane =
-        part_of(base, &at, phases > 1 ? (size_t)(threads * (plane + LANES)) * sizeof(float) : 0);
+    s->phases = part_of(base, &at, phases, sizeof *s->phases);
+    s->taps = part_of(base, &at, taps, sizeof *s->taps);
+    s->weights = part_of(base, &at, 1, weights);
+    s->scratch = part_of(base, &at, 1, scratch);
+    s->between = part_of(base, &at, between, sizeof(float));
+    s->plane = part_of(base, &at, phases > 1 ? threads * (plane + LANES) : 0, sizeof(float));
     return at;
 }
 

@@ -6,16 +6,6 @@
 #include "kernels/cpu/conv_cpu.h"
 #include "kernels/cpu/row.h"
 
-static int64_t gcd(int64_t a, int64_t b)
-{
-    while (b) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 /* Taps k and k + period have the same remainder. */
 static int64_t period(const struct mc_conv *c, int d)
 {
