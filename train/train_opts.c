@@ -53,7 +53,7 @@ int mc_train_opts_read(const json_t *options, struct mc_train_opts *ret, struct 
         .values = v,
         .loss = (enum mc_loss_kind)choice(v, "loss"),
         .alpha = mc_param_real(v, "alpha", 0.5),
-        .temperature = mc_param_real(v, "temperature", 2),
+        .temperature = mc_param_real(v, "temperature", 1),
         .output = mc_param_text(v, "output"),
         .blocks = json_object_get(v, "blocks"),
         .lr = mc_param_real(v, "lr", 0),
