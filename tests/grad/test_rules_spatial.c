@@ -165,11 +165,21 @@ static void resize(void **state)
     CHECK_ALL(lines);
 }
 
+/* What has no rule is named, so that what is frozen has a reason. */
+static void without_rule(void **state)
+{
+    (void)state;
+    grad_check_refused("GridSample", 16, "", "1x1x4x4 n:1x3x3x2", "GridSample");
+    grad_check_refused("RoiAlign", 16, "output_height=2 output_width=2", "1x1x4x4 n:1x4 i:0",
+                       "RoiAlign");
+    grad_check_refused("DeformConv", 19, "", "1x1x4x4 1x1x1x1 n:1x2x4x4", "DeformConv");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolution), cmocka_unit_test(transposed), cmocka_unit_test(pools),
-        cmocka_unit_test(other_pools), cmocka_unit_test(resize),
+        cmocka_unit_test(other_pools), cmocka_unit_test(resize),     cmocka_unit_test(without_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
