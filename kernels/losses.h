@@ -36,7 +36,7 @@ struct mc_ctc {
     void *scratch;           /* mc_ctc_scratch bytes for each worker of the pool */
 };
 /* Bytes for one worker, a multiple of 64. */
-size_t mc_ctc_scratch(const struct mc_ctc *c, int elem_bytes);
+size_t mc_ctc_scratch(const struct mc_ctc *c);
 
 struct mc_loss_kernels {
     void (*softmax_grad)(const struct mc_softmax_grad *s, struct mc_pool *pool);

@@ -55,8 +55,7 @@ static struct mc_ctc job_of(const struct mc_call *c, size_t *at)
     j.n_steps = mc_op_scratch(c, at, batch * sizeof *j.n_steps);
     j.n_labels = mc_op_scratch(c, at, batch * sizeof *j.n_labels);
     j.loss = mc_op_scratch(c, at, batch * each);
-    j.scratch =
-        mc_op_scratch(c, at, mc_ctc_scratch(&j, (int)each) * (size_t)mc_pool_threads(c->pool));
+    j.scratch = mc_op_scratch(c, at, mc_ctc_scratch(&j) * (size_t)mc_pool_threads(c->pool));
     return j;
 }
 

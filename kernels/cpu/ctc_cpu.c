@@ -169,6 +169,6 @@ static void ctc_sample(void *ctx, int64_t i, int worker)
 
 void MC_CPU(mc_ctc)(const struct mc_ctc *c, struct mc_pool *pool)
 {
-    struct job j = {c, mc_ctc_scratch(c, sizeof(float))};
+    struct job j = {c, mc_ctc_scratch(c)};
     mc_pool_run(pool, c->batch, ctc_sample, &j);
 }

@@ -106,7 +106,7 @@ static void test_ctc_paths(struct check *c)
     double *loss = check_alloc(c, (size_t)j.batch * sizeof *loss, sizeof *loss);
     j.log_prob = p;
     j.loss = loss;
-    j.scratch = check_alloc(c, mc_ctc_scratch(&j, 8), MC_ALIGN);
+    j.scratch = check_alloc(c, mc_ctc_scratch(&j), MC_ALIGN);
     c->ref->loss.ctc(&j, NULL);
     for (int64_t i = 0; i < j.batch; i++) {
         double sum = 0;
@@ -140,7 +140,7 @@ static void test_ctc(struct check *c)
     ref.log_prob = check_widen(c, p, n);
     ref.loss = loss;
     ref.grad = want;
-    ref.scratch = check_alloc(c, mc_ctc_scratch(&j, 8), MC_ALIGN);
+    ref.scratch = check_alloc(c, mc_ctc_scratch(&j), MC_ALIGN);
     c->ref->loss.ctc(&ref, NULL);
     const float *first = NULL;
     for (int k = 0; k < CHECK_POOLS; k++) {
@@ -149,7 +149,7 @@ static void test_ctc(struct check *c)
         j.log_prob = k ? memcpy(grad, p, (size_t)n * sizeof *grad) : p; /* in place, too */
         j.grad = grad;
         j.loss = got;
-        j.scratch = check_alloc(c, mc_ctc_scratch(&j, 4) * (size_t)(k + 1), MC_ALIGN);
+        j.scratch = check_alloc(c, mc_ctc_scratch(&j) * (size_t)(k + 1), MC_ALIGN);
         c->k->loss.ctc(&j, c->pool[k]);
         if (first)
             check_same(c, "another number of threads, or in place,", grad, first,
@@ -201,7 +201,7 @@ static void bench(struct check *c)
     t.c.log_prob = log_probs(c, &t.c, false);
     t.c.grad = z;
     t.c.loss = check_alloc(c, BATCH * sizeof(float), MC_ALIGN);
-    t.c.scratch = check_alloc(c, mc_ctc_scratch(&t.c, 4), MC_ALIGN);
+    t.c.scratch = check_alloc(c, mc_ctc_scratch(&t.c), MC_ALIGN);
     b = (struct bench){.fn = time_ctc, .ctx = &t};
     bench_line(&b, "ctc %dx%dx%d %s", STEPS, BATCH, CLASSES, c->k->name);
 }
