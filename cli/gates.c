@@ -127,8 +127,8 @@ int mc_gates_check(const struct mc_cli *cli, bool has_reference, bool has_labels
                            "after the model",
                            text);
         if (t.metric->labels && !has_labels)
-            return mc_fail(err, MC_EDATA, "--require '%s' needs labels; --data '%s' has none", text,
-                           mc_param_text(cli->values, "data"));
+            return mc_fail(err, MC_EDATA, "--require '%s' needs class labels; --data '%s' has none",
+                           text, mc_param_text(cli->values, "data"));
     }
     return 0;
 }

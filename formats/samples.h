@@ -1,7 +1,8 @@
 /* Samples from files: a spec as the user types it -> a dataset.
  *
- *   FILE.npz              arrays named as the model's inputs; class numbers in "labels". If the model has one
- *                         input and the file one array besides labels, its name does not matter.
+ *   FILE.npz              arrays named as the model's inputs; class numbers in "labels", or, for losses that take
+ *                         them, sequences: integers [n,s], each ended by the first negative number
+ *                         or by s. If the model has one input and the file one array besides labels, its name does not matter.
  *   FILE.npy[:LABELS]     one array for the model's one input
  *   IMAGES[:LABELS]       IDX (MNIST's format); LABELS are IDX or .npy; both, and .npy, gzipped or not
  *                         Every sample an array of its own: NAME_0, NAME_1, … (samples_npz.h)

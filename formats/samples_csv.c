@@ -339,7 +339,7 @@ static int open_csv(const char *spec, const struct mc_sample_files *files,
             table_free(t);
         return rc;
     }
-    struct mc_list list = {&class, t, (int64_t)t->rows, false, t->labels, t->classes};
+    struct mc_list list = {&class, t, (int64_t)t->rows, false, t->labels, t->classes, 0};
     t->labels = NULL;
     return mc_list_open(spec, files->path, opts, &list, ret, err);
 }

@@ -109,7 +109,9 @@ static int make_batch(const struct listed *l, int32_t group, int64_t n, struct m
             memcpy(likes[k].shape.dim + 1, s->dim, (size_t)s->rank * sizeof *s->dim);
     }
     if (!rc)
-        rc = mc_batch_new(n, l->n_inputs, likes, l->list.labels != NULL, ret, err);
+        rc = l->list.sequence
+                 ? mc_batch_new_sequences(n, l->n_inputs, likes, l->list.sequence, ret, err)
+                 : mc_batch_new(n, l->n_inputs, likes, l->list.labels != NULL, ret, err);
     free(likes);
     return rc;
 }
@@ -132,7 +134,11 @@ static int listed_read(void *self, const int64_t *index, int64_t n, struct mc_ba
             data[k] = (char *)b->arrays[k].data + b->arrays[k].bytes / (size_t)n * (size_t)i;
         rc = l->list.class->load(l->list.self, index[i],
                                  l->shapes + (size_t)group * (size_t)l->n_inputs, data, err);
-        if (l->list.labels)
+        if (b->sequences)
+            memcpy(b->sequences + i * l->list.sequence,
+                   l->list.labels + index[i] * l->list.sequence,
+                   (size_t)l->list.sequence * sizeof *b->sequences);
+        else if (b->labels)
             b->labels[i] = l->list.labels[index[i]];
     }
     pthread_mutex_unlock(&l->lock);
@@ -199,7 +205,8 @@ int mc_list_open(const char *spec, const char *path, const struct mc_sample_opts
     *d = (struct mc_dataset){.class = &listed_class,
                              .self = l,
                              .count = list->count,
-                             .has_labels = list->labels != NULL,
+                             .has_labels = list->labels && !list->sequence,
+                             .sequence = list->sequence,
                              .classes = list->classes,
                              .whole = list->whole};
     int rc = fill(l, d, spec, opts, err);

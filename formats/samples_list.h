@@ -22,6 +22,7 @@ struct mc_list {
     bool whole;
     int64_t *labels; /* [count], malloc'd; or NULL */
     int64_t classes;
+    int64_t sequence; /* labels is [count, sequence], of sequences; 0: of class numbers */
 };
 
 /* Takes over self and labels, also on failure. `path` identifies the samples. Shapes are asked for once a

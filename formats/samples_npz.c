@@ -125,7 +125,8 @@ static int open_npz(struct mc_source *s, const struct mc_sample_files *files, st
 
 const struct mc_sample_kind mc_sample_kind_npz = {
     .name = "npz",
-    .help = "FILE.npz: arrays named as the model's inputs, class numbers in 'labels'",
+    .help = "FILE.npz: arrays named as the model's inputs; 'labels' holds class numbers [n], or "
+            "sequences of them, each row of [n,s] up to its first -1",
     .ext = ".npz",
     .probe = mc_zip_probe,
     .open_list = mc_npz_list_open,

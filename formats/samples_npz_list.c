@@ -188,8 +188,13 @@ int mc_npz_list_open(const char *spec, const struct mc_sample_files *files,
             npz_list_free(l);
         return rc;
     }
-    struct mc_list list = {
-        &class, l, l->count, l->fits[0].whole, l->s->labels, l->s->base->classes};
+    struct mc_list list = {.class = &class,
+                           .self = l,
+                           .count = l->count,
+                           .whole = l->fits[0].whole,
+                           .labels = l->s->labels,
+                           .classes = l->s->base->classes,
+                           .sequence = l->s->base->sequence};
     l->s->labels = NULL;
     l->s->opts = NULL;
     return mc_list_open(spec, files->path, opts, &list, ret, err);

@@ -42,13 +42,19 @@ static int source_read(void *self, const int64_t *index, int64_t n, struct mc_ba
 {
     struct mc_source *s = self;
     struct mc_batch *b;
-    int rc = mc_batch_new(n, s->n_fields, s->likes, s->labels != NULL, &b, err);
+    int64_t width = s->base->sequence;
+    int rc = width ? mc_batch_new_sequences(n, s->n_fields, s->likes, width, &b, err)
+                   : mc_batch_new(n, s->n_fields, s->likes, s->labels != NULL, &b, err);
     if (rc)
         return rc;
     for (int i = 0; !rc && i < s->n_fields; i++)
         rc = mc_field_read(s->fields[i], index, n, b->arrays[i].data, err);
-    for (int64_t i = 0; !rc && s->labels && i < n; i++)
-        b->labels[i] = s->labels[index[i]]; /* index was checked with the first field */
+    for (int64_t i = 0; !rc && s->labels && i < n; i++) /* index was checked with the first field */
+        if (width)
+            memcpy(b->sequences + i * width, s->labels + index[i] * width,
+                   (size_t)width * sizeof *s->labels);
+        else
+            b->labels[i] = s->labels[index[i]];
     if (rc)
         mc_batch_free(b);
     else
@@ -135,21 +141,28 @@ int mc_source_add(struct mc_source *s, const struct mc_narray *a, struct mc_err 
     return 0;
 }
 
-/* Shape and type of labels: one integer per sample, as [n] or [n,1]. */
+static int one_hot(const struct mc_narray *a, struct mc_err *err)
+{
+    char text[MC_SHAPE_TEXT];
+    return mc_fail(err, MC_EDATA,
+                   "labels: %s is %s, one-hot or probabilities; give one class number per sample, "
+                   "as argmax(axis=1) makes them",
+                   a->what, mc_shape_text(&a->shape, text));
+}
+
+/* Shape and type of labels: one integer per sample, as [n] or [n,1], or a sequence of them, as [n,s]. */
 static int check_labels(const struct mc_source *s, const struct mc_narray *a, struct mc_err *err)
 {
     char text[MC_SHAPE_TEXT];
     const struct mc_shape *sh = &a->shape;
-    if (sh->rank == 2 && sh->dim[1] != 1)
-        return mc_fail(err, MC_EDATA,
-                       "labels: %s is %s, one-hot or probabilities; give one class number per "
-                       "sample, as argmax(axis=1) makes them",
-                       a->what, mc_shape_text(sh, text));
+    enum mc_dtype_kind kind = mc_dtype_info(a->dtype)->kind;
+    bool integers = kind == MC_KIND_INT || kind == MC_KIND_UINT;
+    if (sh->rank == 2 && (sh->dim[1] == 0 || (sh->dim[1] > 1 && !integers)))
+        return one_hot(a, err);
     if (sh->rank != 1 && sh->rank != 2)
         return mc_fail(err, MC_EDATA, "labels: %s is %s; give one class number per sample", a->what,
                        mc_shape_text(sh, text));
-    enum mc_dtype_kind kind = mc_dtype_info(a->dtype)->kind;
-    if (kind != MC_KIND_INT && kind != MC_KIND_UINT && kind != MC_KIND_BOOL)
+    if (!integers && kind != MC_KIND_BOOL)
         return mc_fail(err, MC_EDATA, "labels: %s holds %s; class numbers must be integers",
                        a->what, mc_dtype_name(a->dtype));
     if (sh->dim[0] != s->base->count)
@@ -158,17 +171,14 @@ static int check_labels(const struct mc_source *s, const struct mc_narray *a, st
     return 0;
 }
 
-int mc_source_labels(struct mc_source *s, const struct mc_narray *a, struct mc_err *err)
+/* All integers of a; free() them. */
+static int read_integers(const struct mc_narray *a, size_t n, int64_t **ret, struct mc_err *err)
 {
-    int rc = check_labels(s, a, err);
-    if (rc)
-        return rc;
-    size_t n = (size_t)s->base->count, item = mc_dtype_info(a->dtype)->bits / 8;
+    size_t item = mc_dtype_info(a->dtype)->bits / 8;
     struct mc_stream *st = NULL;
     int64_t *labels = mc_calloc(n, sizeof *labels);
     void *raw = mc_calloc(n, item);
-    if (!labels || !raw)
-        rc = mc_fail(err, MC_ENOMEM, "out of memory");
+    int rc = labels && raw ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
     if (!rc)
         rc = mc_stream_new(&a->src, a->what, &st, err);
     if (!rc)
@@ -181,21 +191,74 @@ int mc_source_labels(struct mc_source *s, const struct mc_narray *a, struct mc_e
         mc_cast_swap(a->dtype, raw, n);
     if (!rc)
         rc = mc_dtype_to_i64(a->dtype, raw, labels, n, err);
-    int64_t highest = 0;
-    for (size_t i = 0; !rc && i < n; i++) {
-        if (labels[i] < 0 || labels[i] >= INT_MAX)
-            rc = mc_fail(err, MC_EDATA, "labels: %s: %lld, of sample %zu, is no class number",
-                         a->what, (long long)labels[i], i);
-        highest = labels[i] > highest ? labels[i] : highest;
-    }
     mc_stream_free(st);
     free(raw);
+    if (rc)
+        free(labels);
+    else
+        *ret = labels;
+    return rc;
+}
+
+/* Rows of zeros and a single one: sequences of numbers do not look like that. */
+static bool looks_one_hot(const int64_t *labels, size_t n, size_t width)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t ones = 0;
+        for (size_t k = 0; k < width; k++) {
+            int64_t v = labels[i * width + k];
+            if (v != 0 && v != 1)
+                return false;
+            ones += v == 1;
+        }
+        if (ones != 1)
+            return false;
+    }
+    return true;
+}
+
+/* What is behind the end of a sequence becomes -1. */
+static void end_sequences(int64_t *labels, size_t n, size_t width)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool ended = false;
+        for (size_t k = 0; k < width; k++) {
+            ended |= labels[i * width + k] < 0;
+            if (ended)
+                labels[i * width + k] = -1;
+        }
+    }
+}
+
+int mc_source_labels(struct mc_source *s, const struct mc_narray *a, struct mc_err *err)
+{
+    int rc = check_labels(s, a, err);
+    if (rc)
+        return rc;
+    size_t n = (size_t)s->base->count, total;
+    size_t width = a->shape.rank == 2 ? (size_t)a->shape.dim[1] : 1;
+    int64_t *labels = NULL, highest = 0;
+    if (!mc_size_mul(n, width, &total))
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    rc = read_integers(a, total, &labels, err);
+    if (!rc && width > 1) {
+        if (looks_one_hot(labels, n, width))
+            rc = one_hot(a, err);
+        end_sequences(labels, n, width);
+    }
+    for (size_t i = 0; !rc && i < total; i++) {
+        if ((labels[i] < 0 && width == 1) || labels[i] >= INT_MAX)
+            rc = mc_fail(err, MC_EDATA, "labels: %s: %lld, of sample %zu, is no class number",
+                         a->what, (long long)labels[i], i / width);
+        highest = labels[i] > highest ? labels[i] : highest;
+    }
     if (rc) {
         free(labels);
         return rc;
     }
     s->labels = labels;
-    s->base->has_labels = true;
+    s->base->has_labels = width == 1;
+    s->base->sequence = width > 1 ? (int64_t)width : 0;
     s->base->classes = highest + 1;
     return 0;
 }

@@ -138,7 +138,7 @@ static int open_folder(const char *spec, const struct mc_sample_files *files,
         testdata_free(t);
         return rc;
     }
-    struct mc_list list = {&class, t, (int64_t)t->sets.n, true, NULL, 0};
+    struct mc_list list = {&class, t, (int64_t)t->sets.n, true, NULL, 0, 0};
     return mc_list_open(spec, path, opts, &list, ret, err);
 }
 

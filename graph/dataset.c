@@ -86,7 +86,7 @@ int mc_dataset_labels(struct mc_dataset *d, const int64_t *index, int64_t n, int
                       struct mc_err *err)
 {
     if (!d->has_labels)
-        return mc_fail(err, MC_EDATA, "'%s' has no labels", d->spec);
+        return mc_fail(err, MC_EDATA, "'%s' %s", d->spec, mc_dataset_no_labels(d));
     int rc = check_index(d, index, n, err);
     if (!rc && d->class->labels)
         return d->class->labels(d->self, index, n, ret, err);
@@ -103,6 +103,12 @@ int mc_dataset_labels(struct mc_dataset *d, const int64_t *index, int64_t n, int
         mc_batch_free(b);
     }
     return rc;
+}
+
+const char *mc_dataset_no_labels(const struct mc_dataset *d)
+{
+    return d->sequence ? "has a sequence of labels for each sample, not one class number"
+                       : "has no labels";
 }
 
 void mc_dataset_free(struct mc_dataset *d)
@@ -125,8 +131,9 @@ static bool place(size_t *at, size_t bytes)
     return true;
 }
 
-int mc_batch_new(int64_t n, int n_arrays, const struct mc_array *like, bool labels,
-                 struct mc_batch **ret, struct mc_err *err)
+/* width: labels of each sample. */
+static int new_block(int64_t n, int n_arrays, const struct mc_array *like, int64_t width,
+                     struct mc_batch **ret, int64_t **ret_labels, struct mc_err *err)
 {
     size_t total = 0, bytes = 0;
     bool ok = n >= 0 && mc_size_mul((size_t)n_arrays, sizeof *like, &bytes) &&
@@ -142,8 +149,8 @@ int mc_batch_new(int64_t n, int n_arrays, const struct mc_array *like, bool labe
                            like[i].name);
         ok = mc_dtype_bytes(like[i].dtype, mc_shape_count(&s), &bytes) && place(&total, bytes);
     }
-    for (int i = 0; ok && i < 1 + labels; i++)
-        ok = mc_size_mul((size_t)n, sizeof(int64_t), &bytes) && place(&total, bytes);
+    ok = ok && mc_size_mul((size_t)n, sizeof(int64_t), &bytes) && place(&total, bytes) &&
+         mc_size_mul(bytes, (size_t)width, &bytes) && place(&total, bytes);
     uint8_t *block = ok ? mc_alloc_aligned(total) : NULL;
     if (!block)
         return mc_fail(err, MC_ENOMEM, "out of memory for a batch of %lld samples", (long long)n);
@@ -166,10 +173,29 @@ int mc_batch_new(int64_t n, int n_arrays, const struct mc_array *like, bool labe
     }
     b->index = (int64_t *)(block + at);
     place(&at, (size_t)n * sizeof *b->index);
-    if (labels)
-        b->labels = (int64_t *)(block + at);
+    *ret_labels = (int64_t *)(block + at);
     *ret = b;
     return 0;
+}
+
+int mc_batch_new(int64_t n, int n_arrays, const struct mc_array *like, bool labels,
+                 struct mc_batch **ret, struct mc_err *err)
+{
+    int64_t *room;
+    int rc = new_block(n, n_arrays, like, labels, ret, &room, err);
+    if (!rc && labels)
+        (*ret)->labels = room;
+    return rc;
+}
+
+int mc_batch_new_sequences(int64_t n, int n_arrays, const struct mc_array *like, int64_t sequence,
+                           struct mc_batch **ret, struct mc_err *err)
+{
+    int64_t *room;
+    int rc = new_block(n, n_arrays, like, sequence, ret, &room, err);
+    if (!rc && sequence)
+        (*ret)->sequences = room;
+    return rc;
 }
 
 void mc_batch_free(struct mc_batch *b)

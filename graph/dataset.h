@@ -42,6 +42,7 @@ struct mc_batch {
     int n_arrays;
     struct mc_array *arrays; /* in the order of the model's inputs */
     int64_t *labels;         /* [n] class numbers, or NULL */
+    int64_t *sequences;      /* [n, sequence] label sequences, -1 behind the end of each, or NULL */
 };
 
 struct mc_dataset_class {
@@ -60,8 +61,10 @@ struct mc_dataset {
     void *self;
     const char *spec; /* as the user gave it; heap, freed with the dataset */
     int64_t count;    /* -1: unknown until read to the end */
-    bool has_labels;
-    bool partly;     /* some samples have the label MC_LABEL_NONE (graph/dataset_join.h) */
+    bool has_labels;  /* one class number each */
+    int64_t
+        sequence; /* most labels of one, where samples have sequences of labels instead, else 0 */
+    bool partly;  /* some samples have the label MC_LABEL_NONE (graph/dataset_join.h) */
     int64_t classes; /* highest label + 1 where known without reading all, else 0 */
     bool whole;  /* each sample is one whole input tensor, without a batch axis: a batch is [n, ...]
                           and its samples are run one at a time */
@@ -83,6 +86,8 @@ int mc_dataset_group(struct mc_dataset *d, int64_t index, int64_t *ret, struct m
  * Errors: MC_EDATA where there are no labels; those of reading. */
 int mc_dataset_labels(struct mc_dataset *d, const int64_t *index, int64_t n, int64_t *ret,
                       struct mc_err *err);
+/* What a message says where class numbers are missing: "has no labels", or that it has sequences. */
+const char *mc_dataset_no_labels(const struct mc_dataset *d);
 /* class->free(self), then spec and the struct itself (both from malloc); accepts NULL. */
 void mc_dataset_free(struct mc_dataset *d);
 
@@ -90,6 +95,9 @@ void mc_dataset_free(struct mc_dataset *d);
  * borrowed from `like`. Errors: MC_ESHAPE for rank 0, MC_ENOMEM (also for sizes that overflow). */
 int mc_batch_new(int64_t n, int n_arrays, const struct mc_array *like, bool labels,
                  struct mc_batch **ret, struct mc_err *err);
+/* The same with label sequences of up to `sequence` each, and no class numbers; 0: with neither. */
+int mc_batch_new_sequences(int64_t n, int n_arrays, const struct mc_array *like, int64_t sequence,
+                           struct mc_batch **ret, struct mc_err *err);
 void mc_batch_free(struct mc_batch *b);
 
 #endif

@@ -113,7 +113,8 @@ static int check(const struct joined *j, struct mc_err *err)
                            j->part[p]->spec);
     }
     if (!j->part[0]->has_labels)
-        return mc_fail(err, MC_EDATA, "'%s' has no labels", j->part[0]->spec);
+        return mc_fail(err, MC_EDATA, "'%s' %s", j->part[0]->spec,
+                       mc_dataset_no_labels(j->part[0]));
     struct mc_batch *a = NULL, *b = NULL;
     int rc = mc_dataset_range(j->part[0], 0, 1, &a, err);
     rc = rc ? rc : mc_dataset_range(j->part[1], 0, 1, &b, err);

@@ -95,7 +95,8 @@ static void put_in_order(struct mc_feed *f, int64_t epoch)
 static int gather_classes(struct mc_feed *f, struct mc_err *err)
 {
     if (!f->data->has_labels)
-        return mc_fail(err, MC_EDATA, "balance needs labels; '%s' has none", f->data->spec);
+        return mc_fail(err, MC_EDATA, "balance needs a class of each sample; '%s' %s",
+                       f->data->spec, mc_dataset_no_labels(f->data));
     int64_t *labels = mc_calloc((size_t)f->n, sizeof *labels), highest = 0;
     int rc = labels ? mc_dataset_labels(f->data, f->index, f->n, labels, err)
                     : mc_fail(err, MC_ENOMEM, "out of memory");

@@ -48,6 +48,41 @@ static int check_labels(const struct mc_inputs *in, const struct mc_batch *b, st
     return 0;
 }
 
+/* Steps that a sequence needs: one a label, and one between equal ones. Its length goes to *ret_n. */
+static int64_t steps_needed(const int64_t *row, int64_t most, int64_t *ret_n)
+{
+    int64_t n = 0, equal = 0;
+    for (; n < most && row[n] >= 0; n++)
+        equal += n > 0 && row[n] == row[n - 1];
+    *ret_n = n;
+    return n + equal;
+}
+
+static int check_sequences(const struct mc_inputs *in, const struct mc_batch *b, struct mc_err *err)
+{
+    const struct mc_loss *l = in->loss;
+    const char *spec = in->data->spec;
+    for (int64_t i = 0; i < b->n; i++) {
+        const int64_t *row = b->sequences + i * l->sequence.labels;
+        int64_t n, steps = steps_needed(row, l->sequence.labels, &n);
+        for (int64_t k = 0; k < n; k++)
+            if (row[k] >= l->sequence.classes || row[k] == l->sequence.blank)
+                return mc_fail(
+                    err, MC_EDATA,
+                    "'%s': sample %lld has label %lld, but the model has %lld classes, of which "
+                    "%lld is the blank",
+                    spec, (long long)b->index[i], (long long)row[k], (long long)l->sequence.classes,
+                    (long long)l->sequence.blank);
+        if (l->sequence.steps && steps > l->sequence.steps)
+            return mc_fail(err, MC_EDATA,
+                           "'%s': the %lld labels of sample %lld need %lld steps of the output, "
+                           "which has %lld",
+                           spec, (long long)n, (long long)b->index[i], (long long)steps,
+                           (long long)l->sequence.steps);
+    }
+    return 0;
+}
+
 /* Labels as what each score should be: the probabilities of mixed samples, 1 at the label's class, or the label
  * itself. */
 static int make_targets(struct mc_inputs *in, const struct mc_feed_batch *b, struct mc_err *err)
@@ -87,6 +122,13 @@ static int put_labels(struct mc_inputs *in, const struct mc_feed_batch *b, struc
     int64_t dims[2] = {d->n, in->loss->classes};
     if (!in->loss->labels && !in->loss->targets)
         return 0;
+    if (in->loss->sequence.labels) {
+        if (!d->sequences)
+            return mc_fail(err, MC_EDATA, "'%s': there are no label sequences", in->data->spec);
+        dims[1] = in->loss->sequence.labels;
+        put(in, MC_LOSS_LABELS, MC_DTYPE_I64, 2, dims, d->sequences);
+        return check_sequences(in, d, err);
+    }
     if (!d->labels)
         return mc_fail(err, MC_EDATA, "'%s': there are no labels", in->data->spec);
     int rc = check_labels(in, d, err);

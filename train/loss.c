@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "graph/grad/rule.h"
+#include "train/loss_ctc.h"
 #include "train/loss_terms.h"
 
 struct building {
@@ -13,7 +14,8 @@ struct building {
     const struct mc_loss_opts *o;
     struct mc_loss *l;
     struct mc_scores scores; /* of the output that counts */
-    struct mc_value *z;      /* its scores [n,c], once made */
+    struct mc_ctc_scores ctc;
+    struct mc_value *z; /* its scores [n,c], once made */
     struct mc_wire w;
     struct mc_terms t;
     size_t cap_teacher;
@@ -64,6 +66,11 @@ static int need_labels(const struct building *b, const char *what)
 {
     if (b->o->labels)
         return 0;
+    if (b->o->sequence)
+        return mc_fail(b->err, MC_EDATA,
+                       "the loss %s needs one class number for each sample, and '%s' has sequences "
+                       "of labels, which --loss ctc takes",
+                       what, b->o->data);
     return mc_fail(b->err, MC_EDATA, "'%s' has no labels, which the loss %s needs", b->o->data,
                    what);
 }
@@ -157,6 +164,21 @@ static struct mc_value *label_input(struct building *b)
     dims_of(b, type_of(b, b->scores.output), dims);
     b->l->labels = true;
     return mc_wire_input(&b->w, MC_LOSS_LABELS, MC_DTYPE_I64, 1, dims);
+}
+
+/* Rows of labels, one of each sample. */
+static struct mc_value *sequence_input(struct building *b)
+{
+    struct mc_dim dims[MC_RANK_MAX];
+    dims_of(b, type_of(b, b->ctc.like), dims);
+    dims[0] = dims[!b->ctc.batch_first];
+    dims[1] = (struct mc_dim){b->o->sequence, NULL};
+    b->l->labels = true;
+    b->l->sequence.labels = b->o->sequence;
+    b->l->sequence.classes = b->ctc.classes;
+    b->l->sequence.steps = b->ctc.steps;
+    b->l->sequence.blank = b->o->blank;
+    return mc_wire_input(&b->w, MC_LOSS_LABELS, MC_DTYPE_I64, 2, dims);
 }
 
 static struct mc_value *target_input(struct building *b)
@@ -278,7 +300,28 @@ static struct mc_value *mse_loss(struct building *b)
     return mc_term_mse(&b->t, wide(b, v, type_of(b, v)->dtype), in);
 }
 
+static struct mc_value *ctc_loss(struct building *b)
+{
+    const struct mc_ctc_scores *s = &b->ctc;
+    struct mc_value *z = wide(b, s->value, type_of(b, s->like)->dtype);
+    const struct mc_vtype *t = type_of(b, s->value);
+    if (t->shape.rank != 3)
+        z = mc_wire(&b->w, "Reshape", z, mc_wire(&b->w, "Shape", s->like));
+    if (s->batch_first) {
+        z = mc_wire(&b->w, "Transpose", z);
+        mc_wire_int_list(&b->w, "perm", (const int64_t[]){1, 0, 2}, 3);
+    }
+    return mc_term_ctc(&b->t, z, sequence_input(b), b->o->blank);
+}
+
 /* ---- which ---- */
+
+/* Labels are sequences: they alone, unless the teacher is wanted alone, or is all that fits the output. */
+static bool takes_sequences(const struct building *b)
+{
+    const struct mc_vtype *t = type_of(b, b->scores.output);
+    return b->o->sequence && (!b->teacher || (b->o->alpha < 1 && t->ranked && t->shape.rank == 3));
+}
 
 /* *ret_mix: labels and teacher together. */
 static int choose(struct building *b, bool *ret_mix)
@@ -289,6 +332,14 @@ static int choose(struct building *b, bool *ret_mix)
     if (o->kind != MC_LOSS_AUTO) {
         l->kind = o->kind;
         l->why = "as asked for";
+        return 0;
+    }
+    if (takes_sequences(b)) {
+        l->kind = MC_LOSS_CTC;
+        l->why = b->teacher
+                     ? "the data has sequences of labels; the teacher is not followed, which "
+                       "--alpha 1 or another --loss would do"
+                     : "the data has sequences of labels";
         return 0;
     }
     if (o->labels && (l->classes || !b->teacher)) {
@@ -309,12 +360,13 @@ static int choose(struct building *b, bool *ret_mix)
                        "should answer",
                        o->data);
     l->kind = l->classes ? MC_LOSS_KD : MC_LOSS_OUTPUTS;
-    l->why =
-        o->labels ? "the output is no class score that labels could be compared with: the teacher "
-                    "alone"
-        : l->classes
-            ? "the data has no labels: the teacher's class scores"
-            : "the data has no labels, and the output is no class score: the teacher's outputs";
+    l->why = o->labels
+                 ? "the output is no class score that labels could be compared with: the teacher "
+                   "alone"
+             : o->sequence ? "the teacher alone: alpha is 1, or the output is no sequence of scores"
+             : l->classes  ? "the data has no labels: the teacher's class scores"
+                           : "the data has no labels, and the output is no class score: the "
+                             "teacher's outputs";
     return 0;
 }
 
@@ -332,7 +384,21 @@ static int check_partly(const struct building *b, bool mix)
     return 0;
 }
 
-static int check(const struct building *b)
+static int check_ctc(struct building *b)
+{
+    const struct mc_loss_opts *o = b->o;
+    if (!o->sequence)
+        return mc_fail(b->err, MC_EDATA,
+                       "the loss ctc needs a sequence of labels for each sample; '%s' has %s",
+                       o->data, o->labels ? "one label a sample" : "no labels");
+    int rc = mc_ctc_scores_find(b->s, b->scores.output, o->whole, &b->ctc, b->err);
+    if (!rc && o->blank >= b->ctc.classes)
+        return mc_fail(b->err, MC_EUSAGE, "--blank %lld: output '%s' has the classes 0 to %lld",
+                       (long long)o->blank, b->scores.output->name, (long long)b->ctc.classes - 1);
+    return rc;
+}
+
+static int check(struct building *b)
 {
     static const char *const names[] = {"auto", "ce",     "bce",     "mse",   "ctc",
                                         "kd",   "cosine", "outputs", "blocks"};
@@ -351,10 +417,7 @@ static int check(const struct building *b)
         if (b->o->labels)
             return need_classes(b, name);
         return b->teacher ? 0 : need_labels(b, name);
-    case MC_LOSS_CTC:
-        return mc_fail(b->err, MC_EDATA,
-                       "the loss ctc needs a sequence of labels for each sample; '%s' has %s",
-                       b->o->data, b->o->labels ? "one label a sample" : "no labels");
+    case MC_LOSS_CTC: return check_ctc(b);
     case MC_LOSS_KD: rc = need_teacher(b, name); return rc ? rc : need_classes(b, name);
     default: return need_teacher(b, name);
     }
@@ -369,6 +432,7 @@ static struct mc_value *loss_of(struct building *b, bool mix)
     case MC_LOSS_OUTPUTS: l->name = "outputs"; return outputs_loss(b);
     case MC_LOSS_BLOCKS: l->name = "blocks"; return blocks_loss(b);
     case MC_LOSS_MSE: l->name = "mse"; return mse_loss(b);
+    case MC_LOSS_CTC: l->name = "ctc"; return ctc_loss(b);
     default: break;
     }
     const char *name = l->kind == MC_LOSS_BCE ? "bce" : "ce";
@@ -409,7 +473,7 @@ int mc_loss_build(struct mc_side *s, const struct mc_side *teacher, const struct
     struct mc_value *output;
     bool mix;
     *ret = (struct mc_loss){.teacher_scores = -1};
-    int rc = mc_side_counting(s, o->output, &output, err);
+    int rc = mc_side_counting(s, o->output, o->sequence ? 3 : 2, &output, err);
     if (rc)
         return rc;
     b.scores = mc_side_scores(output);

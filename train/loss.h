@@ -8,7 +8,7 @@
 #include "train/match.h"
 
 /* Inputs that a loss adds. */
-#define MC_LOSS_LABELS  "train.labels"  /* int64 [n]: class numbers */
+#define MC_LOSS_LABELS  "train.labels"  /* int64 [n]: class numbers; [n,sequence] in ctc */
 #define MC_LOSS_TARGETS "train.targets" /* float [n,c]: what each score should be */
 #define MC_LOSS_TEACHER "train.teacher" /* .0, .1, …: values of the teacher */
 /* Its outputs are `train.loss`, float [], and the scores that it takes the class from. */
@@ -32,9 +32,12 @@ struct mc_loss_opts {
     const char *output;
     const json_t *blocks; /* array of text, or NULL */
     bool labels;          /* the data has them */
-    bool partly;          /* some samples have none */
-    bool mixed;           /* they come as probabilities (mixup) */
-    const char *data;     /* name of the data, for messages */
+    int64_t sequence; /* most labels of a sample, where it has sequences of them; 0: it has none */
+    int64_t blank;    /* class that means none, in ctc */
+    bool whole;       /* batches are one sample, and no input axis counts them */
+    bool partly;      /* some samples have none */
+    bool mixed;       /* they come as probabilities (mixup) */
+    const char *data; /* name of the data, for messages */
 };
 
 struct mc_loss_input {
@@ -51,6 +54,12 @@ struct mc_loss {
     bool labels, targets; /* which of these inputs there are */
     int64_t
         classes; /* length of rows of targets, bound of labels; 0: the output is no class score */
+    struct {     /* ctc; all 0 in other losses */
+        int64_t labels;  /* length of rows of labels */
+        int64_t classes; /* bound of each */
+        int64_t steps;   /* that there are for them; 0: not known ahead */
+        int64_t blank;   /* which no label may be */
+    } sequence;
     const char *scores; /* graph output [n, classes], or NULL */
     int teacher_scores; /* place in `teacher` of the same of the teacher, or -1 */
     struct mc_loss_input *teacher;

@@ -50,6 +50,15 @@ struct mc_value *mc_term_ce_probs(struct mc_terms *t, struct mc_value *z, struct
     return mc_wire_own(t->w, "CrossEntropyProbs", z, p);
 }
 
+struct mc_value *mc_term_ctc(struct mc_terms *t, struct mc_value *z, struct mc_value *labels,
+                             int64_t blank)
+{
+    struct mc_value *y = mc_wire_own(t->w, "CtcLoss", z, labels);
+    mc_wire_int(t->w, "blank", blank);
+    mc_wire_int(t->w, "must_fit", 1);
+    return y;
+}
+
 struct mc_value *mc_term_bce(struct mc_terms *t, struct mc_value *z, struct mc_value *y)
 {
     return mc_wire_own(t->w, "SigmoidCrossEntropy", z, y);

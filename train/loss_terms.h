@@ -17,6 +17,10 @@ struct mc_value *mc_term_ce(struct mc_terms *t, struct mc_value *z, struct mc_va
 /* The same where the label -1 is none: its sample adds nothing, and counts in the mean. */
 struct mc_value *mc_term_ce_partly(struct mc_terms *t, struct mc_value *z, struct mc_value *labels);
 struct mc_value *mc_term_ce_probs(struct mc_terms *t, struct mc_value *z, struct mc_value *p);
+/* Connectionist temporal classification: z [steps,n,c], labels int64 [n,s] ended by the first below 0; all steps
+ * count. A sample whose labels need more steps is an error of the run. */
+struct mc_value *mc_term_ctc(struct mc_terms *t, struct mc_value *z, struct mc_value *labels,
+                             int64_t blank);
 /* Binary cross entropy of each score, mean over all: softplus(z) - y z. */
 struct mc_value *mc_term_bce(struct mc_terms *t, struct mc_value *z, struct mc_value *y);
 /* T² KL(softmax(zt/T) || softmax(z/T)): 0 where both agree.

@@ -59,7 +59,7 @@ void mc_side_free(struct mc_side *s)
     *s = (struct mc_side){0};
 }
 
-int mc_side_counting(const struct mc_side *s, const char *name, struct mc_value **ret,
+int mc_side_counting(const struct mc_side *s, const char *name, int rank, struct mc_value **ret,
                      struct mc_err *err)
 {
     const struct mc_graph *g = s->m->graph;
@@ -68,7 +68,7 @@ int mc_side_counting(const struct mc_side *s, const char *name, struct mc_value 
     *ret = NULL;
     for (size_t i = 0; i < g->n_outputs && !*ret; i++) {
         const struct mc_vtype *t = mc_infer_of(s->inf, g->outputs[i]);
-        if (name ? !strcmp(g->outputs[i]->name, name) : t->ranked && t->shape.rank == 2)
+        if (name ? !strcmp(g->outputs[i]->name, name) : t->ranked && t->shape.rank == rank)
             *ret = g->outputs[i];
     }
     if (*ret)
@@ -100,7 +100,7 @@ struct mc_scores mc_side_scores(struct mc_value *output)
         kind = MC_SCORES_SOFTMAX;
     if (n && mc_node_is(n, "Sigmoid"))
         kind = MC_SCORES_SIGMOID;
-    return (struct mc_scores){output, kind ? n->in[0] : output, kind};
+    return (struct mc_scores){output, kind ? n->in[0] : output, kind, kind ? n : NULL};
 }
 
 /* ---- partners ---- */

@@ -27,11 +27,12 @@ struct mc_scores {
     struct mc_value *output; /* as the model gives it */
     struct mc_value *value;  /* what losses use; of output's elements, perhaps another shape */
     enum mc_scores_kind kind;
+    const struct mc_node *node; /* that Softmax, LogSoftmax or Sigmoid; NULL: plain */
 };
 
-/* The output of that name; without one the first of rank 2, else the first. Errors: MC_EUSAGE naming it and
+/* The output of that name; without one the first of that rank, else the first. Errors: MC_EUSAGE naming it and
  * the outputs there are; MC_EUNSUP if the model has none. */
-int mc_side_counting(const struct mc_side *s, const char *name, struct mc_value **ret,
+int mc_side_counting(const struct mc_side *s, const char *name, int rank, struct mc_value **ret,
                      struct mc_err *err);
 struct mc_scores mc_side_scores(struct mc_value *output);
 /* The teacher's output for one of the model's: of its name, else at its place. Errors: MC_ESHAPE if there is

@@ -74,6 +74,9 @@ static int build_loss(struct making *k, const struct mc_model *teacher)
                               .output = o->output,
                               .blocks = o->blocks,
                               .labels = k->data->has_labels,
+                              .sequence = k->data->sequence,
+                              .blank = o->blank,
+                              .whole = k->data->whole,
                               .partly = k->data->partly,
                               .mixed = o->mixup,
                               .data = k->data->spec};

@@ -179,7 +179,8 @@ static int check_options(const struct mc_run *r, struct mc_err *err)
     if (!isfinite(r->epochs) || r->epochs <= 0)
         return mc_fail(err, MC_EUSAGE, "%g epochs cannot be trained; give more than 0", r->epochs);
     if (r->o.mixup && !r->data->has_labels)
-        return mc_fail(err, MC_EDATA, "'%s' has no labels, which mixup needs", r->data->spec);
+        return mc_fail(err, MC_EDATA, "mixup needs a class of each sample; '%s' %s", r->data->spec,
+                       mc_dataset_no_labels(r->data));
     return 0;
 }
 

@@ -16,6 +16,7 @@
 /* How to train; all but data, epochs and files, which commands have under names of their own:
  *   loss        auto|ce|bce|mse|ctc|kd|cosine|outputs|blocks
  *   alpha       share of the teacher in a loss with labels        temperature
+ *   blank       class that means no label, in ctc
  *   output      name of the output that counts                    blocks  values to match, NAME or NAME=NAME (repeat)
  *   optimizer   sgd|adam|adamw      lr  (absent: range test)      momentum, nesterov, weight-decay, clip, ema
  *   schedule    constant|step|cosine|onecycle   warmup            batch, accumulate
@@ -46,7 +47,7 @@ struct mc_train_ctx {
  *   "recoveries": [{step, back_to, why, lr}], "best": {epoch, loss, top1, before}, "curve": [{step, epoch, lr, loss, norm,
  *   top1} …], at most 2000, "epochs_log": [{epoch, loss, held_loss, held_top1, seconds}], "seconds"}; top1 is the share
  *   of right answers: the label's, without labels the teacher's.
- * Errors: MC_EDATA labels missing, of the wrong kind or range, NaN in data, a batch larger than the data; MC_ESHAPE
+ * Errors: MC_EDATA labels missing, of the wrong kind or range, sequences of more than the steps have room for, NaN in data, a batch larger than the data; MC_ESHAPE
  * outputs that do not fit the teacher's; MC_EUNSUP nothing trainable; MC_EFORMAT a checkpoint of another
  * run or cut short; MC_EUSAGE options that exclude each other, a memory limit too small; MC_EINTR. */
 int mc_train_run(struct mc_model *m, const struct mc_model *teacher, struct mc_dataset *data,

@@ -56,6 +56,7 @@ int mc_train_opts_read(const json_t *options, struct mc_train_opts *ret, struct 
         .temperature = mc_param_real(v, "temperature", 1),
         .output = mc_param_text(v, "output"),
         .blocks = json_object_get(v, "blocks"),
+        .blank = mc_param_int(v, "blank", 0),
         .lr = mc_param_real(v, "lr", 0),
         .schedule = (enum mc_schedule_kind)choice(v, "schedule"),
         .batch = mc_param_int(v, "batch", 0),

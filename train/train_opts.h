@@ -22,6 +22,7 @@ struct mc_train_opts {
     double warmup;
     int64_t batch; /* 0: not given */
     int64_t accumulate;
+    int64_t blank; /* class that means none in ctc */
     bool batchnorm;
     struct mc_weights_opts weights;
     const char *augment;

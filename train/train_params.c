@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <math.h>
 
 #include "train/train.h"
@@ -8,8 +9,10 @@ const struct mc_param mc_train_params[] = {
      .preset = "auto",
      .choices = "auto|ce|bce|mse|ctc|kd|cosine|outputs|blocks",
      .help = "what is made small: auto (labels and teacher: cross entropy mixed with distillation; "
-             "labels: cross entropy; neither: the teacher alone), ce, bce (each class by itself), "
-             "mse, ctc, kd (distillation of class scores), cosine, outputs or blocks (scaled "
+             "labels: cross entropy, or ctc where they are sequences; neither: the teacher alone), "
+             "ce, bce (each class by itself), mse, ctc (connectionist temporal classification, for "
+             "scores [steps,batch,classes] or [batch,steps,classes] and labels [n,s]), kd "
+             "(distillation of class scores), cosine, outputs or blocks (scaled "
              "squared error of outputs or of inner values against the teacher)"},
     {.type = MC_PARAM_REAL,
      .name = "alpha",
@@ -26,13 +29,21 @@ const struct mc_param mc_train_params[] = {
     {.type = MC_PARAM_TEXT,
      .name = "output",
      .arg = "NAME",
-     .help = "the output that counts; without it the first of rank 2, else the first"},
+     .help = "the output that counts; without it the first of rank 2 (3 where labels are "
+             "sequences), else the first"},
     {.type = MC_PARAM_TEXT,
      .name = "blocks",
      .arg = "NAME[=NAME]",
      .repeat = true,
      .help = "inner value to match, and its name in the teacher where it has another; may be given "
              "several times; without it values that both models have are chosen"},
+    {.type = MC_PARAM_INT,
+     .name = "blank",
+     .preset = "0",
+     .arg = "CLASS",
+     .min = 0,
+     .max = INT_MAX,
+     .help = "the class that means no label, in ctc"},
     {.type = MC_PARAM_CHOICE,
      .name = "optimizer",
      .preset = "adamw",

@@ -34,6 +34,12 @@ void mc_wire_int(struct mc_wire *w, const char *name, int64_t v)
         w->rc = mc_edit_attr_int(w->last, name, v, w->err);
 }
 
+void mc_wire_int_list(struct mc_wire *w, const char *name, const int64_t *v, size_t n)
+{
+    if (!w->rc)
+        w->rc = mc_edit_attr_ints(w->last, name, v, n, w->err);
+}
+
 void mc_wire_float(struct mc_wire *w, const char *name, float v)
 {
     if (!w->rc)

@@ -22,6 +22,7 @@ struct mc_wire {
 struct mc_value *mc_wire_node(struct mc_wire *w, const char *domain, const char *op,
                               struct mc_value *const *in, size_t n_in);
 void mc_wire_int(struct mc_wire *w, const char *name, int64_t v);
+void mc_wire_int_list(struct mc_wire *w, const char *name, const int64_t *v, size_t n);
 void mc_wire_float(struct mc_wire *w, const char *name, float v);
 
 void mc_wire_string(struct mc_wire *w, const char *name, const char *v);

@@ -2,7 +2,7 @@
  * minus the logarithm of the probability of their labels (kernels/losses.h), and its gradient by the logits as output
  * 1. Without lengths a sample has all T steps; without label_lengths its labels end before the first below 0.
  * `blank` (default 0) is the class that means none. A sample that no path fits counts as a loss of 0 with a gradient
- * of 0, or, with zero_infinity = 0, as infinite. */
+ * of 0, or, with zero_infinity = 0, as infinite, or, with must_fit = 1, is an error. */
 #include <math.h>
 
 #include "graph/grad/rule.h"
@@ -90,6 +90,7 @@ static int read_sample(const struct mc_call *c, const struct mc_ctc *j, int64_t 
     int64_t *label = (int64_t *)(uintptr_t)j->label + i * j->labels;
     int64_t *steps = (int64_t *)(uintptr_t)j->n_steps + i;
     int64_t *count = (int64_t *)(uintptr_t)j->n_labels + i;
+    int64_t least = 0; /* steps: one a label, and one between equal ones */
     int rc = 0;
     *steps = j->steps;
     *count = 0;
@@ -105,7 +106,12 @@ static int read_sample(const struct mc_call *c, const struct mc_ctc *j, int64_t 
             rc = mc_op_fail(err, MC_EDATA, c->node,
                             "label %lld is not one of %lld classes beside the blank %lld",
                             (long long)label[k], (long long)j->classes, (long long)j->blank);
+        least += 1 + (k > 0 && label[k] == label[k - 1]);
     }
+    if (!rc && least > *steps && mc_node_int(c->node, "must_fit", 0))
+        rc = mc_op_fail(err, MC_EDATA, c->node,
+                        "the %lld labels of sample %lld need %lld steps, and it has %lld",
+                        (long long)*count, (long long)i, (long long)least, (long long)*steps);
     return rc;
 }
 

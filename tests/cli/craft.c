@@ -6,7 +6,10 @@
  *   inputs MODEL FILE        MODEL with every weight listed as a graph input
  *   npy N C H W FILE         float samples of that shape, values i / count
  *   idx N SIZE FILE          N images of SIZE x SIZE
- *   labels N VALUE FILE      N labels that all have one value */
+ *   labels N VALUE FILE      N labels that all have one value
+ *   listener ORDER FILE      a model of sequences, whose scores are [batch,8,4], or with ORDER steps [8,batch,4]
+ *   sounds N FILE            float samples [8,5] for it
+ *   spelling N FROM FILE     their labels [N,3]; the letters of sample 2 begin at FROM, the others at 1 */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,6 +175,121 @@ static int idx(int rank, int n, int size, int value, const char *path)
     return rc;
 }
 
+/* ---- sequences ---- */
+
+enum { STEPS = 8, FEATURES = 5, LETTERS = 4, LONGEST = 3 };
+
+/* Letter k of sample i, 0 where there is none: each is two steps of its own sound, with silence around. */
+static int64_t letter(int i, int k)
+{
+    return k < 0 || k > i % LONGEST ? 0 : 1 + (i / LONGEST + k * (1 + i % 2)) % (LETTERS - 1);
+}
+
+static int npy_block(const char *descr, const char *shape, const void *data, size_t n,
+                     const char *path)
+{
+    size_t head = 128;
+    uint8_t *block = malloc(head + n);
+    if (!block)
+        return 1;
+    memset(block, ' ', head);
+    memcpy(block, "\x93NUMPY\x01\x00\x76\x00", 10);
+    int end = snprintf((char *)block + 10, 100,
+                       "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", descr, shape);
+    block[10 + end] = ' ';
+    block[127] = '\n';
+    memcpy(block + head, data, n);
+    int rc = put_file(path, block, head + n);
+    free(block);
+    return rc;
+}
+
+/* float [n,STEPS,FEATURES]: a letter's sound is high in one feature. */
+static int sounds(int n, const char *path)
+{
+    char shape[64];
+    size_t each = (size_t)STEPS * FEATURES, bytes = (size_t)n * each * sizeof(float);
+    float *x = calloc(bytes + 1, 1);
+    for (int i = 0; x && i < n; i++)
+        for (int t = 1; t < STEPS; t++)
+            x[(size_t)i * each + (size_t)t * FEATURES + (size_t)letter(i, (t - 1) / 2)] = 1;
+    snprintf(shape, sizeof shape, "%d, %d, %d", n, STEPS, FEATURES);
+    int rc = x ? npy_block("<f4", shape, x, bytes, path) : 1;
+    free(x);
+    return rc;
+}
+
+/* int64 [n,LONGEST]: the letters, -1 behind the last; those of sample 2 from `from` on. */
+static int spelling(int n, int from, const char *path)
+{
+    char shape[64];
+    size_t bytes = (size_t)n * LONGEST * sizeof(int64_t);
+    int64_t *y = calloc(bytes + 1, 1);
+    for (int i = 0; y && i < n; i++)
+        for (int k = 0; k < LONGEST; k++) {
+            int64_t v = letter(i, k);
+            y[i * LONGEST + k] = !v ? -1 : i == 2 ? v - 1 + from : v;
+        }
+    snprintf(shape, sizeof shape, "%d, %d", n, LONGEST);
+    int rc = y ? npy_block("<i8", shape, y, bytes, path) : 1;
+    free(y);
+    return rc;
+}
+
+static struct mc_value *node(struct mc_graph *g, const char *op, const char *name,
+                             struct mc_value *a, struct mc_value *b)
+{
+    struct mc_value *in[2] = {a, b}, *out = mc_edit_fresh(g, name);
+    if (!out || !a ||
+        mc_edit_node(g, g->n_nodes, op, "", 0, name, in, b ? 2 : 1, &out, 1, NULL, &err))
+        return NULL;
+    return out;
+}
+
+static struct mc_value *matrix(struct mc_graph *g, const char *name, int rows, int columns)
+{
+    int64_t dims[2] = {rows, columns};
+    struct mc_shape shape = mc_shape_of(2, dims);
+    struct mc_tensor *t;
+    void *data;
+    if (mc_tensor_new(MC_DTYPE_F32, &shape, NULL, &t, &data, &err))
+        return NULL;
+    for (int i = 0; i < rows * columns; i++)
+        ((float *)data)[i] = (float)((i * 37 + 11) % 101) / 101 - 0.5f;
+    struct mc_value *v = mc_edit_constant(g, name, t);
+    mc_tensor_unref(t);
+    return v;
+}
+
+/* [batch,STEPS,FEATURES] -> logarithms of probabilities [batch,STEPS,LETTERS], or steps first. */
+static int listener(bool steps_first, const char *path)
+{
+    struct mc_dim dims[3] = {{-1, "batch"}, {STEPS, NULL}, {FEATURES, NULL}};
+    struct mc_model *m = NULL;
+    int rc = mc_model_new(&m, &err);
+    rc = rc ? rc : mc_edit_opset(m, "", 17, &err);
+    struct mc_graph *g = rc ? NULL : mc_edit_graph(m, NULL, NULL, "main");
+    if (m)
+        m->ir_version = 8;
+    struct mc_value *v = g ? mc_edit_value(g, "x") : NULL;
+    if (!v || !mc_edit_type(v, MC_DTYPE_F32, 3, dims) || mc_edit_input(g, v, &err))
+        rc = 1;
+    if (!rc) {
+        v = node(g, "MatMul", "first", v, matrix(g, "first.w", FEATURES, 16));
+        v = node(g, "MatMul", "last", node(g, "Relu", "relu", v, NULL),
+                 matrix(g, "last.w", 16, LETTERS));
+        if (steps_first) {
+            v = node(g, "Transpose", "turned", v, NULL);
+            rc = !v || mc_edit_attr_ints(v->producer, "perm", (const int64_t[]){1, 0, 2}, 3, &err);
+        }
+        v = node(g, "LogSoftmax", "y", v, NULL);
+        rc = rc || !v || mc_edit_output(g, v, &err);
+    }
+    rc = rc ? rc : mc_onnx_write(m, path, NULL, &err);
+    mc_model_free(m);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     const char *kind = argc > 2 ? argv[1] : "", *path = argv[argc - 1];
@@ -188,6 +306,12 @@ int main(int argc, char **argv)
         rc = npy((int[]){atoi(argv[2]), atoi(argv[3]), atoi(argv[4]), atoi(argv[5])}, path);
     else if (!strcmp(kind, "idx") && argc == 5)
         rc = idx(3, atoi(argv[2]), atoi(argv[3]), 0, path);
+    else if (!strcmp(kind, "listener") && argc == 4)
+        rc = listener(!strcmp(argv[2], "steps"), path);
+    else if (!strcmp(kind, "sounds") && argc == 4)
+        rc = sounds(atoi(argv[2]), path);
+    else if (!strcmp(kind, "spelling") && argc == 5)
+        rc = spelling(atoi(argv[2]), atoi(argv[3]), path);
     else if (!strcmp(kind, "labels") && argc == 5)
         rc = idx(1, atoi(argv[2]), 0, atoi(argv[3]), path);
     if (rc)

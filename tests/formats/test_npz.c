@@ -108,6 +108,72 @@ static void npz_names(void **state)
     }
 }
 
+/* Rows of integers are sequences, ended by the first negative number. */
+static void npz_sequences(void **state)
+{
+    (void)state;
+    static const int32_t rows[] = {3, 1, 3, -1, 9, 9, 0, 0, 5};
+    static const int64_t want[] = {3, 1, 3, -1, -1, -1, 0, 0, 5};
+    struct mc_array in = input("x", MC_DTYPE_F32, DIMS(-2, 2));
+    for (int list = 0; list < 2; list++) { /* one array, and an array for each sample */
+        struct zip_member m[4];
+        int n = 0;
+        static const char *const names[] = {"x_0.npy", "x_1.npy", "x_2.npy"};
+        if (!list)
+            m[n++] = zip_member("x.npy", floats("(3, 2)", 6), 0);
+        for (; list && n < 3; n++)
+            m[n] = zip_member(names[n], floats("(2,)", 2), 0);
+        m[n++] = zip_member("labels.npy", make_npy(1, "<i4", false, "(3, 3)", rows, 36), 0);
+        const char *path = save("s.npz", make_zip(m, n));
+        struct mc_dataset *d = open_one(path, in, NULL);
+        assert_false(d->has_labels);
+        assert_true(d->sequence == 3 && d->classes == 6 && d->count == 3);
+        struct mc_batch *b;
+        int64_t index[] = {2, 0, 1}, label;
+        assert_int_equal(mc_dataset_read(d, index, 3, &b, &err), 0);
+        assert_true(b->sequences && !b->labels);
+        for (int i = 0; i < 9; i++)
+            assert_int_equal(b->sequences[i], want[index[i / 3] * 3 + i % 3]);
+        mc_batch_free(b);
+        assert_int_equal(mc_dataset_labels(d, index, 1, &label, &err), MC_EDATA);
+        assert_non_null(strstr(err.msg, "has a sequence of labels for each sample"));
+        mc_dataset_free(d);
+        struct mc_sample_opts bare = {.inputs = &in, .n_inputs = 1, .no_labels = true};
+        assert_int_equal(mc_samples_open(path, &bare, &d, &err), 0);
+        assert_true(!d->sequence && !d->has_labels);
+        mc_dataset_free(d);
+    }
+}
+
+/* Integers that are no sequences. */
+static void npz_one_hot(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *descr, *shape, *data;
+        size_t n;
+        const char *words;
+    } rows[] = {
+        {"|u1", "(3, 2)", "\1\0\0\1\1\0", 6, "one-hot"},
+        {"|b1", "(3, 2)", "\1\1\0\1\1\0", 6, "one-hot"},
+        {"|u1", "(3, 1, 2)", "\2\0\0\1\1\0", 6, "give one class number"},
+        {"|u1", "(3, 0)", "", 0, "one-hot"},
+        {"|u1", "(2, 2)", "\1\2\0\1", 4, "2 labels for 3 samples"},
+        {"<u4", "(3, 2)", "\1\0\0\0\1\0\0\0\1\0\0\0\1\0\0\0\1\0\0\0\377\377\377\177", 24,
+         "2147483647, of sample 2, is no class"},
+    };
+    struct mc_array in = input("x", MC_DTYPE_F32, DIMS(-2, 2));
+    struct mc_sample_opts o = {.inputs = &in, .n_inputs = 1};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct zip_member m[] = {
+            zip_member("x.npy", floats("(3, 2)", 6), 0),
+            zip_member("labels.npy",
+                       make_npy(1, rows[i].descr, false, rows[i].shape, rows[i].data, rows[i].n),
+                       0)};
+        refused(save("bad.npz", make_zip(m, 2)), &o, MC_EDATA, rows[i].words);
+    }
+}
+
 static void npz_that_do_not_serve(void **state)
 {
     (void)state;
@@ -279,6 +345,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(npy_batch_and_whole),   cmocka_unit_test(npz_names),
+        cmocka_unit_test(npz_sequences),         cmocka_unit_test(npz_one_hot),
         cmocka_unit_test(npz_that_do_not_serve), cmocka_unit_test(zips_that_lie),
         cmocka_unit_test(broken_directories),
     };

@@ -28,6 +28,10 @@ static void read_some(struct mc_dataset *d, const int64_t *index, int64_t n)
     }
     promise(b->n == n, "another number of samples");
     promise(!b->labels == !d->has_labels, "labels appeared or vanished");
+    promise(!b->sequences == !d->sequence, "sequences appeared or vanished");
+    for (int64_t i = 0; b->sequences && i < n * d->sequence; i++)
+        promise(b->sequences[i] >= -1 && b->sequences[i] < d->classes,
+                "a label beyond the classes");
     for (int64_t i = 0; b->labels && i < n; i++)
         promise(b->labels[i] >= 0 && b->labels[i] < d->classes, "a label beyond the classes");
     for (int a = 0; a < b->n_arrays; a++) {

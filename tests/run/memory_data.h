@@ -12,7 +12,7 @@ struct memory_data {
     int64_t count;    /* samples there are, also where d.count is -1 */
     struct mc_shape sample;
     const float *x;
-    const int64_t *labels; /* or NULL */
+    const int64_t *labels; /* or NULL; [count, d.sequence] where that is set after memory_open */
     int64_t reads, largest;
 };
 
@@ -26,14 +26,19 @@ static inline int memory_read(void *self, const int64_t *index, int64_t n, struc
     int64_t dims[MC_RANK_MAX + 1] = {have};
     memcpy(dims + 1, m->sample.dim, sizeof m->sample.dim);
     struct mc_array like = {m->name, MC_DTYPE_F32, mc_shape_of(m->sample.rank + 1, dims), NULL, 0};
-    int rc = mc_batch_new(have, 1, &like, m->labels != NULL, ret, err);
+    int64_t width = m->d.sequence;
+    int rc = width ? mc_batch_new_sequences(have, 1, &like, width, ret, err)
+                   : mc_batch_new(have, 1, &like, m->labels != NULL, ret, err);
     if (rc)
         return rc;
     int64_t row = mc_shape_count(&m->sample);
     for (int64_t i = 0; i < have; i++) {
         memcpy((float *)(*ret)->arrays[0].data + i * row, m->x + index[i] * row,
                (size_t)row * sizeof(float));
-        if (m->labels)
+        if (width)
+            memcpy((*ret)->sequences + i * width, m->labels + index[i] * width,
+                   (size_t)width * sizeof *m->labels);
+        else if (m->labels)
             (*ret)->labels[i] = m->labels[index[i]];
     }
     m->reads++;
