@@ -33,7 +33,6 @@ static const struct node_spec_bad bad[] = {
     {OWN "CtcLoss-1 f[3,2,4] l[2,1] l{3,4} l{0,0} -> 1", MC_EDATA, "sample 1 has 4 steps of 3"},
     {OWN "CtcLoss-1 f[3,2,4] l[2,1] l{3,3} l{0,2} -> 1", MC_EDATA, "sample 1 has 2 labels of 1"},
     {OWN "CtcLoss-1 f[3,1,1] l[1,1] - l{1} -> 1", MC_EDATA, "beside the blank 0"},
-    {OWN "CtcLoss-1 f[2,1,5] l[1,3] l{2} l{3} -> 1 must_fit=1", MC_EDATA, "and it has 2"},
 };
 
 static void errors(void **state)

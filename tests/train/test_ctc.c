@@ -307,6 +307,37 @@ static void labels_must_fit_the_steps(void **state)
     mc_model_free(m);
 }
 
+/* Where the steps are not known ahead, the run of the loss tells. */
+static void steps_that_are_known_late(void **state)
+{
+    (void)state;
+    static const int64_t rows[N * S] = {1, 2, -1, 2, 2, -1, 1, -1, -1};
+    struct mc_model *m = build_model(17);
+    struct mc_value *x = build_input(m->graph, "x", MC_DTYPE_F32, 3, DIMS(-2, -3, C));
+    build_output(m->graph, build_unary(m->graph, "Identity", "y", x));
+    struct mc_side side;
+    struct mc_loss loss;
+    struct mc_err err;
+    struct mc_loss_opts o = {.sequence = S, .data = "set"};
+    build_ok(mc_side_new(m, NULL, &side, &err), &err);
+    build_ok(mc_loss_build(&side, NULL, &o, &loss, &err), &err);
+    assert_int_equal(loss.sequence.steps, 0);
+    struct mc_session *s = session_of(side.m, NULL);
+    for (int64_t steps = 3; steps >= 2; steps--) {
+        struct mc_array in[] = {
+            array_of("x", MC_DTYPE_F32, 3, DIMS(N, steps, C), z),
+            array_of(MC_LOSS_LABELS, MC_DTYPE_I64, 2, DIMS(N, S), (void *)(uintptr_t)rows)};
+        int rc = mc_session_run(s, in, 2, &err);
+        assert_int_equal(rc, steps == 3 ? 0 : MC_EDATA);
+    }
+    if (!strstr(err.msg, "the 2 labels of sample 1 need 3 steps, and it has 2"))
+        fail_msg("%s", err.msg);
+    mc_session_free(s);
+    mc_loss_free(&loss);
+    mc_side_free(&side);
+    mc_model_free(m);
+}
+
 /* Scores of another form, and axes that could each be the batch. */
 static void outputs_that_are_no_sequence(void **state)
 {
@@ -340,9 +371,10 @@ static void outputs_that_are_no_sequence(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(loss_is_that_of_all_paths), cmocka_unit_test(training_lowers_it),
-        cmocka_unit_test(teacher_goes_with_alpha),   cmocka_unit_test(what_cannot_be_is_named),
-        cmocka_unit_test(labels_must_fit_the_steps), cmocka_unit_test(outputs_that_are_no_sequence),
+        cmocka_unit_test(loss_is_that_of_all_paths),    cmocka_unit_test(training_lowers_it),
+        cmocka_unit_test(teacher_goes_with_alpha),      cmocka_unit_test(what_cannot_be_is_named),
+        cmocka_unit_test(labels_must_fit_the_steps),    cmocka_unit_test(steps_that_are_known_late),
+        cmocka_unit_test(outputs_that_are_no_sequence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
