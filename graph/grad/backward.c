@@ -244,15 +244,12 @@ static void take_back(struct mc_grad *g, struct mc_value *const *keep, size_t n)
         if (!used)
             mc_edit_remove_node(node);
     }
-    free(kept);
     for (size_t i = g->g->n_values; i-- > g->n_values;) {
         struct mc_value *v = g->g->values[i];
-        bool is_kept = false;
-        for (size_t k = 0; k < n && !is_kept; k++)
-            is_kept = keep[k] == v;
-        if (v && !v->n_uses && !v->producer && !v->is_output && !is_kept)
+        if (v && !v->n_uses && !v->producer && !v->is_output && !(kept && kept[i]))
             mc_edit_remove_value(v);
     }
+    free(kept);
 }
 
 static int alloc(struct mc_grad *g)
