@@ -96,10 +96,13 @@ static void give_base(struct mc_grad *g, struct mc_node *n, struct mc_value *p)
         return;
     if (is_known)
         factor = mc_grad_scalar(g, a, known);
-    if (!is_known || known != 2) {
-        less = is_known ? mc_grad_scalar(g, a, known - 1)
-                        : mc_emit(g, "Sub", p, mc_grad_scalar(g, a, 1));
+    if (is_known && known != 2) {
+        less = mc_grad_scalar(g, a, known - 1);
         power = mc_emit(g, "Pow", a, less);
+    } else if (!is_known) { /* a^0 does not move with a, not even at 0 */
+        struct mc_value *none = mc_emit(g, "Equal", p, mc_grad_scalar(g, a, 0));
+        less = mc_emit(g, "Sub", p, mc_grad_scalar(g, a, 1));
+        power = mc_emit(g, "Pow", a, mc_emit(g, "Where", none, p, less));
     }
     struct mc_value *d = mc_emit(g, "Mul", mc_grad_of(g, n, 0), power);
     give_sum(g, n, 0, mc_emit(g, "Mul", d, factor));
@@ -109,7 +112,8 @@ static void pow_rule(struct mc_grad *g, struct mc_node *n)
 {
     struct mc_value *a = n->in[0], *p = n->in[1];
     enum mc_dtype to = mc_grad_type(g, a)->dtype, from = mc_grad_type(g, p)->dtype;
-    if (from != to && !mc_grad_known(g, p)) {
+    double unused;
+    if (from != to && !known_exponent(g, p, &unused)) {
         p = mc_emit(g, "Cast", p);
         mc_emit_int(g, "to", (int64_t)to);
     }

@@ -37,10 +37,11 @@ static void broadcasting(void **state)
 static void powers(void **state)
 {
     static const struct row rows[] = {
-        {"Pow", 15, "", "axb #2"},     {"Pow", 15, "", "axb #3"},     {"Pow", 15, "", "+axb #0.5"},
-        {"Pow", 15, "", "+axb #-1.5"}, {"Pow", 13, "", "axb @i:2"},   {"Pow", 12, "", "axb i:4"},
-        {"Pow", 15, "", "axb r:l:3"},  {"Pow", 7, "", "+axbx3 +bx1"}, {"Pow", 15, "", "+axb c:axb"},
-        {"Pow", 15, "", "+s axb"},     {"Pow", 15, "", "+axb n:s"},
+        {"Pow", 15, "", "axb #2"},      {"Pow", 15, "", "axb #3"},     {"Pow", 15, "", "+axb #0.5"},
+        {"Pow", 15, "", "+axb #-1.5"},  {"Pow", 13, "", "axb @i:2"},   {"Pow", 12, "", "axb i:4"},
+        {"Pow", 13, "", "ax3 i:2,0,3"}, {"Pow", 13, "", "+ax3 c:3"},   {"Pow", 15, "", "axb r:l:3"},
+        {"Pow", 7, "", "+axbx3 +bx1"},  {"Pow", 15, "", "+axb c:axb"}, {"Pow", 15, "", "+s axb"},
+        {"Pow", 15, "", "+axb n:s"},
     };
     (void)state;
     ALL(rows);
