@@ -31,7 +31,7 @@ static int open_all(struct eval *e, const struct mc_cli *cli, struct mc_err *err
     const char *const files[] = {name, reference};
     int rc = mc_cli_check_reports(cli, files, 2, err);
     if (!rc) /* that a reference is there: known now; that labels are: below */
-        rc = mc_gates_check(cli, reference != NULL, true, err);
+        rc = mc_gates_check(cli, reference != NULL, true, true, err);
     if (!rc)
         rc = mc_cli_read(name, &e->model, err);
     if (!rc && reference)
@@ -40,7 +40,7 @@ static int open_all(struct eval *e, const struct mc_cli *cli, struct mc_err *err
         return rc;
     if (!reference && mc_testsets_probe(spec)) {
         e->sets = spec;
-        return mc_gates_check(cli, false, false, err);
+        return mc_gates_check(cli, false, false, false, err);
     }
     mc_edit_fix_inputs(e->model.model->graph);
     if (reference)
@@ -48,7 +48,8 @@ static int open_all(struct eval *e, const struct mc_cli *cli, struct mc_err *err
     e->preprocess = mc_cli_preprocess(cli, e->model.model, e->reference.model);
     rc = mc_cli_samples(spec, e->model.model, e->preprocess, false, &e->data, err);
     if (!rc)
-        rc = mc_gates_check(cli, reference != NULL, e->data->has_labels, err);
+        rc =
+            mc_gates_check(cli, reference != NULL, e->data->has_labels, e->data->sequence > 0, err);
     return rc ? rc : mc_cli_look_open(cli, e->model.model->graph, e->data, &e->look, err);
 }
 
@@ -59,7 +60,7 @@ static int run(struct eval *e, const struct mc_cli *cli, struct mc_err *err)
     const struct mc_model *reference = e->reference.model;
     o.look = mc_cli_look_batch;
     o.look_ctx = &e->look;
-    int rc = reference || e->data->has_labels
+    int rc = reference || e->data->has_labels || e->data->sequence
                  ? mc_measure(e->model.model->graph, reference ? reference->graph : NULL, e->data,
                               &o, &e->m, err)
                  : mc_observe(e->model.model->graph, e->data, e->look.names, e->look.n, &o.run,

@@ -22,6 +22,10 @@ static double loss(const struct mc_measure *m)
 {
     return m->model.loss;
 }
+static double label_error_rate(const struct mc_measure *m)
+{
+    return m->model.sequences ? m->model.label_error_rate : NAN;
+}
 static double agreement(const struct mc_measure *m)
 {
     return m->agreement.top1 >= 0 ? m->agreement.top1 : NAN;
@@ -42,12 +46,16 @@ static double max_abs(const struct mc_measure *m)
 static const struct metric {
     const char *name;
     double (*value)(const struct mc_measure *m);
-    bool labels, reference; /* what it needs */
+    bool labels, sequences, reference; /* what it needs */
 } metrics[] = {
-    {"top1", top1, true, false},       {"top5", top5, true, false},
-    {"loss", loss, true, false},       {"agreement", agreement, false, true},
-    {"cosine", cosine, false, true},   {"sqnr_db", sqnr_db, false, true},
-    {"max_abs", max_abs, false, true},
+    {"top1", top1, true, false, false},
+    {"top5", top5, true, false, false},
+    {"loss", loss, true, false, false},
+    {"agreement", agreement, false, false, true},
+    {"cosine", cosine, false, false, true},
+    {"sqnr_db", sqnr_db, false, false, true},
+    {"label_error_rate", label_error_rate, false, true, false},
+    {"max_abs", max_abs, false, false, true},
 };
 enum { N_METRICS = sizeof metrics / sizeof *metrics };
 
@@ -80,7 +88,8 @@ static int parse_test(const char *text, struct test *ret, struct mc_err *err)
     if (!m || (*op != '<' && *op != '>') || !number || *end)
         return mc_fail(err, MC_EUSAGE,
                        "--require '%s' is no test; write NAME>=NUMBER or "
-                       "NAME<=NUMBER, NAME one of top1, top5, loss, agreement, cosine, sqnr_db, "
+                       "NAME<=NUMBER, NAME one of top1, top5, loss, label_error_rate, agreement, "
+                       "cosine, sqnr_db, "
                        "max_abs",
                        text);
     *ret = (struct test){m, *op == '>', !equal, limit};
@@ -103,7 +112,7 @@ bool mc_gates_given(const struct mc_cli *cli)
 }
 
 int mc_gates_check(const struct mc_cli *cli, bool has_reference, bool has_labels,
-                   struct mc_err *err)
+                   bool has_sequences, struct mc_err *err)
 {
     static const char *const compared[] = {"max-drop", "min-sqnr"};
     for (size_t i = 0; i < 2 && !has_reference; i++)
@@ -126,6 +135,10 @@ int mc_gates_check(const struct mc_cli *cli, bool has_reference, bool has_labels
                            "--require '%s' compares with a reference; give one "
                            "after the model",
                            text);
+        if (t.metric->sequences && !has_sequences)
+            return mc_fail(err, MC_EDATA,
+                           "--require '%s' needs sequences of labels; --data '%s' has none", text,
+                           mc_param_text(cli->values, "data"));
         if (t.metric->labels && !has_labels)
             return mc_fail(err, MC_EDATA, "--require '%s' needs class labels; --data '%s' has none",
                            text, mc_param_text(cli->values, "data"));

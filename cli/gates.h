@@ -12,7 +12,7 @@ bool mc_gates_given(const struct mc_cli *cli);
  * Errors: MC_EUSAGE for a --require that is no test, or a gate that needs a reference where has_reference
  * is false; MC_EDATA for one that needs labels where there are none. */
 int mc_gates_check(const struct mc_cli *cli, bool has_reference, bool has_labels,
-                   struct mc_err *err);
+                   bool has_sequences, struct mc_err *err);
 
 /* *ret_rows: [{name, limit, value, passed, message}, …]. Returns MC_EGATE, with the first message in err and
  * *ret_rows still filled in, if one was missed. */

@@ -49,7 +49,7 @@ static int check_options(const struct mc_cli *cli, struct mc_job *j, struct mc_e
         return mc_fail(err, MC_EUSAGE, "a gate needs samples to measure on: pass --data SPEC");
     const char *const files[] = {model, j->to_stdout ? NULL : j->out};
     int rc = mc_cli_check_reports(cli, files, 2, err);
-    return rc ? rc : mc_gates_check(cli, !j->incomparable, true, err);
+    return rc ? rc : mc_gates_check(cli, !j->incomparable, true, true, err);
 }
 
 /* Can OUT be written? Found out now, by opening it without committing anything. */
@@ -119,7 +119,7 @@ static int open_samples(const struct mc_cli *cli, struct mc_job *j, const struct
     if (j->data_spec)
         rc = mc_cli_samples(j->data_spec, subject, j->preprocess, false, &j->data, err);
     if (!rc && j->data)
-        rc = mc_gates_check(cli, !j->incomparable, j->data->has_labels, err);
+        rc = mc_gates_check(cli, !j->incomparable, j->data->has_labels, j->data->sequence > 0, err);
     if (!rc && calib)
         rc = mc_cli_samples(calib, subject, j->preprocess, true, &j->calib, err);
     if (!rc && train)

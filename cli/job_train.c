@@ -77,7 +77,8 @@ int mc_job_train_unasked(const struct mc_cli *cli, struct mc_err *err)
     const char *name = NULL;
     json_t *v;
     int rc = gather_options(cli, &options, err);
-    json_object_foreach(options, name, v) if (strcmp(name, "output")) /* measuring has it, too */
+    json_object_foreach(options, name, v) if (strcmp(name, "output") &&
+                                              strcmp(name, "blank")) /* measuring has them, too */
         rc = mc_fail(err, MC_EUSAGE, "--%s goes with --finetune EPOCHS", name);
     json_decref(options);
     return rc;

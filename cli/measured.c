@@ -12,6 +12,7 @@ struct mc_measure_opts mc_cli_measure_opts(const struct mc_cli *cli)
                 .progress = cli->progress,
                 .what = "measuring"},
         .output = mc_param_text(cli->values, "output"),
+        .blank = mc_param_int(cli->values, "blank", 0),
     };
 }
 
@@ -38,6 +39,8 @@ json_t *mc_cli_metrics(const struct mc_metrics *m)
     mc_json_put(o, "top1", mc_json_real(m->labelled ? m->top1 : NAN), &ok);
     mc_json_put(o, "top5", mc_json_real(m->labelled && m->top5 >= 0 ? m->top5 : NAN), &ok);
     mc_json_put(o, "loss", mc_json_real(m->labelled ? m->loss : NAN), &ok);
+    if (m->sequences)
+        mc_json_put(o, "label_error_rate", mc_json_real(m->label_error_rate), &ok);
     mc_json_put(o, "samples", json_integer(m->samples), &ok);
     return complete(o, ok);
 }

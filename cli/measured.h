@@ -13,7 +13,7 @@ int mc_cli_measure(const struct mc_cli *cli, const struct mc_model *model,
                    const struct mc_model *reference, struct mc_dataset *data,
                    struct mc_measure *ret, struct mc_err *err);
 
-/* {top1, top5, loss, samples}: null where there are no labels. */
+/* {top1, top5, loss, samples}: null where there are no labels; label_error_rate where they are sequences. */
 json_t *mc_cli_metrics(const struct mc_metrics *m);
 /* {top1, cosine, sqnr_db, max_abs, max_rel, samples} */
 json_t *mc_cli_agreement(const struct mc_agreement *a);

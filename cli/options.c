@@ -1,5 +1,6 @@
 #include "cli/options.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stddef.h>
 
@@ -51,7 +52,10 @@ const struct mc_option_group mc_options_data = {
          "resize=256,crop=224,scale=1/255,mean=0.5,std=0.25,bgr; "
          "the default is what the model says, else value/255"},
         {MC_PARAM_TEXT, "output", 0, false, "NAME", NULL, 0, 0, NULL,
-         "the output that counts; the default is the first of rank 2"},
+         "the output that counts; the default is the first of rank 2 (3 where labels are "
+         "sequences)"},
+        {MC_PARAM_INT, "blank", 0, false, "CLASS", "0", 0, INT_MAX, NULL,
+         "the class that means no label, where labels are sequences"},
         {0},
     },
 };
@@ -78,7 +82,8 @@ const struct mc_option_group mc_options_gate = {
         {MC_PARAM_REAL, "min-sqnr", 0, false, "DB", NULL, -INFINITY, INFINITY, NULL,
          "least signal to quantisation noise ratio of the outputs, in dB"},
         {MC_PARAM_TEXT, "require", 0, true, "TEST", NULL, 0, 0, NULL,
-         "such as 'top1>=0.88'; also top5, loss, agreement, cosine, sqnr_db, max_abs"},
+         "such as 'top1>=0.88'; also top5, loss, label_error_rate, agreement, cosine, sqnr_db, "
+         "max_abs"},
         {0},
     },
 };

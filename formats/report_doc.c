@@ -84,6 +84,7 @@ static void headline(const struct mc_doc *d, const json_t *report, FILE *out)
     metric_row(&r, "top-1", report, "top1", true);
     metric_row(&r, "top-5", report, "top5", true);
     metric_row(&r, "loss", report, "loss", false);
+    metric_row(&r, "label errors", report, "label_error_rate", true);
     end(&r);
 }
 

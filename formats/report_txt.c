@@ -77,6 +77,7 @@ static void metrics(struct mc_table *t, const json_t *report)
     metric_row(t, "top-1", before, after, "top1", true);
     metric_row(t, "top-5", before, after, "top5", true);
     metric_row(t, "loss", before, after, "loss", false);
+    metric_row(t, "label errors", before, after, "label_error_rate", true);
 }
 
 static void drop(FILE *out, const json_t *report)

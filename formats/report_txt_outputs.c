@@ -78,7 +78,8 @@ int mc_report_txt_outputs(const json_t *report, FILE *out, int columns)
     size_t i;
     /* Where there are better figures, the outputs are not told. */
     const json_t *metrics = json_object_get(report, "metrics");
-    bool measured = isfinite(mc_json_number(metrics, "top1", NAN));
+    bool measured = isfinite(mc_json_number(metrics, "top1", NAN)) ||
+                    isfinite(mc_json_number(metrics, "label_error_rate", NAN));
     if (!json_array_size(rows) || measured || json_object_get(report, "reference"))
         return 0;
     struct mc_table *t = mc_table_new("Lllrrrl");

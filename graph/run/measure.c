@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "graph/run/label_errors.h"
 #include "graph/run/pump.h"
 #include "graph/run/metrics.h"
 
@@ -15,7 +16,8 @@ struct side {
     struct mc_session *session;
     enum mc_score kind;
     struct mc_label_sums labels;
-    double *row; /* one sample of one output */
+    int64_t errors; /* of labels that are sequences */
+    double *row;    /* one sample of one output */
     int64_t row_cap;
 };
 
@@ -31,6 +33,8 @@ struct measuring {
     int64_t classes;            /* 0: the output is no class score */
     struct mc_pair_sums *pairs; /* per output */
     double cosine, cosine_loss_squares;
+    int64_t letters;          /* scores of a step, where labels are sequences; 0: there are none */
+    int64_t n_labels, *edits; /* of those, and scratch */
     int64_t samples, same, plus,
         minus; /* plus: only the reference is right; minus: only the model */
 };
@@ -56,23 +60,33 @@ static int find_output(struct measuring *m, const char *name, struct mc_err *err
     return 0;
 }
 
-/* Elements of one sample of an output, and whether it has a batch axis at all. */
+enum { NO_BATCH = -1 };
+
+/* Elements of one sample of an output, and its batch axis. */
 static int64_t row_of(const struct measuring *m, const struct mc_array *a, int64_t ran,
-                      bool *ret_batched)
+                      int *ret_axis)
 {
     int64_t count = mc_shape_count(&a->shape);
-    bool whole = m->feed.data->whole;
-    *ret_batched = whole || (a->shape.rank > 0 && a->shape.dim[0] % ran == 0);
-    return whole || !*ret_batched ? count : count / ran;
+    const int64_t *dim = a->shape.dim;
+    *ret_axis = NO_BATCH;
+    if (m->feed.data->whole) {
+        *ret_axis = 0;
+        return count;
+    }
+    if (a->shape.rank > 2 && dim[0] != ran && dim[1] == ran)
+        *ret_axis = 1; /* steps first */
+    else if (a->shape.rank > 0 && dim[0] % ran == 0)
+        *ret_axis = 0;
+    return *ret_axis == NO_BATCH ? count : count / ran;
 }
 
 /* Classes: elements of a sample of which at most one axis is longer than 1. */
 static int64_t count_classes(const struct measuring *m, const struct mc_array *a, int64_t ran)
 {
-    bool whole = m->feed.data->whole, batched;
-    int64_t row = row_of(m, a, ran, &batched);
-    int wide = 0;
-    if (!batched || row < 1 || (!whole && a->shape.dim[0] != ran))
+    bool whole = m->feed.data->whole;
+    int wide = 0, axis;
+    int64_t row = row_of(m, a, ran, &axis);
+    if (axis != 0 || row < 1 || (!whole && a->shape.dim[0] != ran))
         return 0;
     for (int i = !whole; i < a->shape.rank; i++)
         wide += a->shape.dim[i] > 1;
@@ -85,8 +99,9 @@ static int64_t count_classes(const struct measuring *m, const struct mc_array *a
 static void choose_output(struct measuring *m, int64_t ran)
 {
     const struct mc_session *s = m->side[MODEL].session;
+    int rank = m->feed.data->sequence ? 3 : 2;
     for (int i = 0; m->counting < 0 && i < m->n_outputs; i++)
-        if (mc_session_output(s, i)->shape.rank == 2)
+        if (mc_session_output(s, i)->shape.rank == rank)
             m->counting = i;
     m->counting = m->counting < 0 ? 0 : m->counting;
     for (int i = 0; i < m->n_sides; i++)
@@ -94,11 +109,22 @@ static void choose_output(struct measuring *m, int64_t ran)
     m->classes = count_classes(m, mc_session_output(s, m->counting), ran);
 }
 
+/* Scores of a step, where the output may be such of sequences. */
+static int64_t step_scores(const struct measuring *m)
+{
+    const struct mc_array *a = mc_session_output(m->sessions[MODEL], m->counting);
+    bool is = a->shape.rank == 3 && mc_dtype_info(a->dtype)->kind == MC_KIND_FLOAT;
+    return is && a->shape.dim[2] > m->opts->blank ? a->shape.dim[2] : 0;
+}
+
 /* ---- one batch ---- */
 
-static int load_row(struct side *s, bool reference, const struct mc_array *a, int64_t row,
+/* Sample `row` of an output whose samples have n elements, those of axis 1 in one piece for each of axis 0. */
+static int load_row(struct side *s, bool reference, const struct mc_array *a, int axis, int64_t row,
                     int64_t n, int64_t sample, struct mc_err *err)
 {
+    int64_t pieces = axis == 1 ? a->shape.dim[0] : 1, piece = pieces ? n / pieces : 0;
+    int64_t apart = axis == 1 ? piece * a->shape.dim[1] : n;
     if (n > s->row_cap) {
         double *p = mc_realloc(s->row, (size_t)n, sizeof *p);
         if (!p)
@@ -106,11 +132,15 @@ static int load_row(struct side *s, bool reference, const struct mc_array *a, in
         s->row = p;
         s->row_cap = n;
     }
-    size_t at = 0;
-    if (!mc_dtype_bytes(a->dtype, row * n, &at))
-        return mc_fail(err, MC_EDTYPE, "output '%s' of type %s cannot be measured", a->name,
-                       mc_dtype_name(a->dtype));
-    int rc = mc_dtype_to_f64(a->dtype, (const char *)a->data + at, s->row, (size_t)n, err);
+    int rc = 0;
+    for (int64_t i = 0; i < pieces && !rc; i++) {
+        size_t at = 0;
+        if (!mc_dtype_bytes(a->dtype, i * apart + row * piece, &at))
+            return mc_fail(err, MC_EDTYPE, "output '%s' of type %s cannot be measured", a->name,
+                           mc_dtype_name(a->dtype));
+        rc = mc_dtype_to_f64(a->dtype, (const char *)a->data + at, s->row + i * piece,
+                             (size_t)piece, err);
+    }
     for (int64_t i = 0; i < n && !rc; i++)
         if (isnan(s->row[i]))
             rc = mc_fail(err, MC_EDATA, "output '%s'%s is NaN at element %lld of sample %lld",
@@ -160,33 +190,46 @@ static int add_counting(struct measuring *m, int64_t n, const int64_t *label, in
     return 0;
 }
 
+/* The same where labels are sequences. */
+static void add_sequence(struct measuring *m, int64_t n, const int64_t *label)
+{
+    int64_t length = 0;
+    for (int i = 0; i < m->n_sides; i++)
+        m->side[i].errors +=
+            mc_label_errors(m->side[i].row, n / m->letters, m->letters, m->opts->blank, label,
+                            m->feed.data->sequence, m->edits, &length);
+    m->n_labels += length;
+}
+
 static int add_output(struct measuring *m, int output, int64_t ran, const struct mc_batch *batch,
                       struct mc_err *err)
 {
     const struct mc_array *a[SIDES] = {0};
-    bool batched;
+    int axis;
     for (int i = 0; i < m->n_sides; i++)
         a[i] = mc_session_output(m->side[i].session, output);
-    int64_t n = row_of(m, a[MODEL], ran, &batched);
+    int64_t n = row_of(m, a[MODEL], ran, &axis);
     char text[MC_SHAPE_TEXT], other[MC_SHAPE_TEXT];
     if (m->n_sides > 1 && !mc_shape_equal(&a[0]->shape, &a[1]->shape))
         return mc_fail(err, MC_ESHAPE, "output '%s' has shape %s, but %s in the reference",
                        a[0]->name, mc_shape_text(&a[0]->shape, text),
                        mc_shape_text(&a[1]->shape, other));
-    if (output == m->counting && !batched)
+    if (output == m->counting && axis == NO_BATCH)
         return mc_fail(err, MC_ESHAPE,
                        "output '%s' of shape %s has no row for each of %lld samples; name another "
                        "with --output",
                        a[0]->name, mc_shape_text(&a[0]->shape, text), (long long)ran);
-    int64_t rows = batched ? batch->n : 1;
+    int64_t rows = axis == NO_BATCH ? 1 : batch->n;
     for (int64_t r = 0; r < rows; r++) {
         for (int i = 0; i < m->n_sides; i++) {
-            int rc = load_row(&m->side[i], i == REFERENCE, a[i], r, n, batch->index[r], err);
+            int rc = load_row(&m->side[i], i == REFERENCE, a[i], axis, r, n, batch->index[r], err);
             if (rc)
                 return rc;
         }
         if (m->n_sides > 1)
             mc_pair_add(&m->pairs[output], m->side[REFERENCE].row, m->side[MODEL].row, n);
+        if (output == m->counting && m->letters)
+            add_sequence(m, n, batch->sequences + r * m->feed.data->sequence);
         if (output == m->counting) {
             int rc =
                 add_counting(m, n, batch->labels ? &batch->labels[r] : NULL, batch->index[r], err);
@@ -206,6 +249,7 @@ static int add_batch(void *ctx, const struct mc_batch *batch, struct mc_err *err
     else if (count_classes(m, mc_session_output(m->sessions[MODEL], m->counting), ran) !=
              m->classes)
         m->classes = 0; /* scores of what differs from sample to sample are no classes */
+    m->letters = batch->sequences ? step_scores(m) : 0;
     for (int i = 0; i < m->n_outputs; i++) {
         int rc = add_output(m, i, ran, batch, err);
         if (rc)
@@ -236,15 +280,23 @@ static void agreement(const struct measuring *m, struct mc_agreement *ret)
     ret->sqnr_db = mc_pair_sqnr_db(&all);
 }
 
+static void sequence_result(const struct measuring *m, const struct side *s, struct mc_metrics *ret)
+{
+    ret->sequences = m->n_labels > 0;
+    ret->label_error_rate = m->n_labels ? (double)s->errors / (double)m->n_labels : 0;
+}
+
 static void result(const struct measuring *m, struct mc_measure *ret)
 {
     const struct side *model = &m->side[MODEL], *ref = &m->side[REFERENCE];
+    sequence_result(m, model, &ret->model);
     ret->model.samples = m->samples;
     ret->model.classes = m->classes;
     if (model->labels.samples && m->classes)
         mc_label_result(&model->labels, m->classes, &ret->model);
     if (m->n_sides < 2)
         return;
+    sequence_result(m, ref, &ret->reference);
     ret->reference.samples = m->samples;
     ret->reference.classes = m->classes;
     if (ref->labels.samples && m->classes)
@@ -277,7 +329,8 @@ int mc_measure(const struct mc_graph *model, const struct mc_graph *reference,
         m.pairs = mc_calloc((size_t)m.n_outputs, sizeof *m.pairs);
         m.view = mc_calloc((size_t)m.n_outputs, sizeof *m.view);
         m.values = mc_calloc((size_t)m.n_outputs, sizeof *m.values);
-        if (!m.pairs || !m.view || !m.values)
+        m.edits = mc_calloc((size_t)data->sequence + 1, sizeof *m.edits);
+        if (!m.pairs || !m.view || !m.values || !m.edits)
             rc = mc_fail(err, MC_ENOMEM, "out of memory");
     }
     if (!rc)
@@ -297,5 +350,6 @@ int mc_measure(const struct mc_graph *model, const struct mc_graph *reference,
     free(m.pairs);
     free(m.view);
     free(m.values);
+    free(m.edits);
     return rc;
 }

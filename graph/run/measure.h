@@ -6,6 +6,8 @@
 
 struct mc_metrics { /* of one model against labels */
     bool labelled;
+    bool sequences;          /* labels are sequences, and the output scores of them */
+    double label_error_rate; /* with those: edit distance by greedy decoding, per label */
     int64_t samples, classes;
     double top1, top5; /* fractions; top5 is -1 with 5 or fewer classes */
     double
@@ -39,7 +41,8 @@ struct mc_measure {                     /* what one pass over the data gives */
 struct mc_measure_opts {
     struct mc_observe_opts run;
     const char
-        *output; /* name of the output that counts; NULL: the first of rank 2, else the first */
+        *output;   /* name of the output that counts; NULL: the first of rank 2, else the first */
+    int64_t blank; /* class that means no label, where labels are sequences */
     mc_observe_fn *look; /* sees the model's outputs of each batch; NULL: nobody looks */
     void *look_ctx;
 };
@@ -48,6 +51,7 @@ struct mc_measure_opts {
  * not grow with the number of samples. NaN in an output: MC_EDATA naming output and sample.
  * The interval: normal approximation of the paired difference d_i in {-1,0,1} with the variance floored by
  * Agresti & Min (2005): two pseudo-samples, one each way, so that 0 changes does not claim certainty.
+ * An output's batch is its axis 0, or axis 1 of rank 3 and more where that is as long as the batch and axis 0 is not.
  * Errors: outputs that do not correspond: MC_ESHAPE; labels outside [0, classes): MC_EDATA. */
 int mc_measure(const struct mc_graph *model, const struct mc_graph *reference,
                struct mc_dataset *data, const struct mc_measure_opts *opts, struct mc_measure *ret,

@@ -172,6 +172,13 @@ static void npz_one_hot(void **state)
                        0)};
         refused(save("bad.npz", make_zip(m, 2)), &o, MC_EDATA, rows[i].words);
     }
+    /* ones and zeros, but not one 1 in each row */
+    struct zip_member m[] = {
+        zip_member("x.npy", floats("(3, 2)", 6), 0),
+        zip_member("labels.npy", make_npy(1, "|u1", false, "(3, 2)", "\1\1\0\1\1\0", 6), 0)};
+    struct mc_dataset *d = open_one(save("s.npz", make_zip(m, 2)), in, NULL);
+    assert_int_equal(d->sequence, 2);
+    mc_dataset_free(d);
 }
 
 static void npz_that_do_not_serve(void **state)

@@ -23,8 +23,16 @@ sed -n '/"curve"/,/]/p' batch.json >a.txt
 sed -n '/"curve"/,/]/p' steps.json >b.txt
 grep -c '"step"' a.txt
 cmp a.txt b.txt
-# Samples with sequences can be run, compared and looked at as those without labels.
-mcompress eval batch-out.onnx batch.onnx --data x.npy:y.npy --json | grep -e top1 -e '"of"'
+# Greedy decoding against the labels: nothing wrong after training, for either order.
+for order in batch steps; do
+    mcompress eval $order-out.onnx $order.onnx --data x.npy:y.npy --require 'label_error_rate<=0.02' --report $order.txt -q
+    echo "$?"
+    grep 'label errors' $order.txt
+    mcompress finetune $order.onnx -o o.onnx $T --data x.npy:y.npy -q --require 'label_error_rate<=2%' --json 2>/dev/null |
+        grep label_error_rate
+done
+rm o.onnx
+short mcompress eval batch.onnx --data x.npy:y.npy --require 'label_error_rate<0.5' --blank 1 -q
 F="mcompress finetune batch.onnx -o out.onnx"
 short $F --train x.npy:wide.npy
 short $F --train x.npy:zero.npy
@@ -33,6 +41,7 @@ short $F --train x.npy:y.npy --loss ce
 short $F --train x.npy:y.npy --balance
 short $F --train x.npy --loss ctc
 short mcompress eval batch.onnx --data x.npy:y.npy --require 'top1>=0.5'
+short mcompress eval batch.onnx --data x.npy --require 'label_error_rate<0.5'
 short mcompress finetune "$MODELS/fashion-mlp.onnx" -o out.onnx --train images.idx:labels.idx --loss ctc
 short mcompress finetune "$MODELS/fashion-mlp.onnx" -o out.onnx --train images.idx:y.npy
 ls
