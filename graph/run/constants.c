@@ -62,14 +62,14 @@ static int reserve(struct mc_const *c, enum mc_precision p, const struct mc_tens
     struct mc_buf buf = {dtype, true, t->shape, NULL};
     if (dtype == t->dtype && t->data && (uintptr_t)t->data % MC_ALIGN == 0) {
         buf.data = (void *)(uintptr_t)t->data;
-        *c = (struct mc_const){.buf = buf, .tensor = mc_tensor_ref(t)};
+        *c = (struct mc_const){.buf = buf, .type = t->dtype, .tensor = mc_tensor_ref(t)};
         return 0;
     }
     void *data = mc_alloc_aligned(bytes);
     if (!data)
         return mc_fail(err, MC_ENOMEM, "out of memory: %zu bytes for a constant", bytes);
     buf.data = data;
-    *c = (struct mc_const){.buf = buf, .owned = data, .cool = true};
+    *c = (struct mc_const){.buf = buf, .type = t->dtype, .owned = data, .cool = true};
     return 0;
 }
 
@@ -215,7 +215,9 @@ static int fold_node(struct mc_session *s, const struct mc_infer *inf, const str
     for (size_t i = 0; i < n->n_out; i++)
         if (n->out[i]) {
             s->consts[n->out[i]->index] =
-                (struct mc_const){.buf = c.out[i], .owned = c.out[i].data};
+                (struct mc_const){.buf = c.out[i],
+                                  .type = mc_infer_of(inf, n->out[i])->dtype,
+                                  .owned = c.out[i].data};
             c.out[i].data = NULL;
         }
 out:

@@ -22,9 +22,10 @@ enum {
     MC_PLAN_TOTAL = 32, /* plans of all segments, besides those of the path that runs */
 };
 
-struct mc_const {      /* a value with the same content in every run */
-    struct mc_buf buf; /* in the session's types; data NULL: no constant, or not looked at yet */
-    void *owned;       /* to free; NULL where buf.data is borrowed from a tensor */
+struct mc_const {       /* a value with the same content in every run */
+    struct mc_buf buf;  /* in the session's types; data NULL: no constant, or not looked at yet */
+    enum mc_dtype type; /* as the model has it: half types are computed in another */
+    void *owned;        /* to free; NULL where buf.data is borrowed from a tensor */
     struct mc_tensor *tensor; /* reference held while buf.data is borrowed from it, or NULL */
     bool raw;                 /* a step of some plan reads it as it is */
     bool cool; /* `owned` has no content now: it comes from the tensor before it is read */

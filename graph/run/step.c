@@ -33,7 +33,7 @@ int mc_step_use(struct mc_session *s, struct mc_plan *p, const struct mc_value *
             return mc_fail(err, MC_EUNSUP, "the value '%s' is used before anything makes it",
                            v->name);
         *pv = (struct mc_pvalue){
-            .buf = c->buf, .type = c->buf.dtype, .slot = MC_SLOT_NONE, .def = -1, .last = -1};
+            .buf = c->buf, .type = c->type, .slot = MC_SLOT_NONE, .def = -1, .last = -1};
     }
     *ret = pv->buf;
     return 0;

@@ -158,6 +158,42 @@ static void only_the_branch_taken_runs(void **state)
     mc_model_free(m);
 }
 
+/* y = x + (c ? k k : -k) in half precision: what a branch makes of constants is of their type, although it is computed
+ * in another. */
+static void constants_from_branches_keep_their_type(void **state)
+{
+    (void)state;
+    static const uint16_t k[] = {0x4000, 0xC200}; /* 2, -3 */
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F16, 2, DIMS(-2, 2));
+    struct mc_value *c = build_input(g, "c", MC_DTYPE_BOOL, 0, DIMS(0));
+    build_const(g, "k", MC_DTYPE_F16, 1, DIMS(2), k);
+    struct mc_node *n;
+    struct mc_value *r = build_node(g, "If", "r", 1, &c, &n);
+    struct mc_graph *b = body_of(n, "then_branch");
+    build_output(b, build_binary(b, "Mul", "p", mc_edit_resolve(b, "k"), mc_edit_resolve(b, "k")));
+    b = body_of(n, "else_branch");
+    build_output(b, build_unary(b, "Neg", "q", mc_edit_resolve(b, "k")));
+    build_output(g, build_binary(g, "Add", "y", x, r));
+    uint8_t yes;
+    const struct mc_array in[] = {array_of("x", MC_DTYPE_F32, 2, DIMS(1, 2), F(1, 10)),
+                                  array_of("c", MC_DTYPE_BOOL, 0, DIMS(0), &yes)};
+    struct mc_session *s = session_of(m, NULL);
+    yes = 1;
+    run_ok(s, in, 2);
+    expect_f32(mc_session_output(s, 0), 2, DIMS(1, 2), F(5, 19), 0);
+    yes = 0;
+    run_ok(s, in, 2);
+    expect_f32(mc_session_output(s, 0), 2, DIMS(1, 2), F(-1, 13), 0);
+    mc_session_free(s);
+    s = session_of(m, &(struct mc_session_opts){.precision = MC_PRECISION_F64});
+    run_ok(s, in, 2);
+    assert_int_equal(mc_session_output(s, 0)->dtype, MC_DTYPE_F64);
+    mc_session_free(s);
+    mc_model_free(m);
+}
+
 /* state := state * k + x[t] from the last t to the first: polynomials by Horner's rule, two side by side. */
 static struct mc_model *horner(void)
 {
@@ -250,6 +286,7 @@ int main(void)
         cmocka_unit_test(a_loop_without_end_stays_small_and_can_be_stopped),
         cmocka_unit_test(iterations_allocate_nothing),
         cmocka_unit_test(only_the_branch_taken_runs),
+        cmocka_unit_test(constants_from_branches_keep_their_type),
         cmocka_unit_test(a_scan_from_the_end),
         cmocka_unit_test(no_memory_is_an_error),
     };
