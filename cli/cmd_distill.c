@@ -70,7 +70,7 @@ int mc_cmd_distill(struct mc_cli *cli, struct mc_err *err)
     if (!rc && thin)
         rc = make_thin(cli, &j, err);
     if (!rc)
-        rc = mc_job_train(cli, &j, &t, mc_param_real(cli->values, "epochs", 1), err);
+        rc = mc_job_train_reopened(cli, &j, &t, mc_param_real(cli->values, "epochs", 1), err);
     if (!rc) {
         bool ok = true;
         mc_json_put(json_object_get(j.account, "training"), "student",

@@ -62,7 +62,7 @@ int mc_cmd_finetune(struct mc_cli *cli, struct mc_err *err)
     if (!rc)
         rc = renew(cli, &j, &reinit, &head, err);
     if (!rc)
-        rc = mc_job_train(cli, &j, &t, mc_param_real(cli->values, "epochs", 1), err);
+        rc = mc_job_train_reopened(cli, &j, &t, mc_param_real(cli->values, "epochs", 1), err);
     if (!rc)
         rc = put(&j, reinit, head, err);
     if (!rc)

@@ -19,3 +19,27 @@ const struct mc_pass *mc_pass_at(size_t i)
             return NULL;
     return mc_passes[i];
 }
+
+int mc_passes_reopen(const struct mc_pass *const *list, struct mc_pass_ctx *ctx, struct mc_model *m,
+                     struct mc_err *err)
+{
+    int rc = 0;
+    for (list = list ? list : mc_passes; *list && !rc; list++)
+        if ((*list)->reopen)
+            rc = (*list)->reopen(ctx, NULL, m, err);
+    return rc;
+}
+
+int mc_passes_finish(const struct mc_pass *const *list, struct mc_pass_ctx *ctx, struct mc_model *m,
+                     struct mc_err *err)
+{
+    size_t n = 0;
+    int rc = 0;
+    list = list ? list : mc_passes;
+    while (list[n])
+        n++;
+    while (n-- > 0 && !rc)
+        if (list[n]->reopen && list[n]->finish)
+            rc = list[n]->finish(ctx, NULL, m, err);
+    return rc;
+}

@@ -55,6 +55,15 @@ struct mc_pass {
                   struct mc_err *err);
 };
 
+/* Around the training of a model that comes from a file, whatever passes it went through: each pass of `list`
+ * (closed by NULL; NULL: all there are) that has reopen() puts its training form in place where the model has its
+ * file form, and in the end its finish() goes the other way, last pass first. Both leave a model without their
+ * form alone; their options are NULL. */
+int mc_passes_reopen(const struct mc_pass *const *list, struct mc_pass_ctx *ctx, struct mc_model *m,
+                     struct mc_err *err);
+int mc_passes_finish(const struct mc_pass *const *list, struct mc_pass_ctx *ctx, struct mc_model *m,
+                     struct mc_err *err);
+
 const struct mc_pass *mc_pass_find(const char *name);
 const struct mc_pass *mc_pass_at(size_t i); /* NULL at the end */
 

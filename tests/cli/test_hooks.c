@@ -113,9 +113,18 @@ static int finish(struct mc_pass_ctx *ctx, const json_t *options, struct mc_mode
     return mc_edit_replace_uses(doubled, w, e);
 }
 
+/* The file form of this pass is any w1 that a MatMul reads. */
+static int reopen(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+                  struct mc_err *e)
+{
+    const struct mc_value *w = mc_graph_value(m->graph, "w1");
+    int rc = note("reopen ");
+    return rc || !w || !mc_node_is(w->uses[0].node, "MatMul") ? rc : convert(ctx, options, m, e);
+}
+
 static const struct mc_param params[] = {{0}};
 static const struct mc_pass halves = {
-    "halves", "train halves", "mcompress halves", params, NULL, run, convert, finish, NULL};
+    "halves", "train halves", "mcompress halves", params, NULL, run, convert, finish, reopen};
 
 /* ---- files ---- */
 
@@ -280,6 +289,32 @@ static void failures_pass_through(void **state)
     fails = 0;
 }
 
+/* What `finetune` does with a file that the pass made earlier. */
+static void a_file_is_opened_again(void **state)
+{
+    (void)state;
+    static const struct mc_pass *const list[] = {&halves, NULL};
+    struct mc_model *m;
+    struct mc_pass_ctx ctx = {0};
+    *calls = 0;
+    assert_int_equal(mc_onnx_read("out.onnx", &m, &err), 0);
+    copy_weights(mc_graph_value(m->graph, "w1"), before);
+    assert_int_equal(mc_passes_reopen(list, &ctx, m, &err), 0);
+    assert_string_equal(calls, "reopen convert ");
+    assert_non_null(mc_graph_value(m->graph, "doubled"));
+    assert_int_equal(scale(m, mc_graph_value(m->graph, "w1"), 3), 0); /* a training */
+    assert_int_equal(mc_passes_finish(list, &ctx, m, &err), 0);
+    assert_string_equal(calls, "reopen convert finish ");
+    mc_edit_sweep(m->graph);
+    assert_int_equal(m->graph->n_nodes, 3);
+    copy_weights(mc_graph_value(m->graph, "w1"), after);
+    for (int i = 0; i < K * HIDDEN; i++)
+        assert_true(fabsf(after[i] - 3 * before[i]) <= 1e-6f * fabsf(after[i]));
+    assert_int_equal(mc_passes_reopen(NULL, &ctx, m, &err), 0); /* none of those registered */
+    assert_int_equal(m->graph->n_nodes, 3);
+    mc_model_free(m);
+}
+
 int main(void)
 {
     char dir[] = "/tmp/mc_test_hooks.XXXXXX";
@@ -291,6 +326,7 @@ int main(void)
         cmocka_unit_test(the_training_form_is_trained),
         cmocka_unit_test(hooks_are_for_training),
         cmocka_unit_test(failures_pass_through),
+        cmocka_unit_test(a_file_is_opened_again),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     static const char *const files[] = {"x.npy",     "y.npy",  "in.onnx",    "out.onnx",
