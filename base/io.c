@@ -60,6 +60,13 @@ bool mc_path_same(const char *a, const char *b)
     return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+bool mc_path_streams(const char *path)
+{
+    struct stat st;
+    return !strcmp(path, "-") ||
+           (!stat(path, &st) && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)));
+}
+
 /* ---- input ---- */
 
 /* An unlinked temporary file in dir, or -1 with errno. */
@@ -194,6 +201,7 @@ enum { OUT_BUFFER = 1 << 18 };
 
 struct mc_out {
     char *path;    /* final name, NULL for stdout */
+    bool stream;   /* copied into, never replaced */
     char *partial; /* name of the temporary file, NULL while it is anonymous */
     int fd;
     int error;     /* first errno of a write */
@@ -261,10 +269,11 @@ int mc_out_open(const char *path, struct mc_out **ret_out, struct mc_err *err)
     if (!o)
         return mc_fail(err, MC_ENOMEM, "out of memory");
     o->fd = -1;
-    if (to_stdout) {
+    o->path = to_stdout ? NULL : strdup(path);
+    o->stream = mc_path_streams(path);
+    if (o->stream) {
         o->fd = open_unlinked(temp_dir());
     } else {
-        o->path = strdup(path);
         mc_path_dir(path, dir);
 #ifdef O_TMPFILE
         o->fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
@@ -285,7 +294,7 @@ int mc_out_open(const char *path, struct mc_out **ret_out, struct mc_err *err)
     }
     if (o->fd < 0) {
         int rc = mc_fail(err, MC_EIO, "cannot write into folder '%s': %s",
-                         to_stdout ? temp_dir() : dir, strerror(errno));
+                         o->stream ? temp_dir() : dir, strerror(errno));
         out_free(o);
         return rc;
     }
@@ -377,7 +386,7 @@ const char *mc_out_peek(const struct mc_out *o, char ret[MC_PATH])
     return ret;
 }
 
-static int copy_to_stdout(struct mc_out *o)
+static int copy_into(struct mc_out *o, int fd)
 {
     if (lseek(o->fd, 0, SEEK_SET) < 0)
         return -1;
@@ -388,9 +397,22 @@ static int copy_to_stdout(struct mc_out *o)
             continue;
         if (r <= 0)
             return (int)r;
-        if (write_all(1, buf, (size_t)r))
+        if (write_all(fd, buf, (size_t)r))
             return -1;
     }
+}
+
+static int copy_to_stream(struct mc_out *o)
+{
+    int fd = open(o->path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    int rc = copy_into(o, fd);
+    int e = errno;
+    if (close(fd) && !rc)
+        return -1;
+    errno = e;
+    return rc;
 }
 
 int mc_out_commit(struct mc_out *o, struct mc_err *err)
@@ -398,8 +420,11 @@ int mc_out_commit(struct mc_out *o, struct mc_err *err)
     int rc = mc_out_finish(o, err);
     if (!rc) {
         if (!o->path) {
-            if (copy_to_stdout(o))
+            if (copy_into(o, 1))
                 rc = mc_fail(err, MC_EIO, "cannot write standard output: %s", strerror(errno));
+        } else if (o->stream) {
+            if (copy_to_stream(o))
+                rc = mc_fail(err, MC_EIO, "cannot write '%s': %s", o->path, strerror(errno));
         } else if (out_name(o) || rename(o->partial, o->path)) {
             rc = mc_fail(err, MC_EIO, "cannot write '%s': %s", o->path, strerror(errno));
         } else {

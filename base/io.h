@@ -30,7 +30,8 @@ enum { MC_PATH = 4096 };
  * abort, a crash or a kill leaves at most nothing (O_TMPFILE) or, on file systems without it, a hidden
  * ".NAME.XXXXXX.part" that abort and Ctrl-C remove. "-" is stdout: bytes are held back until commit. */
 struct mc_out;
-/* Errors: MC_EIO, naming the folder when it is missing or unwritable. */
+/* A pipe or a device is not replaced: the bytes are gathered in $TMPDIR and copied into it on commit.
+ * Errors: MC_EIO, naming the folder when it is missing or unwritable. */
 int mc_out_open(const char *path, struct mc_out **ret_out, struct mc_err *err);
 /* Buffered. Errors (disk full included) are remembered: later writes do nothing, commit reports. */
 void mc_out_write(struct mc_out *out, const void *data, size_t bytes);
@@ -60,6 +61,8 @@ void mc_spill_release(struct mc_spill *s, void *data, size_t bytes);
 int mc_spill_append(struct mc_spill *s, const void *data, size_t n, struct mc_err *err);
 int mc_spill_pread(const struct mc_spill *s, uint64_t at, void *dst, size_t n, struct mc_err *err);
 
+/* Is it standard input or output ("-"), a pipe or a device: read and written in one go, and never replaced? */
+bool mc_path_streams(const char *path);
 /* True if both paths name one existing file. */
 bool mc_path_same(const char *a, const char *b);
 /* Folder part of a path ("." if none); returns ret. */

@@ -71,9 +71,10 @@ int mc_job_open(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err)
         rc = mc_cli_read(mc_cli_operand(cli, 0), &j->original, err);
     if (!rc && !j->dry_run)
         rc = mc_cli_check_out(&j->original, j->out, err);
-    if (!rc && j->to_stdout && (j->write.external || j->original.model->external))
-        rc = mc_fail(err, MC_EUSAGE,
-                     "a model with external data cannot go to standard output: give a file name");
+    bool external = !rc && (j->write.external || j->original.model->external);
+    if (external && !j->dry_run && mc_path_streams(j->out))
+        rc = mc_fail(err, MC_EUSAGE, "a model with external data cannot go to %s: give a file name",
+                     j->to_stdout ? "standard output" : "a pipe or a device");
     if (!rc)
         rc = mc_cli_describe(&j->original, &j->input, err);
     if (!rc)

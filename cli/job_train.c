@@ -43,6 +43,9 @@ static int check_files(const struct mc_cli *cli, struct mc_err *err)
         if (path && mc_path_same(path, model))
             return mc_fail(err, MC_EUSAGE, "--%s '%s' would replace the model; give another name",
                            written[i], path);
+        if (path && i == 0 && mc_path_streams(path))
+            return mc_fail(err, MC_EUSAGE,
+                           "--checkpoint '%s': what a run goes on from must be a file", path);
         for (size_t k = 0; path && k < sizeof others / sizeof *others; k++) {
             const char *other = mc_param_text(cli->values, others[k]);
             if (other && strcmp(written[i], others[k]) &&

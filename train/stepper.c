@@ -275,7 +275,7 @@ static int load_batch(struct mc_stepper *s, int64_t epoch, int64_t batch,
 static int save_memory(struct mc_stepper *s, size_t limit, struct mc_err *err)
 {
     struct mc_session_opts so;
-    struct mc_recompute again;
+    struct mc_recompute again = {0};
     struct mc_err why;
     int rc = session_opts(s, &so, err);
     if (rc)

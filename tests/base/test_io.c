@@ -4,11 +4,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -97,6 +99,28 @@ static void full_disk_is_an_error(void **state)
     mc_out_abort(o);
 }
 
+/* One page goes through the pipe at once, so that nobody has to read meanwhile. */
+static void pipe_is_written_into(void **state)
+{
+    (void)state;
+    char pipe[sizeof dir + 8], got[16] = "";
+    snprintf(pipe, sizeof pipe, "%s/pipe", dir);
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    int fd = open(pipe, O_RDWR);
+    struct mc_out *o;
+    struct stat st;
+    assert_true(mc_path_streams(pipe));
+    assert_int_equal(mc_out_open(pipe, &o, NULL), 0);
+    mc_out_write(o, "through", 7);
+    assert_int_equal(mc_out_commit(o, NULL), 0);
+    assert_int_equal(stat(pipe, &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    assert_int_equal(read(fd, got, sizeof got), 7);
+    assert_string_equal(got, "through");
+    close(fd);
+    unlink(pipe);
+}
+
 static void spill_blocks(void **state)
 {
     (void)state;
@@ -136,11 +160,9 @@ int main(void)
         return 1;
     snprintf(file, sizeof file, "%s/model.onnx", dir);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(output_replaces_whole),
-        cmocka_unit_test(bad_paths_are_named),
-        cmocka_unit_test(full_disk_is_an_error),
-        cmocka_unit_test(spill_blocks),
-        cmocka_unit_test(paths),
+        cmocka_unit_test(output_replaces_whole), cmocka_unit_test(bad_paths_are_named),
+        cmocka_unit_test(full_disk_is_an_error), cmocka_unit_test(pipe_is_written_into),
+        cmocka_unit_test(spill_blocks),          cmocka_unit_test(paths),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(file);

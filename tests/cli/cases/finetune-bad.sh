@@ -26,6 +26,8 @@ short $F --train images.idx:labels.idx --teacher missing.onnx
 short $F --train images.idx:labels.idx --checkpoint-every 3
 short $F --train images.idx:labels.idx --checkpoint out.onnx
 short $F --train images.idx:labels.idx --checkpoint "$M"
+short $F --train images.idx:labels.idx --checkpoint -
+short $F --train images.idx:labels.idx --checkpoint /dev/zero
 short $F --train images.idx:labels.idx --dump-graph "$M"
 short $F --train images.idx:labels.idx --head 3 --data images.idx:labels.idx --max-drop 1%
 short mcompress finetune "$M" -o "$M" --train images.idx:labels.idx

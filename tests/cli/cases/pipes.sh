@@ -8,6 +8,17 @@ mcompress svd "$M" -o - --keep 0.5 -q | mcompress info - | head -n 1
 mcompress svd "$M" -o - --keep 0.5 -q --external-data >none
 echo "$?"
 wc -c <none
+# A pipe with a name, or a device, is written into; it is not replaced by a file.
+mkfifo pipe
+timeout 60 cmp pipe file.onnx &
+reader=$!
+mcompress svd "$M" -o pipe --keep 0.5 -q
+[ -p pipe ] && wait $reader
+echo "$?"
+mcompress svd "$M" -o pipe --keep 0.5 -q --external-data 2>err
+echo "$?"
+cat err
+ls pipe*
 # A reader that goes away ends the program without a word; a full one is an error.
 mcompress info "$M" | true
 mcompress list operators >/dev/full
