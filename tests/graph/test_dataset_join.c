@@ -76,6 +76,10 @@ static void what_does_not_fit_is_refused(void **state)
     assert_int_equal(mc_dataset_join(opened(&ma, A, xa, NULL), opened(&mb, B, xb, NULL), &d, &err),
                      MC_EDATA);
     assert_non_null(strstr(err.msg, "no labels"));
+    struct mc_dataset *sequences = opened(&ma, A, xa, NULL);
+    sequences->sequence = 2;
+    assert_int_equal(mc_dataset_join(sequences, opened(&mb, B, xb, NULL), &d, &err), MC_EDATA);
+    assert_non_null(strstr(err.msg, "has a sequence of labels for each sample"));
     struct mc_dataset *b = opened(&mb, B, xb, NULL);
     mb.sample.dim[0] = ROW - 1;
     assert_int_equal(mc_dataset_join(opened(&ma, A, xa, labels_of_a), b, &d, &err), MC_ESHAPE);
