@@ -387,6 +387,19 @@ struct mc_value *mc_grad_reduce_sum(struct mc_grad *g, struct mc_value *d, const
     return y;
 }
 
+struct mc_value *mc_grad_product(struct mc_grad *g, struct mc_value *a, bool ta, struct mc_value *b,
+                                 bool tb, double alpha)
+{
+    struct mc_value *y = mc_emit_own(g, "MatMul", a, b);
+    if (ta)
+        mc_emit_int(g, "transA", 1);
+    if (tb)
+        mc_emit_int(g, "transB", 1);
+    if (alpha != 1)
+        mc_emit_float(g, "alpha", alpha);
+    return y;
+}
+
 struct mc_value *mc_grad_reshape_as(struct mc_grad *g, struct mc_value *d, struct mc_value *v)
 {
     struct mc_value *shape = mc_grad_shape(g, v), *y = mc_emit(g, "Reshape", d, shape);

@@ -135,6 +135,9 @@ struct mc_value *mc_grad_sum_to(struct mc_grad *g, struct mc_value *d, const str
 /* Sum over axes (ReduceSum). keep: they stay as 1. */
 struct mc_value *mc_grad_reduce_sum(struct mc_grad *g, struct mc_value *d, const int64_t *axes,
                                     size_t n, bool keep);
+/* alpha a b of matrices, MatMul of MC_GRAD_DOMAIN: operands are read transposed where ta and tb say so. */
+struct mc_value *mc_grad_product(struct mc_grad *g, struct mc_value *a, bool ta, struct mc_value *b,
+                                 bool tb, double alpha);
 /* Zeros of a shape given as a value, of the type of `like`. */
 struct mc_value *mc_grad_zeros(struct mc_grad *g, const struct mc_value *like,
                                struct mc_value *shape);

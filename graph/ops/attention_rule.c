@@ -44,16 +44,6 @@ static struct mc_value *together(struct mc_grad *g, struct mc_value *d, struct m
     return mc_grad_reshape_as(g, swap_heads(g, d), x);
 }
 
-static struct mc_value *product(struct mc_grad *g, struct mc_value *a, bool ta, struct mc_value *b,
-                                bool tb, double alpha)
-{
-    struct mc_value *y = mc_emit_own(g, "MatMul", a, b);
-    mc_emit_int(g, "transA", ta);
-    mc_emit_int(g, "transB", tb);
-    mc_emit_float(g, "alpha", alpha);
-    return y;
-}
-
 /* [batch, heads, rows, size] as [batch, shared heads, `each`, rows, size]. */
 static struct mc_value *grouped(struct mc_grad *g, struct mc_value *x, int64_t shared, int64_t each)
 {
@@ -69,7 +59,8 @@ static struct mc_value *grouped(struct mc_grad *g, struct mc_value *x, int64_t s
 static struct mc_value *through_cap(struct mc_grad *g, const struct heads *h, struct mc_value *q,
                                     struct mc_value *k, struct mc_value *ds)
 {
-    struct mc_value *t = mc_emit(g, "Tanh", product(g, q, false, k, true, h->scale / h->cap));
+    struct mc_value *t =
+        mc_emit(g, "Tanh", mc_grad_product(g, q, false, k, true, h->scale / h->cap));
     struct mc_value *one = mc_grad_scalar(g, h->like, 1);
     return mc_emit(g, "Mul", ds, mc_emit(g, "Sub", one, mc_emit(g, "Mul", t, t)));
 }
@@ -89,25 +80,26 @@ static void attention_back(struct mc_grad *g, struct heads *h, const bool want[3
         p = grouped(g, p, h->kv, h->q / h->kv);
     }
     if (want[2]) {
-        h->d[2] = product(g, p, true, dy, false, 1);
+        h->d[2] = mc_grad_product(g, p, true, dy, false, 1);
         if (share)
             h->d[2] = mc_grad_reduce_sum(g, h->d[2], &axis, 1, false);
     }
     if (!want[0] && !want[1] && !want_mask)
         return;
-    struct mc_value *ds = mc_emit_own(g, "SoftmaxGrad", product(g, dy, false, v, true, 1), p);
+    struct mc_value *ds =
+        mc_emit_own(g, "SoftmaxGrad", mc_grad_product(g, dy, false, v, true, 1), p);
     mc_emit_int(g, "axis", -1);
     if (want_mask)
         h->mask = share ? mc_grad_reshape_as(g, ds, whole) : ds;
     if (h->cap != 0 && (want[0] || want[1]))
         ds = through_cap(g, h, q, k, ds);
     if (want[0]) {
-        h->d[0] = product(g, ds, false, k, false, h->scale);
+        h->d[0] = mc_grad_product(g, ds, false, k, false, h->scale);
         if (share)
             h->d[0] = mc_grad_reshape_as(g, h->d[0], h->in[0]);
     }
     if (want[1]) {
-        h->d[1] = product(g, ds, true, q, false, h->scale);
+        h->d[1] = mc_grad_product(g, ds, true, q, false, h->scale);
         if (share)
             h->d[1] = mc_grad_reduce_sum(g, h->d[1], &axis, 1, false);
     }
@@ -334,10 +326,10 @@ static void projected_rule(struct mc_grad *g, struct mc_node *n)
         mc_emit_int(g, "axis", 2);
         struct mc_value *drows = mc_emit(g, "Flatten", d);
         mc_emit_int(g, "axis", 2);
-        mc_grad_give(g, n, WEIGHT, product(g, rows, true, drows, false, 1));
+        mc_grad_give(g, n, WEIGHT, mc_grad_product(g, rows, true, drows, false, 1));
     }
     if (mc_grad_wants(g, n, 0))
-        mc_grad_give(g, n, 0, product(g, d, false, w, true, 1));
+        mc_grad_give(g, n, 0, mc_grad_product(g, d, false, w, true, 1));
     give_scores(g, n, SCORES, &h);
 }
 

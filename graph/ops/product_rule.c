@@ -2,20 +2,6 @@
  * operands transposed. */
 #include "graph/grad/rule.h"
 
-/* A product of MC_GRAD_DOMAIN: MatMul with transA, transB, alpha. */
-static struct mc_value *product(struct mc_grad *g, struct mc_value *a, bool ta, struct mc_value *b,
-                                bool tb, double alpha)
-{
-    struct mc_value *y = mc_emit_own(g, "MatMul", a, b);
-    if (ta)
-        mc_emit_int(g, "transA", 1);
-    if (tb)
-        mc_emit_int(g, "transB", 1);
-    if (alpha != 1)
-        mc_emit_float(g, "alpha", alpha);
-    return y;
-}
-
 /* Y = alpha A' B' + beta C. */
 static void gemm_rule(struct mc_grad *g, struct mc_node *n)
 {
@@ -32,12 +18,12 @@ static void gemm_rule(struct mc_grad *g, struct mc_node *n)
     }
     if (mc_grad_wants(g, n, 1))
         mc_grad_give(g, n, 1,
-                     tb ? product(g, dy, true, a, ta, alpha)
-                        : product(g, a, !ta, dy, false, alpha));
+                     tb ? mc_grad_product(g, dy, true, a, ta, alpha)
+                        : mc_grad_product(g, a, !ta, dy, false, alpha));
     if (mc_grad_wants(g, n, 0))
         mc_grad_give(g, n, 0,
-                     ta ? product(g, b, tb, dy, true, alpha)
-                        : product(g, dy, false, b, !tb, alpha));
+                     ta ? mc_grad_product(g, b, tb, dy, true, alpha)
+                        : mc_grad_product(g, dy, false, b, !tb, alpha));
 }
 
 /* An operand or the result as matrices, where it has fewer than two dimensions. */
@@ -102,7 +88,8 @@ static void matmul(struct mc_grad *g, struct mc_node *n, bool ta, bool tb, doubl
     bool one = rb == 2 && ra > 2 && !ta; /* one matrix for all: its gradient is one product */
     if (mc_grad_wants(g, n, 1)) {
         struct mc_value *x = one ? rows(g, a, ra) : a, *d = one ? rows(g, dy, ra) : dy;
-        d = tb ? product(g, d, true, x, ta, alpha) : product(g, x, !ta, d, false, alpha);
+        d = tb ? mc_grad_product(g, d, true, x, ta, alpha)
+               : mc_grad_product(g, x, !ta, d, false, alpha);
         if (one)
             mc_grad_give(g, n, 1, d);
         else
@@ -110,7 +97,8 @@ static void matmul(struct mc_grad *g, struct mc_node *n, bool ta, bool tb, doubl
     }
     if (mc_grad_wants(g, n, 0))
         give_summed(g, n, 0, a,
-                    ta ? product(g, b, tb, dy, true, alpha) : product(g, dy, false, b, !tb, alpha));
+                    ta ? mc_grad_product(g, b, tb, dy, true, alpha)
+                       : mc_grad_product(g, dy, false, b, !tb, alpha));
 }
 
 static void matmul_rule(struct mc_grad *g, struct mc_node *n)
