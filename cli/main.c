@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,16 @@ static void start_well(char **argv)
     const char *core = mc_device_blas_wanted();
     if (core && !setenv("OPENBLAS_CORETYPE", core, 1))
         execv("/proc/self/exe", argv);
+}
+
+/* Large blocks go back when they are freed. Left to itself, glibc keeps blocks of a size that was freed once in
+ * the heap, where what lies between them holds them: every look at held-out samples of a training then took
+ * new memory (fashion-mobilenet: 147 MB instead of 110 MB). */
+static void give_memory_back(void)
+{
+    enum { LARGE = 4 << 20 };
+    mallopt(M_MMAP_THRESHOLD, LARGE);
+    mallopt(M_TRIM_THRESHOLD, 4 * LARGE);
 }
 
 static int check_operands(const struct mc_cli *cli, struct mc_err *err)
@@ -93,6 +104,7 @@ int main(int argc, char **argv)
     struct mc_err err = {0};
     struct mc_cli cli = {.start = mc_now(), .argc = argc, .argv = argv};
     const char *word = argc > 1 ? argv[1] : NULL;
+    give_memory_back();
     mc_signals_install();
     if (!word) {
         mc_help_overview(stderr);
