@@ -109,11 +109,11 @@ static void draw_line(const struct panel *p, const struct series *s, const char 
                 py(p, s->y[i]));
 }
 
-/* a: a line; b: with points. Either may be empty. */
+/* a: a line; b: with points. Either may be empty. low: in the panel in any case, or INFINITY. */
 static void draw_panel(FILE *out, const char *title, double steps, const struct series *a,
-                       const struct series *b, const char *format, double factor)
+                       const struct series *b, double low, const char *format, double factor)
 {
-    struct panel p = {out, steps, INFINITY, -INFINITY};
+    struct panel p = {out, steps, low, -INFINITY};
     widen(&p, a);
     widen(&p, b);
     if (!(p.low <= p.high))
@@ -153,9 +153,9 @@ void mc_svg_training(FILE *out, const json_t *training)
         read_epochs(log, "held_loss", steps, &held) &&
         read_epochs(log, "held_top1", steps, &top1)) {
         draw_panel(out, held.n ? "loss: of the batches, and held out (points)" : "loss", steps,
-                   &loss, &held, "%.3g", 1);
-        draw_panel(out, "held-out top-1, %", steps, &none, &top1, "%.2f", 100);
-        draw_panel(out, "learning rate", steps, &rate, &none, "%.3g", 1);
+                   &loss, &held, INFINITY, "%.3g", 1);
+        draw_panel(out, "held-out top-1, %", steps, &none, &top1, INFINITY, "%.2f", 100);
+        draw_panel(out, "learning rate", steps, &rate, &none, 0, "%.3g", 1);
     }
     series_free(&loss);
     series_free(&rate);
