@@ -82,17 +82,11 @@ int mc_job_open(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err)
     return rc;
 }
 
-static void find_overlap(const struct mc_cli *cli, struct mc_job *j)
+static void find_overlap(struct mc_job *j, const struct mc_dataset *used, const char *warning)
 {
     const char *id = j->data ? j->data->id : "";
-    if (*id && j->calib && !strcmp(id, j->calib->id))
-        j->overlap = "--data and --calib are the same samples: the accuracy shown is too good; "
-                     "measure on others";
-    if (*id && j->train && !strcmp(id, j->train->id))
-        j->overlap = "--data and --train are the same samples: the accuracy shown is too good; "
-                     "measure on others";
-    if (j->overlap)
-        mc_console_warn(cli, j->overlap);
+    if (*id && !strcmp(id, used->id))
+        j->overlap = warning;
 }
 
 /* Behind the samples of --train come those of --unlabelled. */
@@ -104,6 +98,9 @@ static int add_unlabelled(const struct mc_cli *cli, struct mc_job *j,
                             &more, err);
     if (rc)
         return rc;
+    find_overlap(j, more,
+                 "--data and --unlabelled are the same samples: the accuracy shown is too good; "
+                 "measure on others");
     j->train = NULL;
     return mc_dataset_join(labelled, more, &j->train, err);
 }
@@ -123,8 +120,16 @@ static int open_samples(const struct mc_cli *cli, struct mc_job *j, const struct
         rc = mc_gates_check(cli, !j->incomparable, j->data->has_labels, j->data->sequence > 0, err);
     if (!rc && calib)
         rc = mc_cli_samples(calib, subject, j->preprocess, true, &j->calib, err);
+    if (!rc && calib)
+        find_overlap(j, j->calib,
+                     "--data and --calib are the same samples: the accuracy shown is too good; "
+                     "measure on others");
     if (!rc && train)
         rc = mc_cli_samples(train, subject, j->preprocess, false, &j->train, err);
+    if (!rc && train)
+        find_overlap(j, j->train,
+                     "--data and --train are the same samples: the accuracy shown is too good; "
+                     "measure on others");
     if (!rc && train && mc_param_has(cli->values, "unlabelled"))
         rc = add_unlabelled(cli, j, subject, err);
     if (rc)
@@ -132,7 +137,8 @@ static int open_samples(const struct mc_cli *cli, struct mc_job *j, const struct
     j->calib_count = mc_param_int(cli->values, "calib-count", 0);
     if (j->calib && j->calib->count >= 0 && j->calib->count < j->calib_count)
         j->calib_count = j->calib->count;
-    find_overlap(cli, j);
+    if (j->overlap)
+        mc_console_warn(cli, j->overlap);
     return 0;
 }
 

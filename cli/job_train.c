@@ -87,8 +87,29 @@ int mc_job_train_unasked(const struct mc_cli *cli, struct mc_err *err)
     return rc;
 }
 
-int mc_job_train_open(const struct mc_cli *cli, struct mc_job *j, struct mc_job_train *t,
-                      const struct mc_model *before, struct mc_err *err)
+/* Options that say what to do with a teacher's answers, where there is none, or none is listened to. */
+static int check_teacher(const struct mc_cli *cli, const struct mc_job_train *t, struct mc_err *err)
+{
+    static const char *const options[] = {"unlabelled", "alpha", "temperature"};
+    static const char *const alone[] = {"ce", "bce", "mse", "ctc"};
+    const char *loss = mc_json_string(t->options, "loss");
+    for (size_t i = 0; i < sizeof options / sizeof *options && !t->teacher; i++)
+        if (i ? json_object_get(t->options, options[i]) != NULL
+              : mc_param_has(cli->values, options[i]))
+            return mc_fail(err, MC_EUSAGE,
+                           "--%s is for a teacher, and there is none: pass --teacher MODEL",
+                           options[i]);
+    for (size_t i = 0; i < sizeof alone / sizeof *alone && loss && t->file.model; i++)
+        if (!strcmp(loss, alone[i]))
+            return mc_fail(err, MC_EUSAGE,
+                           "--loss %s does not listen to a teacher; leave out --teacher, or give "
+                           "--loss auto, kd, cosine, outputs or blocks",
+                           loss);
+    return 0;
+}
+
+static int read_teacher(const struct mc_cli *cli, struct mc_job *j, struct mc_job_train *t,
+                        const struct mc_model *before, struct mc_err *err)
 {
     const char *name = mc_param_text(cli->values, "teacher");
     t->teacher = before;
@@ -110,6 +131,13 @@ int mc_job_train_open(const struct mc_cli *cli, struct mc_job *j, struct mc_job_
     t->teacher = t->file.model;
     t->teacher_name = name;
     return 0;
+}
+
+int mc_job_train_open(const struct mc_cli *cli, struct mc_job *j, struct mc_job_train *t,
+                      const struct mc_model *before, struct mc_err *err)
+{
+    int rc = read_teacher(cli, j, t, before, err);
+    return rc ? rc : check_teacher(cli, t, err);
 }
 
 /* ---- the work ---- */

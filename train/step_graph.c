@@ -117,12 +117,14 @@ static int list_weights(struct making *k, const char *const *why)
     return ok && k->r->trained && k->r->frozen_list ? 0 : no_memory(k->err);
 }
 
-static const char *first_reason(const struct making *k)
+static int nothing_to_train(const struct making *k)
 {
     for (size_t i = 0; i < k->weights.n; i++)
         if (k->weights.list[i].why)
-            return k->weights.list[i].why;
-    return "it has no constants of a float type";
+            return mc_fail(k->err, MC_EUNSUP, "nothing in the model can be trained; '%s': %s",
+                           k->weights.list[i].value->name, k->weights.list[i].why);
+    return mc_fail(k->err, MC_EUNSUP,
+                   "nothing in the model can be trained: it has no constants of a float type");
 }
 
 /* Gradients of all weights to be trained, in the places of the weights' list. */
@@ -137,7 +139,7 @@ static int gradients(struct making *k, struct mc_value *loss)
         if (!k->weights.list[i].why)
             wrt[at++] = k->weights.list[i].value;
     if (!rc && !at)
-        rc = mc_fail(k->err, MC_EUNSUP, "nothing in the model can be trained: %s", first_reason(k));
+        rc = nothing_to_train(k);
     struct mc_backward_opts bo = {.infer = &k->infer};
     if (!rc)
         rc = mc_backward(k->side.m->graph, loss, wrt, at, &bo, grad, why, k->err);

@@ -92,12 +92,12 @@ static int fit_stepper(struct mc_run *r, struct mc_err *err)
     while (!rc && r->o.mem && mc_stepper_peak(r->stepper) > (size_t)r->o.mem) {
         int64_t micro = smaller_part(r);
         if (!micro)
-            return mc_fail(
-                err, MC_EUSAGE,
-                "a step on %lld samples needs %s, which is more than --mem %s; give that, "
-                "or a batch that can be cut into parts",
-                (long long)r->micro, mc_text_bytes((double)mc_stepper_peak(r->stepper), need),
-                mc_text_bytes((double)r->o.mem, limit));
+            return mc_fail(err, MC_EUSAGE,
+                           "a step on %lld sample%s needs %s, which is more than --mem %s, and no "
+                           "smaller part of a batch will do; give more memory",
+                           (long long)r->micro, r->micro == 1 ? "" : "s",
+                           mc_text_bytes((double)mc_stepper_peak(r->stepper), need),
+                           mc_text_bytes((double)r->o.mem, limit));
         r->micro = micro;
         mc_stepper_free(r->stepper);
         r->stepper = NULL;

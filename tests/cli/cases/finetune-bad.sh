@@ -29,6 +29,9 @@ short $F --train images.idx:labels.idx --checkpoint "$M"
 short $F --train images.idx:labels.idx --checkpoint -
 short $F --train images.idx:labels.idx --checkpoint /dev/zero
 short $F --train images.idx:labels.idx --dump-graph "$M"
+short $F --train images.idx:labels.idx --temperature 2
+short $F --train images.idx:labels.idx --loss mse --teacher "$M"
+short $F --train images.idx:labels.idx --mem 1MB
 short $F --train images.idx:labels.idx --head 3 --data images.idx:labels.idx --max-drop 1%
 short mcompress finetune "$M" -o "$M" --train images.idx:labels.idx
 # A checkpoint of another training, and one that is cut short.
