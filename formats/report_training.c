@@ -78,7 +78,7 @@ static const char *memory(const json_t *t, char *ret)
     int at = snprintf(ret, MC_TRAINING_TEXT, "memory of a step: %s", mc_text_bytes(peak, b));
     if (again > 0)
         snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at),
-                 ", with %.0f values computed a second time to fit", again);
+                 ", with %.0f operators run a second time to fit", again);
     return ret;
 }
 

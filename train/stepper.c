@@ -24,6 +24,7 @@ struct mc_stepper {
     int64_t epoch, batch;     /* where the feed is */
     int64_t n_held;           /* that are used */
     size_t bytes, peak;
+    size_t recomputed; /* nodes */
     bool fresh;
     float lr, scale;
     int64_t step, apply;
@@ -211,6 +212,11 @@ size_t mc_stepper_peak(const struct mc_stepper *s)
     return s->peak;
 }
 
+size_t mc_stepper_recomputed(const struct mc_stepper *s)
+{
+    return s->recomputed;
+}
+
 /* ---- an update ---- */
 
 static void put_scalar(struct mc_inputs *in, const char *name, enum mc_dtype dtype, void *data)
@@ -288,6 +294,7 @@ static int save_memory(struct mc_stepper *s, size_t limit, struct mc_err *err)
     free((void *)so.state);
     if (rc && rc != MC_EUSAGE)
         return mc_fail(err, rc, "%s", why.msg);
+    s->recomputed = rc ? 0 : again.n_nodes;
     s->peak = again.after; /* if that is above the limit, the least there is */
     return open_session(s, rc ? NULL : &again, err);
 }

@@ -50,5 +50,7 @@ int mc_stepper_evaluate(struct mc_stepper *s, const void *block, struct mc_step_
  * one batch. */
 int mc_stepper_plan(struct mc_stepper *s, struct mc_err *err);
 size_t mc_stepper_peak(const struct mc_stepper *s);
+/* Operators of the step that run a second time, so that it fits the limit. */
+size_t mc_stepper_recomputed(const struct mc_stepper *s);
 
 #endif

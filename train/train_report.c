@@ -126,7 +126,7 @@ int mc_run_report(const struct mc_run *r, json_t **ret, struct mc_err *err)
     mc_json_put(o, "trained", json_incref(r->g.trained), &ok);
     mc_json_put(o, "frozen", json_incref(r->g.frozen_list), &ok);
     mc_json_put(o, "peak_bytes", mc_json_size(mc_stepper_peak(r->stepper)), &ok);
-    mc_json_put(o, "recomputed", json_integer(0), &ok);
+    mc_json_put(o, "recomputed", mc_json_size(mc_stepper_recomputed(r->stepper)), &ok);
     mc_json_put(o, "recoveries", recoveries(r, &ok), &ok);
     mc_json_put(o, "best", best(r, &ok), &ok);
     mc_json_put(o, "curve", curve(r, &ok), &ok);

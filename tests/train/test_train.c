@@ -135,11 +135,13 @@ static void memory_is_saved_by_computing_again(void **state)
     snprintf(text, sizeof text, with, 1LL << 40);
     build_ok(train(any, NULL, d, 2, text, NULL, &report, &err), &err);
     long long peak = json_integer_value(json_object_get(report, "peak_bytes"));
+    assert_int_equal(json_integer_value(json_object_get(report, "recomputed")), 0);
     json_decref(report);
     snprintf(text, sizeof text, with, peak - 1);
     build_ok(train(less, NULL, d, 2, text, NULL, &report, &err), &err);
     assert_true(json_integer_value(json_object_get(report, "peak_bytes")) < peak);
     assert_int_equal(json_integer_value(json_object_get(report, "batch_at_once")), 64);
+    assert_true(json_integer_value(json_object_get(report, "recomputed")) > 0);
     json_decref(report);
     assert_true(same_weights(any, less));
     assert_false(same_weights(any, untouched));
