@@ -16,7 +16,7 @@ static const char style[] =
     "th,td{padding:.2rem .8rem .2rem 0;border-bottom:1px solid var(--line);text-align:left;"
     "font-weight:400}th{color:GrayText}.r{text-align:right;font-variant-numeric:tabular-nums}"
     "pre{white-space:pre-wrap;overflow-wrap:anywhere;padding:.6rem;border:1px solid "
-    "var(--line)}p{margin:.3rem 0}"
+    "var(--line)}p{margin:.3rem 0;overflow-wrap:anywhere}td.r{white-space:nowrap}"
     "svg{display:block;width:100%;height:auto;margin:.6rem 0}svg text{fill:currentColor;font:11px "
     "system-ui,sans-serif}svg .g{stroke:var(--line)}svg .a{stroke:var(--a);fill:none}"
     "svg .b{stroke:var(--b);fill:none}svg .p{fill:var(--b)}";

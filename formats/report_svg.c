@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 
-enum { WIDTH = 640, HEIGHT = 170, LEFT = 56, RIGHT = 8, TOP = 22, BOTTOM = 20, POINTS = 320 };
+enum { WIDTH = 640, HEIGHT = 170, LEFT = 66, RIGHT = 8, TOP = 22, BOTTOM = 20, POINTS = 320 };
 
 struct series {
     double *x, *y;

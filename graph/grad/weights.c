@@ -190,7 +190,7 @@ static const char *reason(struct finder *f, const struct mc_value *v, enum role 
         return "named by --freeze";
     }
     switch (role) {
-    case ROLE_STATISTIC: return "a running statistic: kept up, not trained";
+    case ROLE_STATISTIC: return "a running statistic, which no gradient moves";
     default: break;
     }
     if (f->has_only)

@@ -180,9 +180,9 @@ static void html_is_well_formed(void **state)
     static const char *const parts[] = {
         "<h1>&lt;in&gt;.onnx -&gt; out|2.onnx</h1>", "<td class=\"r\">25.0 %</td>", "evil?[2J",
         "it'\\''s $1'",
-        /* 640 wide, 56 and 8 left free: step 1 of 4 is at 200, 2 at 344; loss 0.25 to 2, from 22 to 150 */
-        "<polyline class=\"a\" points=\"200.0,22.0 344.0,95.1\"/>",
-        "<circle class=\"p\" cx=\"344.0\" cy=\"131.7\"", "prefers-color-scheme:dark"};
+        /* 640 wide, 66 and 8 left free: step 1 of 4 is at 207.5, 2 at 349; loss 0.25 to 2, from 22 to 150 */
+        "<polyline class=\"a\" points=\"207.5,22.0 349.0,95.1\"/>",
+        "<circle class=\"p\" cx=\"349.0\" cy=\"131.7\"", "prefers-color-scheme:dark"};
     json_t *r = tree(source);
     char *text = mc_report_html(r);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
