@@ -155,15 +155,16 @@ static void as_in_torch(void **unused)
         double params[N], average[N], norm;
     } cases[] = {
 #define CASE(name, lr, ...) {{__VA_ARGS__}, lr, name##_PARAMS, name##_AVERAGE, name##_NORM}
-        CASE(SGD, 0.1f, MC_OPTIMIZER_SGD),
-        CASE(MOMENTUM, 0.1f, MC_OPTIMIZER_SGD, .momentum = 0.9),
-        CASE(NESTEROV, 0.1f, MC_OPTIMIZER_SGD, .momentum = 0.9, .nesterov = true, .decay = 0.01),
-        CASE(CLIPPED, 0.1f, MC_OPTIMIZER_SGD, .momentum = 0.5, .decay = 0.1, .clip = 0.75),
-        CASE(ADAM, 0.01f, MC_OPTIMIZER_ADAM, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8),
-        CASE(ADAM_DECAY, 0.01f, MC_OPTIMIZER_ADAM, .beta1 = 0.8, .beta2 = 0.99, .epsilon = 1e-3,
-             .decay = 0.1, .clip = 0.5),
-        CASE(ADAMW, 0.01f, MC_OPTIMIZER_ADAMW, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
-             .decay = 0.1),
+        CASE(SGD, 0.1f, .kind = MC_OPTIMIZER_SGD),
+        CASE(MOMENTUM, 0.1f, .kind = MC_OPTIMIZER_SGD, .momentum = 0.9),
+        CASE(NESTEROV, 0.1f, .kind = MC_OPTIMIZER_SGD, .momentum = 0.9, .nesterov = true,
+             .decay = 0.01),
+        CASE(CLIPPED, 0.1f, .kind = MC_OPTIMIZER_SGD, .momentum = 0.5, .decay = 0.1, .clip = 0.75),
+        CASE(ADAM, 0.01f, .kind = MC_OPTIMIZER_ADAM, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8),
+        CASE(ADAM_DECAY, 0.01f, .kind = MC_OPTIMIZER_ADAM, .beta1 = 0.8, .beta2 = 0.99,
+             .epsilon = 1e-3, .decay = 0.1, .clip = 0.5),
+        CASE(ADAMW, 0.01f, .kind = MC_OPTIMIZER_ADAMW, .beta1 = 0.9, .beta2 = 0.999,
+             .epsilon = 1e-8, .decay = 0.1),
 #undef CASE
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
