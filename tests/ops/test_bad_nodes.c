@@ -163,8 +163,8 @@ static void borders_run(void **state)
         "Shape-15 f() -> 1",
         "Shape-15 f[2,3] -> 1 start=2 end=-5",
         "Range-13 l{5} l{1} l{1} -> 1",
-        "LSTM-14 f[5,2,3] f[2,16,3] f[2,16,4] f[2,32] i{0,5} f[2,2,4] f[2,2,4] f[2,12] -> 3 "
-        "direction=bidirectional clip=0.5 input_forget=1",
+        ("LSTM-14 f[5,2,3] f[2,16,3] f[2,16,4] f[2,32] i{0,5} f[2,2,4] f[2,2,4] f[2,12] -> 3 "
+         "direction=bidirectional clip=0.5 input_forget=1"),
         "LSTM-14 f[2,5,3] f[1,16,3] f[1,16,4] - - f[2,1,4] -> 3 layout=1 hidden_size=4",
         "LSTM-14 f[0,2,3] f[1,16,3] f[1,16,4] -> 3",
         "LSTM-14 f[5,0,3] f[1,16,3] f[1,16,4] -> 3",
