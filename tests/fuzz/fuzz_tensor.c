@@ -46,6 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct mc_err err = {0};
         struct mc_array a;
         volatile unsigned sum = 0;
+        (void)sum;
         int rc = mc_onnx_value_file(path, kinds[i], &mem, &a, &err);
         if (rc)
             promise(rc == err.code && err.msg[0], "an error without a message");
