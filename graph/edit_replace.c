@@ -72,12 +72,15 @@ static int take_output(struct mc_value *from, struct mc_value *to, struct mc_err
         to = copy;
     }
     const char *name = from->name, *other = to->name;
-    mc_names_drop(from);
-    if (!rename_value(to, name))
-        return no_memory(err);
-    from->name = other;
-    if (!mc_names_put(from))
-        return no_memory(err);
+    /* A captured value keeps its name: a value of the body's own under it would hide the one outside. */
+    if (!from->outer) {
+        mc_names_drop(from);
+        if (!rename_value(to, name))
+            return no_memory(err);
+        from->name = other;
+        if (!mc_names_put(from))
+            return no_memory(err);
+    }
 
     struct mc_type type = from->type;
     struct mc_bytes info = from->info;

@@ -355,8 +355,11 @@ static int steps = STEPS;
 static void random_edits_keep_graphs_sound(void **state)
 {
     (void)state;
-    for (uint64_t s = 1; s <= SEEDS; s++) {
-        seed = only_seed ? only_seed : s;
+    /* found later: a body that hands out what it captured, under a name that is then given away */
+    static const uint64_t more[] = {420, 1521, 1591};
+    enum { MORE = sizeof more / sizeof *more };
+    for (uint64_t s = 1; s <= SEEDS + MORE; s++) {
+        seed = only_seed ? only_seed : s <= SEEDS ? s : more[s - SEEDS - 1];
         drawn = 0;
         print_message("seed %llu\n", (unsigned long long)seed);
         edits(steps);
