@@ -103,8 +103,8 @@ static int stage_data(struct mc_onnx_staged *s, const struct mc_onnx_tree *t, st
         return 0;
     if (mc_path_streams(s->path))
         return mc_fail(err, MC_EUSAGE,
-                       "a model with external data cannot go to '%s': give the name of a file",
-                       s->path);
+                       "a model with external data cannot go to %s: give the name of a file",
+                       strcmp(s->path, "-") ? s->path : "standard output");
     if (asprintf(&path, "%s.data", s->path) < 0)
         return mc_fail(err, MC_ENOMEM, "out of memory");
     int rc = mc_out_open(path, &s->data, err);
