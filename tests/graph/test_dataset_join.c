@@ -9,7 +9,7 @@
 enum { A = 5, B = 7, ROW = 3 };
 
 static float xa[A * ROW], xb[B * ROW];
-static const int64_t labels_of_a[A] = {3, 0, 2, 2, 1};
+static const int64_t labels_of_a[A] = {3, 0, 2, 2, 1}, labels_of_b[B] = {1, 1, 1, 1, 1, 1, 1};
 
 static struct mc_dataset *opened(struct memory_data *m, int64_t count, const float *x,
                                  const int64_t *labels)
@@ -40,7 +40,7 @@ static void rows_come_in_the_order_asked_for(void **state)
     struct mc_dataset *d;
     struct mc_err err;
     build_ok(
-        mc_dataset_join(opened(&ma, A, xa, labels_of_a), opened(&mb, B, xb, labels_of_a), &d, &err),
+        mc_dataset_join(opened(&ma, A, xa, labels_of_a), opened(&mb, B, xb, labels_of_b), &d, &err),
         &err);
     assert_int_equal(d->count, A + B);
     assert_true(d->has_labels && d->partly);
