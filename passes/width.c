@@ -194,10 +194,9 @@ static int64_t new_length(const struct cut *c, const struct mc_axis *a)
     return changed ? n : -1;
 }
 
-static int put_ints(struct cut *c, struct mc_node *n, size_t slot, const int64_t *x, int count,
-                    int rank)
+static int put_ints(struct cut *c, struct mc_node *n, size_t slot, const int64_t *x, int count)
 {
-    struct mc_shape shape = {.rank = rank, .dim = {count}};
+    struct mc_shape shape = {.rank = 1, .dim = {count}};
     struct mc_tensor *t = NULL;
     struct mc_value *v = NULL;
     void *data;
@@ -224,7 +223,7 @@ static int correct_reshape(struct cut *c, struct mc_node *n)
                 x[i] = new_length(c, &y[i]);
                 changed = true;
             }
-        return changed ? put_ints(c, n, 1, x, count, 1) : 0;
+        return changed ? put_ints(c, n, 1, x, count) : 0;
     }
     struct mc_node *concat = n->in[1]->producer;
     int at = 0;
@@ -237,7 +236,7 @@ static int correct_reshape(struct cut *c, struct mc_node *n)
                 changed = true;
             }
         if (changed)
-            rc = put_ints(c, concat, k, x, count, 1);
+            rc = put_ints(c, concat, k, x, count);
         at += count < 0 ? 1 : count;
     }
     return rc;

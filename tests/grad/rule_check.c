@@ -335,6 +335,12 @@ void grad_check(const char *op, int version, const char *attrs, const char *inpu
         &(struct grad_case){.op = op, .version = version, .attrs = attrs, .inputs = inputs});
 }
 
+void grad_check_rows(const struct grad_row *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        grad_check(rows[i].op, rows[i].version, rows[i].attrs, rows[i].inputs);
+}
+
 void grad_check_outputs(const char *op, int version, const char *attrs, const char *inputs,
                         int n_out)
 {

@@ -28,6 +28,7 @@
 #define MC_TESTS_GRAD_RULE_CHECK_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct grad_case {
@@ -45,6 +46,14 @@ struct grad_case {
 };
 
 void grad_check(const char *op, int version, const char *attrs, const char *inputs);
+/* A table of such cases. */
+struct grad_row {
+    const char *op;
+    int version;
+    const char *attrs, *inputs;
+};
+void grad_check_rows(const struct grad_row *rows, size_t n);
+#define GRAD_CHECK_ALL(rows) grad_check_rows(rows, sizeof(rows) / sizeof *(rows))
 /* n_out outputs, all with gradients. */
 void grad_check_outputs(const char *op, int version, const char *attrs, const char *inputs,
                         int n_out);

@@ -5,24 +5,10 @@
 
 #include "rule_check.h"
 
-struct row {
-    const char *op;
-    int version;
-    const char *attrs, *inputs;
-};
-
-static void all(const struct row *rows, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        grad_check(rows[i].op, rows[i].version, rows[i].attrs, rows[i].inputs);
-}
-
-#define ALL(rows) all(rows, sizeof(rows) / sizeof *(rows))
-
 /* Slopes of either sign: where the function does not rise, the derivative is made from the argument. */
 static void activations(void **state)
 {
-    static const struct row rows[] = {
+    static const struct grad_row rows[] = {
         {"Relu", 14, "", "axbx17"},
         {"Relu", 6, "", "axbxcx9"},
         {"LeakyRelu", 16, "", "axbx17"},
@@ -55,12 +41,12 @@ static void activations(void **state)
         {"com.microsoft:QuickGelu", 1, "alpha=0.9f", "axbx9"},
     };
     (void)state;
-    ALL(rows);
+    GRAD_CHECK_ALL(rows);
 }
 
 static void functions(void **state)
 {
-    static const struct row rows[] = {
+    static const struct grad_row rows[] = {
         {"Erf", 13, "", "axbx17"},        {"Exp", 13, "", "axbx17"},
         {"Log", 13, "", "+axbx17"},       {"Sqrt", 13, "", "+axbx17"},
         {"Abs", 13, "", "axbx17"},        {"Neg", 13, "", "axbx9"},
@@ -72,7 +58,7 @@ static void functions(void **state)
         {"Acosh", 9, "", "axb~1.2..3"},   {"Atanh", 9, "", "axb~-0.9..0.9"},
     };
     (void)state;
-    ALL(rows);
+    GRAD_CHECK_ALL(rows);
 }
 
 static void steps(void **state)
@@ -86,7 +72,7 @@ static void steps(void **state)
 /* Bounds as attributes, constants, inputs with gradients, one or none of them. */
 static void clip(void **state)
 {
-    static const struct row rows[] = {
+    static const struct grad_row rows[] = {
         {"Clip", 6, "min=-0.3f max=0.4f", "axbx17"},
         {"Clip", 6, "max=0.4f", "axbx9"},
         {"Clip", 11, "", "axbx17 #-0.3 #0.4"},
@@ -97,12 +83,12 @@ static void clip(void **state)
         {"Clip", 13, "", "axbx7 n:s~-0.6..-0.2 c:s~0.2..0.6"},
     };
     (void)state;
-    ALL(rows);
+    GRAD_CHECK_ALL(rows);
 }
 
 static void two_operands(void **state)
 {
-    static const struct row rows[] = {
+    static const struct grad_row rows[] = {
         {"PRelu", 16, "", "axbx3 axbx3"},
         {"PRelu", 16, "", "axbxcx5 c:bx1x1"},
         {"PRelu", 9, "", "axbx9 s"},
@@ -114,7 +100,7 @@ static void two_operands(void **state)
         {"SwiGLU", 28, "alpha=1.3f", "axb axb"},
     };
     (void)state;
-    ALL(rows);
+    GRAD_CHECK_ALL(rows);
 }
 
 int main(void)

@@ -7,20 +7,6 @@
 
 #define OWN "ai.mcompress.grad:"
 
-struct row {
-    const char *op;
-    int version;
-    const char *attrs, *inputs;
-};
-
-static void all(const struct row *rows, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        grad_check(rows[i].op, rows[i].version, rows[i].attrs, rows[i].inputs);
-}
-
-#define ALL(rows) all(rows, sizeof(rows) / sizeof *(rows))
-
 /* One axis, in the middle too; before version 13 all from axis on. */
 static void softmax(void **state)
 {
@@ -79,7 +65,7 @@ static void log_probability(void **state)
 
 static void distributions(void **state)
 {
-    static const struct row rows[] = {
+    static const struct grad_row rows[] = {
         {OWN "CrossEntropyProbs", 1, "", "ax7 n:+ax7"},
         {OWN "CrossEntropyProbs", 1, "temperature=2.5f", "ax5 +ax5"},
         {OWN "CrossEntropyProbs", 1, "axis=1", "ax3xcxd +ax3xcxd"},
@@ -92,13 +78,13 @@ static void distributions(void **state)
         {OWN "SigmoidCrossEntropy", 1, "", "2x3 b[2x3]:0,1,1,0,0,1"},
     };
     (void)state;
-    ALL(rows);
+    GRAD_CHECK_ALL(rows);
 }
 
 /* Repeats and short samples; labels that fill all steps, none at all, a sample that no path fits. */
 static void ctc(void **state)
 {
-    static const struct row rows[] = {
+    static const struct grad_row rows[] = {
         {OWN "CtcLoss", 1, "", "6x2x4 r:i[2x2]:1,2,3,3 r:i:6,5 r:i:2,2"},
         {OWN "CtcLoss", 1, "blank=3", "9x3x4 i[3x4]:0,1,0,0,2,2,-1,-1,1,-1,-1,-1"},
         {OWN "CtcLoss", 1, "", "3x1x5 l[1x3]:1,4,2"},
@@ -108,7 +94,7 @@ static void ctc(void **state)
          "25x2x12 i[2x11]:2,3,3,4,5,6,7,8,9,10,0,11,11,11,2,2,4,4,6,6,8,8 i:25,20 i:11,7"},
     };
     (void)state;
-    ALL(rows);
+    GRAD_CHECK_ALL(rows);
 }
 
 int main(void)

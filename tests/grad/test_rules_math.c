@@ -5,20 +5,6 @@
 
 #include "rule_check.h"
 
-struct row {
-    const char *op;
-    int version;
-    const char *attrs, *inputs;
-};
-
-static void all(const struct row *rows, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        grad_check(rows[i].op, rows[i].version, rows[i].attrs, rows[i].inputs);
-}
-
-#define ALL(rows) all(rows, sizeof(rows) / sizeof *(rows))
-
 /* Each operand against the other's shape: whole, rows, columns, channels, scalars, of lower and higher rank. */
 static void broadcasting(void **state)
 {
@@ -36,7 +22,7 @@ static void broadcasting(void **state)
 
 static void powers(void **state)
 {
-    static const struct row rows[] = {
+    static const struct grad_row rows[] = {
         {"Pow", 15, "", "axb #2"},      {"Pow", 15, "", "axb #3"},     {"Pow", 15, "", "+axb #0.5"},
         {"Pow", 15, "", "+axb #-1.5"},  {"Pow", 13, "", "axb @i:2"},   {"Pow", 12, "", "axb i:4"},
         {"Pow", 13, "", "ax3 i:2,0,3"}, {"Pow", 13, "", "+ax3 c:3"},   {"Pow", 15, "", "axb r:l:3"},
@@ -44,13 +30,13 @@ static void powers(void **state)
         {"Pow", 15, "", "+axb n:s"},
     };
     (void)state;
-    ALL(rows);
+    GRAD_CHECK_ALL(rows);
     grad_check_none("Pow", 15, "", "3x4 #0");
 }
 
 static void several(void **state)
 {
-    static const struct row rows[] = {
+    static const struct grad_row rows[] = {
         {"Min", 13, "", "ax19 ax19"},
         {"Max", 13, "", "5xbx17 bx17"},
         {"Min", 8, "", "ax19 ax19 ax19"},
@@ -68,12 +54,12 @@ static void several(void **state)
         {"Mod", 13, "fmod=1", "axb n:s~2.0..3.0"},
     };
     (void)state;
-    ALL(rows);
+    GRAD_CHECK_ALL(rows);
 }
 
 static void selection(void **state)
 {
-    static const struct row rows[] = {
+    static const struct grad_row rows[] = {
         {"Where", 16, "", "b[2x3]:1,0,0,1,1,0 2x3 2x3"},
         {"Where", 9, "", "r:b[2x1]:1,0 4x1x3 s"},
         {"Where", 16, "", "b:1,0,1 4x1x1 n:2x3"},
@@ -87,7 +73,7 @@ static void selection(void **state)
         {"Dropout", 22, "seed=5", "4x9 - @b:1"},
     };
     (void)state;
-    ALL(rows);
+    GRAD_CHECK_ALL(rows);
     grad_check_refused("Dropout", 13, "", "4x9 #0.3 r:@b:1", "training_mode");
     grad_check_none("Cast", 13, "to=7", "3x4");
     grad_check_none("Equal", 13, "", "3x4 3x4");
