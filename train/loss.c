@@ -259,6 +259,24 @@ static struct mc_value *outputs_loss(struct building *b)
     return sum;
 }
 
+/* What is matched, for the report: names as long as there is room. */
+static const char *blocks_text(struct building *b, const struct mc_pair *pairs, size_t n)
+{
+    char text[100]; /* a line of the report holds it */
+    if (!n)
+        return "the models share no inner value: the output alone; --blocks names some";
+    int at = snprintf(text, sizeof text, "the output and %zu inner value%s:", n, n > 1 ? "s" : "");
+    for (size_t i = 0; i < n; i++) {
+        const char *name = pairs[i].mine->name;
+        if ((size_t)at + strlen(name) + 8 > sizeof text) {
+            snprintf(text + at, sizeof text - (size_t)at, " …");
+            break;
+        }
+        at += snprintf(text + at, sizeof text - (size_t)at, " %s", name);
+    }
+    return mc_arena_strdup(&b->l->mem, text);
+}
+
 static struct mc_value *blocks_loss(struct building *b)
 {
     struct mc_pair *pairs = NULL;
@@ -269,6 +287,10 @@ static struct mc_value *blocks_loss(struct building *b)
         sum = add_up(b, sum, i, pair_loss(b, pairs[i].mine, pairs[i].teachers));
     if (!b->w.rc)
         sum = add_up(b, sum, n, output_loss(b, b->scores.output));
+    if (!b->w.rc) {
+        b->l->why = blocks_text(b, pairs, n);
+        b->w.rc = b->l->why ? 0 : no_memory(b->err);
+    }
     free(pairs);
     return sum;
 }

@@ -284,6 +284,12 @@ static void blocks_are_named_or_found(void **state)
     build_ok(d.rc, &d.err);
     assert_int_equal(d.loss.n_teacher, 2); /* the activation, and the output, which is the same */
     assert_string_equal(d.loss.teacher[0].value, "y");
+    assert_string_equal(d.loss.why, "the output and 1 inner value: y");
+    drop(&d);
+    make(&d, model_of(C, NULL, false), model_of(C, "Relu", false),
+         (struct mc_loss_opts){.kind = MC_LOSS_BLOCKS});
+    build_ok(d.rc, &d.err);
+    assert_non_null(strstr(d.loss.why, "no inner value"));
     drop(&d);
     make(&d, model_of(C, "Relu", false), model_of(C, "Relu", false),
          (struct mc_loss_opts){.kind = MC_LOSS_BLOCKS, .blocks = names});
