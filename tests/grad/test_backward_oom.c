@@ -7,45 +7,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "../run/alloc_hook.h"
 #include "graph/edit.h"
 #include "graph/grad/backward.h"
 #include "graph/grad/weights.h"
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__real_aligned_alloc(size_t align, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-void *__wrap_aligned_alloc(size_t align, size_t n);
-
-static long left = -1; /* allocations until one fails; negative: none does */
-
-static bool fails(void)
-{
-    return left >= 0 && left-- == 0;
-}
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : __real_realloc(p, n);
-}
-
-void *__wrap_aligned_alloc(size_t align, size_t n)
-{
-    return fails() ? NULL : __real_aligned_alloc(align, n);
-}
 
 static struct mc_value *constant(struct mc_graph *g, const char *name, int64_t a, int64_t b)
 {
@@ -123,10 +88,10 @@ static void every_allocation_may_fail(void **state)
     long n = 0;
     bool ok = false;
     for (; !ok && n < 5000; n++) {
-        left = n;
+        allocations_left = n;
         ok = whole_run();
-        bool failed = left < 0;
-        left = -1;
+        bool failed = allocations_left < 0;
+        allocations_left = -1;
         assert_true(ok != failed); /* an allocation that fails is an error, and there is no other */
     }
     assert_true(ok);
