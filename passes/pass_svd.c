@@ -31,30 +31,72 @@ static const char *node_op(const struct mc_svd_layer *l)
     return l->sites[0].node->op_type;
 }
 
-/* One row per node, every key in each; the bytes of a weight that several share stand in the first. */
-static json_t *row(const struct mc_svd_layer *l, size_t site, const struct mc_svd_choice *c)
+/* Bytes of a layer: those of an item that holds several stand in the first of them, those of a weight that several
+ * nodes share in the first node. */
+static uint64_t bytes_after(const struct mc_svd_layer *l, size_t layer,
+                            const struct mc_svd_item *it)
 {
-    bool ok = true, done = !l->reason;
+    if (!it || !it->at || it->reason)
+        return mc_svd_dense_bytes(l);
+    return it->layer[0] == layer ? it->point->bytes : 0;
+}
+
+/* What stands in every row. */
+static void put_layer(json_t *o, const struct mc_svd_layer *l, size_t site, const char *reason,
+                      bool *ok)
+{
+    mc_json_put(o, "name", mc_json_text(mc_node_label(l->sites[site].node)), ok);
+    mc_json_put(o, "op", mc_json_text(node_op(l)), ok);
+    mc_json_put(o, "action", json_string(reason ? "left" : "factorised"), ok);
+    mc_json_put(o, "reason", mc_json_text(reason), ok);
+    mc_json_put(o, "weight", mc_json_text(l->weight ? l->value->name : NULL), ok);
+    mc_json_put(o, "rows", l->weight ? json_integer(l->m) : json_null(), ok);
+    mc_json_put(o, "columns", l->weight ? json_integer(l->n) : json_null(), ok);
+}
+
+/* One row per node. */
+static json_t *row(const struct mc_svd_layer *l, size_t layer, size_t site,
+                   const struct mc_svd_item *it)
+{
+    bool ok = true;
     json_t *o = json_object();
-    uint64_t before = l->weight && site == 0 ? mc_svd_dense_bytes(l) : 0, after = before;
-    if (done)
-        after = site == 0 ? (uint64_t)c->rank * mc_svd_rank_bytes(l) : 0;
-    mc_json_put(o, "name", mc_json_text(mc_node_label(l->sites[site].node)), &ok);
-    mc_json_put(o, "op", mc_json_text(node_op(l)), &ok);
-    mc_json_put(o, "action", json_string(done ? "factorised" : "left"), &ok);
-    mc_json_put(o, "reason", mc_json_text(l->reason), &ok);
-    mc_json_put(o, "weight", mc_json_text(l->weight ? l->value->name : NULL), &ok);
-    mc_json_put(o, "rows", l->weight ? json_integer(l->m) : json_null(), &ok);
-    mc_json_put(o, "columns", l->weight ? json_integer(l->n) : json_null(), &ok);
-    mc_json_put(o, "rank", done ? json_integer(c->rank) : json_null(), &ok);
-    mc_json_put(o, "bytes_before", mc_json_size(before), &ok);
-    mc_json_put(o, "bytes_after", mc_json_size(after), &ok);
-    mc_json_put(o, "error", mc_json_real(done && c->tail ? sqrt(c->tail[c->rank]) : NAN), &ok);
+    const char *reason = l->reason ? l->reason : it ? it->reason : NULL;
+    bool done = it && it->at && !reason;
+    char label[MC_SVD_LABEL];
+    put_layer(o, l, site, reason, &ok);
+    mc_json_put(o, "form",
+                done ? json_string(*it->at->form->name ? it->at->form->name : "product")
+                     : json_null(),
+                &ok);
+    mc_json_put(o, "choice",
+                done ? json_string(mc_svd_label(it->at->form, it->point, label)) : json_null(),
+                &ok);
+    mc_json_put(o, "rank", done ? json_integer(it->point->rank[0]) : json_null(), &ok);
+    bool counts = l->weight && site == 0;
+    mc_json_put(o, "bytes_before", mc_json_size(counts ? mc_svd_dense_bytes(l) : 0), &ok);
+    mc_json_put(o, "bytes_after", mc_json_size(counts ? bytes_after(l, layer, it) : 0), &ok);
+    if (counts && it && it->layer[0] == layer) {
+        mc_json_put(o, "macs_before", mc_json_real(it->macs), &ok);
+        mc_json_put(o, "macs_after", mc_json_real(done ? it->point->macs : it->macs), &ok);
+    }
+    mc_json_put(
+        o, "error",
+        mc_json_real(done && it->total > 0 ? sqrt(fmax(it->point->error, 0) / it->total) : NAN),
+        &ok);
     if (!ok) {
         json_decref(o);
         return NULL;
     }
     return o;
+}
+
+static const struct mc_svd_item *item_of(const struct mc_svd_run *r, size_t layer)
+{
+    for (size_t i = 0; i < r->n_items; i++)
+        for (size_t k = 0; k < r->item[i].n_layers; k++)
+            if (r->item[i].layer[k] == layer)
+                return &r->item[i];
+    return NULL;
 }
 
 static int report(const struct mc_svd_run *r, json_t **ret, struct mc_err *err)
@@ -63,9 +105,9 @@ static int report(const struct mc_svd_run *r, json_t **ret, struct mc_err *err)
     json_t *o = json_object(), *rows = json_array();
     for (size_t i = 0; i < r->layers.n; i++)
         for (size_t s = 0; s < r->layers.item[i].n_sites; s++)
-            mc_json_add(rows, row(&r->layers.item[i], s, &r->choice[i]), &ok);
+            mc_json_add(rows, row(&r->layers.item[i], i, s, item_of(r, i)), &ok);
     for (size_t i = 0; i < r->layers.n_others; i++)
-        mc_json_add(rows, row(&r->layers.others[i], 0, NULL), &ok);
+        mc_json_add(rows, row(&r->layers.others[i], 0, 0, NULL), &ok);
     mc_json_put(o, "layers", rows, &ok);
     mc_json_put(o, "norm", json_string(norm_names[r->norm_kind]), &ok);
     if (r->n_covs)
@@ -117,21 +159,24 @@ static int prepare(struct mc_svd_run *r, struct mc_err *err)
         rc = mc_svd_collect(r->model, &r->layers, err);
     if (rc)
         return rc;
-    r->spectrum = mc_calloc(r->layers.n, sizeof *r->spectrum);
-    r->choice = mc_calloc(r->layers.n, sizeof *r->choice);
-    if (!r->spectrum || !r->choice)
+    r->raw_total = mc_calloc(r->layers.n, sizeof *r->raw_total);
+    if (!r->raw_total)
         return mc_fail(err, MC_ENOMEM, "out of memory");
-    rc = r->ctx->bytes_of(r->ctx->host, r->model, &r->bytes_before, err);
+    for (size_t i = 0; i < r->layers.n; i++)
+        r->raw_total[i] = NAN;
+    rc = mc_svd_extents(r->model, &r->layers, err);
+    if (!rc)
+        rc = mc_svd_items_make(r, r->rank <= 0, err);
+    if (!rc)
+        rc = r->ctx->bytes_of(r->ctx->host, r->model, &r->bytes_before, err);
     r->bytes_given = r->ctx->bytes_original ? r->ctx->bytes_original : r->bytes_before;
     return rc;
 }
 
 static void release(struct mc_svd_run *r)
 {
-    for (size_t i = 0; r->spectrum && i < r->layers.n; i++)
-        mc_svd_spectrum_free(&r->spectrum[i]);
-    free(r->spectrum);
-    free(r->choice);
+    mc_svd_items_free(r);
+    free(r->raw_total);
     mc_svd_norm_release(r);
     mc_svd_layers_free(&r->layers);
     mc_linalg_free(r->la);

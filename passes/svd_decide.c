@@ -2,33 +2,43 @@
 
 #include "passes/svd_run.h"
 
-static bool open_layer(const struct mc_svd_run *r, size_t i)
-{
-    return !r->layers.item[i].reason;
-}
-
 static void tell(const struct mc_svd_run *r, size_t i)
 {
-    mc_progress_tell(r->ctx->progress, "singular values", (double)i, (double)r->layers.n);
+    mc_progress_tell(r->ctx->progress, "singular values", (double)i, (double)r->n_items);
+}
+
+static struct mc_svd_layer *layer_of(struct mc_svd_run *r, const struct mc_svd_item *it)
+{
+    return &r->layers.item[it->layer[0]];
 }
 
 /* ---- --rank ---- */
 
+/* The point of the plain product with that rank; ranks beyond those that are known are cut to them. */
+static void take_rank(struct mc_svd_item *it, int64_t rank)
+{
+    const struct mc_svd_curve *c = &it->curve[0];
+    if (c->n == 0)
+        return;
+    it->at = c;
+    it->point = &c->point[((size_t)rank < c->n ? (size_t)rank : c->n) - 1];
+}
+
 static int by_rank(struct mc_svd_run *r, struct mc_err *err)
 {
     int rc = 0;
-    for (size_t i = 0; !rc && i < r->layers.n; i++) {
-        struct mc_svd_layer *l = &r->layers.item[i];
-        if (!open_layer(r, i))
-            continue;
-        if (r->rank > mc_svd_rank_cap(l)) {
-            l->reason = "that rank would not make it smaller";
+    for (size_t i = 0; !rc && i < r->n_items; i++) {
+        struct mc_svd_item *it = &r->item[i];
+        int64_t cap = mc_svd_rank_cap(layer_of(r, it));
+        if (r->rank > cap || !it->n_curves || it->curve[0].form != &mc_svd_form_matrix) {
+            it->reason = "that rank would not make it smaller";
             continue;
         }
         tell(r, i);
-        r->choice[i].rank = r->rank;
-        if (!r->ctx->dry_run)
-            rc = mc_svd_run_analyse(r, i, r->rank, err);
+        it->n_curves = 1;
+        rc = mc_svd_item_analyse(r, i, (double)r->rank / (double)cap, err);
+        if (!rc)
+            take_rank(it, r->rank);
     }
     return rc;
 }
@@ -36,60 +46,41 @@ static int by_rank(struct mc_svd_run *r, struct mc_err *err)
 /* ---- --energy ---- */
 
 /* Doubling keeps the randomised SVD small where few directions are enough. */
-static int rank_for_energy(struct mc_svd_run *r, size_t i, struct mc_err *err)
-{
-    struct mc_svd_layer *l = &r->layers.item[i];
-    struct mc_svd_choice *c = &r->choice[i];
-    int64_t cap = mc_svd_rank_cap(l), want = cap / 8 + 1;
-    for (;;) {
-        int rc = mc_svd_run_analyse(r, i, want, err);
-        if (rc)
-            return rc;
-        c->rank = mc_svd_rank_for(c, 1 - r->energy);
-        if (c->rank <= c->known)
-            return 0;
-        if (c->known >= cap || c->known < want)
-            break;
-        want = 2 * c->known;
-    }
-    c->rank = 0;
-    l->reason = "a rank with that energy would not make it smaller";
-    return 0;
-}
-
 static int by_energy(struct mc_svd_run *r, struct mc_err *err)
 {
     int rc = 0;
-    for (size_t i = 0; !rc && i < r->layers.n; i++)
-        if (open_layer(r, i)) {
-            tell(r, i);
-            rc = rank_for_energy(r, i, err);
+    for (size_t i = 0; !rc && i < r->n_items; i++) {
+        struct mc_svd_item *it = &r->item[i];
+        bool found = false;
+        tell(r, i);
+        for (double want = 0.125; !rc && !found; want *= 2) {
+            rc = mc_svd_item_analyse(r, i, want, err);
+            found = !rc && mc_svd_item_least(it, 1 - r->energy, &it->at, &it->point);
+            if (!rc && !found && !mc_svd_item_more(it)) {
+                it->reason = "a rank with that energy would not make it smaller";
+                break;
+            }
         }
+    }
     return rc;
 }
 
 /* ---- --keep ---- */
 
-/* A first guess of how many directions a budget can use: half as many again as it has on the average. */
-static int64_t first_want(const struct mc_svd_run *r, size_t i)
-{
-    int64_t cap = mc_svd_rank_cap(&r->layers.item[i]);
-    double want = ceil(1.5 * r->keep * (double)cap) + 8;
-    return want < (double)cap ? (int64_t)want : cap;
-}
-
-static uint64_t dense_bytes(const struct mc_svd_run *r)
+static uint64_t whole_bytes(const struct mc_svd_run *r)
 {
     uint64_t sum = 0;
-    for (size_t i = 0; i < r->layers.n; i++)
-        if (open_layer(r, i))
-            sum += mc_svd_dense_bytes(&r->layers.item[i]);
+    for (size_t i = 0; i < r->n_items; i++)
+        sum += r->item[i].bytes;
     return sum;
 }
 
-static int try_budget(struct mc_svd_run *r, uint64_t budget, bool *ret_fits, struct mc_err *err)
+static int try_budget(struct mc_svd_run *r, struct mc_svd_choice *const *choice, uint64_t budget,
+                      bool *ret_fits, struct mc_err *err)
 {
-    mc_svd_plan(r->choice, r->layers.n, budget);
+    mc_svd_plan(choice, r->n_items, (double)budget);
+    for (size_t i = 0; i < r->n_items; i++)
+        mc_svd_item_take(&r->item[i]);
     int rc = mc_svd_run_bytes(r, &r->bytes_after, err);
     *ret_fits = !rc && r->bytes_after <= r->target;
     return rc;
@@ -97,64 +88,73 @@ static int try_budget(struct mc_svd_run *r, uint64_t budget, bool *ret_fits, str
 
 /* The factors' bytes are known; those of their nodes and names only by counting the model. So the budget for
  * the factors is searched between none and all there is, for the largest that fits. */
-static int fit(struct mc_svd_run *r, struct mc_err *err)
+static int fit(struct mc_svd_run *r, struct mc_svd_choice *const *choice, struct mc_err *err)
 {
     enum { CLOSE = 64 }; /* bytes: below any rank of any layer that is worth it */
-    uint64_t rest = r->bytes_before - dense_bytes(r);
+    uint64_t rest = r->bytes_before - whole_bytes(r);
     uint64_t low = 0, high = r->target > rest ? r->target - rest : 0;
     bool fits;
-    int rc = try_budget(r, high, &fits, err);
+    int rc = try_budget(r, choice, high, &fits, err);
     while (!rc && !fits && high - low > CLOSE) {
         bool middle_fits;
         uint64_t middle = low + (high - low) / 2;
-        rc = try_budget(r, middle, &middle_fits, err);
+        rc = try_budget(r, choice, middle, &middle_fits, err);
         if (middle_fits)
             low = middle;
         else
             high = middle;
     }
-    return rc || fits ? rc : try_budget(r, low, &fits, err);
+    return rc || fits ? rc : try_budget(r, choice, low, &fits, err);
 }
 
-/* Layers whose rank ran into the last direction that is known get more of them. */
+/* Items whose point is the last of its curve get more of them. */
 static int widen(struct mc_svd_run *r, bool *ret_more, struct mc_err *err)
 {
     *ret_more = false;
-    for (size_t i = 0; i < r->layers.n; i++) {
-        struct mc_svd_choice *c = &r->choice[i];
-        int64_t cap = open_layer(r, i) ? mc_svd_rank_cap(&r->layers.item[i]) : 0;
-        if (c->rank != c->known || c->known >= cap || c->rank == 0)
+    for (size_t i = 0; i < r->n_items; i++) {
+        struct mc_svd_item *it = &r->item[i];
+        if (!it->at || it->at->complete || it->point + 1 < it->at->point + it->at->n)
             continue;
-        int64_t had = c->known;
-        int rc = mc_svd_run_analyse(r, i, had + had / 2 + 1, err);
+        int rc = mc_svd_item_analyse(r, i, 1.5 * it->want, err);
         if (rc)
             return rc;
-        *ret_more = *ret_more || c->known > had;
+        *ret_more = true; /* its points are others: the plan has to take them */
     }
     return 0;
+}
+
+/* Curves for a budget: half as many points again as it has on the average. */
+static int analyse_all(struct mc_svd_run *r, struct mc_err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; !rc && i < r->n_items; i++) {
+        double cap = (double)mc_svd_rank_cap(layer_of(r, &r->item[i]));
+        tell(r, i);
+        rc = mc_svd_item_analyse(r, i, ceil(1.5 * r->keep * cap + 8) / cap, err);
+    }
+    return rc;
 }
 
 static int by_budget(struct mc_svd_run *r, struct mc_err *err)
 {
+    struct mc_svd_choice **choice = mc_calloc(r->n_items, sizeof *choice);
+    if (!choice)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    for (size_t i = 0; i < r->n_items; i++)
+        choice[i] = &r->item[i].choice;
     r->target = (uint64_t)(r->keep * (double)r->bytes_given);
-    int rc = 0;
-    for (size_t i = 0; !rc && i < r->layers.n; i++)
-        if (open_layer(r, i)) {
-            tell(r, i);
-            rc = mc_svd_run_analyse(r, i, first_want(r, i), err);
-        }
+    int rc = analyse_all(r, err);
     for (bool more = true; !rc && more;) {
-        rc = fit(r, err);
+        rc = fit(r, choice, err);
         if (!rc)
             rc = widen(r, &more, err);
     }
-    if (rc)
-        return rc;
-    for (size_t i = 0; i < r->layers.n; i++)
-        if (open_layer(r, i) && !r->choice[i].rank)
-            r->layers.item[i].reason = "as it is it gives more for its bytes";
-    r->missed = r->bytes_after > r->target;
-    return 0;
+    free(choice);
+    for (size_t i = 0; !rc && i < r->n_items; i++)
+        if (!r->item[i].at)
+            r->item[i].reason = "as it is it gives more for its bytes";
+    r->missed = !rc && r->bytes_after > r->target;
+    return rc;
 }
 
 int mc_svd_decide(struct mc_svd_run *r, struct mc_err *err)

@@ -162,6 +162,20 @@ int mc_svd_analyse(struct mc_linalg *la, const struct mc_svd_layer *l,
     return 0;
 }
 
+int mc_svd_whole_error(struct mc_linalg *la, const struct mc_svd_layer *l,
+                       const struct mc_svd_norm *norm, double *ret, struct mc_err *err)
+{
+    float *w, *x;
+    int rc = mc_svd_read(l, &w, err);
+    if (!rc)
+        rc = weigh(la, l, norm, w, &x, err);
+    if (rc)
+        return rc;
+    *ret = sum_of_squares(x, l->m, l->n);
+    free(x);
+    return 0;
+}
+
 void mc_svd_spectrum_free(struct mc_svd_spectrum *s)
 {
     free(s->tail);

@@ -40,6 +40,10 @@ int mc_svd_analyse(struct mc_linalg *la, const struct mc_svd_layer *l,
                    struct mc_err *err);
 void mc_svd_spectrum_free(struct mc_svd_spectrum *s);
 
+/* tr(Wᵀ G W C): the error of leaving W out. Memory: two copies of W. */
+int mc_svd_whole_error(struct mc_linalg *la, const struct mc_svd_layer *l,
+                       const struct mc_svd_norm *norm, double *ret, struct mc_err *err);
+
 /* A [m,rank] and B [rank,n], columns and rows of equal norms. shift[i] (mean[i] not NULL) receives what
  * makes up for the mean error at site i, (W - A B) mean, [m].  rank <= known. */
 struct mc_svd_pair {

@@ -140,7 +140,7 @@ static int add_site(struct mc_svd_layer *l, struct mc_node *n, struct mc_err *er
 {
     if (!MC_GROW(l->sites, l->n_sites, l->cap_sites))
         return no_memory(err);
-    l->sites[l->n_sites] = (struct mc_svd_site){.node = n, .cov = -1};
+    l->sites[l->n_sites] = (struct mc_svd_site){.node = n, .cov = -1, .rows = -1};
     find_bias(&l->sites[l->n_sites++], l);
     return 0;
 }

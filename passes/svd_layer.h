@@ -17,6 +17,9 @@ struct mc_svd_site {
     int add_slot; /* of the bias in `add` */
     bool bias;    /* a constant can be added to its output for (nearly) nothing */
     int cov;      /* its input's statistics, or -1 */
+    /* Of one sample, -1 where unknown: how many products W x it makes (rows of a matrix product, positions of a
+     * convolution's output), and a convolution's spatial dimensions. */
+    int64_t rows, in_dim[MC_RANK_MAX], out_dim[MC_RANK_MAX];
 };
 
 struct mc_svd_layer {
@@ -57,5 +60,12 @@ int mc_svd_read(const struct mc_svd_layer *l, float **ret, struct mc_err *err);
 uint64_t mc_svd_dense_bytes(const struct mc_svd_layer *l);
 uint64_t mc_svd_rank_bytes(const struct mc_svd_layer *l);
 int64_t mc_svd_rank_cap(const struct mc_svd_layer *l);
+
+/* Fill in rows, in_dim and out_dim of the sites, by inference with one sample. What cannot be inferred stays unknown.
+ * Errors: MC_ENOMEM. */
+int mc_svd_extents(const struct mc_model *m, struct mc_svd_layers *l, struct mc_err *err);
+/* Multiply-accumulates of a sample at all sites: of the weight, of its two factors for each rank. NAN: unknown. */
+double mc_svd_dense_macs(const struct mc_svd_layer *l);
+double mc_svd_rank_macs(const struct mc_svd_layer *l);
 
 #endif

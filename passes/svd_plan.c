@@ -2,89 +2,125 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <stdlib.h>
 
-static uint64_t bytes_at(const struct mc_svd_choice *c, int64_t rank)
+#include "base/mem.h"
+
+/* ---- offers ---- */
+
+static int by_cost(const void *x, const void *y)
 {
-    return rank ? (uint64_t)rank * c->rank_bytes : c->dense_bytes;
+    const struct mc_svd_offer *a = x, *b = y;
+    if (a->cost != b->cost)
+        return a->cost < b->cost ? -1 : 1;
+    if (a->error != b->error)
+        return a->error < b->error ? -1 : 1;
+    if (a->curve != b->curve)
+        return a->curve < b->curve ? -1 : 1;
+    return (a->point > b->point) - (a->point < b->point);
 }
 
-static double error_at(const struct mc_svd_choice *c, int64_t rank)
+/* What error one more unit of cost saves, from a to b. */
+static double slope(const struct mc_svd_offer *a, const struct mc_svd_offer *b)
 {
-    return rank ? c->weight * c->tail[rank] : 0;
+    return (a->error - b->error) / (b->cost - a->cost);
 }
 
-static int64_t last_rank(const struct mc_svd_choice *c)
+int mc_svd_choice_make(struct mc_svd_choice *c, struct mc_err *err)
 {
-    int64_t cap = c->rank_bytes ? (int64_t)((c->dense_bytes - 1) / c->rank_bytes) : 0;
-    return cap < c->known ? cap : c->known;
-}
-
-/* The rank that minimises error + price * bytes. The gain of one more rank, a squared singular value, falls
- * with the rank: bisection finds the last one that is worth its bytes; then dense is compared. */
-static int64_t best_rank(const struct mc_svd_choice *c, double price)
-{
-    int64_t low = 1, high = last_rank(c);
-    if (high < 1)
-        return 0;
-    while (low < high) {
-        int64_t r = low + (high - low + 1) / 2;
-        if (c->weight * (c->tail[r - 1] - c->tail[r]) > price * (double)c->rank_bytes)
-            low = r;
-        else
-            high = r - 1;
-    }
-    double factorised = error_at(c, low) + price * (double)bytes_at(c, low);
-    return price * (double)c->dense_bytes <= factorised ? 0 : low;
-}
-
-static uint64_t choose(struct mc_svd_choice *c, size_t n, double price)
-{
-    uint64_t bytes = 0;
+    qsort(c->offer, c->n, sizeof *c->offer, by_cost);
+    size_t n = 0;
+    for (size_t i = 0; i < c->n; i++)
+        if (!n || c->offer[i].error < c->offer[n - 1].error)
+            c->offer[n++] = c->offer[i];
+    c->n = n;
+    free(c->hull);
+    c->n_hull = 0;
+    c->hull = mc_calloc(n, sizeof *c->hull);
+    if (!c->hull)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
     for (size_t i = 0; i < n; i++) {
-        c[i].rank = best_rank(&c[i], price);
-        bytes += bytes_at(&c[i], c[i].rank);
+        size_t *h = c->hull, *k = &c->n_hull;
+        while (*k >= 2 && slope(&c->offer[h[*k - 2]], &c->offer[h[*k - 1]]) <=
+                              slope(&c->offer[h[*k - 1]], &c->offer[i]))
+            --*k;
+        h[(*k)++] = i;
     }
-    return bytes;
+    c->at = n - 1;
+    return 0;
 }
 
-/* Of all steps (one rank more, or dense) that fit, take the one that gains most per byte. */
-static bool step(struct mc_svd_choice *c, size_t n, uint64_t *room)
+void mc_svd_choice_free(struct mc_svd_choice *c)
+{
+    free(c->offer);
+    free(c->hull);
+    *c = (struct mc_svd_choice){0};
+}
+
+/* ---- the plan ---- */
+
+/* The offer that minimises error + price * cost: slopes along the hull fall, so bisection finds the last step that is
+ * worth its cost. */
+static size_t best_at(const struct mc_svd_choice *c, double price)
+{
+    size_t low = 0, high = c->n_hull - 1;
+    while (low < high) {
+        size_t k = low + (high - low + 1) / 2;
+        if (slope(&c->offer[c->hull[k - 1]], &c->offer[c->hull[k]]) > price)
+            low = k;
+        else
+            high = k - 1;
+    }
+    return c->hull[low];
+}
+
+static double choose(struct mc_svd_choice *const *c, size_t n, double price)
+{
+    double cost = 0;
+    for (size_t i = 0; i < n; i++) {
+        c[i]->at = best_at(c[i], price);
+        cost += c[i]->offer[c[i]->at].cost;
+    }
+    return cost;
+}
+
+/* Of all steps to a dearer offer that fit, take the one that gains most per cost. */
+static bool step(struct mc_svd_choice *const *c, size_t n, double *room)
 {
     double best = 0;
-    size_t at = n;
-    int64_t to = 0;
-    for (size_t i = 0; i < n; i++)
-        for (int dense = 0; dense < 2 && c[i].rank; dense++) {
-            int64_t r = dense ? 0 : c[i].rank + 1;
-            if (r > last_rank(&c[i]))
-                continue;
-            uint64_t more = bytes_at(&c[i], r) - bytes_at(&c[i], c[i].rank);
-            double gain = (error_at(&c[i], c[i].rank) - error_at(&c[i], r)) / (double)more;
-            if (more <= *room && gain > best) {
-                best = gain;
-                at = i;
-                to = r;
+    size_t item = n, to = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct mc_svd_offer *now = &c[i]->offer[c[i]->at];
+        for (size_t k = c[i]->at + 1; k < c[i]->n; k++) {
+            if (c[i]->offer[k].cost - now->cost > *room)
+                break;
+            if (slope(now, &c[i]->offer[k]) > best) {
+                best = slope(now, &c[i]->offer[k]);
+                item = i;
+                to = k;
             }
         }
-    if (at == n)
+    }
+    if (item == n)
         return false;
-    *room -= bytes_at(&c[at], to) - bytes_at(&c[at], c[at].rank);
-    c[at].rank = to;
+    *room -= c[item]->offer[to].cost - c[item]->offer[c[item]->at].cost;
+    c[item]->at = to;
     return true;
 }
 
-uint64_t mc_svd_plan(struct mc_svd_choice *c, size_t n, uint64_t budget)
+double mc_svd_plan(struct mc_svd_choice *const *c, size_t n, double budget)
 {
-    if (choose(c, n, 0) <= budget)
-        return choose(c, n, 0);
-    double top = 1e-200; /* above this price nobody pays for a single byte */
+    double top = 1e-200; /* above this price nobody pays for anything */
     for (size_t i = 0; i < n; i++)
-        top = fmax(top, c[i].weight);
+        for (size_t k = 1; k < c[i]->n_hull; k++)
+            top = fmax(top, slope(&c[i]->offer[c[i]->hull[k - 1]], &c[i]->offer[c[i]->hull[k]]));
+    double cost = choose(c, n, 0);
+    if (cost <= budget)
+        return cost;
     double low = top * 1e-30, high = 2 * top;
-    uint64_t bytes = choose(c, n, high);
-    if (bytes > budget)
-        return bytes;
-    /* 64 halvings in the exponent: closer than two neighbouring singular values ever are. */
+    if ((cost = choose(c, n, high)) > budget)
+        return cost;
+    /* 64 halvings in the exponent: closer than two neighbouring slopes ever are. */
     for (int i = 0; i < 64; i++) {
         double price = sqrt(low * high);
         if (choose(c, n, price) <= budget)
@@ -92,17 +128,11 @@ uint64_t mc_svd_plan(struct mc_svd_choice *c, size_t n, uint64_t budget)
         else
             low = price;
     }
-    bytes = choose(c, n, high);
-    uint64_t room = budget - bytes;
+    double room = budget - choose(c, n, high);
     while (step(c, n, &room))
         ;
-    return budget - room;
-}
-
-int64_t mc_svd_rank_for(const struct mc_svd_choice *c, double left)
-{
-    int64_t r = 1;
-    while (r <= c->known && c->tail[r] > left)
-        r++;
-    return r;
+    cost = 0;
+    for (size_t i = 0; i < n; i++)
+        cost += c[i]->offer[c[i]->at].cost;
+    return cost;
 }

@@ -6,7 +6,7 @@
 #include "passes/influence.h"
 #include "passes/pass.h"
 #include "passes/svd_factor.h"
-#include "passes/svd_plan.h"
+#include "passes/svd_item.h"
 
 enum mc_svd_norm_kind {
     MC_SVD_NORM_AUTO,
@@ -22,11 +22,13 @@ struct mc_svd_run {
     enum mc_svd_method method;
     int64_t rank;        /* of --rank; 0: not given */
     double energy, keep; /* < 0: not given */
+    bool by_macs;        /* the plan's budget is of multiply-accumulates, not of bytes */
     enum mc_svd_norm_kind norm_kind;
 
     struct mc_svd_layers layers;
-    struct mc_svd_spectrum *spectrum;           /* [layers.n]; filled in where a layer can change */
-    struct mc_svd_choice *choice;               /* [layers.n] */
+    double *raw_total; /* [layers.n] what leaving it out costs in its norm; NAN: not known yet */
+    struct mc_svd_item *item; /* what is decided as a whole */
+    size_t n_items, cap_items;
     uint64_t bytes_given;                       /* of the model before it was prepared */
     uint64_t bytes_before, bytes_after, target; /* of the model; target 0: none */
     bool missed;
@@ -37,16 +39,25 @@ struct mc_svd_run {
     size_t n_influences, *influence_of;
 };
 
-/* Decide every layer's rank: choice[i].rank, or layers.item[i].reason where it stays as it is. */
+/* Decide for every item: at and point, or a reason why it stays as it is. */
 int mc_svd_decide(struct mc_svd_run *r, struct mc_err *err);
 
-/* Singular values of layer i, at least `want` of them (fewer where no more save bytes). */
-int mc_svd_run_analyse(struct mc_svd_run *r, size_t i, int64_t want, struct mc_err *err);
+/* What a layer's squared error in its norm (tr Rᵀ G R C) has to be multiplied with to be comparable with those of other
+ * layers; raw_total must be known. */
+double mc_svd_run_scale(struct mc_svd_run *r, size_t layer);
+/* The comparable error of leaving a layer out; makes raw_total known. */
+int mc_svd_run_total(struct mc_svd_run *r, size_t layer, double *ret, struct mc_err *err);
 
-/* Bytes the model will have with the ranks chosen now. */
+/* A clone of the model with the points chosen now in place. */
+int mc_svd_run_build(struct mc_svd_run *r, bool sizes_only, struct mc_model **ret,
+                     struct mc_err *err);
+/* Bytes it will have. */
 int mc_svd_run_bytes(struct mc_svd_run *r, uint64_t *ret, struct mc_err *err);
 
 /* Put the factors in place. */
 int mc_svd_run_apply(struct mc_svd_run *r, struct mc_err *err);
+
+/* The forms. */
+extern const struct mc_svd_form mc_svd_form_matrix;
 
 #endif

@@ -8,105 +8,110 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/rng.h"
 #include "passes/svd_plan.h"
 
 enum { LAYERS = 3, KNOWN = 7 };
 
-static double cost(const struct mc_svd_choice *c, const int64_t *rank, uint64_t *ret_bytes)
+/* Item i of a random problem: KNOWN ranks of equal cost, each worth less than the one before, and dense. */
+static void random_item(uint64_t seed, int i, struct mc_svd_choice *c)
+{
+    double step[KNOWN + 1], sum = 0, left = 1;
+    double weight = 0.1 + (double)mc_rng_uniform(seed, 2, (uint64_t)i);
+    double unit = 20 + (double)mc_rng_below(seed, 3, (uint64_t)i, 30);
+    double dense = 100 + (double)mc_rng_below(seed, 4, (uint64_t)i, 250);
+    for (int k = 0; k <= KNOWN; k++)
+        sum += step[k] = pow(0.3 + 0.5 * (double)mc_rng_uniform(seed, 0, (uint64_t)i), k) *
+                         (1 + 1e-3 * (double)mc_rng_uniform(seed, 1, (uint64_t)(i * 100 + k)));
+    *c = (struct mc_svd_choice){.offer = mc_calloc(KNOWN + 1, sizeof *c->offer)};
+    assert_non_null(c->offer);
+    for (int k = 0; k < KNOWN; k++) {
+        left -= step[k] / sum;
+        if ((k + 1) * unit < dense)
+            c->offer[c->n++] = (struct mc_svd_offer){(k + 1) * unit, weight * left, 0, (uint32_t)k};
+    }
+    c->offer[c->n++] = (struct mc_svd_offer){dense, 0, MC_SVD_AS_IT_IS, 0};
+    struct mc_err err;
+    assert_int_equal(mc_svd_choice_make(c, &err), 0);
+}
+
+struct problem {
+    struct mc_svd_choice c[LAYERS], *at[LAYERS];
+};
+
+static void problem_new(uint64_t seed, struct problem *p)
+{
+    for (int i = 0; i < LAYERS; i++) {
+        random_item(seed, i, &p->c[i]);
+        p->at[i] = &p->c[i];
+    }
+}
+
+static void problem_free(struct problem *p)
+{
+    for (int i = 0; i < LAYERS; i++)
+        mc_svd_choice_free(&p->c[i]);
+}
+
+static double error_of(const struct problem *p, double *ret_cost)
 {
     double e = 0;
-    *ret_bytes = 0;
+    *ret_cost = 0;
     for (int i = 0; i < LAYERS; i++) {
-        e += rank[i] ? c[i].weight * c[i].tail[rank[i]] : 0;
-        *ret_bytes += rank[i] ? (uint64_t)rank[i] * c[i].rank_bytes : c[i].dense_bytes;
+        e += p->c[i].offer[p->c[i].at].error;
+        *ret_cost += p->c[i].offer[p->c[i].at].cost;
     }
     return e;
 }
 
-static bool saves(const struct mc_svd_choice *c, int64_t rank)
-{
-    return rank <= c->known && (uint64_t)rank * c->rank_bytes < c->dense_bytes;
-}
-
 /* All combinations. */
-static double least(const struct mc_svd_choice *c, uint64_t budget)
+static double least(const struct problem *p, double budget)
 {
     double best = INFINITY;
-    int64_t r[LAYERS];
-    for (r[0] = 0; r[0] <= KNOWN; r[0]++)
-        for (r[1] = 0; r[1] <= KNOWN; r[1]++)
-            for (r[2] = 0; r[2] <= KNOWN; r[2]++) {
-                uint64_t bytes;
-                bool valid = true;
-                for (int i = 0; i < LAYERS; i++)
-                    valid = valid && (r[i] == 0 || saves(&c[i], r[i]));
-                double e = cost(c, r, &bytes);
-                if (valid && bytes <= budget && e < best)
+    for (size_t a = 0; a < p->c[0].n; a++)
+        for (size_t b = 0; b < p->c[1].n; b++)
+            for (size_t d = 0; d < p->c[2].n; d++) {
+                double cost = p->c[0].offer[a].cost + p->c[1].offer[b].cost + p->c[2].offer[d].cost;
+                double e = p->c[0].offer[a].error + p->c[1].offer[b].error + p->c[2].offer[d].error;
+                if (cost <= budget && e < best)
                     best = e;
             }
     return best;
 }
 
-static void random_layers(uint64_t seed, struct mc_svd_choice *c, double tail[LAYERS][KNOWN + 1])
-{
-    for (int i = 0; i < LAYERS; i++) {
-        double step[KNOWN + 1], sum = 0;
-        for (int k = 0; k <= KNOWN; k++) {
-            uint64_t at = (uint64_t)(i * 100 + k);
-            step[k] = pow(0.3 + 0.5 * (double)mc_rng_uniform(seed, 0, (uint64_t)i), k) *
-                      (1 + 1e-3 * (double)mc_rng_uniform(seed, 1, at));
-            sum += step[k];
-        }
-        for (int k = KNOWN; k >= 0; k--) /* the last step is what lies beyond the known */
-            tail[i][k] = (k < KNOWN ? tail[i][k + 1] : 0) + step[k] / sum;
-        c[i] = (struct mc_svd_choice){
-            .weight = 0.1 + (double)mc_rng_uniform(seed, 2, (uint64_t)i),
-            .tail = tail[i],
-            .known = KNOWN,
-            .rank_bytes = 20 + mc_rng_below(seed, 3, (uint64_t)i, 30),
-            .dense_bytes = 100 + mc_rng_below(seed, 4, (uint64_t)i, 250),
-        };
-    }
-}
-
-/* The plan fits, leaves no room for the step that would gain, and is as good as every plan that has one of
- * its largest steps less to spend: what one price for all layers can promise. */
+/* The plan fits, leaves no room for a step that would gain, and is as good as every plan that has one of its
+ * largest steps less to spend: what one price for all items can promise. */
 static void against_all_combinations(void **state)
 {
     (void)state;
     int tried = 0;
     for (uint64_t seed = 1; seed <= 300; seed++) {
-        struct mc_svd_choice c[LAYERS];
-        double tail[LAYERS][KNOWN + 1];
-        random_layers(seed, c, tail);
-        uint64_t dense = 0, bytes, gap = 0;
+        struct problem p;
+        problem_new(seed, &p);
+        double dense = 0, cost, gap = 0;
         for (int i = 0; i < LAYERS; i++) {
-            dense += c[i].dense_bytes;
-            uint64_t last = 0; /* from the last rank that saves to dense, or one rank: the larger */
-            for (int64_t r = 1; r <= KNOWN; r++)
-                last = saves(&c[i], r) ? (uint64_t)r * c[i].rank_bytes : last;
-            gap = last && c[i].dense_bytes - last > gap ? c[i].dense_bytes - last : gap;
-            gap = c[i].rank_bytes > gap ? c[i].rank_bytes : gap;
+            const struct mc_svd_choice *c = &p.c[i];
+            dense += c->offer[c->n - 1].cost;
+            for (size_t k = 1; k < c->n_hull; k++)
+                gap = fmax(gap, c->offer[c->hull[k]].cost - c->offer[c->hull[k - 1]].cost);
         }
-        uint64_t budget =
-            (uint64_t)((double)dense * (0.3 + 0.6 * (double)mc_rng_uniform(seed, 5, 0)));
-        if (!isfinite(least(c, budget - gap)))
-            continue;
-        tried++;
-        uint64_t said = mc_svd_plan(c, LAYERS, budget);
-        int64_t rank[LAYERS] = {c[0].rank, c[1].rank, c[2].rank};
-        double e = cost(c, rank, &bytes);
-        assert_int_equal(said, bytes);
-        assert_true(bytes <= budget);
-        assert_true(e >= least(c, budget) - 1e-12);
-        if (!(e <= least(c, budget - gap) + 1e-12))
-            fail_msg("seed %d: error %g, %g with less", (int)seed, e, least(c, budget - gap));
-        for (int i = 0; i < LAYERS; i++) {
-            bool more = rank[i] && saves(&c[i], rank[i] + 1);
-            assert_true(!more || bytes + c[i].rank_bytes > budget);
-            assert_true(rank[i] == 0 || saves(&c[i], rank[i]));
+        double budget = dense * (0.3 + 0.6 * (double)mc_rng_uniform(seed, 5, 0));
+        if (isfinite(least(&p, budget - gap))) {
+            tried++;
+            double said = mc_svd_plan(p.at, LAYERS, budget), e = error_of(&p, &cost);
+            assert_true(fabs(said - cost) < 1e-9);
+            assert_true(cost <= budget);
+            assert_true(e >= least(&p, budget) - 1e-12);
+            if (!(e <= least(&p, budget - gap) + 1e-12))
+                fail_msg("seed %d: error %g, %g with less", (int)seed, e, least(&p, budget - gap));
+            for (int i = 0; i < LAYERS; i++) {
+                size_t next = p.c[i].at + 1;
+                assert_true(next == p.c[i].n ||
+                            cost + p.c[i].offer[next].cost - p.c[i].offer[p.c[i].at].cost > budget);
+            }
         }
+        problem_free(&p);
     }
     assert_true(tried > 150);
 }
@@ -114,31 +119,43 @@ static void against_all_combinations(void **state)
 static void ends_of_the_range(void **state)
 {
     (void)state;
-    struct mc_svd_choice c[LAYERS];
-    double tail[LAYERS][KNOWN + 1];
-    random_layers(9, c, tail);
-    uint64_t dense = c[0].dense_bytes + c[1].dense_bytes + c[2].dense_bytes;
-    assert_int_equal(mc_svd_plan(c, LAYERS, dense), dense);
-    uint64_t one = c[0].rank_bytes + c[1].rank_bytes + c[2].rank_bytes;
-    assert_int_equal(mc_svd_plan(c, LAYERS, one - 1), one);
-    assert_int_equal(mc_svd_plan(c, LAYERS, 0), one);
+    struct problem p;
+    problem_new(9, &p);
+    double dense = 0, one = 0;
+    for (int i = 0; i < LAYERS; i++) {
+        dense += p.c[i].offer[p.c[i].n - 1].cost;
+        one += p.c[i].offer[0].cost;
+    }
+    assert_true(mc_svd_plan(p.at, LAYERS, dense) == dense);
+    assert_true(mc_svd_plan(p.at, LAYERS, one - 1) == one);
+    assert_true(mc_svd_plan(p.at, LAYERS, 0) == one);
     for (int i = 0; i < LAYERS; i++)
-        assert_int_equal(c[i].rank, 1);
-    c[1].known = 0; /* a layer nothing is known of stays */
-    mc_svd_plan(c, LAYERS, 0);
-    assert_int_equal(c[1].rank, 0);
-    assert_int_equal(mc_svd_plan(c, 0, 10), 0);
+        assert_int_equal(p.c[i].at, 0);
+    assert_true(mc_svd_plan(p.at, 0, 10) == 0);
+    problem_free(&p);
 }
 
-static void rank_for_a_share(void **state)
+/* What is dearer and no better goes; the hull has falling slopes. */
+static void offers_of_several_forms(void **state)
 {
     (void)state;
-    const double tail[] = {1, 0.5, 0.2, 0.05};
-    struct mc_svd_choice c = {.tail = tail, .known = 3};
-    assert_int_equal(mc_svd_rank_for(&c, 0.5), 1);
-    assert_int_equal(mc_svd_rank_for(&c, 0.49), 2);
-    assert_int_equal(mc_svd_rank_for(&c, 0.05), 3);
-    assert_int_equal(mc_svd_rank_for(&c, 0.04), 4);
+    static const struct mc_svd_offer given[] = {
+        {10, 8, 0, 0}, {20, 4, 0, 1},   {30, 2, 0, 2},   {12, 9, 1, 0},
+        {22, 3, 1, 1}, {28, 2.9, 1, 2}, {20, 4.5, 1, 3}, {50, 0, MC_SVD_AS_IT_IS, 0}};
+    enum { N = sizeof given / sizeof *given };
+    struct mc_svd_choice c = {.offer = mc_calloc(N, sizeof *c.offer), .n = N};
+    struct mc_err err;
+    assert_non_null(c.offer);
+    memcpy(c.offer, given, sizeof given);
+    assert_int_equal(mc_svd_choice_make(&c, &err), 0);
+    static const double cost[] = {10, 20, 22, 28, 30, 50};
+    assert_int_equal(c.n, 6);
+    for (size_t i = 0; i < c.n; i++)
+        assert_true(c.offer[i].cost == cost[i]);
+    static const size_t hull[] = {0, 2, 4, 5};
+    assert_int_equal(c.n_hull, 4);
+    assert_memory_equal(c.hull, hull, sizeof hull);
+    mc_svd_choice_free(&c);
 }
 
 int main(void)
@@ -146,7 +163,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(against_all_combinations),
         cmocka_unit_test(ends_of_the_range),
-        cmocka_unit_test(rank_for_a_share),
+        cmocka_unit_test(offers_of_several_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,95 @@
+#include <math.h>
+#include <stdlib.h>
+
+#include "graph/infer.h"
+#include "passes/svd_layer.h"
+
+/* One sample, where a free first dimension counts them; other free dimensions stay unknown. */
+static int infer_one(const struct mc_graph *g, struct mc_infer **ret, struct mc_err *err)
+{
+    struct mc_infer_input *in = mc_calloc(g->n_inputs, sizeof *in);
+    struct mc_infer_opts o = {.inputs = in};
+    if (!in)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    for (size_t i = 0; i < g->n_inputs; i++) {
+        const struct mc_type *t = &g->inputs[i]->type;
+        if (g->inputs[i]->tensor || t->kind != MC_TYPE_TENSOR || !t->ranked)
+            continue;
+        struct mc_infer_input *one = &in[o.n_inputs++];
+        *one = (struct mc_infer_input){.name = g->inputs[i]->name, .shape = {.rank = t->rank}};
+        for (int k = 0; k < t->rank; k++)
+            one->shape.dim[k] = k == 0 && t->dim[k].value < 0 ? 1 : t->dim[k].value;
+    }
+    int rc = mc_infer_run(g, &o, ret, err);
+    free(in);
+    return rc;
+}
+
+static int64_t product(const int64_t *dim, int n)
+{
+    int64_t p = 1;
+    for (int i = 0; i < n; i++) {
+        if (dim[i] < 0)
+            return -1;
+        p *= dim[i];
+    }
+    return p;
+}
+
+static void describe(const struct mc_infer *inf, struct mc_svd_layer *l, struct mc_svd_site *s)
+{
+    const struct mc_vtype *x = mc_infer_of(inf, s->node->in[0]);
+    const struct mc_vtype *y = mc_infer_of(inf, s->node->out[0]);
+    if (!x->ranked || !y->ranked || y->shape.rank < 1)
+        return;
+    int n = y->shape.rank;
+    if (l->kind != MC_SVD_CONV) {
+        s->rows = product(y->shape.dim, n - 1);
+        return;
+    }
+    for (int i = 2; i < n && i < x->shape.rank; i++) {
+        s->in_dim[i - 2] = x->shape.dim[i];
+        s->out_dim[i - 2] = y->shape.dim[i];
+    }
+    s->rows =
+        n < 2 || y->shape.dim[0] < 0 ? -1 : product(y->shape.dim + 2, n - 2) * y->shape.dim[0];
+    s->rows = s->rows < 0 ? -1 : s->rows;
+}
+
+int mc_svd_extents(const struct mc_model *m, struct mc_svd_layers *l, struct mc_err *err)
+{
+    struct mc_infer *inf;
+    struct mc_err ignored;
+    for (size_t i = 0; i < l->n; i++)
+        for (size_t s = 0; s < l->item[i].n_sites; s++)
+            for (int k = 0; k < MC_RANK_MAX; k++)
+                l->item[i].sites[s].in_dim[k] = l->item[i].sites[s].out_dim[k] = -1;
+    int rc = infer_one(m->graph, &inf, &ignored);
+    if (rc == MC_ENOMEM)
+        return mc_fail(err, rc, "out of memory");
+    for (size_t i = 0; !rc && i < l->n; i++)
+        for (size_t s = 0; s < l->item[i].n_sites; s++)
+            if (l->item[i].sites[s].node->graph == m->graph)
+                describe(inf, &l->item[i], &l->item[i].sites[s]);
+    if (!rc)
+        mc_infer_free(inf);
+    return 0;
+}
+
+static double rows(const struct mc_svd_layer *l)
+{
+    double sum = 0;
+    for (size_t s = 0; s < l->n_sites; s++)
+        sum += l->sites[s].rows < 0 ? NAN : (double)l->sites[s].rows;
+    return sum;
+}
+
+double mc_svd_dense_macs(const struct mc_svd_layer *l)
+{
+    return rows(l) * (double)l->m * (double)l->n;
+}
+
+double mc_svd_rank_macs(const struct mc_svd_layer *l)
+{
+    return rows(l) * (double)(l->m + l->n);
+}

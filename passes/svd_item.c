@@ -1,0 +1,187 @@
+#include "passes/svd_item.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "passes/svd_run.h"
+
+/* All forms; where two do equally well the first is taken. */
+static const struct mc_svd_form *const forms[] = {&mc_svd_form_matrix};
+enum { N_FORMS = sizeof forms / sizeof *forms };
+
+static int no_memory(struct mc_err *err)
+{
+    return mc_fail(err, MC_ENOMEM, "out of memory");
+}
+
+/* ---- names of points ---- */
+
+const char *mc_svd_label(const struct mc_svd_form *f, const struct mc_svd_point *p,
+                         char ret[MC_SVD_LABEL])
+{
+    int n = snprintf(ret, MC_SVD_LABEL, "%.30s%srank %lld", f->name, *f->name ? " " : "",
+                     (long long)p->rank[0]);
+    if (p->rank[1])
+        snprintf(ret + n, MC_SVD_LABEL - (size_t)n, "x%lld", (long long)p->rank[1]);
+    return ret;
+}
+
+bool mc_svd_label_read(const struct mc_svd_form *f, const char *label, int64_t ret_rank[2])
+{
+    size_t n = strlen(f->name);
+    if (n && (strncmp(label, f->name, n) || label[n++] != ' '))
+        return false;
+    long long a, b = 0;
+    int end = -1;
+    if (sscanf(label + n, "rank %lldx%lld%n", &a, &b, &end) != 2 || end < 0) {
+        b = 0;
+        end = -1;
+        if (sscanf(label + n, "rank %lld%n", &a, &end) != 1)
+            return false;
+    }
+    if (end < 0 || label[n + (size_t)end] || a < 1 || b < 0)
+        return false;
+    ret_rank[0] = a;
+    ret_rank[1] = b;
+    return true;
+}
+
+/* ---- items ---- */
+
+static int add_forms(struct mc_svd_run *r, struct mc_svd_item *it, struct mc_err *err)
+{
+    it->curve = mc_calloc(N_FORMS, sizeof *it->curve);
+    if (!it->curve)
+        return no_memory(err);
+    for (size_t f = 0; f < N_FORMS; f++)
+        if (forms[f]->applies(r, it))
+            it->curve[it->n_curves++].form = forms[f];
+    return 0;
+}
+
+static int add_item(struct mc_svd_run *r, const size_t *layer, size_t n, struct mc_err *err)
+{
+    if (!MC_GROW(r->item, r->n_items, r->cap_items))
+        return no_memory(err);
+    struct mc_svd_item *it = &r->item[r->n_items++];
+    *it = (struct mc_svd_item){.n_layers = n};
+    it->layer = mc_calloc(n, sizeof *it->layer);
+    if (!it->layer)
+        return no_memory(err);
+    memcpy(it->layer, layer, n * sizeof *layer);
+    for (size_t k = 0; k < n; k++) {
+        it->bytes += mc_svd_dense_bytes(&r->layers.item[layer[k]]);
+        it->macs += mc_svd_dense_macs(&r->layers.item[layer[k]]);
+    }
+    return add_forms(r, it, err);
+}
+
+int mc_svd_items_make(struct mc_svd_run *r, bool groups, struct mc_err *err)
+{
+    (void)groups;
+    for (size_t i = 0; i < r->layers.n; i++) {
+        int rc = r->layers.item[i].reason ? 0 : add_item(r, &i, 1, err);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+static void release_curve(struct mc_svd_curve *c)
+{
+    free(c->point);
+    if (c->form)
+        c->form->release(c->state);
+}
+
+void mc_svd_items_free(struct mc_svd_run *r)
+{
+    for (size_t i = 0; i < r->n_items; i++) {
+        struct mc_svd_item *it = &r->item[i];
+        for (size_t k = 0; it->curve && k < it->n_curves; k++)
+            release_curve(&it->curve[k]);
+        mc_svd_choice_free(&it->choice);
+        free(it->curve);
+        free(it->layer);
+    }
+    free(r->item);
+}
+
+/* ---- curves ---- */
+
+static double cost_of(const struct mc_svd_run *r, const struct mc_svd_point *p)
+{
+    return r->by_macs ? p->macs : (double)p->bytes;
+}
+
+/* All points of all curves that save something, and the item as it is. */
+static int offer(const struct mc_svd_run *r, struct mc_svd_item *it, struct mc_err *err)
+{
+    double whole = r->by_macs ? it->macs : (double)it->bytes;
+    size_t n = 1;
+    for (size_t k = 0; k < it->n_curves; k++)
+        n += it->curve[k].n;
+    mc_svd_choice_free(&it->choice);
+    struct mc_svd_choice *c = &it->choice;
+    c->offer = mc_calloc(n, sizeof *c->offer);
+    if (!c->offer)
+        return no_memory(err);
+    for (size_t k = 0; k < it->n_curves; k++)
+        for (size_t p = 0; p < it->curve[k].n; p++) {
+            const struct mc_svd_point *at = &it->curve[k].point[p];
+            if (cost_of(r, at) < whole && at->bytes < it->bytes)
+                c->offer[c->n++] = (struct mc_svd_offer){cost_of(r, at), fmax(at->error, 0),
+                                                         (uint32_t)k, (uint32_t)p};
+        }
+    c->offer[c->n++] = (struct mc_svd_offer){whole, 0, MC_SVD_AS_IT_IS, 0};
+    return mc_svd_choice_make(c, err);
+}
+
+bool mc_svd_item_more(const struct mc_svd_item *it)
+{
+    bool more = false;
+    for (size_t k = 0; k < it->n_curves; k++)
+        more = more || !it->curve[k].complete;
+    return more && it->want < 1;
+}
+
+int mc_svd_item_analyse(struct mc_svd_run *r, size_t i, double want, struct mc_err *err)
+{
+    struct mc_svd_item *it = &r->item[i];
+    int rc = 0;
+    want = fmin(1, want);
+    for (size_t k = 0; !rc && k < it->n_curves; k++)
+        if (!it->curve[k].complete)
+            rc = it->curve[k].form->analyse(r, it, want, &it->curve[k], err);
+    it->want = fmax(it->want, want);
+    it->total = 0;
+    for (size_t k = 0; !rc && k < it->n_layers; k++) {
+        double total;
+        rc = mc_svd_run_total(r, it->layer[k], &total, err);
+        it->total += total;
+    }
+    return rc ? rc : offer(r, it, err);
+}
+
+bool mc_svd_item_least(const struct mc_svd_item *it, double left,
+                       const struct mc_svd_curve **ret_at, const struct mc_svd_point **ret_point)
+{
+    const struct mc_svd_choice *c = &it->choice;
+    for (size_t k = 0; k < c->n; k++)
+        if (c->offer[k].curve != MC_SVD_AS_IT_IS && c->offer[k].error <= left * it->total) {
+            *ret_at = &it->curve[c->offer[k].curve];
+            *ret_point = &(*ret_at)->point[c->offer[k].point];
+            return true;
+        }
+    return false;
+}
+
+void mc_svd_item_take(struct mc_svd_item *it)
+{
+    const struct mc_svd_offer *o = &it->choice.offer[it->choice.at];
+    bool changes = o->curve != MC_SVD_AS_IT_IS;
+    it->at = changes ? &it->curve[o->curve] : NULL;
+    it->point = changes ? &it->at->point[o->point] : NULL;
+}
