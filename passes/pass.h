@@ -19,6 +19,12 @@ struct mc_pass_ctx {
     uint64_t seed;
     struct mc_dataset *calib; /* inputs for covariances and ranges, or NULL */
     int64_t calib_count;      /* how many of them to use, from the first */
+    struct mc_dataset *train; /* samples to train on, which can guide a search as well, or NULL */
+    const char *output;    /* the one that counts, or NULL: the first of rank 2, else the first */
+    const json_t *choices; /* of --choices: which option for which layer (search.h), or NULL */
+    bool has_max_drop;     /* --max-drop is given: */
+    double max_drop;       /* what --auto may lose */
+    double deadline;       /* of --time, as mc_now counts; 0: none */
     const struct mc_progress *progress;
     uint64_t
         bytes_original; /* of the model before it was prepared: what shares are of; 0: as it is now */

@@ -1,30 +1,37 @@
 /* The search that all passes share: which option for which layer.
  *
- * A pass lists items (layers, groups of channels), each with options of known cost; option 0 leaves the item as it is. The
- * search measures what options do to the model's outputs when only that item changes, on samples that
- * guide the work and never on those of --data, puts together the cheapest set under a budget, measures that set as a
- * whole, and corrects it where the sum of the single errors misled. The best set so far is always at hand: a time
- * limit or an interrupt ends the search, not the result. */
+ * A pass lists items (layers, groups of channels), each with options of known cost; option 0 leaves the item as it is.
+ * The search measures what options do to the model's outputs when only that item changes, on samples that guide the
+ * work and never on those of --data, puts together the set that costs the outputs least under a budget, measures that
+ * set as a whole, and corrects it where the sum of the single errors misled. The best set so far is always at hand: a
+ * time limit ends the search, not the result; an interrupt is an error like everywhere.
+ *
+ *     mc_search_ask(ctx, options, &ask, err)         what the user wants: --target, --auto, --time, --choices
+ *     struct mc_search s = {.ctx = ctx, .before = m, .item = …, .goal = ask.goal, .limit = ask.limit, …};
+ *     mc_search_run(&s, &result, err)                answers in item[i].choice
+ *     mc_search_report(&s, &result)                  "search" of the pass's report: also what a choices file holds
+ */
 #ifndef MC_PASSES_SEARCH_H
 #define MC_PASSES_SEARCH_H
 
 #include "passes/pass.h"
 
 struct mc_search_option {
-    const char *label; /* "rank 49", "spatial rank 12": unique in its item; the name in a choices file */
-    double bytes;      /* change of the model's bytes against option 0: negative where it saves */
-    double macs;       /* change of multiply-accumulates per sample; NAN: unknown */
-    double params;     /* change of the number of parameters */
-    double predicted;  /* error by the pass's own model: comparable between all options of all items; NAN: none */
-    double measured;   /* divergence of the outputs with this option alone; NAN: not measured */
-    double seconds;    /* change of the latency of one sample, measured; NAN: not measured */
+    const char *
+        label; /* "rank 49", "spatial rank 12": unique in its item; the name in a choices file; borrowed */
+    /* Change against option 0, negative where it saves. NAN: counted by building where the goal asks for it. */
+    double bytes, macs, params;
+    double predicted; /* error by the pass's own model: comparable between all items; NAN: none */
+    double measured;  /* out: divergence of the outputs with this option alone; NAN: not measured */
+    double seconds;   /* out: change of the latency of one sample; NAN: not measured */
 };
 
 struct mc_search_item {
-    const char *name, *op;           /* of the node, for people */
-    struct mc_search_option *option; /* [n]; [0] leaves it as it is, all its costs 0; the others by falling bytes */
+    const char *name, *op; /* of the node, for people; the name is unique among items; borrowed */
+    struct mc_search_option
+        *option; /* [n], heap; [0] is "as it is", its costs 0; the others by falling bytes */
     size_t n;
-    size_t choice; /* in: where to begin (0); out: the answer */
+    size_t choice; /* out: the answer */
 };
 
 enum mc_search_goal {
@@ -34,17 +41,21 @@ enum mc_search_goal {
     MC_SEARCH_LATENCY, /* at most `limit` seconds for one sample, measured on this machine */
     MC_SEARCH_DROP,    /* the fewest bytes whose loss on the samples is at most `limit`: --auto */
 };
+extern const char *const mc_search_goal_names[]; /* "bytes", … "drop" */
 
 /* A set of options, and what it came to. */
 struct mc_search_result {
-    bool reached;        /* the limit */
-    double cost;         /* in the unit of the goal (bytes with MC_SEARCH_DROP) */
-    double before;       /* the same of the model as it was */
-    double divergence;   /* of the outputs with the whole set; NAN: not measured */
-    double drop;         /* share of right answers lost (labels), else of changed decisions; NAN: no class scores */
+    bool reached;      /* the limit */
+    double limit;      /* in the unit of the goal, shares resolved */
+    double cost;       /* in the unit of the goal (bytes with MC_SEARCH_DROP) */
+    double before;     /* the same of the model as it was */
+    double divergence; /* of the outputs with the whole set; NAN: not measured */
+    double
+        drop; /* share of right answers lost (labels), else of changed decisions; NAN: no class scores */
+    const char *metric;  /* what the divergence is: "KL divergence in nats", … */
     int64_t samples;     /* measured on */
     size_t measurements; /* of the outputs, in all */
-    const char *ended;   /* why the search was over: "done", "time", "interrupted" */
+    const char *ended;   /* why the search was over: "done", "time", "work", "choices" */
 };
 
 struct mc_search {
@@ -54,14 +65,59 @@ struct mc_search {
     size_t n;
     enum mc_search_goal goal;
     double limit;
+    bool
+        share; /* limit is a fraction of what the model costs before (bytes: of ctx->bytes_original) */
     void *self; /* of the pass, for build() */
     /* The model with option choice[i] of item i. sizes_only: its new weights need no content, it is only counted. */
     int (*build)(void *self, const size_t *choice, bool sizes_only, struct mc_model **ret,
                  struct mc_err *err);
     /* The option that a label of a choices file means where no option has it ("rank 50" between those that were
-     * listed): appended to the item, or -1. May be NULL. */
+     * listed): appended to the item's options, its number in *ret_option; or 0 where it means nothing. May be NULL. */
     int (*find)(void *self, struct mc_search *s, size_t item, const char *label, size_t *ret_option,
                 struct mc_err *err);
 };
+
+/* ---- what the user asked for ---- */
+
+/* --target, --auto, --time, --choices, --choices-out: every pass has them. */
+extern const struct mc_param mc_search_params[];
+
+struct mc_search_ask {
+    bool given;   /* --target, --auto or --choices */
+    bool choices; /* ctx->choices: nothing is searched */
+    enum mc_search_goal goal;
+    double limit;
+    bool share;
+};
+/* Errors: MC_EUSAGE for a target that cannot be read, two of --target, --auto and --choices, or --auto without samples. */
+int mc_search_ask(const struct mc_pass_ctx *ctx, const json_t *options, struct mc_search_ask *ret,
+                  struct mc_err *err);
+/* What --auto takes: --max-drop, or what stands for half a point of accuracy. */
+void mc_search_ask_auto(const struct mc_pass_ctx *ctx, struct mc_search_ask *ret);
+/* "900k" -> 900000, "2ms" -> 0.002: a number with a unit of the goal; *ret_share: it is a bare number <= 1. */
+int mc_search_amount(enum mc_search_goal goal, const char *text, double *ret, bool *ret_share,
+                     struct mc_err *err);
+/* "30s", "5min", "1h", or bare seconds. */
+int mc_search_seconds(const char *text, double *ret, struct mc_err *err);
+/* Are there samples to measure on? */
+bool mc_search_has_samples(const struct mc_pass_ctx *ctx);
+
+/* ---- the search ---- */
+
+/* Answers in item[i].choice. With ctx->choices they are taken from there: items that are not named stay as they are,
+ * and a dry run or a lack of samples measures nothing. Without samples sets are compared by the sum of `predicted`.
+ * A limit that cannot be reached is no error: the nearest set, and result.reached false.
+ * Work is limited by multiply-accumulates, so the same for any machine and number of threads, and by ctx->deadline.
+ * Errors: MC_EUSAGE naming an unknown item or option of ctx->choices and the nearest known; what build, running and
+ * reading give; MC_EINTR. */
+int mc_search_run(struct mc_search *s, struct mc_search_result *ret, struct mc_err *err);
+
+/* {goal, limit, …, layers: [{name, op, choice, options: [{option, bytes, macs, params, error, predicted}]}]}; NULL
+ * when out of memory. */
+json_t *mc_search_report(const struct mc_search *s, const struct mc_search_result *r);
+
+/* MC_EGATE with a message that says what was asked and what was reached. */
+int mc_search_missed(const struct mc_search *s, const struct mc_search_result *r,
+                     struct mc_err *err);
 
 #endif
