@@ -62,3 +62,58 @@ const char *mc_text_seconds(double s, char ret[MC_TEXT])
     }
     return ret;
 }
+
+const char *mc_text_duration(double s, char ret[MC_TEXT])
+{
+    static const struct {
+        double factor;
+        const char *unit;
+    } units[] = {{1e6, "µs"}, {1e3, "ms"}, {1, "s"}};
+    if (!(s >= 0 && s < 1e9)) {
+        snprintf(ret, MC_TEXT, "?");
+        return ret;
+    }
+    size_t i = s < 0.9995e-3 ? 0 : s < 0.9995 ? 1 : 2;
+    double v = s * units[i].factor;
+    snprintf(ret, MC_TEXT, "%.*f %s", v < 9.995 ? 2 : v < 99.95 ? 1 : 0, v, units[i].unit);
+    return ret;
+}
+
+/* Bytes of the character at s, or 0 if what is there is no UTF-8. */
+static size_t character(const unsigned char *s)
+{
+    size_t n = *s < 0x80 ? 1 : *s < 0xc2 ? 0 : *s < 0xe0 ? 2 : *s < 0xf0 ? 3 : *s < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    /* Longer than need be, surrogates, above U+10FFFF. */
+    if ((*s == 0xe0 && s[1] < 0xa0) || (*s == 0xed && s[1] > 0x9f) || (*s == 0xf0 && s[1] < 0x90) ||
+        (*s == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return n;
+}
+
+const char *mc_text_short(const char *s, size_t most, char *ret, size_t size)
+{
+    const unsigned char *c = (const unsigned char *)s;
+    size_t n = 0, used = 0, i = 0;
+    for (const unsigned char *p = c; *p; p += character(p) ? character(p) : 1)
+        n++;
+    size_t head = n > most ? most / 2 : n, tail = n > most ? n - (most - head - 1) : n;
+    for (; *c && used + 5 <= size; i++) {
+        size_t step = character(c);
+        if (i < head || i >= tail) {
+            if (step)
+                memcpy(ret + used, c, step);
+            else
+                ret[used] = '?';
+            used += step ? step : 1;
+        } else if (i == head) {
+            memcpy(ret + used, "…", 3);
+            used += 3;
+        }
+        c += step ? step : 1;
+    }
+    ret[used] = 0;
+    return ret;
+}

@@ -2,6 +2,7 @@
 #ifndef MC_BASE_TEXT_H
 #define MC_BASE_TEXT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum { MC_TEXT = 32 };
@@ -14,5 +15,11 @@ const char *mc_text_count(double n, char ret[MC_TEXT]);
 const char *mc_text_group(int64_t n, char ret[MC_TEXT]);
 /* "0.4 s", "12 s", "3 min 20 s", "2 h 5 min". */
 const char *mc_text_seconds(double s, char ret[MC_TEXT]);
+/* Three digits of a short time: "43.1 µs", "4.31 ms", "1.20 s", "250 s". */
+const char *mc_text_duration(double s, char ret[MC_TEXT]);
+
+/* UTF-8 text of at most `most` (> 0) characters: what is too long loses its middle, "/encoder…MatMul". Bytes that are no
+ * UTF-8 become '?'. ret[size] must have 4 bytes for each character and one more. */
+const char *mc_text_short(const char *s, size_t most, char *ret, size_t size);
 
 #endif

@@ -8,6 +8,7 @@
 #include "cli/console.h"
 #include "cli/deliver.h"
 #include "cli/gates.h"
+#include "cli/latency.h"
 #include "graph/dataset_join.h"
 #include "graph/edit.h"
 #include "graph/opset.h"
@@ -28,6 +29,7 @@ void mc_job_free(struct mc_job *j)
     json_decref(j->output);
     json_decref(j->account);
     json_decref(j->gates);
+    json_decref(j->latency);
 }
 
 /* ---- before the work ---- */
@@ -215,6 +217,8 @@ static int write_and_measure(const struct mc_cli *cli, struct mc_job *j, struct 
         rc = mc_onnx_staged_digest(j->staged, hex, &bytes, err);
     if (!rc)
         rc = mc_cli_describe_as(j->out, j->result, bytes, hex, &j->output, err);
+    if (!rc)
+        rc = mc_cli_latency(cli, j, &j->latency, j->no_latency, err);
     if (rc || !j->data)
         return rc;
     rc = mc_cli_measure(cli, j->result, j->incomparable ? NULL : j->original.model, j->data,

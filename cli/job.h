@@ -25,8 +25,9 @@ struct mc_job {
     struct mc_onnx_staged *staged; /* written, not yet in place */
     struct mc_model *result;       /* read back from there */
 
-    json_t *input, *output, *account, *gates; /* parts of the report */
-    double seconds;                           /* of the work */
+    json_t *input, *output, *account, *gates, *latency; /* parts of the report */
+    char no_latency[512];                               /* why there is none; "": nobody asked */
+    double seconds;                                     /* of the work */
     struct mc_measure measured;
     int missed; /* MC_EGATE and its message, told when everything is written */
     struct mc_err gate;

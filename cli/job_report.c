@@ -90,6 +90,8 @@ static void put_remarks(const struct mc_job *j, json_t *r, bool *ok)
                     json_string("accuracy was not measured: add --data SPEC ('mcompress list "
                                 "formats' shows what it can be)"),
                     ok);
+    if (*j->no_latency)
+        mc_json_add(notes, mc_json_text(j->no_latency), ok);
     char text[128];
     snprintf(text, sizeof text, "%zu weights were graph inputs as well; in the result they are not",
              j->fixed_inputs);
@@ -122,6 +124,7 @@ int mc_job_report(const struct mc_cli *cli, const struct mc_job *j, json_t **ret
     mc_json_put(r, "input", json_incref(j->input), &ok);
     mc_json_put(r, "output", j->output ? json_incref(j->output) : predicted(cli, j, &ok), &ok);
     put_measured(j, r, &ok);
+    mc_json_put(r, "latency", j->latency ? json_incref(j->latency) : json_null(), &ok);
     mc_json_add(passes, account(cli, j, &ok), &ok);
     mc_json_put(r, "passes", passes, &ok);
     put_remarks(j, r, &ok);

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,6 +163,31 @@ static void numbers_for_people(void **state)
     assert_string_equal(mc_text_seconds(59.6, t), "1 min 0 s");
     assert_string_equal(mc_text_seconds(3600, t), "1 h 0 min");
     assert_string_equal(mc_text_seconds(-1, t), "?");
+    assert_string_equal(mc_text_duration(0, t), "0.00 µs");
+    assert_string_equal(mc_text_duration(9.996e-6, t), "10.0 µs");
+    assert_string_equal(mc_text_duration(0.9996e-3, t), "1.00 ms");
+    assert_string_equal(mc_text_duration(0.0431, t), "43.1 ms");
+    assert_string_equal(mc_text_duration(250, t), "250 s");
+    assert_string_equal(mc_text_duration(NAN, t), "?");
+}
+
+static void long_names_lose_their_middle(void **state)
+{
+    (void)state;
+    char t[4 * 5 + 1];
+    static const char *const rows[][2] = {
+        {"", ""},
+        {"abcde", "abcde"},
+        {"abcdef", "ab…ef"},
+        {"\xc3\xa9\xc3\xa8\xe2\x82\xac\xf0\x9f\x98\x80z!", "\xc3\xa9\xc3\xa8…z!"},
+        {"\xc3", "?"},
+        {"a\xff\xe2\x82z", "a???z"},
+        {"\xed\xa0\x80", "???"}, /* a surrogate */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_string_equal(mc_text_short(rows[i][0], 5, t, sizeof t), rows[i][1]);
+    assert_string_equal(mc_text_short("abc", 1, t, sizeof t), "…");
+    assert_string_equal(mc_text_short("abcdefghijkl", 12, t, 8), "abcd"); /* never beyond its room */
 }
 
 static void tables_shorten_where_they_may(void **state)
@@ -190,6 +216,7 @@ int main(void)
         cmocka_unit_test(files_by_extension),
         cmocka_unit_test(odd_trees),
         cmocka_unit_test(numbers_for_people),
+        cmocka_unit_test(long_names_lose_their_middle),
         cmocka_unit_test(tables_shorten_where_they_may),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
