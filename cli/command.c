@@ -45,7 +45,7 @@ static const struct mc_command commands[] = {
      {&mc_options_finetune, &mc_options_write, &mc_options_data, &mc_options_gate, &mc_options_how,
       &mc_options_run, &mc_options_report, &mc_options_general},
      true,
-     mc_cmd_finetune},
+     mc_cmd_step},
     {"distill",
      "TEACHER",
      1,
@@ -55,7 +55,7 @@ static const struct mc_command commands[] = {
      {&mc_options_distill, &mc_options_write, &mc_options_data, &mc_options_gate, &mc_options_how,
       &mc_options_run, &mc_options_report, &mc_options_general},
      true,
-     mc_cmd_distill},
+     mc_cmd_step},
     {"list",
      "passes|operators|formats|devices",
      1,
@@ -88,7 +88,7 @@ static const struct mc_command pass_command = {
     {&mc_options_write, &mc_options_calib, &mc_options_data, &mc_options_gate, &mc_options_recover,
      &mc_options_how, &mc_options_run, &mc_options_report, &mc_options_general},
     true,
-    mc_cmd_pass};
+    mc_cmd_step};
 
 const struct mc_command *mc_command_at(size_t i, const struct mc_pass **ret_pass)
 {

@@ -56,12 +56,10 @@ const char *mc_cli_operand(const struct mc_cli *cli, size_t i);
 
 /* The commands. */
 int mc_cmd_bench(struct mc_cli *cli, struct mc_err *err);
-int mc_cmd_distill(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_eval(struct mc_cli *cli, struct mc_err *err);
-int mc_cmd_finetune(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_help(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_info(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_list(struct mc_cli *cli, struct mc_err *err);
-int mc_cmd_pass(struct mc_cli *cli, struct mc_err *err);
+int mc_cmd_step(struct mc_cli *cli, struct mc_err *err); /* passes, finetune, distill */
 
 #endif

@@ -27,6 +27,7 @@ void mc_job_free(struct mc_job *j)
     mc_spill_free(j->spill);
     json_decref(j->input);
     json_decref(j->output);
+    json_decref(j->passes);
     json_decref(j->account);
     json_decref(j->gates);
     json_decref(j->latency);
@@ -112,7 +113,7 @@ static int open_samples(const struct mc_cli *cli, struct mc_job *j, const struct
 {
     const char *train = mc_param_text(cli->values, "train");
     const char *calib = mc_param_text(cli->values, "calib");
-    if (!calib && cli->pass) /* samples to train on can guide the compression as well */
+    if (!calib && j->compresses) /* samples to train on can guide the compression as well */
         calib = train;
     j->preprocess = mc_cli_preprocess(cli, subject, j->original.model);
     int rc = 0;

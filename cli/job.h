@@ -1,6 +1,7 @@
-/* One piece of work from file to file: what `mcompress PASS`, `finetune` and `distill` share, and the report.
+/* One piece of work from file to file: what all commands that change a model share, and the report.
  *
- * mc_job_open, mc_job_data, mc_job_clone, then the work on j->work, then mc_job_finish; mc_job_free in any case. */
+ * mc_job_open, mc_job_data, mc_job_clone, then the work on j->work, then mc_job_finish; mc_job_free in any case.
+ * chain.c does so. */
 #ifndef MC_CLI_JOB_H
 #define MC_CLI_JOB_H
 
@@ -12,6 +13,7 @@
 struct mc_job {
     const char *out, *data_spec, *preprocess;
     bool dry_run, to_stdout;
+    bool compresses;   /* a pass is among the steps */
     bool incomparable; /* the result answers another question: it is measured by itself */
     struct mc_onnx_write_opts write;
 
@@ -25,9 +27,11 @@ struct mc_job {
     struct mc_onnx_staged *staged; /* written, not yet in place */
     struct mc_model *result;       /* read back from there */
 
-    json_t *input, *output, *account, *gates, *latency; /* parts of the report */
-    char no_latency[512];                               /* why there is none; "": nobody asked */
-    double seconds;                                     /* of the work */
+    json_t *input, *output, *gates, *latency; /* parts of the report */
+    char no_latency[512];                     /* why there is none; "": nobody asked */
+    json_t *passes;  /* what the steps so far say of themselves, in order */
+    json_t *account; /* what the present step says of itself */
+    double seconds;  /* of its work */
     struct mc_measure measured;
     int missed; /* MC_EGATE and its message, told when everything is written */
     struct mc_err gate;

@@ -8,58 +8,32 @@
 #include "cli/console.h"
 #include "cli/deliver.h"
 
-/* An option's value for the report; text may be any bytes. */
-static json_t *printable(const json_t *v)
-{
-    if (json_is_string(v))
-        return mc_json_text(json_string_value(v));
-    if (!json_is_array(v))
-        return json_deep_copy(v);
-    bool ok = true;
-    json_t *list = json_array();
-    size_t i;
-    const json_t *item;
-    json_array_foreach(v, i, item) mc_json_add(list, printable(item), &ok);
-    if (ok)
-        return list;
-    json_decref(list);
-    return NULL;
-}
-
-/* {name, options, seconds, …what the work itself reports}. */
-static json_t *account(const struct mc_cli *cli, const struct mc_job *j, bool *ok)
-{
-    json_t *o = json_object(), *options = json_object();
-    const struct mc_param *own = cli->pass ? cli->pass->params : cli->command->groups[0]->params;
-    for (const struct mc_param *p = own; p->type; p++) {
-        const json_t *v = json_object_get(cli->values, p->name);
-        if (v)
-            mc_json_put(options, p->name, printable(v), ok);
-    }
-    mc_json_put(o, "name", json_string(mc_console_name(cli)), ok);
-    mc_json_put(o, "options", options, ok);
-    mc_json_put(o, "seconds", mc_json_real(j->seconds), ok);
-    const char *key;
-    json_t *v;
-    json_object_foreach(j->account, key, v) mc_json_put(o, key, json_incref(v), ok);
-    return o;
-}
-
-/* Without a file the size is what the layers say: kept bytes stay, changed ones are exchanged. */
-static json_t *predicted(const struct mc_cli *cli, const struct mc_job *j, bool *ok)
+/* Bytes that a step leaves of every byte, as far as its layers say: kept bytes stay, changed ones are exchanged. */
+static double remaining(const json_t *step, double bytes)
 {
     double saved = 0;
     size_t i;
     const json_t *layer;
-    json_array_foreach(json_object_get(j->account, "layers"), i, layer)
+    json_array_foreach(json_object_get(step, "layers"), i, layer)
     {
         double before = mc_json_number(layer, "bytes_before", 0);
         saved += before - mc_json_number(layer, "bytes_after", before);
     }
-    json_t *o = json_object();
-    uint64_t bytes = (uint64_t)(mc_json_number(j->input, "bytes", 0) - saved);
-    if (!cli->pass) /* what is trained has the size it will have */
+    return bytes > 0 ? 1 - saved / bytes : 1;
+}
+
+/* Without a file the size is what the steps say; each looked at the model as it is, so that shares multiply. */
+static json_t *predicted(const struct mc_job *j, bool *ok)
+{
+    double given = mc_json_number(j->input, "bytes", 0), share = 1;
+    size_t i;
+    const json_t *step;
+    uint64_t bytes = 0;
+    json_array_foreach(j->passes, i, step) share *= remaining(step, given);
+    bytes = (uint64_t)llround(given * share);
+    if (!j->compresses) /* what is trained has the size it will have */
         mc_job_bytes(j, j->work, &bytes, NULL);
+    json_t *o = json_object();
     mc_json_put(o, "path", mc_json_text(j->out), ok);
     mc_json_put(o, "bytes", mc_json_size(bytes), ok);
     mc_json_put(o, "predicted", json_true(), ok);
@@ -115,18 +89,17 @@ int mc_job_report(const struct mc_cli *cli, const struct mc_job *j, json_t **ret
                   struct mc_err *err)
 {
     bool ok = true;
-    json_t *r = json_object(), *passes = json_array();
+    json_t *r = json_object();
     mc_json_put(r, "mcompress", json_string(MC_VERSION), &ok);
     mc_json_put(r, "command", json_string(mc_console_name(cli)), &ok);
     mc_json_put(r, "arguments", arguments(cli, &ok), &ok);
     if (j->dry_run)
         mc_json_put(r, "dry_run", json_true(), &ok);
     mc_json_put(r, "input", json_incref(j->input), &ok);
-    mc_json_put(r, "output", j->output ? json_incref(j->output) : predicted(cli, j, &ok), &ok);
+    mc_json_put(r, "output", j->output ? json_incref(j->output) : predicted(j, &ok), &ok);
     put_measured(j, r, &ok);
     mc_json_put(r, "latency", j->latency ? json_incref(j->latency) : json_null(), &ok);
-    mc_json_add(passes, account(cli, j, &ok), &ok);
-    mc_json_put(r, "passes", passes, &ok);
+    mc_json_put(r, "passes", json_incref(j->passes), &ok);
     put_remarks(j, r, &ok);
     mc_json_put(r, "data", mc_json_text(j->data_spec), &ok);
     mc_json_put(r, "train", mc_json_text(j->train ? j->train->spec : NULL), &ok);

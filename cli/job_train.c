@@ -200,17 +200,6 @@ int mc_job_train(const struct mc_cli *cli, struct mc_job *j, struct mc_job_train
     return take_report(j, t, epochs, report, err);
 }
 
-int mc_job_train_reopened(const struct mc_cli *cli, struct mc_job *j, struct mc_job_train *t,
-                          double epochs, struct mc_err *err)
-{
-    struct mc_pass_ctx ctx = {.pool = cli->pool,
-                              .seed = (uint64_t)mc_param_int(cli->values, "seed", 0),
-                              .progress = cli->progress};
-    int rc = mc_passes_reopen(NULL, &ctx, j->work, err);
-    rc = rc ? rc : mc_job_train(cli, j, t, epochs, err);
-    return rc ? rc : mc_passes_finish(NULL, &ctx, j->work, err);
-}
-
 void mc_job_train_free(struct mc_job_train *t)
 {
     mc_cli_close(&t->file);

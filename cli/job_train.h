@@ -24,10 +24,6 @@ int mc_job_train_open(const struct mc_cli *cli, struct mc_job *j, struct mc_job_
  * Errors: those of mc_train_run; MC_EINTR says how to go on. */
 int mc_job_train(const struct mc_cli *cli, struct mc_job *j, struct mc_job_train *t, double epochs,
                  struct mc_err *err);
-/* The same of a model that may have gone through passes before: what of it has a training form is trained in
- * that form. */
-int mc_job_train_reopened(const struct mc_cli *cli, struct mc_job *j, struct mc_job_train *t,
-                          double epochs, struct mc_err *err);
 void mc_job_train_free(struct mc_job_train *t);
 
 #endif

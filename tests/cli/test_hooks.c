@@ -216,7 +216,7 @@ static int mcompress(int argc, char **argv)
     *calls = 0;
     int rc = mc_param_parse(tables, n, argc, argv, &cli.values, &err);
     if (!rc)
-        rc = mc_cmd_pass(&cli, &err);
+        rc = mc_cmd_step(&cli, &err);
     json_decref(cli.values);
     return rc;
 }

@@ -1,0 +1,236 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "cli/console.h"
+#include "cli/chain.h"
+#include "graph/edit.h"
+
+int mc_chain_add(struct mc_chain *c, const struct mc_cli *cli, const struct mc_command *command,
+                 const struct mc_pass *pass, json_t *values, struct mc_err *err)
+{
+    struct mc_chain_step *grown = realloc(c->step, (c->n + 1) * sizeof *grown);
+    if (!grown)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    c->step = grown;
+    struct mc_chain_step *s = &grown[c->n++];
+    *s = (struct mc_chain_step){.cli = *cli, .trains = !pass || mc_param_has(values, "finetune")};
+    s->cli.command = command;
+    s->cli.pass = pass;
+    s->cli.values = json_incref(values);
+    s->thins = !pass && mc_param_has(values, "width");
+    s->epochs = mc_param_real(values, pass ? "finetune" : "epochs", 1);
+    s->train.command = pass ? "--finetune" : "training";
+    return 0;
+}
+
+void mc_chain_free(struct mc_chain *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        mc_job_train_free(&c->step[i].train);
+        mc_cli_close(&c->step[i].student);
+        json_decref(c->step[i].cli.values);
+    }
+    free(c->step);
+}
+
+/* A command has no steps that anyone sees; of a recipe the step at fault is named. */
+static int blame(const struct mc_chain *c, size_t i, int rc, struct mc_err *err)
+{
+    if (!rc || rc == MC_EINTR || c->n == 1)
+        return rc;
+    return mc_fail(err, rc, "step %zu (%s): %s", i + 1, mc_console_name(&c->step[i].cli), err->msg);
+}
+
+/* ---- before ---- */
+
+static bool shrinks(const struct mc_chain_step *s)
+{
+    return s->cli.pass || !strcmp(s->cli.command->name, "distill");
+}
+
+/* The first step that makes the model smaller, c->n if there is none. */
+static size_t first_shrinking(const struct mc_chain *c)
+{
+    size_t i = 0;
+    while (i < c->n && !shrinks(&c->step[i]))
+        i++;
+    return i;
+}
+
+/* Two steps that write one file would undo each other's. */
+static int check_files(const struct mc_chain *c, struct mc_err *err)
+{
+    static const char *const written[] = {"checkpoint", "dump-graph"};
+    for (size_t a = 0; a < c->n; a++)
+        for (size_t b = a + 1; b < c->n; b++)
+            for (size_t k = 0; k < 4; k++) {
+                const char *x = mc_param_text(c->step[a].cli.values, written[k / 2]);
+                const char *y = mc_param_text(c->step[b].cli.values, written[k % 2]);
+                if (c->step[a].trains && c->step[b].trains && x && y &&
+                    (!strcmp(x, y) || mc_path_same(x, y)))
+                    return mc_fail(err, MC_EUSAGE,
+                                   "steps %zu and %zu both write '%s'; give each its own", a + 1,
+                                   b + 1, x);
+            }
+    return 0;
+}
+
+static int check(struct mc_chain *c, struct mc_job *j, struct mc_err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < c->n && !rc; i++) {
+        struct mc_chain_step *s = &c->step[i];
+        j->compresses = j->compresses || s->cli.pass;
+        j->incomparable = j->incomparable || (!s->cli.pass && mc_param_has(s->cli.values, "head"));
+        rc = blame(c, i, mc_chain_step_check(s, err), err);
+    }
+    return rc ? rc : check_files(c, err);
+}
+
+/* The models of all steps take the same samples: the first student says what inputs are called. */
+static int read_students(struct mc_chain *c, struct mc_job *j, const struct mc_model **ret_subject,
+                         struct mc_err *err)
+{
+    int rc = 0;
+    bool named = false;
+    *ret_subject = j->original.model;
+    for (size_t i = 0; i < c->n && !rc; i++) {
+        struct mc_chain_step *s = &c->step[i];
+        rc = mc_chain_step_read(s, j, err);
+        if (!rc && s->student.model)
+            rc = named ? mc_cli_adopt_input(s->student.model, j->original.model, err)
+                       : mc_cli_adopt_input(j->original.model, s->student.model, err);
+        if (!rc && s->student.model && i == 0)
+            *ret_subject = s->student.model;
+        named = named || s->student.model;
+        rc = blame(c, i, rc, err);
+    }
+    return rc;
+}
+
+/* A pass and what comes after one follow the model before the chain made it smaller; `finetune` of a model as it is
+ * has nobody to follow; the teacher of `distill` is the model it is given. */
+static int open_training(struct mc_chain *c, struct mc_job *j, struct mc_err *err)
+{
+    size_t first = first_shrinking(c);
+    int rc = 0;
+    for (size_t i = 0; i < c->n && !rc; i++) {
+        struct mc_chain_step *s = &c->step[i];
+        const struct mc_model *before = i >= first ? j->original.model : NULL;
+        if (!s->trains)
+            continue;
+        rc = blame(c, i, mc_job_train_open(&s->cli, j, &s->train, before, err), err);
+        s->follows = !rc && before && s->train.teacher == before && !s->student.model && !s->thins;
+    }
+    return rc;
+}
+
+/* ---- the work ---- */
+
+static int take_snapshot(struct mc_chain *c, size_t i, const struct mc_job *j, struct mc_err *err)
+{
+    bool wanted = false;
+    for (size_t k = i; k < c->n; k++)
+        wanted = wanted || c->step[k].follows;
+    if (i == 0 || i != first_shrinking(c) || !wanted)
+        return 0;
+    snprintf(c->before_text, sizeof c->before_text, "the model before step %zu (%s)", i + 1,
+             mc_console_name(&c->step[i].cli));
+    return mc_model_clone(j->work, &c->snapshot, err);
+}
+
+/* An option's value for the report; text may be any bytes. */
+static json_t *printable(const json_t *v)
+{
+    if (json_is_string(v))
+        return mc_json_text(json_string_value(v));
+    if (!json_is_array(v))
+        return json_deep_copy(v);
+    bool ok = true;
+    json_t *list = json_array();
+    size_t i;
+    const json_t *item;
+    json_array_foreach(v, i, item) mc_json_add(list, printable(item), &ok);
+    if (ok)
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
+/* {name, options, seconds, …what the work itself reports} joins those of the job. */
+static int take_account(struct mc_chain_step *s, struct mc_job *j, struct mc_err *err)
+{
+    bool ok = true;
+    json_t *o = json_object(), *options = json_object();
+    const struct mc_param *own =
+        s->cli.pass ? s->cli.pass->params : s->cli.command->groups[0]->params;
+    for (const struct mc_param *p = own; p->type; p++) {
+        const json_t *v = json_object_get(s->cli.values, p->name);
+        if (v)
+            mc_json_put(options, p->name, printable(v), &ok);
+    }
+    mc_json_put(o, "name", json_string(mc_console_name(&s->cli)), &ok);
+    mc_json_put(o, "options", options, &ok);
+    mc_json_put(o, "seconds", mc_json_real(j->seconds), &ok);
+    const char *key;
+    json_t *v;
+    json_object_foreach(j->account, key, v) mc_json_put(o, key, json_incref(v), &ok);
+    s->account = o;
+    mc_json_add(j->passes, o, &ok);
+    json_decref(j->account);
+    j->account = NULL;
+    j->seconds = 0;
+    return ok ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
+}
+
+static int work(struct mc_chain *c, struct mc_job *j, struct mc_err *err)
+{
+    int rc = 0;
+    if (!(j->passes = json_array()))
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    for (size_t i = 0; i < c->n && !rc; i++) {
+        struct mc_chain_step *s = &c->step[i];
+        if (shrinks(s))
+            rc = mc_chain_close(c, j, err);
+        if (!rc)
+            rc = take_snapshot(c, i, j, err);
+        if (!rc)
+            rc = mc_chain_step_work(c, i, j, err);
+        if (!rc && (i + 1 == c->n))
+            rc = mc_chain_close(c, j, err);
+        if (!rc)
+            rc = take_account(s, j, err);
+        rc = blame(c, i, rc, err);
+    }
+    return rc;
+}
+
+int mc_chain_run(const struct mc_cli *cli, struct mc_chain *c, struct mc_err *err)
+{
+    struct mc_job j = {0};
+    const struct mc_model *subject = NULL;
+    int rc = check(c, &j, err);
+    if (!rc)
+        rc = mc_job_open(cli, &j, err);
+    if (!rc)
+        rc = read_students(c, &j, &subject, err);
+    if (!rc)
+        rc = mc_job_data(cli, &j, subject, err);
+    if (!rc)
+        rc = open_training(c, &j, err);
+    if (!rc)
+        rc = mc_job_clone(cli, &j, subject, err);
+    if (!rc)
+        rc = work(c, &j, err);
+    if (!rc)
+        rc = mc_job_finish(cli, &j, err);
+    mc_model_free(c->snapshot);
+    for (size_t i = 0; i < c->n; i++)
+        mc_model_free(c->step[i].taught);
+    mc_job_free(&j);
+    return rc;
+}

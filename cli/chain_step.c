@@ -1,0 +1,224 @@
+#include "cli/chain.h"
+
+#include <string.h>
+
+#include "base/interrupt.h"
+#include "base/io.h"
+#include "base/json.h"
+#include "graph/edit.h"
+#include "passes/width.h"
+#include "train/head.h"
+#include "train/reinit.h"
+
+static bool is(const struct mc_chain_step *s, const char *command)
+{
+    return !s->cli.pass && !strcmp(s->cli.command->name, command);
+}
+
+/* ---- before anything is read ---- */
+
+/* A head for other classes cannot be compared with the one before. */
+static int check_head(const struct mc_chain_step *s, struct mc_err *err)
+{
+    static const char *const compared[] = {"max-drop", "min-sqnr"};
+    for (size_t i = 0; i < 2 && mc_param_has(s->cli.values, "head"); i++)
+        if (mc_param_has(s->cli.values, compared[i]))
+            return mc_fail(err, MC_EUSAGE,
+                           "--%s compares with the model before, which has other classes; use "
+                           "--require, such as 'top1>=0.9'",
+                           compared[i]);
+    return 0;
+}
+
+static int check_student(const struct mc_chain_step *s, struct mc_err *err)
+{
+    const char *student = mc_param_text(s->cli.values, "student");
+    if (!student && !s->thins)
+        return mc_fail(err, MC_EUSAGE,
+                       "needs a student: pass --student FILE, or --width 0.5 for a thinner copy");
+    if (student && s->thins)
+        return mc_fail(err, MC_EUSAGE, "--student and --width exclude each other");
+    if (student && !strcmp(student, "-") && !strcmp(mc_cli_operand(&s->cli, 0), "-"))
+        return mc_fail(err, MC_EUSAGE, "teacher and student cannot both come from standard input");
+    return 0;
+}
+
+int mc_chain_step_check(struct mc_chain_step *s, struct mc_err *err)
+{
+    int rc = is(s, "finetune") ? check_head(s, err) : is(s, "distill") ? check_student(s, err) : 0;
+    if (rc)
+        return rc;
+    return s->trains ? mc_job_train_check(&s->cli, &s->train, err)
+                     : mc_job_train_unasked(&s->cli, err);
+}
+
+/* The student as a file, which must not be the one that is written. */
+int mc_chain_step_read(struct mc_chain_step *s, struct mc_job *j, struct mc_err *err)
+{
+    if (!is(s, "distill") || s->thins)
+        return 0;
+    int rc = mc_cli_read(mc_param_text(s->cli.values, "student"), &s->student, err);
+    if (!rc && !j->dry_run)
+        rc = mc_cli_check_out(&s->student, j->out, err);
+    if (!rc)
+        mc_edit_fix_inputs(s->student.model->graph);
+    return rc;
+}
+
+/* ---- the work ---- */
+
+static int bytes_of(void *host, const struct mc_model *m, uint64_t *ret, struct mc_err *err)
+{
+    return mc_job_bytes(host, m, ret, err);
+}
+
+static struct mc_pass_ctx context(const struct mc_chain_step *s, struct mc_job *j)
+{
+    return (struct mc_pass_ctx){
+        .pool = s->cli.pool,
+        .seed = (uint64_t)mc_param_int(s->cli.values, "seed", 0),
+        .calib = j->calib,
+        .calib_count = j->calib_count,
+        .progress = s->cli.progress,
+        .dry_run = j->dry_run,
+        .host = j,
+        .bytes_of = bytes_of,
+    };
+}
+
+/* Shares are of the model that the step was given; of the first, as it was in its file. */
+static int run_pass(struct mc_chain_step *s, bool first, struct mc_job *j, struct mc_err *err)
+{
+    struct mc_pass_ctx ctx = context(s, j);
+    double begin = mc_now();
+    int rc = mc_job_bytes(j, first ? j->original.model : j->work, &ctx.bytes_original, err);
+    if (!rc)
+        rc = s->cli.pass->run(&ctx, s->cli.values, j->work, &j->account, err);
+    j->seconds = mc_now() - begin;
+    s->form = MC_CHAIN_FILE;
+    if (rc == MC_EGATE) {
+        if (!j->missed)
+            j->gate = *err;
+        j->missed = rc;
+        rc = 0;
+    }
+    return rc ? rc : mc_interrupt_check(err);
+}
+
+/* j->work becomes a thinner copy of itself, the teacher. */
+static int make_thin(struct mc_chain_step *s, struct mc_job *j, struct mc_err *err)
+{
+    json_t *account;
+    int rc = mc_width_reduce(j->work, mc_param_real(s->cli.values, "width", 1), &account, err);
+    bool ok = true;
+    if (rc)
+        return rc;
+    if (!j->account)
+        j->account = json_object();
+    mc_json_put(j->account, "width", account, &ok);
+    return ok ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
+}
+
+static int take_student(struct mc_chain_step *s, size_t i, struct mc_job *j, struct mc_err *err)
+{
+    int rc = 0;
+    if (i > 0) { /* the job began with the model of the first step alone */
+        rc = mc_model_clone(j->work, &s->taught, err);
+        s->train.teacher = rc ? NULL : s->taught;
+        s->train.teacher_name = "the model before";
+    }
+    if (!rc && s->thins)
+        return make_thin(s, j, err);
+    if (!rc && i > 0) {
+        mc_model_free(j->work);
+        j->work = NULL;
+        rc = mc_job_clone(&s->cli, j, s->student.model, err);
+    }
+    return rc;
+}
+
+/* What --reinit and --head do before training; their reports go beside that of the training. */
+static int renew(const struct mc_chain_step *s, struct mc_job *j, json_t **ret_reinit,
+                 json_t **ret_head, struct mc_err *err)
+{
+    uint64_t seed = (uint64_t)mc_param_int(s->cli.values, "seed", 0);
+    int rc = 0;
+    if (mc_param_flag(s->cli.values, "reinit"))
+        rc = mc_reinit(j->work, seed, ret_reinit, err);
+    if (!rc && mc_param_has(s->cli.values, "head"))
+        rc = mc_head_replace(j->work, mc_param_int(s->cli.values, "head", 0),
+                             mc_param_text(s->cli.values, "output"), seed, ret_head, err);
+    return rc;
+}
+
+/* Weights whose form in the file is not the one to train have hooks that put the other one in place. */
+static int open_forms(struct mc_chain *c, size_t i, struct mc_job *j, struct mc_err *err)
+{
+    int rc = 0;
+    for (size_t k = 0; k <= i && !rc && !j->dry_run; k++) {
+        struct mc_chain_step *s = &c->step[k];
+        struct mc_pass_ctx ctx = context(s, j);
+        if (s->form != MC_CHAIN_FILE || !s->cli.pass->convert)
+            continue;
+        rc = s->cli.pass->convert(&ctx, s->cli.values, j->work, err);
+        s->form = MC_CHAIN_OPEN;
+    }
+    struct mc_pass_ctx ctx = context(&c->step[i], j);
+    c->reopened = true;
+    return rc ? rc : mc_passes_reopen(NULL, &ctx, j->work, err);
+}
+
+int mc_chain_close(struct mc_chain *c, struct mc_job *j, struct mc_err *err)
+{
+    int rc = 0;
+    for (size_t k = c->n; k-- > 0 && !rc;) {
+        struct mc_chain_step *s = &c->step[k];
+        struct mc_pass_ctx ctx = context(s, j);
+        if (s->form != MC_CHAIN_OPEN)
+            continue;
+        s->form = MC_CHAIN_CLOSED;
+        rc = s->cli.pass->finish ? s->cli.pass->finish(&ctx, s->cli.values, j->work, err) : 0;
+    }
+    struct mc_pass_ctx ctx = context(&c->step[0], j);
+    if (!rc && c->reopened)
+        rc = mc_passes_finish(NULL, &ctx, j->work, err);
+    c->reopened = false;
+    return rc;
+}
+
+static int train(struct mc_chain *c, size_t i, struct mc_job *j, struct mc_err *err)
+{
+    struct mc_chain_step *s = &c->step[i];
+    json_t *reinit = NULL, *head = NULL;
+    bool ok = true;
+    int rc = renew(s, j, &reinit, &head, err);
+    if (!rc)
+        rc = open_forms(c, i, j, err);
+    if (s->follows && c->snapshot) {
+        s->train.teacher = c->snapshot;
+        s->train.teacher_name = c->before_text;
+    }
+    if (!rc)
+        rc = mc_job_train(&s->cli, j, &s->train, s->epochs, err);
+    json_t *t = rc ? NULL : json_object_get(j->account, "training");
+    if (t && reinit)
+        mc_json_put(t, "reinit", json_incref(reinit), &ok);
+    if (t && head)
+        mc_json_put(t, "head", json_incref(head), &ok);
+    if (t && is(s, "distill"))
+        mc_json_put(t, "student",
+                    mc_json_text(s->thins ? "a thinner copy of the teacher" : s->student.name),
+                    &ok);
+    json_decref(reinit);
+    json_decref(head);
+    return rc || ok ? rc : mc_fail(err, MC_ENOMEM, "out of memory");
+}
+
+int mc_chain_step_work(struct mc_chain *c, size_t i, struct mc_job *j, struct mc_err *err)
+{
+    struct mc_chain_step *s = &c->step[i];
+    int rc = s->cli.pass        ? run_pass(s, i == 0, j, err)
+             : is(s, "distill") ? take_student(s, i, j, err)
+                                : 0;
+    return rc || !s->trains ? rc : train(c, i, j, err);
+}
