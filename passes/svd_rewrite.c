@@ -94,6 +94,15 @@ static int constant(struct mc_graph *g, const char *base, const char *suffix, st
     return rc;
 }
 
+int mc_svd_factor(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_shape *shape,
+                  const float *x, const char *suffix, struct mc_value **ret, struct mc_err *err)
+{
+    struct mc_tensor *t;
+    int64_t n = mc_shape_count(shape);
+    int rc = factor(m, l, shape, x, 1, n, n, false, &t, err);
+    return rc ? rc : constant(l->sites[0].node->graph, l->value->name, suffix, t, ret, err);
+}
+
 /* The two constants that all sites share: `reduce` maps n to rank, `expand` rank to m. */
 static int make_factors(struct mc_model *m, const struct mc_svd_layer *l,
                         const struct mc_svd_factors *f, struct mc_value **reduce,
@@ -149,7 +158,7 @@ static int shifted(struct mc_model *m, const struct mc_svd_layer *l, struct mc_g
 }
 
 /* Gemm: y = alpha x Wᵀ + beta c. The shift is of x Wᵀ, so c takes alpha / beta of it. */
-static int shift_site(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_svd_site *s,
+int mc_svd_shift_site(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_svd_site *s,
                       const float *shift, struct mc_err *err)
 {
     struct mc_node *n = s->add ? s->add : s->node;
@@ -223,7 +232,7 @@ int mc_svd_rewrite(struct mc_model *m, const struct mc_svd_layer *l, const struc
     for (size_t i = 0; !rc && i < l->n_sites; i++) {
         rc = rewrite_site(l, l->sites[i].node, reduce, expand, err);
         if (!rc && f->shift && f->shift[i])
-            rc = shift_site(m, l, &l->sites[i], f->shift[i], err);
+            rc = mc_svd_shift_site(m, l, &l->sites[i], f->shift[i], err);
     }
     return rc;
 }

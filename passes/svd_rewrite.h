@@ -19,4 +19,14 @@ struct mc_svd_factors {
 int mc_svd_rewrite(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_svd_factors *f,
                    struct mc_err *err);
 
+/* What other forms put together. */
+
+/* A factor x, laid out as shape says, in the dtype of the layer's weight, or a placeholder where x is NULL: a constant
+ * of the sites' graph, named after the weight. */
+int mc_svd_factor(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_shape *shape,
+                  const float *x, const char *suffix, struct mc_value **ret, struct mc_err *err);
+/* Add shift [m] to what the site's product gives, in its bias. */
+int mc_svd_shift_site(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_svd_site *s,
+                      const float *shift, struct mc_err *err);
+
 #endif
