@@ -1,0 +1,256 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "passes/search_plan.h"
+#include "passes/search_state.h"
+
+/* What stands for an error that is infinite or not a number: worse than anything. */
+static const double WORST = 1e6;
+static const double LEAST = 1e-12; /* for logarithms of errors */
+
+static int no_memory(struct mc_err *err)
+{
+    return mc_fail(err, MC_ENOMEM, "out of memory");
+}
+
+/* ---- costs ---- */
+
+static double *given(const struct mc_hunt *h, struct mc_search_option *o)
+{
+    switch (h->s->goal) {
+    case MC_SEARCH_PARAMS: return &o->params;
+    case MC_SEARCH_MACS: return &o->macs;
+    case MC_SEARCH_LATENCY: return &o->seconds;
+    default: return &o->bytes;
+    }
+}
+
+static int count_alone(struct mc_hunt *h, size_t i, size_t k, double *ret, struct mc_err *err)
+{
+    size_t *choice = mc_calloc(h->s->n + 1, sizeof *choice);
+    if (!choice)
+        return no_memory(err);
+    choice[i] = k;
+    int rc = mc_hunt_count(h, choice, ret, err);
+    *ret -= h->before;
+    free(choice);
+    return rc;
+}
+
+/* Latency of an item between options measured alone: by what else is known of their work. */
+static int cost_by_time(struct mc_hunt *h, size_t i, struct mc_err *err)
+{
+    struct mc_search_item *it = &h->s->item[i];
+    size_t at[4] = {0, it->n / 3, 2 * it->n / 3, it->n - 1};
+    int rc = 0;
+    it->option[0].seconds = 0;
+    for (int a = 1; !rc && a < 4; a++)
+        if (at[a] > at[a - 1])
+            rc = count_alone(h, i, at[a], &it->option[at[a]].seconds, err);
+    for (int a = 1; !rc && a < 4; a++)
+        for (size_t k = at[a - 1]; k <= at[a] && at[a] > at[a - 1]; k++) {
+            const struct mc_search_option *x = &it->option[at[a - 1]], *y = &it->option[at[a]];
+            bool macs = isfinite(x->macs) && isfinite(y->macs) && isfinite(it->option[k].macs) &&
+                        x->macs != y->macs;
+            double lo = macs ? x->macs : x->bytes, hi = macs ? y->macs : y->bytes;
+            double now = macs ? it->option[k].macs : it->option[k].bytes;
+            double t = hi != lo ? fmax(0, fmin(1, (now - lo) / (hi - lo))) : 0;
+            h->curve[i].cost[k] = x->seconds + t * (y->seconds - x->seconds);
+        }
+    return rc;
+}
+
+int mc_curves_cost(struct mc_hunt *h, struct mc_err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; !rc && i < h->s->n; i++) {
+        struct mc_search_item *it = &h->s->item[i];
+        mc_hunt_tell(h, "costs of options", (double)i, (double)h->s->n);
+        if (h->s->goal == MC_SEARCH_LATENCY) {
+            rc = cost_by_time(h, i, err);
+            continue;
+        }
+        for (size_t k = 1; !rc && k < it->n; k++) {
+            double *cost = given(h, &it->option[k]);
+            if (isnan(*cost))
+                rc = count_alone(h, i, k, cost, err);
+            h->curve[i].cost[k] = *cost;
+        }
+    }
+    return rc;
+}
+
+/* ---- errors ---- */
+
+/* By the pass's model, or where it has none by the bytes that are gone. */
+static double guess(const struct mc_search_item *it, size_t k)
+{
+    double p = it->option[k].predicted, all = it->option[it->n - 1].bytes;
+    if (isfinite(p))
+        return fmax(p, LEAST);
+    double gone =
+        isfinite(all) && all < 0 ? it->option[k].bytes / all : (double)k / (double)(it->n - 1);
+    return isnan(p) ? fmax(gone * gone, LEAST) : WORST;
+}
+
+static double known(const struct mc_search_item *it, size_t k)
+{
+    double e = it->option[k].measured;
+    return isnan(e) ? NAN : fmin(WORST, fmax(e, LEAST));
+}
+
+static int by_value(const void *x, const void *y)
+{
+    double a = *(const double *)x, b = *(const double *)y;
+    return (a > b) - (a < b);
+}
+
+/* What a guess is worth in divergence where an item has nothing measured: the median of the others. */
+static double common_ratio(const struct mc_hunt *h)
+{
+    size_t n = 0, most = 0;
+    for (size_t i = 0; i < h->s->n; i++)
+        most += h->s->item[i].n;
+    double *ratio = mc_calloc(most + 1, sizeof *ratio), r = 1;
+    for (size_t i = 0; ratio && i < h->s->n; i++)
+        for (size_t k = 1; k < h->s->item[i].n; k++)
+            if (isfinite(h->s->item[i].option[k].measured))
+                ratio[n++] = known(&h->s->item[i], k) / guess(&h->s->item[i], k);
+    if (n) {
+        qsort(ratio, n, sizeof *ratio, by_value);
+        r = ratio[n / 2];
+    }
+    free(ratio);
+    return r;
+}
+
+/* Log of measured / guessed of option k: between the measured ones on both sides of it by the log of the guess, beyond
+ * the last one as there. */
+static double log_ratio(const struct mc_search_item *it, size_t k, double common)
+{
+    size_t lo = 0, hi = 0;
+    for (size_t a = k; a >= 1 && !lo; a--)
+        lo = isnan(known(it, a)) ? 0 : a;
+    for (size_t b = k; b < it->n && !hi; b++)
+        hi = isnan(known(it, b)) ? 0 : b;
+    if (!lo && !hi)
+        return log(common);
+    lo = lo ? lo : hi;
+    hi = hi ? hi : lo;
+    double a = log(known(it, lo) / guess(it, lo)), b = log(known(it, hi) / guess(it, hi));
+    double x = log(guess(it, lo)), y = log(guess(it, hi));
+    double t = y != x ? (log(guess(it, k)) - x) / (y - x) : 0;
+    return a + fmax(0, fmin(1, t)) * (b - a);
+}
+
+void mc_curves_draw(struct mc_hunt *h)
+{
+    double common = common_ratio(h);
+    for (size_t i = 0; i < h->s->n; i++) {
+        const struct mc_search_item *it = &h->s->item[i];
+        struct mc_curve_of *c = &h->curve[i];
+        for (size_t k = 1; k < it->n; k++)
+            c->error[k] = fmin(WORST, guess(it, k) * exp(log_ratio(it, k, common)));
+    }
+}
+
+int mc_curve_measure(struct mc_hunt *h, size_t i, size_t k, struct mc_err *err)
+{
+    struct mc_search_option *o = &h->s->item[i].option[k];
+    if (k == 0 || !isnan(o->measured) || mc_hunt_over(h))
+        return 0;
+    size_t *choice = mc_calloc(h->s->n + 1, sizeof *choice);
+    if (!choice)
+        return no_memory(err);
+    const struct mc_set *set;
+    choice[i] = k;
+    int rc = mc_hunt_measure(h, choice, &set, err);
+    if (!rc && set)
+        o->measured = set->j.divergence;
+    free(choice);
+    return rc;
+}
+
+size_t mc_curve_near(const struct mc_hunt *h, size_t i, size_t k, double ratio)
+{
+    const struct mc_search_item *it = &h->s->item[i];
+    double want = log(guess(it, k ? k : 1) * ratio), off = INFINITY;
+    size_t at = k;
+    for (size_t c = 1; c < it->n; c++) {
+        bool side = ratio > 1 ? c > k : c < k;
+        double d = fabs(log(guess(it, c)) - want);
+        if (side && d < off) {
+            off = d;
+            at = c;
+        }
+    }
+    return at;
+}
+
+/* ---- plans ---- */
+
+static int plan(struct mc_hunt *h, double budget, size_t *choice, struct mc_err *err)
+{
+    struct mc_plan_item *item = mc_calloc(h->s->n + 1, sizeof *item);
+    double **error = mc_calloc(h->s->n + 1, sizeof *error), cost;
+    bool ok = item && error;
+    for (size_t i = 0; ok && i < h->s->n; i++) {
+        size_t n = h->s->item[i].n;
+        ok = (error[i] = mc_calloc(n, sizeof **error));
+        for (size_t k = 0; ok && k < n; k++)
+            error[i][k] = h->curve[i].error[k] * h->curve[i].factor;
+        item[i] = (struct mc_plan_item){n, h->curve[i].cost, error[i]};
+    }
+    int rc = ok ? mc_search_plan(item, h->s->n, budget, choice, &cost, err) : no_memory(err);
+    for (size_t i = 0; error && i < h->s->n; i++)
+        free(error[i]);
+    free(error);
+    free(item);
+    return rc;
+}
+
+static double error_of(const struct mc_hunt *h, const size_t *choice)
+{
+    double sum = 0;
+    for (size_t i = 0; i < h->s->n; i++)
+        sum += h->curve[i].error[choice[i]] * h->curve[i].factor;
+    return sum;
+}
+
+/* Costs of options do not quite add up: nodes and names have bytes too, and a latency depends on its neighbours. The
+ * budget is moved by what the whole came to, and of the plans that fit the one of least error is taken. */
+int mc_curves_plan(struct mc_hunt *h, double limit, size_t *choice, double *ret_cost,
+                   struct mc_err *err)
+{
+    enum { TRIES = 8 };
+    size_t n = h->s->n, *now = mc_calloc(2 * n + 2, sizeof *now), *last = now + n + 1;
+    double budget = limit - h->before, cost = 0;
+    bool found = false;
+    int rc = now ? 0 : no_memory(err);
+    for (int t = 0; !rc && t < TRIES; t++) {
+        rc = plan(h, budget, now, err);
+        if (!rc && t && !memcmp(now, last, n * sizeof *now))
+            break;
+        if (!rc)
+            rc = mc_hunt_count(h, now, &cost, err);
+        if (rc)
+            break;
+        bool fits = cost <= limit;
+        bool take = fits ? !found || error_of(h, now) < error_of(h, choice)
+                         : !found && (t == 0 || cost < *ret_cost);
+        if (take) {
+            memcpy(choice, now, n * sizeof *now);
+            *ret_cost = cost;
+        }
+        found = found || fits;
+        memcpy(last, now, n * sizeof *now);
+        /* What is left over is tried once; what is too much has to go. */
+        if (fits && (t > 2 || limit - cost < 1e-4 * limit))
+            break;
+        budget += limit - cost;
+    }
+    free(now);
+    return rc;
+}

@@ -1,0 +1,13 @@
+/* Samples of a data set, chosen by number, as a data set of its own: what a search measures on. */
+#ifndef MC_PASSES_SEARCH_SLICE_H
+#define MC_PASSES_SEARCH_SLICE_H
+
+#include "passes/pass.h"
+
+/* The samples that guide a search, at most `most`: of ctx->train, spread over all of it and none of the first
+ * calib_count where there are enough others; without it the first calib_count of ctx->calib. The data sets stay the
+ * context's. *ret NULL: there are none. */
+int mc_slice_open(const struct mc_pass_ctx *ctx, int64_t most, struct mc_dataset **ret,
+                  struct mc_err *err);
+
+#endif
