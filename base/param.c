@@ -326,35 +326,47 @@ static json_t *checked(const struct mc_param *p, json_t *v, const char *where, s
     return NULL;
 }
 
+int mc_param_put(const struct mc_param *p, json_t *value, const char *where, json_t *values,
+                 struct mc_err *err)
+{
+    size_t n = json_is_array(value) && p->repeat ? json_array_size(value) : 1;
+    int rc = 0;
+    for (size_t i = 0; i < n && !rc; i++) {
+        json_t *item = json_is_array(value) && p->repeat ? json_array_get(value, i) : value;
+        json_t *c = checked(p, item, where, err);
+        rc = c ? store(p, values, c, err) : MC_EUSAGE;
+    }
+    return rc;
+}
+
 static int validate_key(const struct mc_param *p, json_t *values, const char *where,
                         struct mc_err *err)
 {
-    json_t *v = json_object_get(values, p->name);
-    if (!p->repeat) {
-        json_t *c = checked(p, v, where, err);
-        return c ? store(p, values, c, err) : MC_EUSAGE;
-    }
-    bool ok = true;
-    json_t *list = json_array();
-    size_t n = json_is_array(v) ? json_array_size(v) : 1;
-    for (size_t i = 0; list && i < n; i++) {
-        json_t *c = checked(p, json_is_array(v) ? json_array_get(v, i) : v, where, err);
-        if (!c) {
-            json_decref(list);
-            return MC_EUSAGE;
-        }
-        mc_json_add(list, c, &ok);
-    }
-    mc_json_put(values, p->name, list, &ok);
-    return ok ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
+    json_t *given = json_incref(json_object_get(values, p->name));
+    if (p->repeat)
+        json_object_del(values, p->name);
+    int rc = mc_param_put(p, given, where, values, err);
+    if (!rc && p->repeat && !json_object_get(values, p->name)) /* an empty list */
+        rc = json_object_set_new(values, p->name, json_array())
+                 ? mc_fail(err, MC_ENOMEM, "out of memory")
+                 : 0;
+    json_decref(given);
+    return rc;
 }
 
-static const struct mc_param *find_key(const struct mc_param *table, const char *key)
+const struct mc_param *mc_param_find(const struct mc_param *const *tables, int n_tables,
+                                     const char *name)
 {
-    for (const struct mc_param *p = table; p->type; p++)
-        if (!strcmp(p->name, key))
-            return p;
+    for (int t = 0; t < n_tables; t++)
+        for (const struct mc_param *p = tables[t]; p->type; p++)
+            if (!strcmp(p->name, name))
+                return p;
     return NULL;
+}
+
+int mc_param_fill(const struct mc_param *table, json_t *values, struct mc_err *err)
+{
+    return set_presets(table, values, err);
 }
 
 int mc_param_validate(const struct mc_param *table, json_t *values, const char *where,
@@ -366,7 +378,7 @@ int mc_param_validate(const struct mc_param *table, json_t *values, const char *
     json_t *v;
     json_object_foreach(values, key, v)
     {
-        if (find_key(table, key))
+        if (mc_param_find(&table, 1, key))
             continue;
         struct mc_nearest near = {.word = key};
         for (const struct mc_param *p = table; p->type; p++)

@@ -44,6 +44,16 @@ int mc_param_parse(const struct mc_param *const *tables, int n_tables, int argc,
 int mc_param_validate(const struct mc_param *table, json_t *values, const char *where,
                       struct mc_err *err);
 
+/* The parameter of that name; NULL if no table has it. */
+const struct mc_param *mc_param_find(const struct mc_param *const *tables, int n_tables,
+                                     const char *name);
+/* values[p->name] = value in its final type, as mc_param_validate has it; text is read as on a command line. A parameter
+ * that may be repeated gains one element, or those of an array. Errors: MC_EUSAGE, which begins with `where`. */
+int mc_param_put(const struct mc_param *p, json_t *value, const char *where, json_t *values,
+                 struct mc_err *err);
+/* Defaults of the table for what is missing. */
+int mc_param_fill(const struct mc_param *table, json_t *values, struct mc_err *err);
+
 /* Text of the table for --help, wrapped at 100 columns, options aligned; a malloc'd string. */
 char *mc_param_help(const struct mc_param *table);
 

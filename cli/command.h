@@ -60,6 +60,7 @@ int mc_cmd_eval(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_help(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_info(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_list(struct mc_cli *cli, struct mc_err *err);
+int mc_cmd_run(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_step(struct mc_cli *cli, struct mc_err *err); /* passes, finetune, distill */
 
 #endif

@@ -96,4 +96,16 @@ const struct mc_option_group mc_options_recover = {
     },
 };
 
+const struct mc_option_group mc_options_chain = {
+    "Training, in steps that do",
+    (const struct mc_param[]){
+        TRAIN,
+        UNLABELLED,
+        TEACHER("follow the outputs of MODEL; without it those of the model before it was made "
+                "smaller; none: labels alone"),
+        FILES,
+        {0},
+    },
+};
+
 const struct mc_option_group mc_options_how = {"How to train", mc_train_params};
