@@ -1,6 +1,7 @@
 /* What operator rows ask of the table, and what is asked of them beside shapes. */
 #include <string.h>
 
+#include "graph/constant.h"
 #include "graph/infer_table.h"
 #include "graph/ops/op.h"
 
@@ -43,6 +44,15 @@ int mc_infer_ints(const struct mc_infer_ctx *c, int i, int64_t *value, int64_t *
     return t->partial->n;
 }
 
+/* Of constants alone it is computed once, when the model is loaded. */
+static bool all_constant(const struct mc_node *n)
+{
+    for (size_t i = 0; i < n->n_in; i++)
+        if (n->in[i] && !mc_constant(n->in[i]))
+            return false;
+    return n->n_in > 0;
+}
+
 double mc_infer_macs(const struct mc_infer *inf, const struct mc_node *n)
 {
     enum { ARGS = 64 }; /* far more than any operator with products to count has */
@@ -53,7 +63,7 @@ double mc_infer_macs(const struct mc_infer *inf, const struct mc_node *n)
         return mc_infer_body_macs(inf, n);
     if (!op || mc_infer_opaque(n))
         return -1;
-    if (!op->macs)
+    if (!op->macs || all_constant(n))
         return 0;
     if (n->n_in > ARGS || n->n_out > ARGS)
         return -1;

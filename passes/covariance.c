@@ -36,6 +36,10 @@ struct rows { /* where the rows of one value are */
     int64_t each;  /* rows a sample */
     int64_t total; /* rows in all */
     bool patches;
+    bool columns;
+    int64_t
+        inner; /* columns: elements of one row lie so far apart; parts: rows before another part */
+    int64_t part, parts; /* of the states of a cell, or 0 parts */
     struct mc_window_dims w;
     int64_t channels;
 };
@@ -53,12 +57,38 @@ static int find_window(const struct mc_cov *c, const struct mc_array *a, struct 
     return 0;
 }
 
+/* [.., n, inner], or states [steps, parts, inner, n] ([inner, steps, parts, n] batch first). */
+static int find_order(const struct mc_cov *c, const struct mc_array *a, struct rows *r,
+                      struct mc_err *err)
+{
+    int rank = a->shape.rank;
+    bool fits = rank >= (c->parts ? 4 : 1);
+    r->columns = c->columns;
+    r->part = c->part;
+    r->parts = c->parts;
+    r->inner = 1;
+    if (fits && c->columns) {
+        r->inner = rank > 1 ? a->shape.dim[rank - 1] : 1;
+        fits = a->shape.dim[rank > 1 ? rank - 2 : 0] == c->n;
+    } else if (fits && c->parts) {
+        bool batch_first = mc_node_int(c->node, "layout", 0) != 0;
+        r->inner = batch_first ? 1 : a->shape.dim[2];
+        fits = a->shape.dim[batch_first ? 2 : 1] == c->parts;
+        r->total /= c->parts;
+    }
+    return fits ? 0
+                : mc_fail(err, MC_ESHAPE, "%s '%s': the shape of '%s' does not fit its weight",
+                          c->node->op_type, mc_node_label(c->node), a->name);
+}
+
 static int find_rows(const struct mc_cov *c, const struct mc_array *a, int64_t samples,
                      struct rows *r, struct mc_err *err)
 {
     int64_t count = mc_shape_count(&a->shape);
     *r = (struct rows){.x = a->data, .n = c->n, .total = count / c->n};
-    int rc = mc_node_is(c->node, "Conv") ? find_window(c, a, r, err) : 0;
+    int rc = mc_node_is(c->node, "Conv") ? find_window(c, a, r, err)
+             : c->columns || c->parts    ? find_order(c, a, r, err)
+                                         : 0;
     r->each = r->total % samples == 0 ? r->total / samples : 0;
     if (!rc && a->dtype != MC_DTYPE_F32) {
         r->own = mc_calloc((size_t)count, sizeof *r->own);
@@ -95,10 +125,19 @@ static void patch(const struct rows *r, int64_t at, float *dst)
 
 static void get_row(const struct rows *r, int64_t at, float *dst)
 {
-    if (r->patches)
+    if (r->patches) {
         patch(r, at, dst);
-    else
-        memcpy(dst, r->x + at * r->n, (size_t)r->n * sizeof *dst);
+        return;
+    }
+    if (r->columns) {
+        const float *x = r->x + at / r->inner * r->n * r->inner + at % r->inner;
+        for (int64_t j = 0; j < r->n; j++)
+            dst[j] = x[j * r->inner];
+        return;
+    }
+    if (r->parts)
+        at = (at / r->inner * r->parts + r->part) * r->inner + at % r->inner;
+    memcpy(dst, r->x + at * r->n, (size_t)r->n * sizeof *dst);
 }
 
 /* Row j of the `take` that sample s gives: evenly spread, starting elsewhere in each sample. */
@@ -165,10 +204,43 @@ static int add_rows(struct gather *g, struct mc_cov *c, const struct rows *r, st
     return rc;
 }
 
+/* ---- indices ---- */
+
+/* Negative ones count from the end, as in Gather. */
+static int count_indices(struct mc_cov *c, const struct mc_array *a, const struct mc_cov_opts *opts,
+                         struct mc_err *err)
+{
+    struct mc_shape shape = mc_shape_of(1, &c->n);
+    int64_t count = mc_shape_count(&a->shape);
+    if (a->dtype != MC_DTYPE_I64 && a->dtype != MC_DTYPE_I32)
+        return mc_fail(err, MC_EDTYPE, "%s '%s': its indices are no integers", c->node->op_type,
+                       mc_node_label(c->node));
+    if (!c->second) {
+        c->mean = mc_calloc((size_t)c->n, sizeof *c->mean);
+        c->sum = mc_calloc((size_t)c->n, sizeof *c->sum);
+        int rc = c->mean && c->sum
+                     ? mc_tensor_new(MC_DTYPE_F32, &shape, opts->spill, &c->second, NULL, err)
+                     : no_memory(err);
+        if (rc)
+            return rc;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = a->dtype == MC_DTYPE_I64 ? ((const int64_t *)a->data)[i]
+                                              : ((const int32_t *)a->data)[i];
+        at += at < 0 ? c->n : 0;
+        if (at >= 0 && at < c->n) /* running reports others */
+            c->sum[at]++;
+    }
+    c->rows += count;
+    return 0;
+}
+
 static int add_batch(struct gather *g, struct mc_cov *c, const struct mc_array *a,
                      struct mc_err *err)
 {
     struct rows r;
+    if (c->one_hot)
+        return count_indices(c, a, g->opts, err);
     int rc = find_rows(c, a, g->samples, &r, err);
     if (!rc && r.total > 0)
         rc = add_rows(g, c, &r, err);
@@ -208,6 +280,11 @@ static void finish(struct mc_cov *c)
 {
     float *s = mc_storage_data(c->second->storage);
     double rows = (double)c->rows;
+    if (c->one_hot) {
+        for (int64_t i = 0; i < c->n; i++)
+            c->mean[i] = s[i] = (float)(c->sum[i] / rows);
+        return;
+    }
     for (int64_t i = 0; i < c->n; i++) {
         c->sum[i] /= rows;
         for (int64_t j = 0; j <= i; j++)
@@ -226,7 +303,7 @@ int mc_cov_gather(const struct mc_graph *graph, struct mc_dataset *data, struct 
     g.errs = mc_calloc(n, sizeof *g.errs);
     int rc = names && g.rc && g.errs ? 0 : no_memory(err);
     for (size_t i = 0; !rc && i < n; i++)
-        names[i] = covs[i].node->in[0]->name;
+        names[i] = (covs[i].x ? covs[i].x : covs[i].node->in[0])->name;
     struct mc_observe_opts run = {.pool = opts->pool,
                                   .count = opts->samples,
                                   .progress = opts->progress,

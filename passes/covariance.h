@@ -1,5 +1,6 @@
 /* Mean and covariance of what a linear layer multiplies: rows of a matrix, or the patches under a
- * convolution's window, gathered while the model runs over calibration samples. */
+ * convolution's window, gathered while the model runs over calibration samples. Of a table behind Gather: how often
+ * each of its rows is taken. */
 #ifndef MC_PASSES_COVARIANCE_H
 #define MC_PASSES_COVARIANCE_H
 
@@ -10,12 +11,20 @@
 #include "kernels/linalg.h"
 
 struct mc_cov {
-    struct mc_node *node; /* given: a MatMul or Gemm (rows of in[0]), or a Conv (patches of it) */
-    int64_t n;            /* given: elements of a row */
+    struct mc_node
+        *node; /* given: whose window patches are taken through if it is a Conv; its name is
+                               * for messages */
+    const struct mc_value *x; /* given: what it multiplies; NULL: in[0] */
+    int64_t n;                /* given: elements of a row */
+    bool columns;             /* given: the n elements lie along the last but one axis */
+    bool one_hot;             /* given: x are indices of n */
+    int part, parts; /* given: only direction `part` of the states Y of a cell; 0 parts: all rows */
 
-    int64_t rows;             /* how many were seen */
-    float *mean;              /* [n] */
-    struct mc_tensor *second; /* covariance about the mean, [n,n], lower triangle */
+    int64_t rows; /* how many were seen */
+    float *mean;  /* [n] */
+    struct mc_tensor
+        *second; /* covariance about the mean, [n,n], lower triangle; of one_hot its mean square
+                               * instead, which is diagonal: [n] */
 
     float *shift; /* while gathering: mean of the first batch, taken off against cancellation */
     double *sum;  /* of rows - shift */

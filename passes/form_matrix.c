@@ -10,7 +10,8 @@
 
 static bool applies(const struct mc_svd_run *r, const struct mc_svd_item *it)
 {
-    return it->n_layers == 1 && mc_svd_rank_cap(&r->layers.item[it->layer[0]]) >= 1;
+    const struct mc_svd_layer *l = &r->layers.item[it->layer[0]];
+    return it->n_layers == 1 && l->kind != MC_SVD_RECURRENT && mc_svd_rank_cap(l) >= 1;
 }
 
 /* ---- the curve ---- */

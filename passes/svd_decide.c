@@ -14,7 +14,7 @@ static struct mc_svd_layer *layer_of(struct mc_svd_run *r, const struct mc_svd_i
 
 /* ---- --rank ---- */
 
-/* The point of the plain product with that rank; ranks beyond those that are known are cut to them. */
+/* The point of the plain product (of the stored one where there is no other) with that rank; ranks beyond those that are known are cut to them. */
 static void take_rank(struct mc_svd_item *it, int64_t rank)
 {
     const struct mc_svd_curve *c = &it->curve[0];
@@ -30,7 +30,9 @@ static int by_rank(struct mc_svd_run *r, struct mc_err *err)
     for (size_t i = 0; !rc && i < r->n_items; i++) {
         struct mc_svd_item *it = &r->item[i];
         int64_t cap = mc_svd_rank_cap(layer_of(r, it));
-        if (r->rank > cap || !it->n_curves || it->curve[0].form != &mc_svd_form_matrix) {
+        if (r->rank > cap || !it->n_curves ||
+            (it->curve[0].form != &mc_svd_form_matrix &&
+             it->curve[0].form != &mc_svd_form_stored)) {
             it->reason = "that rank would not make it smaller";
             continue;
         }

@@ -38,11 +38,21 @@ static int64_t product(const int64_t *dim, int n)
 
 static void describe(const struct mc_infer *inf, struct mc_svd_layer *l, struct mc_svd_site *s)
 {
+    if (l->kind == MC_SVD_INPUT || l->kind == MC_SVD_RECURRENT) { /* one for each step */
+        const struct mc_vtype *steps = mc_infer_of(inf, s->node->in[0]);
+        s->rows = steps->ranked && steps->shape.rank == 3 ? product(steps->shape.dim, 2) : -1;
+        return;
+    }
     const struct mc_vtype *x = mc_infer_of(inf, s->node->in[0]);
     const struct mc_vtype *y = mc_infer_of(inf, s->node->out[0]);
     if (!x->ranked || !y->ranked || y->shape.rank < 1)
         return;
-    int n = y->shape.rank;
+    int n = s->y_rank = y->shape.rank;
+    if (l->kind == MC_SVD_LEFT) {
+        s->rows = product(y->shape.dim, n);
+        s->rows = s->rows < 0 ? -1 : s->rows / l->m;
+        return;
+    }
     if (l->kind != MC_SVD_CONV) {
         s->rows = product(y->shape.dim, n - 1);
         return;
@@ -86,10 +96,10 @@ static double rows(const struct mc_svd_layer *l)
 
 double mc_svd_dense_macs(const struct mc_svd_layer *l)
 {
-    return rows(l) * (double)l->m * (double)l->n;
+    return l->kind == MC_SVD_TABLE ? 0 : rows(l) * (double)l->m * (double)l->n;
 }
 
 double mc_svd_rank_macs(const struct mc_svd_layer *l)
 {
-    return rows(l) * (double)(l->m + l->n);
+    return rows(l) * (double)(l->kind == MC_SVD_TABLE ? l->m : l->m + l->n);
 }

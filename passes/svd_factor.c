@@ -34,6 +34,9 @@ static int weigh(struct mc_linalg *la, const struct mc_svd_layer *l, const struc
 {
     int64_t m = l->m, n = l->n;
     int rc = 0;
+    for (int64_t i = 0; norm->in_diagonal && i < m; i++)
+        for (int64_t j = 0; j < n; j++)
+            w[i * n + j] *= norm->in_diagonal[j];
     for (int side = 0; !rc && side < 2; side++) {
         const float *k = side == 0 ? norm->in : norm->out;
         if (!k)

@@ -15,8 +15,9 @@
 enum mc_svd_method { MC_SVD_AUTO, MC_SVD_EXACT, MC_SVD_RANDOM };
 
 struct mc_svd_norm {
-    const float *in;  /* K [n,n] lower, or NULL: identity */
-    const float *out; /* L [m,m] lower, or NULL: identity */
+    const float *in;          /* K [n,n] lower, or NULL: identity */
+    const float *in_diagonal; /* [n] of a diagonal K, instead of `in`; or NULL */
+    const float *out;         /* L [m,m] lower, or NULL: identity */
 };
 
 struct mc_svd_spectrum {

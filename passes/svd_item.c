@@ -8,7 +8,7 @@
 #include "passes/svd_run.h"
 
 /* All forms; where two do equally well the first is taken. */
-static const struct mc_svd_form *const forms[] = {&mc_svd_form_matrix};
+static const struct mc_svd_form *const forms[] = {&mc_svd_form_matrix, &mc_svd_form_stored};
 enum { N_FORMS = sizeof forms / sizeof *forms };
 
 static int no_memory(struct mc_err *err)

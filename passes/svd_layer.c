@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "graph/constant.h"
+#include "passes/svd_slot.h"
 
 /* ---- one node ---- */
 
@@ -17,24 +18,11 @@ static bool no(const char **ret_why, const char *why)
 
 static bool has_weights(const struct mc_node *n)
 {
-    static const char *const ops[] = {"ConvTranspose", "LSTM",       "GRU",
-                                      "RNN",           "DeformConv", "Einsum"};
+    static const char *const ops[] = {"ConvTranspose", "DeformConv", "Einsum"};
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
         if (mc_node_is(n, ops[i]))
             return true;
     return false;
-}
-
-static bool weight_fits(const struct mc_tensor *w, int min_rank, int max_rank, const char **ret_why)
-{
-    const struct mc_dtype_info *info = mc_dtype_info(w->dtype);
-    if (info->kind != MC_KIND_FLOAT || info->bits < 16)
-        return no(ret_why, "the weight is not of a floating-point type of 16 bits or more");
-    if (w->shape.rank < min_rank || w->shape.rank > max_rank)
-        return no(ret_why, "the weight is not one matrix");
-    if (mc_shape_count(&w->shape) <= 0)
-        return no(ret_why, "the weight is empty");
-    return true;
 }
 
 /* Does the caller of a function say what v is? */
@@ -57,25 +45,60 @@ static bool is_packed(const struct mc_value *v)
     return all;
 }
 
+bool mc_svd_weight_fits(const struct mc_value *v, int min_rank, int max_rank, const char **ret_why)
+{
+    const struct mc_tensor *w = mc_constant(v);
+    if (!w)
+        return no(ret_why, is_argument(v) ? "the weight is an argument of a function"
+                           : is_packed(v) ? "the weight is stored in a smaller form"
+                                          : "there is no constant weight");
+    const struct mc_dtype_info *info = mc_dtype_info(w->dtype);
+    if (info->kind != MC_KIND_FLOAT || info->bits < 16)
+        return no(ret_why, "the weight is not of a floating-point type of 16 bits or more");
+    if (w->shape.rank < min_rank || w->shape.rank > max_rank)
+        return no(ret_why, "the weight is not one matrix");
+    if (mc_shape_count(&w->shape) <= 0)
+        return no(ret_why, "the weight is empty");
+    return true;
+}
+
 bool mc_svd_applies(const struct mc_node *n, const char **ret_why)
 {
+    struct mc_svd_slot slot[MC_SVD_SLOTS];
+    int slots = mc_svd_slots(n, slot);
+    for (int i = 0; i < slots; i++)
+        if (!slot[i].why)
+            return true;
+    if (slots)
+        return no(ret_why, slot[0].why);
     bool gemm = mc_node_is(n, "Gemm"), conv = mc_node_is(n, "Conv");
     if (!gemm && !conv && !mc_node_is(n, "MatMul"))
         return no(ret_why, has_weights(n) ? "weights of this operator are not factorised" : NULL);
     if (n->n_in < 2 || !n->in[0] || !n->in[1] || n->n_out < 1 || !n->out[0])
         return no(ret_why, "an input or the output is missing");
-    const struct mc_tensor *w = mc_constant(n->in[1]);
-    if (!w && mc_constant(n->in[0]) && !conv)
+    if (gemm && mc_constant(n->in[0]) && !mc_constant(n->in[1]))
         return no(ret_why, "the constant is the left operand");
-    if (!w)
-        return no(ret_why, is_argument(n->in[1]) ? "the weight is an argument of a function"
-                           : is_packed(n->in[1]) ? "the weight is stored in a smaller form"
-                                                 : "there is no constant weight");
+    if (!mc_svd_weight_fits(n->in[1], conv ? 3 : 2, conv ? MC_RANK_MAX : 2, ret_why))
+        return false;
     if (gemm && mc_node_int(n, "transA", 0))
         return no(ret_why, "transA is set: the input is transposed");
     if (conv && mc_node_int(n, "group", 1) != 1)
         return no(ret_why, "a grouped convolution is not one matrix");
-    return weight_fits(w, conv ? 3 : 2, conv ? MC_RANK_MAX : 2, ret_why);
+    return true;
+}
+
+size_t mc_svd_weight_slot(const struct mc_svd_layer *l)
+{
+    return l->kind == MC_SVD_RECURRENT                         ? 2
+           : l->kind == MC_SVD_LEFT || l->kind == MC_SVD_TABLE ? 0
+                                                               : 1;
+}
+
+const struct mc_value *mc_svd_input(const struct mc_svd_layer *l, const struct mc_svd_site *s)
+{
+    if (l->kind == MC_SVD_RECURRENT)
+        return s->node->n_out ? s->node->out[0] : NULL;
+    return s->node->in[l->kind == MC_SVD_LEFT || l->kind == MC_SVD_TABLE];
 }
 
 /* ---- bias ---- */
@@ -83,8 +106,8 @@ bool mc_svd_applies(const struct mc_node *n, const char **ret_why)
 /* The Add that gives a MatMul its bias: a constant of one element per output, or one for all. */
 static void find_add(struct mc_svd_site *s, int64_t m)
 {
-    const struct mc_value *y = s->node->out[0];
-    if (y->n_uses != 1 || y->is_output || y->uses[0].slot < 0)
+    const struct mc_value *y = s->node->n_out ? s->node->out[0] : NULL;
+    if (!y || y->n_uses != 1 || y->is_output || y->uses[0].slot < 0)
         return;
     struct mc_node *add = y->uses[0].node;
     if (add->graph != s->node->graph || !mc_node_is(add, "Add") || add->n_in != 2)
@@ -103,10 +126,12 @@ static void find_add(struct mc_svd_site *s, int64_t m)
 static void find_bias(struct mc_svd_site *s, const struct mc_svd_layer *l)
 {
     const struct mc_node *n = s->node;
-    if (l->kind == MC_SVD_MATMUL) {
+    if (l->kind == MC_SVD_MATMUL)
         find_add(s, l->m);
+    if (l->kind == MC_SVD_INPUT || l->kind == MC_SVD_RECURRENT)
+        s->bias = mc_svd_cell_bias(n, l->kind == MC_SVD_RECURRENT);
+    if (l->kind != MC_SVD_GEMM && l->kind != MC_SVD_CONV)
         return;
-    }
     const struct mc_value *c = n->n_in > 2 ? n->in[2] : NULL;
     const struct mc_tensor *t = c ? mc_constant(c) : NULL;
     int64_t count = t ? mc_tensor_count(t) : 0;
@@ -123,16 +148,21 @@ static int no_memory(struct mc_err *err)
     return mc_fail(err, MC_ENOMEM, "out of memory");
 }
 
-static struct mc_svd_layer describe(struct mc_node *n)
+static struct mc_svd_layer describe(const struct mc_node *n, enum mc_svd_kind kind)
 {
-    struct mc_svd_layer l = {.value = n->in[1], .weight = mc_constant(n->in[1])};
-    l.kind = mc_node_is(n, "Conv")   ? MC_SVD_CONV
-             : mc_node_is(n, "Gemm") ? MC_SVD_GEMM
-                                     : MC_SVD_MATMUL;
-    l.out_major = l.kind == MC_SVD_CONV || (l.kind == MC_SVD_GEMM && mc_node_int(n, "transB", 0));
+    struct mc_svd_layer l = {.kind = kind, .parts = 1};
+    l.value = n->in[mc_svd_weight_slot(&l)];
+    l.weight = mc_constant(l.value);
     const struct mc_shape *s = &l.weight->shape;
+    l.out_major = kind != MC_SVD_MATMUL && kind != MC_SVD_TABLE &&
+                  (kind != MC_SVD_GEMM || mc_node_int(n, "transB", 0));
     l.m = s->dim[l.out_major ? 0 : 1];
     l.n = l.out_major ? mc_shape_span(s, 1, s->rank) : s->dim[0];
+    if (kind == MC_SVD_INPUT || kind == MC_SVD_RECURRENT) {
+        l.m = s->dim[0] * s->dim[1];
+        l.n = s->dim[2];
+        l.parts = kind == MC_SVD_RECURRENT ? s->dim[0] : 1;
+    }
     return l;
 }
 
@@ -184,18 +214,19 @@ static struct mc_svd_layer *add_layer(struct mc_svd_layers *all, const struct mc
     return &all->item[all->n - 1];
 }
 
-static int add_node(struct mc_svd_layers *all, struct mc_node *n, struct mc_err *err)
+static int add_other(struct mc_svd_layers *all, struct mc_node *n, const char *why,
+                     struct mc_err *err)
 {
-    const char *why = NULL;
-    if (!mc_svd_applies(n, &why)) {
-        if (!why)
-            return 0;
-        if (!MC_GROW(all->others, all->n_others, all->cap_others))
-            return no_memory(err);
-        all->others[all->n_others] = (struct mc_svd_layer){.reason = why};
-        return add_site(&all->others[all->n_others++], n, err);
-    }
-    struct mc_svd_layer fresh = describe(n), *l = layer_of(all, fresh.weight);
+    if (!MC_GROW(all->others, all->n_others, all->cap_others))
+        return no_memory(err);
+    all->others[all->n_others] = (struct mc_svd_layer){.reason = why};
+    return add_site(&all->others[all->n_others++], n, err);
+}
+
+static int add_weight(struct mc_svd_layers *all, struct mc_node *n, enum mc_svd_kind kind,
+                      struct mc_err *err)
+{
+    struct mc_svd_layer fresh = describe(n, kind), *l = layer_of(all, fresh.weight);
     if (!l) {
         if (!(l = add_layer(all, &fresh)))
             return no_memory(err);
@@ -205,6 +236,25 @@ static int add_node(struct mc_svd_layers *all, struct mc_node *n, struct mc_err 
         l->reason = "the weight is shared between graphs";
     }
     return add_site(l, n, err);
+}
+
+static int add_node(struct mc_svd_layers *all, struct mc_node *n, struct mc_err *err)
+{
+    struct mc_svd_slot slot[MC_SVD_SLOTS];
+    const char *why = NULL;
+    int rc = 0, slots = mc_svd_slots(n, slot);
+    for (int i = 0; !rc && i < slots; i++)
+        rc = slot[i].why ? add_other(all, n, slot[i].why, err)
+                         : add_weight(all, n, slot[i].kind, err);
+    if (slots)
+        return rc;
+    if (mc_svd_applies(n, &why))
+        return add_weight(all, n,
+                          mc_node_is(n, "Conv")   ? MC_SVD_CONV
+                          : mc_node_is(n, "Gemm") ? MC_SVD_GEMM
+                                                  : MC_SVD_MATMUL,
+                          err);
+    return why ? add_other(all, n, why, err) : 0;
 }
 
 /* Functions of the model, bodies of a graph's nodes, and theirs, go to the work list: no recursion over hostile nesting. */
@@ -346,10 +396,10 @@ uint64_t mc_svd_dense_bytes(const struct mc_svd_layer *l)
 
 uint64_t mc_svd_rank_bytes(const struct mc_svd_layer *l)
 {
-    return (uint64_t)(l->m + l->n) * (mc_dtype_info(l->weight->dtype)->bits / 8);
+    return (uint64_t)(l->m + l->parts * l->n) * (mc_dtype_info(l->weight->dtype)->bits / 8);
 }
 
 int64_t mc_svd_rank_cap(const struct mc_svd_layer *l)
 {
-    return (l->m * l->n - 1) / (l->m + l->n);
+    return (l->m * l->n - 1) / (l->m + l->parts * l->n);
 }

@@ -8,7 +8,15 @@
 
 #include "graph/graph.h"
 
-enum mc_svd_kind { MC_SVD_MATMUL, MC_SVD_GEMM, MC_SVD_CONV };
+enum mc_svd_kind {
+    MC_SVD_MATMUL,
+    MC_SVD_GEMM,
+    MC_SVD_CONV,
+    MC_SVD_LEFT,      /* MatMul with the weight on the left: [m,n], inputs are columns */
+    MC_SVD_TABLE,     /* Gather: [n,m], the input is a one-hot row of n */
+    MC_SVD_INPUT,     /* W of LSTM, GRU, RNN: [directions, gates h, n], directions over one input */
+    MC_SVD_RECURRENT, /* their R: [directions, gates h, h], each direction has its own input */
+};
 
 struct mc_svd_site {
     struct mc_node *node;
@@ -19,6 +27,7 @@ struct mc_svd_site {
     int cov;      /* its input's statistics, or -1 */
     /* Of one sample, -1 where unknown: how many products W x it makes (rows of a matrix product, positions of a
      * convolution's output), and a convolution's spatial dimensions. */
+    int y_rank; /* of the output; 0: unknown */
     int64_t rows, in_dim[MC_RANK_MAX], out_dim[MC_RANK_MAX];
 };
 
@@ -28,6 +37,7 @@ struct mc_svd_layer {
     struct mc_value *value;
     const struct mc_tensor *weight;
     int64_t m, n;
+    int64_t parts; /* matrices [m / parts, n] with inputs of their own, one below the other; 1 */
     struct mc_svd_site *sites;
     size_t n_sites, cap_sites;
     size_t uses;        /* of the weight by any node; more than sites: others read it too */
@@ -52,6 +62,13 @@ bool mc_svd_applies(const struct mc_node *n, const char **ret_why);
  * give the same list. */
 int mc_svd_collect(struct mc_model *m, struct mc_svd_layers *ret, struct mc_err *err);
 void mc_svd_layers_free(struct mc_svd_layers *l);
+
+/* Whether v is a constant of this rank that can be factorised, else *ret_why. */
+bool mc_svd_weight_fits(const struct mc_value *v, int min_rank, int max_rank, const char **ret_why);
+/* Which input of the node is the weight; the value that it is multiplied with. That of a table are indices, that of
+ * recurrent weights NULL where the node does not give all its states. */
+size_t mc_svd_weight_slot(const struct mc_svd_layer *l);
+const struct mc_value *mc_svd_input(const struct mc_svd_layer *l, const struct mc_svd_site *s);
 
 /* W [m,n] as f32 (free()). Errors: MC_EDATA naming node, weight and element for NaN and infinity. */
 int mc_svd_read(const struct mc_svd_layer *l, float **ret, struct mc_err *err);

@@ -25,19 +25,52 @@ static bool measurable(const struct mc_svd_run *r, size_t i)
     return !l->reason && l->sites[0].node->graph == r->model->graph;
 }
 
-/* Sites with one input share its statistics, except convolutions, whose windows may differ. */
-static int find_cov(struct mc_svd_run *r, struct mc_node *node, int64_t n, int *ret,
-                    struct mc_err *err)
+static const struct mc_graph *measured_graph(const struct mc_svd_run *r)
 {
-    for (size_t k = 0; k < r->n_covs && !mc_node_is(node, "Conv"); k++)
-        if (r->covs[k].node->in[0] == node->in[0] && !mc_node_is(r->covs[k].node, "Conv")) {
+    return r->probe.model ? r->probe.model->graph : r->model->graph;
+}
+
+/* The value of that name in the graph that is measured. */
+static const struct mc_value *measured(const struct mc_svd_run *r, const struct mc_value *v)
+{
+    return r->probe.model ? mc_graph_value(r->probe.model->graph, v->name) : v;
+}
+
+static struct mc_cov cov_of(const struct mc_svd_run *r, const struct mc_svd_layer *l,
+                            const struct mc_svd_site *s)
+{
+    const struct mc_value *x = l->kind == MC_SVD_RECURRENT ? r->probe.states[s->node->id]
+                                                           : measured(r, mc_svd_input(l, s));
+    return (struct mc_cov){.node = s->node,
+                           .x = x,
+                           .n = l->n,
+                           .columns = l->kind == MC_SVD_LEFT,
+                           .one_hot = l->kind == MC_SVD_TABLE,
+                           .parts = l->kind == MC_SVD_RECURRENT ? (int)l->parts : 0};
+}
+
+/* Sites with one input share its statistics, except convolutions, whose windows may differ. */
+static bool same_cov(const struct mc_cov *a, const struct mc_cov *b)
+{
+    return a->x == b->x && a->n == b->n && a->columns == b->columns && a->one_hot == b->one_hot &&
+           a->parts == b->parts && !mc_node_is(a->node, "Conv") && !mc_node_is(b->node, "Conv");
+}
+
+/* Those of a layer's parts follow each other. */
+static int find_cov(struct mc_svd_run *r, struct mc_cov cov, int *ret, struct mc_err *err)
+{
+    for (size_t k = 0; k < r->n_covs; k++)
+        if (same_cov(&r->covs[k], &cov) && r->covs[k].part == 0) {
             *ret = (int)k;
             return 0;
         }
-    if (!MC_GROW(r->covs, r->n_covs, r->cap_covs))
-        return no_memory(err);
-    r->covs[r->n_covs] = (struct mc_cov){.node = node, .n = n};
-    *ret = (int)r->n_covs++;
+    *ret = (int)r->n_covs;
+    int parts = cov.parts ? cov.parts : 1;
+    for (cov.part = 0; cov.part < parts; cov.part++) {
+        if (!MC_GROW(r->covs, r->n_covs, r->cap_covs))
+            return no_memory(err);
+        r->covs[r->n_covs++] = cov;
+    }
     return 0;
 }
 
@@ -46,7 +79,7 @@ static int find_covs(struct mc_svd_run *r, struct mc_err *err)
     for (size_t i = 0; i < r->layers.n; i++) {
         struct mc_svd_layer *l = &r->layers.item[i];
         for (size_t s = 0; measurable(r, i) && s < l->n_sites; s++) {
-            int rc = find_cov(r, l->sites[s].node, l->n, &l->sites[s].cov, err);
+            int rc = find_cov(r, cov_of(r, l, &l->sites[s]), &l->sites[s].cov, err);
             if (rc)
                 return rc;
         }
@@ -62,10 +95,25 @@ static int measure_inputs(struct mc_svd_run *r, struct mc_err *err)
                             .spill = r->model->spill,
                             .samples = r->ctx->calib_count};
     return rc ? rc
-              : mc_cov_gather(r->model->graph, r->ctx->calib, r->la, r->covs, r->n_covs, &o, err);
+              : mc_cov_gather(measured_graph(r), r->ctx->calib, r->la, r->covs, r->n_covs, &o, err);
 }
 
-static int measure_outputs(struct mc_svd_run *r, struct mc_err *err)
+/* What an error of the site adds to: for a cell the sum in front of its gates. NULL where that cannot be seen. */
+static struct mc_influence influence_of(const struct mc_svd_run *r, const struct mc_svd_layer *l,
+                                        const struct mc_svd_site *s)
+{
+    bool cell = l->kind == MC_SVD_INPUT || l->kind == MC_SVD_RECURRENT;
+    bool rows = l->kind == MC_SVD_LEFT && s->y_rank != 1;
+    struct mc_influence inf = {.axis = l->kind == MC_SVD_CONV ? 1
+                                       : rows                 ? s->y_rank - 2
+                                                              : -1,
+                               .m = l->m};
+    if (!rows || s->y_rank > 1)
+        inf.y = cell ? r->probe.sums[s->node->id] : measured(r, s->node->out[0]);
+    return inf;
+}
+
+static int list_influences(struct mc_svd_run *r, struct mc_err *err)
 {
     size_t n = 0;
     for (size_t i = 0; i < r->layers.n; i++)
@@ -78,8 +126,47 @@ static int measure_outputs(struct mc_svd_run *r, struct mc_err *err)
         const struct mc_svd_layer *l = &r->layers.item[i];
         r->influence_of[i] = r->n_influences;
         for (size_t s = 0; measurable(r, i) && s < l->n_sites; s++)
-            r->influence[r->n_influences++] = (struct mc_influence){
-                .y = l->sites[s].node->out[0], .axis = l->kind == MC_SVD_CONV ? 1 : -1, .m = l->m};
+            r->influence[r->n_influences++] = influence_of(r, l, &l->sites[s]);
+    }
+    return 0;
+}
+
+/* One of several with the same value is measured for all. Of those that cannot be seen the mean is a guess. */
+static void share_influences(struct mc_svd_run *r, const struct mc_influence *one, size_t n)
+{
+    double sum = 0;
+    for (size_t k = 0; k < n; k++)
+        sum += one[k].mean;
+    for (size_t i = 0; i < r->n_influences; i++) {
+        struct mc_influence *to = &r->influence[i];
+        size_t k = 0;
+        while (k < n && (one[k].y != to->y || one[k].axis != to->axis))
+            k++;
+        if (k < n) {
+            *to = one[k];
+            if (to->cost)
+                mc_tensor_ref(to->cost);
+        } else {
+            to->mean = n ? sum / (double)n : 1;
+        }
+    }
+}
+
+static int measure_outputs(struct mc_svd_run *r, struct mc_err *err)
+{
+    int rc = list_influences(r, err);
+    if (rc)
+        return rc;
+    size_t n = 0;
+    struct mc_influence *one = mc_calloc(r->n_influences, sizeof *one);
+    if (!one)
+        return no_memory(err);
+    for (size_t i = 0; i < r->n_influences; i++) {
+        bool seen = !r->influence[i].y;
+        for (size_t k = 0; k < n && !seen; k++)
+            seen = one[k].y == r->influence[i].y && one[k].axis == r->influence[i].axis;
+        if (!seen)
+            one[n++] = r->influence[i];
     }
     struct mc_influence_opts o = {.pool = r->ctx->pool,
                                   .progress = r->ctx->progress,
@@ -87,7 +174,14 @@ static int measure_outputs(struct mc_svd_run *r, struct mc_err *err)
                                   .samples = r->ctx->calib_count,
                                   .seed = r->ctx->seed,
                                   .work = INFLUENCE_WORK / (double)(n ? n : 1)};
-    return mc_influence_measure(r->model, r->ctx->calib, r->la, r->influence, n, &o, err);
+    rc = mc_influence_measure(r->probe.model ? r->probe.model : r->model, r->ctx->calib, r->la, one,
+                              n, &o, err);
+    if (!rc)
+        share_influences(r, one, n);
+    for (size_t k = 0; k < n; k++)
+        mc_tensor_unref(one[k].cost);
+    free(one);
+    return rc;
 }
 
 static void release_influences(struct mc_svd_run *r)
@@ -117,7 +211,10 @@ int mc_svd_norm_measure(struct mc_svd_run *r, struct mc_err *err)
         r->norm_kind = r->ctx->calib ? MC_SVD_NORM_OUTPUTS : MC_SVD_NORM_WEIGHTS;
     if (r->norm_kind == MC_SVD_NORM_WEIGHTS)
         return 0;
-    int rc = measure_inputs(r, err);
+    int rc = mc_svd_probe_make(r->model, &r->layers, r->norm_kind == MC_SVD_NORM_OUTPUTS, &r->probe,
+                               err);
+    if (!rc)
+        rc = measure_inputs(r, err);
     if (rc == MC_EUNSUP)
         return mc_fail(err, rc, "%s; without --calib its weights can be factorised", err->msg);
     if (rc || r->norm_kind == MC_SVD_NORM_INPUTS)
@@ -138,6 +235,7 @@ void mc_svd_norm_release(struct mc_svd_run *r)
         mc_cov_release(&r->covs[k]);
     free(r->covs);
     release_influences(r);
+    mc_svd_probe_free(&r->probe);
 }
 
 /* ---- one layer ---- */
@@ -152,8 +250,13 @@ static bool centred(const struct mc_svd_layer *l)
 
 const float *mc_svd_norm_mean(const struct mc_svd_run *r, size_t i, size_t site)
 {
+    return mc_svd_norm_mean_part(r, i, site, 0);
+}
+
+const float *mc_svd_norm_mean_part(const struct mc_svd_run *r, size_t i, size_t site, int64_t part)
+{
     const struct mc_svd_layer *l = &r->layers.item[i];
-    return r->n_covs && centred(l) ? r->covs[l->sites[site].cov].mean : NULL;
+    return r->n_covs && centred(l) ? r->covs[l->sites[site].cov + part].mean : NULL;
 }
 
 /* a += ridge * mean of its diagonal on the diagonal; then its Cholesky factor. NULL in *t if a is 0.
@@ -175,10 +278,16 @@ static int factorise(const struct mc_svd_run *r, struct mc_tensor **t, int64_t n
     return 0;
 }
 
-/* Pooled over the sites. The ridge grows with what rows are lacking: n/(5 rows), the best of several
- * constants for the reference mlp and cnn with 512 samples. */
-static int norm_in(const struct mc_svd_run *r, const struct mc_svd_layer *l, struct mc_tensor **ret,
-                   struct mc_err *err)
+/* Grows with what rows are lacking: n/(5 rows), the best of several constants for the reference mlp and cnn with 512
+ * samples. */
+static double ridge_in(const struct mc_svd_layer *l, double rows)
+{
+    return fmin(1, fmax(1e-3, (double)l->n / (5 * rows)));
+}
+
+/* Pooled over the sites. */
+static int norm_in(const struct mc_svd_run *r, const struct mc_svd_layer *l, int64_t part,
+                   struct mc_tensor **ret, struct mc_err *err)
 {
     struct mc_shape shape = mc_shape_of(2, (int64_t[]){l->n, l->n});
     void *data;
@@ -189,9 +298,9 @@ static int norm_in(const struct mc_svd_run *r, const struct mc_svd_layer *l, str
     bool about_mean = centred(l);
     double rows = 0;
     for (size_t s = 0; s < l->n_sites; s++)
-        rows += (double)r->covs[l->sites[s].cov].rows;
+        rows += (double)r->covs[l->sites[s].cov + part].rows;
     for (size_t s = 0; s < l->n_sites; s++) {
-        const struct mc_cov *c = &r->covs[l->sites[s].cov];
+        const struct mc_cov *c = &r->covs[l->sites[s].cov + part];
         const float *second = mc_storage_data(c->second->storage);
         double share = (double)c->rows / rows;
         for (int64_t i = 0; i < l->n; i++)
@@ -200,16 +309,39 @@ static int norm_in(const struct mc_svd_run *r, const struct mc_svd_layer *l, str
                 a[i * l->n + j] += (float)(share * (second[i * l->n + j] + mean));
             }
     }
-    double ridge = fmin(1, fmax(1e-3, (double)l->n / (5 * rows)));
-    return factorise(r, ret, l->n, ridge, err);
+    return factorise(r, ret, l->n, ridge_in(l, rows), err);
 }
 
-static int norm_out(const struct mc_svd_run *r, size_t i, struct mc_tensor **ret,
+/* The root of how often each row of a table is taken, all of them more often than never. */
+static int norm_table(const struct mc_svd_run *r, const struct mc_svd_layer *l,
+                      struct mc_tensor **ret, struct mc_err *err)
+{
+    struct mc_shape shape = mc_shape_of(1, &l->n);
+    void *data;
+    int rc = mc_tensor_new(MC_DTYPE_F32, &shape, r->model->spill, ret, &data, err);
+    if (rc)
+        return rc;
+    float *a = data;
+    double rows = 0;
+    for (size_t s = 0; s < l->n_sites; s++) {
+        const struct mc_cov *c = &r->covs[l->sites[s].cov];
+        rows += (double)c->rows;
+        for (int64_t j = 0; j < l->n; j++)
+            a[j] += c->mean[j] * (float)c->rows;
+    }
+    double more = ridge_in(l, rows) / (double)l->n;
+    for (int64_t j = 0; j < l->n; j++)
+        a[j] = (float)sqrt(a[j] / rows + more);
+    return 0;
+}
+
+static int norm_out(const struct mc_svd_run *r, size_t i, int64_t part, struct mc_tensor **ret,
                     struct mc_err *err)
 {
     const struct mc_svd_layer *l = &r->layers.item[i];
     const struct mc_influence *inf = r->influence + r->influence_of[i];
-    struct mc_shape shape = mc_shape_of(2, (int64_t[]){l->m, l->m});
+    int64_t m = l->m / l->parts, first = part * m;
+    struct mc_shape shape = mc_shape_of(2, (int64_t[]){m, m});
     for (size_t s = 0; s < l->n_sites; s++)
         if (!inf[s].cost)
             return 0;
@@ -220,28 +352,38 @@ static int norm_out(const struct mc_svd_run *r, size_t i, struct mc_tensor **ret
     float *a = data;
     for (size_t s = 0; s < l->n_sites; s++) {
         const float *cost = mc_storage_data(inf[s].cost->storage);
-        for (int64_t k = 0; k < l->m; k++)
+        for (int64_t k = 0; k < m; k++)
             for (int64_t j = 0; j <= k; j++)
-                a[k * l->m + j] += cost[k * l->m + j];
+                a[k * m + j] += cost[(first + k) * l->m + first + j];
     }
-    return factorise(r, ret, l->m, OUTPUT_RIDGE, err);
+    return factorise(r, ret, m, OUTPUT_RIDGE, err);
 }
 
 int mc_svd_norm_of(const struct mc_svd_run *r, size_t i, struct mc_svd_norm *ret,
                    struct mc_svd_norm_hold *ret_hold, struct mc_err *err)
 {
+    return mc_svd_norm_of_part(r, i, 0, ret, ret_hold, err);
+}
+
+int mc_svd_norm_of_part(const struct mc_svd_run *r, size_t i, int64_t part, struct mc_svd_norm *ret,
+                        struct mc_svd_norm_hold *ret_hold, struct mc_err *err)
+{
     *ret = (struct mc_svd_norm){0};
     *ret_hold = (struct mc_svd_norm_hold){0};
+    const struct mc_svd_layer *l = &r->layers.item[i];
+    bool table = l->kind == MC_SVD_TABLE;
     int rc = 0;
     if (r->n_covs && measurable(r, i))
-        rc = norm_in(r, &r->layers.item[i], &ret_hold->in, err);
+        rc = table ? norm_table(r, l, &ret_hold->in, err) : norm_in(r, l, part, &ret_hold->in, err);
     if (!rc && r->n_influences && measurable(r, i))
-        rc = norm_out(r, i, &ret_hold->out, err);
+        rc = norm_out(r, i, part, &ret_hold->out, err);
     if (rc) {
         mc_svd_norm_free(ret_hold);
         return rc;
     }
-    ret->in = ret_hold->in ? mc_storage_data(ret_hold->in->storage) : NULL;
+    const float *in = ret_hold->in ? mc_storage_data(ret_hold->in->storage) : NULL;
+    ret->in = table ? NULL : in;
+    ret->in_diagonal = table ? in : NULL;
     ret->out = ret_hold->out ? mc_storage_data(ret_hold->out->storage) : NULL;
     return 0;
 }

@@ -17,10 +17,15 @@ int mc_svd_norm_of(const struct mc_svd_run *r, size_t i, struct mc_svd_norm *ret
                    struct mc_svd_norm_hold *ret_hold, struct mc_err *err);
 void mc_svd_norm_free(struct mc_svd_norm_hold *h);
 
+/* The same of one part of a layer that has several. */
+int mc_svd_norm_of_part(const struct mc_svd_run *r, size_t i, int64_t part, struct mc_svd_norm *ret,
+                        struct mc_svd_norm_hold *ret_hold, struct mc_err *err);
+
 /* What all of layer i's error, `total` in that norm, is worth beside that of other layers. */
 double mc_svd_norm_worth(const struct mc_svd_run *r, size_t i, double total);
 
-/* Mean input at a site of layer i; NULL where its bias cannot take up the mean error. */
+/* Mean input at a site of layer i, or of one of its parts; NULL where its bias cannot take up the mean error. */
 const float *mc_svd_norm_mean(const struct mc_svd_run *r, size_t i, size_t site);
+const float *mc_svd_norm_mean_part(const struct mc_svd_run *r, size_t i, size_t site, int64_t part);
 
 #endif

@@ -116,12 +116,18 @@ static int make_factors(struct mc_model *m, const struct mc_svd_layer *l,
             out.dim[i] = i == 1 ? f->rank : 1;
     } else { /* the first product is a MatMul in any case */
         in = mc_shape_of(2, (int64_t[]){l->n, f->rank});
-        out = l->out_major ? mc_shape_of(2, (int64_t[]){l->m, f->rank})
-                           : mc_shape_of(2, (int64_t[]){f->rank, l->m});
+        if (l->kind == MC_SVD_LEFT)
+            in = mc_shape_of(2, (int64_t[]){f->rank, l->n});
+        if (l->kind == MC_SVD_INPUT)
+            out.dim[2] = f->rank;
+        else
+            out = l->out_major ? mc_shape_of(2, (int64_t[]){l->m, f->rank})
+                               : mc_shape_of(2, (int64_t[]){f->rank, l->m});
     }
     struct mc_graph *g = l->sites[0].node->graph;
     struct mc_tensor *t;
-    int rc = factor(m, l, &in, f->b, f->rank, l->n, l->n, !conv, &t, err);
+    bool across = !conv && l->kind != MC_SVD_LEFT;
+    int rc = factor(m, l, &in, f->b, f->rank, l->n, l->n, across, &t, err);
     if (!rc)
         rc = constant(g, l->value->name, "_reduce", t, reduce, err);
     if (!rc)
@@ -157,10 +163,47 @@ static int shifted(struct mc_model *m, const struct mc_svd_layer *l, struct mc_g
     return rc;
 }
 
+/* A cell has a bias [directions, 2 gates h]: of its inputs, then of its states. */
+static int shift_cell(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_svd_site *s,
+                      const float *shift, struct mc_err *err)
+{
+    enum { SLOT = 3 };
+    struct mc_value *b = s->node->n_in > SLOT ? s->node->in[SLOT] : NULL, *v;
+    int64_t dirs = l->weight->shape.dim[0], rows = l->m / dirs, count = 2 * l->m;
+    struct mc_shape shape = mc_shape_of(2, (int64_t[]){dirs, 2 * rows});
+    float *sum = NULL;
+    int rc = 0;
+    if (b)
+        rc = mc_constant_f32(b, &sum, &count, err);
+    else if (!(sum = mc_calloc((size_t)count, sizeof *sum)))
+        rc = no_memory(err);
+    if (rc)
+        return rc;
+    if (count != 2 * l->m) {
+        free(sum);
+        return mc_fail(err, MC_ESHAPE, "%s '%s': its bias has %lld elements, must have %lld",
+                       s->node->op_type, mc_node_label(s->node), (long long)count,
+                       (long long)(2 * l->m));
+    }
+    int64_t first = l->kind == MC_SVD_RECURRENT ? rows : 0;
+    for (int64_t d = 0; d < dirs; d++)
+        for (int64_t i = 0; i < rows; i++)
+            sum[d * 2 * rows + first + i] += shift[d * rows + i];
+    struct mc_tensor *t;
+    rc = mc_constant_make(sum, &shape, l->weight->dtype, m->spill, &t, err);
+    free(sum);
+    if (!rc)
+        rc = constant(s->node->graph, b ? b->name : l->value->name, b ? "_shifted" : "_bias", t, &v,
+                      err);
+    return rc ? rc : mc_edit_set_input(s->node, SLOT, v, err);
+}
+
 /* Gemm: y = alpha x Wᵀ + beta c. The shift is of x Wᵀ, so c takes alpha / beta of it. */
 int mc_svd_shift_site(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_svd_site *s,
                       const float *shift, struct mc_err *err)
 {
+    if (l->kind == MC_SVD_INPUT || l->kind == MC_SVD_RECURRENT)
+        return shift_cell(m, l, s, shift, err);
     struct mc_node *n = s->add ? s->add : s->node;
     size_t slot = s->add ? (size_t)s->add_slot : 2;
     struct mc_value *c = slot < n->n_in ? n->in[slot] : NULL, *v;
@@ -203,25 +246,44 @@ static int split_window(struct mc_node *first, struct mc_node *second, struct mc
     return rc ? rc : mc_edit_attr_ints(second, "kernel_shape", ones, spatial, err);
 }
 
+/* Rows are looked up in the first factor. The node that had the table becomes the product. */
+static int rewrite_table(struct mc_node *n, struct mc_value *t, const char *name,
+                         struct mc_value *reduce, struct mc_value *expand, struct mc_err *err)
+{
+    struct mc_node *first;
+    int rc = mc_edit_node(n->graph, n->pos, "Gather", "", n->version, name,
+                          (struct mc_value *[]){reduce, n->in[1]}, 2, &t, 1, &first, err);
+    mc_edit_attr_remove(n, "axis");
+    if (!rc)
+        rc = mc_edit_op(n, "", "MatMul", (int)mc_graph_opset(n->graph, ""), err);
+    if (!rc)
+        rc = mc_edit_set_input(n, 0, t, err);
+    return rc ? rc : mc_edit_set_input(n, 1, expand, err);
+}
+
 static int rewrite_site(const struct mc_svd_layer *l, struct mc_node *n, struct mc_value *reduce,
                         struct mc_value *expand, struct mc_err *err)
 {
     char name[NAME];
-    bool conv = l->kind == MC_SVD_CONV;
-    snprintf(name, sizeof name, "%.900s_reduced", n->out[0]->name);
+    bool conv = l->kind == MC_SVD_CONV, left = l->kind == MC_SVD_LEFT;
+    snprintf(name, sizeof name, "%.900s_reduced", n->out[0] ? n->out[0]->name : n->name);
     struct mc_value *t = mc_edit_fresh(n->graph, name);
     if (!t)
         return no_memory(err);
     snprintf(name, sizeof name, "%.900s_reduce", n->name);
+    const char *first_name = *n->name ? name : "";
+    if (l->kind == MC_SVD_TABLE)
+        return rewrite_table(n, t, first_name, reduce, expand, err);
     struct mc_node *first;
+    struct mc_value *in[2] = {left ? reduce : n->in[0], left ? n->in[1] : reduce};
     int rc = mc_edit_node(n->graph, n->pos, conv ? "Conv" : "MatMul", "",
-                          l->kind == MC_SVD_GEMM ? 0 : n->version, *n->name ? name : "",
-                          (struct mc_value *[]){n->in[0], reduce}, 2, &t, 1, &first, err);
+                          conv || l->kind == MC_SVD_MATMUL || left ? n->version : 0, first_name, in,
+                          2, &t, 1, &first, err);
     if (!rc && conv)
         rc = split_window(first, n, err);
     if (!rc)
-        rc = mc_edit_set_input(n, 0, t, err);
-    return rc ? rc : mc_edit_set_input(n, 1, expand, err);
+        rc = mc_edit_set_input(n, 0, left ? expand : t, err);
+    return rc ? rc : mc_edit_set_input(n, 1, left ? t : expand, err);
 }
 
 int mc_svd_rewrite(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_svd_factors *f,

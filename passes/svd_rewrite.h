@@ -13,7 +13,8 @@ struct mc_svd_factors {
     float *const *shift;
 };
 
-/* Rewrite every site of a layer: MatMul -> MatMul, MatMul; Gemm -> MatMul, Gemm; Conv -> Conv, 1x1 Conv.
+/* Rewrite every site of a layer: MatMul -> MatMul, MatMul; Gemm -> MatMul, Gemm; Conv -> Conv, 1x1 Conv; Gather ->
+ * Gather, MatMul; inputs of a cell -> MatMul, cell.
  * Factors keep the weight's dtype; large ones go to the model's spill space. The node keeps its name and
  * its output. The old weight stays, unused, for mc_edit_sweep. */
 int mc_svd_rewrite(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_svd_factors *f,

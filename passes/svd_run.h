@@ -7,6 +7,7 @@
 #include "passes/pass.h"
 #include "passes/svd_factor.h"
 #include "passes/svd_item.h"
+#include "passes/svd_probe.h"
 
 enum mc_svd_norm_kind {
     MC_SVD_NORM_AUTO,
@@ -33,7 +34,8 @@ struct mc_svd_run {
     uint64_t bytes_before, bytes_after, target; /* of the model; target 0: none */
     bool missed;
 
-    struct mc_cov *covs; /* inputs of the layers' sites */
+    struct mc_svd_probe probe; /* to measure in; empty: in the model itself */
+    struct mc_cov *covs;       /* inputs of the layers' sites */
     size_t n_covs, cap_covs;
     struct mc_influence *influence; /* of the layers' sites, from influence_of[layer] on */
     size_t n_influences, *influence_of;
@@ -59,5 +61,6 @@ int mc_svd_run_apply(struct mc_svd_run *r, struct mc_err *err);
 
 /* The forms. */
 extern const struct mc_svd_form mc_svd_form_matrix;
+extern const struct mc_svd_form mc_svd_form_stored;
 
 #endif

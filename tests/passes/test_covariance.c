@@ -150,6 +150,51 @@ static void many_rows_are_thinned(void **state)
     mc_model_free(m);
 }
 
+/* Columns of a matrix product's right side, and the states of a cell, direction by direction: rows collected by hand. */
+static void rows_in_other_orders(void **state)
+{
+    (void)state;
+    enum { N = 12, D = 6, K = 5, STEPS = 4, H = 3 };
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_node *product, *cell;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 3, DIMS(-1, D, K));
+    struct mc_value *left[] = {random_const(g, "v", 2, DIMS(4, D), 1), x};
+    build_output(g, build_node(g, "MatMul", "left", 2, left, &product));
+    struct mc_value *in[] = {x, random_const(g, "w", 3, DIMS(2, H, K), 2),
+                             random_const(g, "r", 3, DIMS(2, H, H), 3)};
+    struct mc_value *y =
+        build_node(g, "RNN", "cell", 3, in, &cell); /* the batch has D steps of N */
+    build_ok(mc_edit_attr_string(cell, "direction", "bidirectional", &err), &err);
+    build_output(g, y);
+    float *data = gaussian(3, N * D * K), rows[N * D * K];
+    for (int n = 0; n < N; n++)
+        for (int k = 0; k < K; k++)
+            for (int d = 0; d < D; d++)
+                rows[(n * K + k) * D + d] = data[(n * D + d) * K + k];
+    struct mc_session *s = session_of(m, NULL);
+    run_x(s, 3, DIMS(N, D, K), data);
+    const float *states = mc_session_output(s, 1)->data; /* [N, 2, D, H]: N steps, D in a batch */
+    struct memory_data mem;
+    memory_open(&mem, "x", N, 2, DIMS(D, K), data, NULL);
+    struct mc_cov c[3] = {{.node = product, .x = x, .n = D, .columns = true},
+                          {.node = cell, .x = y, .n = H, .part = 0, .parts = 2},
+                          {.node = cell, .x = y, .n = H, .part = 1, .parts = 2}};
+    struct mc_cov_opts o = {.samples = N};
+    build_ok(mc_cov_gather(g, &mem.d, la, c, 3, &o, &err), &err);
+    expect_direct(&c[0], rows, N * K, 1e-5);
+    for (int part = 0; part < 2; part++) {
+        for (int n = 0; n < N; n++)
+            memcpy(rows + n * D * H, states + (n * 2 + part) * D * H, D * H * sizeof *rows);
+        expect_direct(&c[1 + part], rows, N * D, 1e-5);
+    }
+    for (int k = 0; k < 3; k++)
+        mc_cov_release(&c[k]);
+    mc_session_free(s);
+    free(data);
+    mc_model_free(m);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -169,6 +214,7 @@ int main(void)
         cmocka_unit_test(rows_of_a_product),
         cmocka_unit_test(patches_of_a_convolution),
         cmocka_unit_test(many_rows_are_thinned),
+        cmocka_unit_test(rows_in_other_orders),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
