@@ -313,6 +313,8 @@ static json_t *checked(const struct mc_param *p, json_t *v, const char *where, s
 {
     if (fits(p, v))
         return json_incref(v);
+    if (json_is_integer(v) && p->type == MC_PARAM_TEXT) /* of a file that knows types */
+        return json_sprintf("%" JSON_INTEGER_FORMAT, json_integer_value(v));
     if (json_is_string(v) && p->type != MC_PARAM_FLAG) {
         json_t *typed = value_of(p, json_string_value(v));
         if (typed)

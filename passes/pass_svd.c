@@ -9,8 +9,9 @@ static const struct mc_param params[] = {
     {MC_PARAM_REAL, "keep", 'k', false, "R", NULL, 0, 1, NULL,
      "share of the model's bytes that remains, spread over the layers so that it costs least; the "
      "default way to say how much, with R 0.5"},
-    {MC_PARAM_INT, "rank", 0, false, "N", NULL, 1, INFINITY, NULL,
-     "the same rank N in every layer that it makes smaller"},
+    {MC_PARAM_TEXT, "rank", 0, true, "[NAME=]N", NULL, 0, 0, NULL,
+     "the same rank N in every layer that it makes smaller, or that of the node or weight NAME "
+     "alone"},
     {MC_PARAM_REAL, "energy", 0, false, "E", NULL, 0, 1, NULL,
      "in each layer the smallest rank that keeps this share of the sum of squares"},
     {MC_PARAM_CHOICE, "norm", 0, false, NULL, "auto", 0, 0, "auto|weights|inputs|outputs",
@@ -141,10 +142,10 @@ static int read_options(struct mc_svd_run *r, const json_t *options, struct mc_e
     if (r->norm_kind >= MC_SVD_NORM_INPUTS && !r->ctx->calib)
         return mc_fail(err, MC_EUSAGE,
                        "--norm %s needs samples of the model's inputs: pass --calib SPEC", norm);
-    r->rank = mc_param_int(options, "rank", 0);
     r->energy = mc_param_real(options, "energy", -1);
     r->keep = mc_param_real(options, "keep", -1);
-    int given = (r->rank > 0) + (r->energy >= 0) + (r->keep >= 0);
+    int given =
+        (json_array_size(json_object_get(options, "rank")) > 0) + (r->energy >= 0) + (r->keep >= 0);
     if (given > 1)
         return mc_fail(err, MC_EUSAGE, "give one of --keep, --rank and --energy");
     if (!given)
@@ -152,7 +153,7 @@ static int read_options(struct mc_svd_run *r, const json_t *options, struct mc_e
     return 0;
 }
 
-static int prepare(struct mc_svd_run *r, struct mc_err *err)
+static int prepare(struct mc_svd_run *r, const json_t *options, struct mc_err *err)
 {
     int rc = mc_linalg_new("cpu", &r->la, err);
     if (!rc)
@@ -164,9 +165,11 @@ static int prepare(struct mc_svd_run *r, struct mc_err *err)
         return mc_fail(err, MC_ENOMEM, "out of memory");
     for (size_t i = 0; i < r->layers.n; i++)
         r->raw_total[i] = NAN;
-    rc = mc_svd_extents(r->model, &r->layers, err);
+    rc = mc_svd_ranks_read(options, &r->layers, &r->ranks, err);
     if (!rc)
-        rc = mc_svd_items_make(r, r->rank <= 0, err);
+        rc = mc_svd_extents(r->model, &r->layers, err);
+    if (!rc)
+        rc = mc_svd_items_make(r, !r->ranks.of, err);
     if (!rc)
         rc = r->ctx->bytes_of(r->ctx->host, r->model, &r->bytes_before, err);
     r->bytes_given = r->ctx->bytes_original ? r->ctx->bytes_original : r->bytes_before;
@@ -178,6 +181,7 @@ static void release(struct mc_svd_run *r)
     mc_svd_items_free(r);
     free(r->raw_total);
     mc_svd_norm_release(r);
+    mc_svd_ranks_free(&r->ranks);
     mc_svd_layers_free(&r->layers);
     mc_linalg_free(r->la);
 }
@@ -188,8 +192,8 @@ static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *
     struct mc_svd_run r = {.ctx = ctx, .model = m};
     int rc = read_options(&r, options, err);
     if (!rc)
-        rc = prepare(&r, err);
-    if (!rc && !(r.rank > 0 && ctx->dry_run)) /* where nothing is decided by the error */
+        rc = prepare(&r, options, err);
+    if (!rc && !(r.ranks.of && ctx->dry_run)) /* where nothing is decided by the error */
         rc = mc_svd_norm_measure(&r, err);
     if (!rc)
         rc = mc_svd_decide(&r, err);

@@ -24,23 +24,33 @@ static void take_rank(struct mc_svd_item *it, int64_t rank)
     it->point = &c->point[((size_t)rank < c->n ? (size_t)rank : c->n) - 1];
 }
 
+/* Ranks up to here make the item smaller. */
+static int64_t cap_of(struct mc_svd_run *r, const struct mc_svd_item *it)
+{
+    const struct mc_svd_layer *l = layer_of(r, it);
+    int64_t cap = mc_svd_rank_cap(l), fits = (int64_t)((it->bytes - 1) / mc_svd_rank_bytes(l));
+    return cap < fits ? cap : fits;
+}
+
 static int by_rank(struct mc_svd_run *r, struct mc_err *err)
 {
     int rc = 0;
     for (size_t i = 0; !rc && i < r->n_items; i++) {
         struct mc_svd_item *it = &r->item[i];
-        int64_t cap = mc_svd_rank_cap(layer_of(r, it));
-        if (r->rank > cap || !it->n_curves ||
-            (it->curve[0].form != &mc_svd_form_matrix &&
-             it->curve[0].form != &mc_svd_form_stored)) {
-            it->reason = "that rank would not make it smaller";
+        int64_t rank = r->ranks.of[it->layer[0]], cap = cap_of(r, it);
+        const struct mc_svd_form *form = it->n_curves ? it->curve[0].form : NULL;
+        if (rank < 1 || rank > cap ||
+            (form != &mc_svd_form_matrix && form != &mc_svd_form_stored)) {
+            it->reason =
+                rank < 1 ? "no rank is given for it" : "that rank would not make it smaller";
             continue;
         }
         tell(r, i);
         it->n_curves = 1;
-        rc = mc_svd_item_analyse(r, i, (double)r->rank / (double)cap, err);
+        rc =
+            mc_svd_item_analyse(r, i, (double)rank / (double)mc_svd_rank_cap(layer_of(r, it)), err);
         if (!rc)
-            take_rank(it, r->rank);
+            take_rank(it, rank);
     }
     return rc;
 }
@@ -161,7 +171,7 @@ static int by_budget(struct mc_svd_run *r, struct mc_err *err)
 
 int mc_svd_decide(struct mc_svd_run *r, struct mc_err *err)
 {
-    if (r->rank > 0)
+    if (r->ranks.of)
         return by_rank(r, err);
     return r->energy >= 0 ? by_energy(r, err) : by_budget(r, err);
 }

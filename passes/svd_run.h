@@ -8,6 +8,7 @@
 #include "passes/svd_factor.h"
 #include "passes/svd_item.h"
 #include "passes/svd_probe.h"
+#include "passes/svd_ranks.h"
 
 enum mc_svd_norm_kind {
     MC_SVD_NORM_AUTO,
@@ -21,9 +22,9 @@ struct mc_svd_run {
     struct mc_model *model;
     struct mc_linalg *la;
     enum mc_svd_method method;
-    int64_t rank;        /* of --rank; 0: not given */
-    double energy, keep; /* < 0: not given */
-    bool by_macs;        /* the plan's budget is of multiply-accumulates, not of bytes */
+    struct mc_svd_ranks ranks; /* of --rank */
+    double energy, keep;       /* < 0: not given */
+    bool by_macs;              /* the plan's budget is of multiply-accumulates, not of bytes */
     enum mc_svd_norm_kind norm_kind;
 
     struct mc_svd_layers layers;
