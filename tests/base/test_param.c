@@ -146,7 +146,10 @@ static void objects_from_recipes(void **state)
     v = json_pack("{s:s, s:b}", "report", "a.txt", "quiet", 1);
     assert_int_equal(mc_param_validate(common, v, "here", &err), 0);
     assert_int_equal(json_array_size(json_object_get(v, "report")), 1);
-    json_object_set_new(v, "report", json_pack("[s,i]", "a", 1));
+    json_object_set_new(v, "report", json_pack("[s,i]", "a", 1)); /* a number is a text too */
+    assert_int_equal(mc_param_validate(common, v, "here", &err), 0);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(v, "report"), 1)), "1");
+    json_object_set_new(v, "report", json_pack("[s,b]", "a", 1));
     assert_int_equal(mc_param_validate(common, v, "here", &err), MC_EUSAGE);
     json_decref(v);
 }
