@@ -8,7 +8,10 @@
 #include "passes/svd_run.h"
 
 /* All forms; where two do equally well the first is taken. */
-static const struct mc_svd_form *const forms[] = {&mc_svd_form_matrix, &mc_svd_form_stored};
+static const struct mc_svd_form *const forms[] = {
+    &mc_svd_form_matrix,      &mc_svd_form_stored, &mc_svd_form_input,     &mc_svd_form_spatial,
+    &mc_svd_form_spatial_row, &mc_svd_form_tucker, &mc_svd_form_separable,
+};
 enum { N_FORMS = sizeof forms / sizeof *forms };
 
 static int no_memory(struct mc_err *err)

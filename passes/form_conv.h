@@ -1,0 +1,53 @@
+/* What the forms of convolutions have in common. */
+#ifndef MC_PASSES_FORM_CONV_H
+#define MC_PASSES_FORM_CONV_H
+
+#include "passes/form_conv_chain.h"
+#include "passes/form_conv_problem.h"
+#include "passes/svd_norm.h"
+
+/* One layer, a convolution without groups and with a window. */
+bool mc_conv_has_window(const struct mc_svd_run *r, const struct mc_svd_item *it);
+
+struct mc_conv_dims { /* W [m, c, window] */
+    int64_t m, c, window, kernel[MC_RANK_MAX];
+    int axes;
+};
+struct mc_conv_dims mc_conv_dims(const struct mc_svd_layer *l);
+
+/* A weight of [out, in] and a window with the layer's size along `axes` and 1 along the others. */
+struct mc_conv_stage mc_conv_stage(const struct mc_svd_layer *l, int64_t out, int64_t in,
+                                   unsigned axes, const char *suffix);
+enum { MC_CONV_ALL_AXES = (1 << MC_RANK_MAX) - 1 };
+
+/* ---- curves ---- */
+
+/* Operations that one curve may take: half a second. */
+extern const double mc_conv_work;
+
+struct mc_conv_points { /* errors in the layer's own norm */
+    struct mc_svd_point *point;
+    size_t n, cap;
+};
+/* Sort by bytes and drop what another point beats. */
+void mc_conv_prune(struct mc_conv_points *p);
+/* The same, make errors comparable, hand over to the curve. */
+int mc_conv_add_point(struct mc_conv_points *p, const struct mc_svd_layer *l,
+                      const struct mc_conv_chain *c, int64_t rank0, int64_t rank1, double error,
+                      struct mc_err *err);
+void mc_conv_curve(struct mc_svd_run *r, size_t layer, struct mc_conv_points *p, bool complete,
+                   struct mc_svd_curve *c);
+
+struct mc_conv_open { /* a problem with the norm it borrows */
+    struct mc_svd_norm_hold hold;
+    struct mc_conv_problem p;
+};
+int mc_conv_open(struct mc_svd_run *r, size_t layer, struct mc_conv_open *ret, struct mc_err *err);
+void mc_conv_close(struct mc_conv_open *o);
+
+/* Place with content: dense is X' in the layer's order, [m,n], and is overwritten; NULL: only sizes count. */
+int mc_conv_place(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layer *l,
+                  size_t layer, const struct mc_conv_chain *c, const struct mc_conv_problem *p,
+                  float *dense, struct mc_err *err);
+
+#endif
