@@ -187,7 +187,8 @@ static void long_names_lose_their_middle(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_string_equal(mc_text_short(rows[i][0], 5, t, sizeof t), rows[i][1]);
     assert_string_equal(mc_text_short("abc", 1, t, sizeof t), "…");
-    assert_string_equal(mc_text_short("abcdefghijkl", 12, t, 8), "abcd"); /* never beyond its room */
+    assert_string_equal(mc_text_short("abcdefghijkl", 12, t, 8),
+                        "abcd"); /* never beyond its room */
 }
 
 static void tables_shorten_where_they_may(void **state)
