@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "cli/console.h"
 #include "cli/chain.h"
+#include "cli/history.h"
 #include "graph/edit.h"
 
 int mc_chain_add(struct mc_chain *c, const struct mc_cli *cli, const struct mc_command *command,
@@ -187,9 +188,35 @@ static int take_account(struct mc_chain_step *s, struct mc_job *j, struct mc_err
     return ok ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
 }
 
+/* Bytes before and after the step, as a file, and what it did in a line. In training form a model is no file. */
+static int put_summary(struct mc_chain *c, size_t i, struct mc_job *j, struct mc_err *err)
+{
+    struct mc_chain_step *s = &c->step[i];
+    uint64_t bytes = 0;
+    bool ok = true, open = c->reopened;
+    for (size_t k = 0; k <= i; k++)
+        open = open || c->step[k].form == MC_CHAIN_OPEN;
+    mc_edit_sweep(j->work->graph);
+    int rc = j->dry_run || open ? 0 : mc_job_bytes(j, j->work, &bytes, err);
+    if (rc || j->dry_run)
+        return rc;
+    if (!open) {
+        mc_json_put(s->account, "bytes_before", mc_json_size(c->bytes), &ok);
+        mc_json_put(s->account, "bytes_after", mc_json_size(bytes), &ok);
+        c->bytes = bytes;
+    }
+    char *line = mc_history_line(s);
+    mc_json_put(s->account, "summary", mc_json_text(line), &ok);
+    free(line);
+    return ok ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
+}
+
 static int work(struct mc_chain *c, struct mc_job *j, struct mc_err *err)
 {
-    int rc = 0;
+    int rc = mc_job_bytes(j, j->original.model, &c->bytes, err);
+    if (rc)
+        return rc;
+    j->room = mc_param_flag(c->step[0].cli.values, "no-history") ? 0 : mc_history_room(c);
     if (!(j->passes = json_array()))
         return mc_fail(err, MC_ENOMEM, "out of memory");
     for (size_t i = 0; i < c->n && !rc; i++) {
@@ -204,6 +231,8 @@ static int work(struct mc_chain *c, struct mc_job *j, struct mc_err *err)
             rc = mc_chain_close(c, j, err);
         if (!rc)
             rc = take_account(s, j, err);
+        if (!rc)
+            rc = put_summary(c, i, j, err);
         rc = blame(c, i, rc, err);
     }
     return rc;
@@ -226,6 +255,8 @@ int mc_chain_run(const struct mc_cli *cli, struct mc_chain *c, struct mc_err *er
         rc = mc_job_clone(cli, &j, subject, err);
     if (!rc)
         rc = work(c, &j, err);
+    if (!rc && j.room && !j.dry_run)
+        rc = mc_history_put(c, j.work, err);
     if (!rc)
         rc = mc_job_finish(cli, &j, err);
     mc_model_free(c->snapshot);

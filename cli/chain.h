@@ -32,7 +32,8 @@ struct mc_chain_step {
 struct mc_chain {
     struct mc_chain_step *step;
     size_t n;
-    bool reopened; /* training forms of earlier runs are in place */
+    uint64_t bytes; /* of the model after the last step that left it in its file form */
+    bool reopened;  /* training forms of earlier runs are in place */
     struct mc_model *
         snapshot; /* the model before the first step that makes it smaller, where that is not the first */
     const char *before_name;

@@ -67,9 +67,17 @@ int mc_chain_step_read(struct mc_chain_step *s, struct mc_job *j, struct mc_err 
 
 /* ---- the work ---- */
 
+/* What is noted in the model takes room as well, as far as the model made some. */
 static int bytes_of(void *host, const struct mc_model *m, uint64_t *ret, struct mc_err *err)
 {
-    return mc_job_bytes(host, m, ret, err);
+    struct mc_job *j = host;
+    uint64_t bytes, given = j->given;
+    int rc = mc_job_bytes(j, m, &bytes, err);
+    if (rc)
+        return rc;
+    uint64_t saved = bytes < given ? given - bytes : 0;
+    *ret = bytes + (saved < j->room ? saved : j->room);
+    return 0;
 }
 
 static struct mc_pass_ctx context(const struct mc_chain_step *s, struct mc_job *j)
@@ -92,6 +100,7 @@ static int run_pass(struct mc_chain_step *s, bool first, struct mc_job *j, struc
     struct mc_pass_ctx ctx = context(s, j);
     double begin = mc_now();
     int rc = mc_job_bytes(j, first ? j->original.model : j->work, &ctx.bytes_original, err);
+    j->given = ctx.bytes_original;
     if (!rc)
         rc = s->cli.pass->run(&ctx, s->cli.values, j->work, &j->account, err);
     j->seconds = mc_now() - begin;

@@ -13,6 +13,8 @@
 struct mc_job {
     const char *out, *data_spec, *preprocess;
     bool dry_run, to_stdout;
+    uint64_t room;     /* most bytes of the note in the model on what was done to it; 0: none */
+    uint64_t given;    /* bytes of the model that a pass works on */
     bool compresses;   /* a pass is among the steps */
     bool incomparable; /* the result answers another question: it is measured by itself */
     struct mc_onnx_write_opts write;

@@ -97,6 +97,8 @@ const struct mc_option_group mc_options_write = {
          "say what would be done and the size it would give; write nothing"},
         {MC_PARAM_FLAG, "external-data", 0, false, NULL, NULL, 0, 0, NULL,
          "put the weights into OUT.data"},
+        {MC_PARAM_FLAG, "no-history", 0, false, NULL, NULL, 0, 0, NULL,
+         "do not note in the model what was done to it ('mcompress info' shows it)"},
         {MC_PARAM_FLAG, "no-latency", 0, false, NULL, NULL, 0, 0, NULL,
          "do not run both models side by side to say in the report how long they take"},
         {0},

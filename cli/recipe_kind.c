@@ -23,6 +23,17 @@ static const char *word_of(const struct mc_command *c, const struct mc_pass *p)
     return p ? p->name : c->name;
 }
 
+void mc_recipe_kind_of(const struct mc_command *c, const struct mc_pass *pass,
+                       struct mc_recipe_kind *ret)
+{
+    *ret = (struct mc_recipe_kind){.command = c, .pass = pass};
+    if (pass)
+        ret->table[ret->n++] = pass->params;
+    for (int k = 0; c->groups[k]; k++)
+        if (!is_run_wide(c->groups[k]))
+            ret->table[ret->n++] = c->groups[k]->params;
+}
+
 bool mc_recipe_kind_find(const char *word, struct mc_recipe_kind *ret)
 {
     const struct mc_command *c;
@@ -30,12 +41,7 @@ bool mc_recipe_kind_find(const char *word, struct mc_recipe_kind *ret)
     for (size_t i = 0; (c = mc_command_at(i, &pass)); i++) {
         if (c->run != mc_cmd_step || strcmp(word_of(c, pass), word))
             continue;
-        *ret = (struct mc_recipe_kind){.command = c, .pass = pass};
-        if (pass)
-            ret->table[ret->n++] = pass->params;
-        for (int k = 0; c->groups[k]; k++)
-            if (!is_run_wide(c->groups[k]))
-                ret->table[ret->n++] = c->groups[k]->params;
+        mc_recipe_kind_of(c, pass, ret);
         return true;
     }
     return false;

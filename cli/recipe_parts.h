@@ -16,6 +16,8 @@ struct mc_recipe_kind {
     int n;
 };
 bool mc_recipe_kind_find(const char *word, struct mc_recipe_kind *ret);
+void mc_recipe_kind_of(const struct mc_command *c, const struct mc_pass *pass,
+                       struct mc_recipe_kind *ret);
 /* NULL for a name that is none of its own. */
 const struct mc_param *mc_recipe_option(const struct mc_recipe_kind *k, const char *name);
 

@@ -168,6 +168,16 @@ static int largest(const json_t *list, FILE *out, int columns)
     return rc;
 }
 
+/* One line for each step. */
+static void history(const char *lines, FILE *out)
+{
+    for (const char *c = lines; c && *c;) {
+        int n = (int)strcspn(c, "\n");
+        fprintf(out, "  %s%.*s\n", c == lines ? "history    " : "           ", n, c);
+        c += n + (c[n] != 0);
+    }
+}
+
 int mc_report_txt_info(const json_t *r, FILE *out, int columns)
 {
     head(r, out);
@@ -182,6 +192,7 @@ int mc_report_txt_info(const json_t *r, FILE *out, int columns)
         fprintf(out, "  ignored: %s\n", json_is_string(v) ? json_string_value(v) : "?");
     names(json_object_get(r, "functions"), "  functions: ", out, columns);
     names(json_object_get(r, "external_files"), "  external data: ", out, columns);
+    history(mc_json_string(json_object_get(r, "metadata"), "ai.mcompress.history"), out);
     fputc('\n', out);
     if (weights(r, out, columns) || largest(json_object_get(r, "largest"), out, columns))
         return -1;
