@@ -8,8 +8,8 @@
 
 enum { TABLES = MC_CLI_GROUPS };
 
-/* Options that the command line gives, without defaults: those of a recipe stand between the two. */
-static int given(const struct mc_cli *cli, json_t **ret, struct mc_err *err)
+/* Those of a recipe stand between what is given and the defaults. */
+int mc_cli_given(const struct mc_cli *cli, json_t **ret, struct mc_err *err)
 {
     enum { MOST = 256 };
     struct mc_param plain[MOST];
@@ -126,7 +126,7 @@ int mc_cmd_run(struct mc_cli *cli, struct mc_err *err)
     run.values = NULL;
     int rc = mc_recipe_read(mc_cli_operand(cli, 0), &r, err);
     if (!rc)
-        rc = given(cli, &line, err);
+        rc = mc_cli_given(cli, &line, err);
     if (!rc)
         rc = gather(cli, r, line, &run.values, err);
     if (!rc)

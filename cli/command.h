@@ -54,7 +54,11 @@ int mc_command_find(const char *name, const struct mc_command **ret,
 /* Operand i as text, NULL if not given. */
 const char *mc_cli_operand(const struct mc_cli *cli, size_t i);
 
+/* Options that the command line gives, without defaults, and its operands. */
+int mc_cli_given(const struct mc_cli *cli, json_t **ret, struct mc_err *err);
+
 /* The commands. */
+int mc_cmd_batch(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_bench(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_eval(struct mc_cli *cli, struct mc_err *err);
 int mc_cmd_help(struct mc_cli *cli, struct mc_err *err);

@@ -103,18 +103,33 @@ void mc_console_warn(const struct mc_cli *cli, const char *message)
         line(mc_console_name(cli), "warning: ", "\033[1;33m", message);
 }
 
-void mc_console_note(const struct mc_cli *cli, const char *fmt, ...)
+static void say(const struct mc_cli *cli, const char *fmt, va_list ap)
 {
-    if (!cli->verbose || cli->quiet)
-        return;
     struct mc_err text; /* mc_fail also takes care of control characters in names */
     char raw[MC_ERR_MSG];
-    va_list ap;
-    va_start(ap, fmt);
     vsnprintf(raw, sizeof raw, fmt, ap);
-    va_end(ap);
     mc_fail(&text, MC_OK, "%s", raw);
     line(mc_console_name(cli), "", "", text.msg);
+}
+
+void mc_console_line(const struct mc_cli *cli, const char *fmt, ...)
+{
+    va_list ap;
+    if (cli->quiet || (!cli->verbose && cli->progress))
+        return;
+    va_start(ap, fmt);
+    say(cli, fmt, ap);
+    va_end(ap);
+}
+
+void mc_console_note(const struct mc_cli *cli, const char *fmt, ...)
+{
+    va_list ap;
+    if (!cli->verbose || cli->quiet)
+        return;
+    va_start(ap, fmt);
+    say(cli, fmt, ap);
+    va_end(ap);
 }
 
 /* ---- standard output ---- */

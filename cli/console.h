@@ -13,6 +13,9 @@ void mc_console_clear(void);
 void mc_console_error(const char *command, const char *message);
 /* The same as "warning: …"; not with -q. */
 void mc_console_warn(const struct mc_cli *cli, const char *message);
+/* What has just happened, a line of its own: with -v, and where no progress is drawn; not with -q. */
+void mc_console_line(const struct mc_cli *cli, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Detail, with -v only. */
 void mc_console_note(const struct mc_cli *cli, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

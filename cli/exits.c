@@ -13,7 +13,7 @@ static const struct {
 } table[] = {
     {MC_EXIT_OK, "done", {MC_OK}},
     {MC_EXIT_FAILED,
-     "failed: no memory, no disk space, outputs that are not those expected",
+     "failed: no memory, no disk space, outputs that are not those expected, models of a batch",
      {MC_EFAIL, MC_ENOMEM, MC_EIO}},
     {MC_EXIT_USAGE, "the command line is wrong", {MC_EUSAGE}},
     {MC_EXIT_INPUT,

@@ -30,6 +30,8 @@ static const char *usage_tail(const struct mc_command *c)
     for (int i = 0; c->groups[i]; i++)
         if (c->groups[i] == &mc_options_write)
             return " -o OUT [options]";
+        else if (c->groups[i] == &mc_options_batch)
+            return " -o FOLDER [options]";
     return " [options]";
 }
 

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "formats/report.h"
+#include "formats/report_batch.h"
 #include "formats/report_training.h"
 
 enum { CELLS = 6, TEXT = 1024 };
@@ -18,6 +19,8 @@ static double number(const json_t *object, const char *key)
 
 const char *mc_doc_title(const json_t *report, char *ret, size_t n)
 {
+    if (mc_report_is_batch(report))
+        return mc_batch_title(report, ret, n);
     const char *from = mc_json_string_or(json_object_get(report, "input"), "path", "?");
     const char *to = mc_json_string(json_object_get(report, "output"), "path");
     snprintf(ret, n, "%s%s%s", from, to ? " -> " : "", to ? to : "");
@@ -311,6 +314,10 @@ static void compressed(const struct mc_doc *d, const json_t *report, FILE *out)
 void mc_doc_write(const struct mc_doc *d, const json_t *report, FILE *out)
 {
     char text[TEXT];
+    if (mc_report_is_batch(report)) {
+        mc_doc_batch(d, report, out);
+        return;
+    }
     d->heading(out, 1, mc_doc_title(report, text, sizeof text));
     if (json_object_get(report, "passes")) {
         compressed(d, report, out);

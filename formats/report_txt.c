@@ -9,6 +9,7 @@
 #include "base/table.h"
 #include "base/text.h"
 #include "formats/report.h"
+#include "formats/report_batch.h"
 #include "formats/report_format.h"
 
 enum { DEFAULT_COLUMNS = 100 };
@@ -240,10 +241,11 @@ char *mc_report_text(const json_t *report, int columns)
         return NULL;
     if (columns <= 0)
         columns = DEFAULT_COLUMNS;
-    int rc = json_object_get(report, "ir_version")  ? mc_report_txt_info(report, out, columns)
-             : json_object_get(report, "costliest") ? benched(report, out, columns)
-             : json_object_get(report, "sets")      ? test_data(report, out, columns)
-                                                    : compressed(report, out, columns);
+    int rc = mc_report_is_batch(report)              ? mc_report_txt_batch(report, out, columns)
+             : json_object_get(report, "ir_version") ? mc_report_txt_info(report, out, columns)
+             : json_object_get(report, "costliest")  ? benched(report, out, columns)
+             : json_object_get(report, "sets")       ? test_data(report, out, columns)
+                                                     : compressed(report, out, columns);
     if (fclose(out) || rc) {
         free(text);
         return NULL;
