@@ -9,6 +9,7 @@
 #include "cli/chain.h"
 #include "cli/history.h"
 #include "graph/edit.h"
+#include "passes/search.h"
 
 int mc_chain_add(struct mc_chain *c, const struct mc_cli *cli, const struct mc_command *command,
                  const struct mc_pass *pass, json_t *values, struct mc_err *err)
@@ -34,6 +35,8 @@ void mc_chain_free(struct mc_chain *c)
         mc_job_train_free(&c->step[i].train);
         mc_cli_close(&c->step[i].student);
         json_decref(c->step[i].cli.values);
+        json_decref(c->step[i].choices);
+        mc_out_abort(c->step[i].choices_out);
     }
     free(c->step);
 }
@@ -162,18 +165,25 @@ static json_t *printable(const json_t *v)
     return NULL;
 }
 
+static void put_options(const struct mc_chain_step *s, const struct mc_param *own, json_t *options,
+                        bool *ok)
+{
+    for (const struct mc_param *p = own; p->type; p++) {
+        const json_t *v = json_object_get(s->cli.values, p->name);
+        if (v)
+            mc_json_put(options, p->name, printable(v), ok);
+    }
+}
+
 /* {name, options, seconds, …what the work itself reports} joins those of the job. */
 static int take_account(struct mc_chain_step *s, struct mc_job *j, struct mc_err *err)
 {
     bool ok = true;
     json_t *o = json_object(), *options = json_object();
-    const struct mc_param *own =
-        s->cli.pass ? s->cli.pass->params : s->cli.command->groups[0]->params;
-    for (const struct mc_param *p = own; p->type; p++) {
-        const json_t *v = json_object_get(s->cli.values, p->name);
-        if (v)
-            mc_json_put(options, p->name, printable(v), &ok);
-    }
+    put_options(s, s->cli.pass ? s->cli.pass->params : s->cli.command->groups[0]->params, options,
+                &ok);
+    if (s->cli.pass)
+        put_options(s, mc_search_params, options, &ok);
     mc_json_put(o, "name", json_string(mc_console_name(&s->cli)), &ok);
     mc_json_put(o, "options", options, &ok);
     mc_json_put(o, "seconds", mc_json_real(j->seconds), &ok);
@@ -238,6 +248,19 @@ static int work(struct mc_chain *c, struct mc_job *j, struct mc_err *err)
     return rc;
 }
 
+/* The result is there, whatever its gates say; `rc` of that stays. */
+static int commit_choices(struct mc_chain *c, int rc, struct mc_err *err)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        struct mc_err failed;
+        struct mc_out *out = c->step[i].choices_out;
+        c->step[i].choices_out = NULL;
+        if (out && mc_out_commit(out, &failed))
+            rc = mc_fail(err, failed.code, "%s", failed.msg);
+    }
+    return rc;
+}
+
 int mc_chain_run(const struct mc_cli *cli, struct mc_chain *c, struct mc_err *err)
 {
     struct mc_job j = {0};
@@ -259,6 +282,8 @@ int mc_chain_run(const struct mc_cli *cli, struct mc_chain *c, struct mc_err *er
         rc = mc_history_put(c, j.work, err);
     if (!rc)
         rc = mc_job_finish(cli, &j, err);
+    if (!rc || rc == MC_EGATE)
+        rc = commit_choices(c, rc, err);
     mc_model_free(c->snapshot);
     for (size_t i = 0; i < c->n; i++)
         mc_model_free(c->step[i].taught);

@@ -25,6 +25,8 @@ struct mc_chain_step {
     struct mc_cli_model student; /* of distill --student */
     struct mc_model *taught;     /* of distill as a later step: the model before it, its teacher */
     enum mc_chain_form form;
+    json_t *choices;            /* of --choices */
+    struct mc_out *choices_out; /* of --choices-out; put in place when all is done */
     json_t *
         account; /* {name, options, seconds, bytes_before, bytes_after, …}; borrowed from the job */
 };

@@ -5,7 +5,9 @@
 #include "base/interrupt.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "cli/choices.h"
 #include "graph/edit.h"
+#include "passes/search.h"
 #include "passes/width.h"
 #include "train/head.h"
 #include "train/reinit.h"
@@ -43,18 +45,44 @@ static int check_student(const struct mc_chain_step *s, struct mc_err *err)
     return 0;
 }
 
+static int check_time(const struct mc_chain_step *s, struct mc_err *err)
+{
+    const char *limit = mc_param_text(s->cli.values, "time");
+    double seconds;
+    return limit ? mc_search_seconds(limit, &seconds, err) : 0;
+}
+
 int mc_chain_step_check(struct mc_chain_step *s, struct mc_err *err)
 {
-    int rc = is(s, "finetune") ? check_head(s, err) : is(s, "distill") ? check_student(s, err) : 0;
+    int rc = s->cli.pass         ? check_time(s, err)
+             : is(s, "finetune") ? check_head(s, err)
+             : is(s, "distill")  ? check_student(s, err)
+                                 : 0;
     if (rc)
         return rc;
     return s->trains ? mc_job_train_check(&s->cli, &s->train, err)
                      : mc_job_train_unasked(&s->cli, err);
 }
 
+static int open_choices(struct mc_chain_step *s, const struct mc_job *j, struct mc_err *err)
+{
+    const char *in = mc_param_text(s->cli.values, "choices");
+    const char *out = mc_param_text(s->cli.values, "choices-out");
+    const char *const taken[] = {in, j->to_stdout ? NULL : j->out, mc_cli_operand(&s->cli, 0)};
+    for (size_t i = out ? 0 : 3; i < 3; i++)
+        if (taken[i] && (!strcmp(taken[i], out) || mc_path_same(taken[i], out)))
+            return mc_fail(err, MC_EUSAGE,
+                           "--choices-out '%s' would replace '%s'; give another name", out,
+                           taken[i]);
+    int rc = in ? mc_choices_read(in, &s->choices, err) : 0;
+    return rc || !out ? rc : mc_choices_open(out, &s->choices_out, err);
+}
+
 /* The student as a file, which must not be the one that is written. */
 int mc_chain_step_read(struct mc_chain_step *s, struct mc_job *j, struct mc_err *err)
 {
+    if (s->cli.pass)
+        return open_choices(s, j, err);
     if (!is(s, "distill") || s->thins)
         return 0;
     int rc = mc_cli_read(mc_param_text(s->cli.values, "student"), &s->student, err);
@@ -82,7 +110,17 @@ static int bytes_of(void *host, const struct mc_model *m, uint64_t *ret, struct 
 
 static struct mc_pass_ctx context(const struct mc_chain_step *s, struct mc_job *j)
 {
+    double seconds = -1;
+    const char *limit = mc_param_text(s->cli.values, "time");
+    if (limit)
+        mc_search_seconds(limit, &seconds, NULL); /* checked before */
     return (struct mc_pass_ctx){
+        .train = j->train,
+        .output = mc_param_text(s->cli.values, "output"),
+        .choices = s->choices,
+        .has_max_drop = mc_param_has(s->cli.values, "max-drop"),
+        .max_drop = mc_param_real(s->cli.values, "max-drop", 0),
+        .deadline = seconds >= 0 ? s->cli.start + seconds : 0,
         .pool = s->cli.pool,
         .seed = (uint64_t)mc_param_int(s->cli.values, "seed", 0),
         .calib = j->calib,
@@ -98,6 +136,7 @@ static struct mc_pass_ctx context(const struct mc_chain_step *s, struct mc_job *
 static int run_pass(struct mc_chain_step *s, bool first, struct mc_job *j, struct mc_err *err)
 {
     struct mc_pass_ctx ctx = context(s, j);
+    const char *choices = mc_param_text(s->cli.values, "choices-out");
     double begin = mc_now();
     int rc = mc_job_bytes(j, first ? j->original.model : j->work, &ctx.bytes_original, err);
     j->given = ctx.bytes_original;
@@ -111,6 +150,8 @@ static int run_pass(struct mc_chain_step *s, bool first, struct mc_job *j, struc
         j->missed = rc;
         rc = 0;
     }
+    if (!rc && s->choices_out)
+        rc = mc_choices_put(s->choices_out, choices, json_object_get(j->account, "search"), err);
     return rc ? rc : mc_interrupt_check(err);
 }
 

@@ -106,8 +106,9 @@ static const struct mc_command pass_command = {
     1,
     NULL,
     NULL,
-    {&mc_options_write, &mc_options_calib, &mc_options_data, &mc_options_gate, &mc_options_recover,
-     &mc_options_how, &mc_options_run, &mc_options_report, &mc_options_general},
+    {&mc_options_write, &mc_options_search, &mc_options_calib, &mc_options_data, &mc_options_gate,
+     &mc_options_recover, &mc_options_how, &mc_options_run, &mc_options_report,
+     &mc_options_general},
     true,
     mc_cmd_step};
 

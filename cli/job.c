@@ -122,7 +122,7 @@ static int open_samples(const struct mc_cli *cli, struct mc_job *j, const struct
     if (!rc && j->data)
         rc = mc_gates_check(cli, !j->incomparable, j->data->has_labels, j->data->sequence > 0, err);
     if (!rc && calib)
-        rc = mc_cli_samples(calib, subject, j->preprocess, true, &j->calib, err);
+        rc = mc_cli_samples(calib, subject, j->preprocess, false, &j->calib, err);
     if (!rc && calib)
         find_overlap(j, j->calib,
                      "--data and --calib are the same samples: the accuracy shown is too good; "

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "passes/search.h"
+
 const struct mc_option_group mc_options_general = {
     "General",
     (const struct mc_param[]){
@@ -116,6 +118,9 @@ const struct mc_option_group mc_options_calib = {
         {0},
     },
 };
+
+const struct mc_option_group mc_options_search = {"How small, and how to find it",
+                                                  mc_search_params};
 
 const struct mc_option_group mc_options_bench = {
     "What to run",

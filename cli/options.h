@@ -14,6 +14,7 @@ extern const struct mc_option_group mc_options_gate;    /* --max-drop, --min-sqn
 extern const struct mc_option_group mc_options_write;   /* -o, --dry-run, … */
 extern const struct mc_option_group mc_options_calib;   /* --calib, --calib-count */
 extern const struct mc_option_group mc_options_batch;   /* -o, -j, limits, … */
+extern const struct mc_option_group mc_options_search; /* --target, --auto, --time, --choices, … */
 extern const struct mc_option_group mc_options_help;
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "passes/svd_norm.h"
+#include "passes/svd_search.h"
 
 static const struct mc_param params[] = {
     {MC_PARAM_REAL, "keep", 'k', false, "R", NULL, 0, 1, NULL,
@@ -119,6 +120,8 @@ static int report(const struct mc_svd_run *r, json_t **ret, struct mc_err *err)
     mc_json_put(o, "bytes_after", mc_json_size(r->bytes_after), &ok);
     if (r->target)
         mc_json_put(o, "bytes_target", mc_json_size(r->target), &ok);
+    if (r->search)
+        mc_json_put(o, "search", json_incref(r->search), &ok);
     if (!ok) {
         json_decref(o);
         return mc_fail(err, MC_ENOMEM, "out of memory");
@@ -129,7 +132,8 @@ static int report(const struct mc_svd_run *r, json_t **ret, struct mc_err *err)
 
 /* ---- the pass ---- */
 
-static int read_options(struct mc_svd_run *r, const json_t *options, struct mc_err *err)
+static int read_options(struct mc_svd_run *r, const json_t *options, struct mc_search_ask *ret_ask,
+                        struct mc_err *err)
 {
     const char *svd = mc_param_text(options, "svd");
     r->method = !svd || !strcmp(svd, "auto") ? MC_SVD_AUTO
@@ -144,11 +148,21 @@ static int read_options(struct mc_svd_run *r, const json_t *options, struct mc_e
                        "--norm %s needs samples of the model's inputs: pass --calib SPEC", norm);
     r->energy = mc_param_real(options, "energy", -1);
     r->keep = mc_param_real(options, "keep", -1);
-    int given =
-        (json_array_size(json_object_get(options, "rank")) > 0) + (r->energy >= 0) + (r->keep >= 0);
+    int rc = mc_search_ask(r->ctx, options, ret_ask, err);
+    int given = (json_array_size(json_object_get(options, "rank")) > 0) + (r->energy >= 0) +
+                (r->keep >= 0) + ret_ask->given;
+    if (rc)
+        return rc;
     if (given > 1)
-        return mc_fail(err, MC_EUSAGE, "give one of --keep, --rank and --energy");
-    if (!given)
+        return mc_fail(err, MC_EUSAGE,
+                       "give one of --keep, --rank, --energy, --target, --auto and --choices");
+    bool guided = mc_search_has_samples(r->ctx);
+    if (!given && guided)
+        mc_search_ask_auto(r->ctx, ret_ask);
+    else if (r->keep >= 0 && guided)
+        *ret_ask = (struct mc_search_ask){
+            .given = true, .goal = MC_SEARCH_BYTES, .limit = r->keep, .share = true};
+    else if (!given)
         r->keep = 0.5;
     return 0;
 }
@@ -184,19 +198,31 @@ static void release(struct mc_svd_run *r)
     mc_svd_ranks_free(&r->ranks);
     mc_svd_layers_free(&r->layers);
     mc_linalg_free(r->la);
+    json_decref(r->search);
+}
+
+/* A search needs factors to measure, also where the model is left alone in the end. */
+static int decide(struct mc_svd_run *r, const struct mc_search_ask *ask, struct mc_err *err)
+{
+    if (!ask->given)
+        return mc_svd_decide(r, err);
+    return mc_svd_search(r, ask, &r->search, &r->miss, &r->missed, err);
 }
 
 static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
                json_t **ret_report, struct mc_err *err)
 {
-    struct mc_svd_run r = {.ctx = ctx, .model = m};
-    int rc = read_options(&r, options, err);
+    struct mc_pass_ctx own = *ctx;
+    struct mc_svd_run r = {.ctx = &own, .model = m};
+    struct mc_search_ask ask = {0};
+    int rc = read_options(&r, options, &ask, err);
+    own.dry_run = ctx->dry_run && !ask.given;
     if (!rc)
         rc = prepare(&r, options, err);
     if (!rc && !(r.ranks.of && ctx->dry_run)) /* where nothing is decided by the error */
         rc = mc_svd_norm_measure(&r, err);
     if (!rc)
-        rc = mc_svd_decide(&r, err);
+        rc = decide(&r, &ask, err);
     if (!rc)
         rc = mc_svd_run_bytes(&r, &r.bytes_after, err);
     if (!rc)
@@ -209,11 +235,7 @@ static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *
         }
     }
     if (!rc && r.missed)
-        rc = mc_fail(err, MC_EGATE,
-                     "the target of %llu bytes cannot be reached; the smallest is %llu "
-                     "(keep %.3f)",
-                     (unsigned long long)r.target, (unsigned long long)r.bytes_after,
-                     (double)r.bytes_after / (double)r.bytes_given);
+        rc = mc_fail(err, MC_EGATE, "%s", r.miss.msg);
     release(&r);
     return rc;
 }

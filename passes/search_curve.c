@@ -191,10 +191,11 @@ size_t mc_curve_near(const struct mc_hunt *h, size_t i, size_t k, double ratio)
 
 /* ---- plans ---- */
 
-static int plan(struct mc_hunt *h, double budget, size_t *choice, struct mc_err *err)
+static int plan(struct mc_hunt *h, double budget, size_t *choice, double *ret_cost,
+                struct mc_err *err)
 {
     struct mc_plan_item *item = mc_calloc(h->s->n + 1, sizeof *item);
-    double **error = mc_calloc(h->s->n + 1, sizeof *error), cost;
+    double **error = mc_calloc(h->s->n + 1, sizeof *error);
     bool ok = item && error;
     for (size_t i = 0; ok && i < h->s->n; i++) {
         size_t n = h->s->item[i].n;
@@ -203,7 +204,7 @@ static int plan(struct mc_hunt *h, double budget, size_t *choice, struct mc_err 
             error[i][k] = h->curve[i].error[k] * h->curve[i].factor;
         item[i] = (struct mc_plan_item){n, h->curve[i].cost, error[i]};
     }
-    int rc = ok ? mc_search_plan(item, h->s->n, budget, choice, &cost, err) : no_memory(err);
+    int rc = ok ? mc_search_plan(item, h->s->n, budget, choice, ret_cost, err) : no_memory(err);
     for (size_t i = 0; error && i < h->s->n; i++)
         free(error[i]);
     free(error);
@@ -224,13 +225,13 @@ static double error_of(const struct mc_hunt *h, const size_t *choice)
 int mc_curves_plan(struct mc_hunt *h, double limit, size_t *choice, double *ret_cost,
                    struct mc_err *err)
 {
-    enum { TRIES = 8 };
+    enum { TRIES = 12 };
     size_t n = h->s->n, *now = mc_calloc(2 * n + 2, sizeof *now), *last = now + n + 1;
-    double budget = limit - h->before, cost = 0;
+    double budget = limit - h->before, cost = 0, sum = 0;
     bool found = false;
     int rc = now ? 0 : no_memory(err);
     for (int t = 0; !rc && t < TRIES; t++) {
-        rc = plan(h, budget, now, err);
+        rc = plan(h, budget, now, &sum, err);
         if (!rc && t && !memcmp(now, last, n * sizeof *now))
             break;
         if (!rc)
@@ -244,12 +245,11 @@ int mc_curves_plan(struct mc_hunt *h, double limit, size_t *choice, double *ret_
             memcpy(choice, now, n * sizeof *now);
             *ret_cost = cost;
         }
-        found = found || fits;
         memcpy(last, now, n * sizeof *now);
-        /* What is left over is tried once; what is too much has to go. */
-        if (fits && (t > 2 || limit - cost < 1e-4 * limit))
+        if (fits && (found || limit - cost < 1e-4 * limit)) /* what is left over is tried once */
             break;
-        budget += limit - cost;
+        found = found || fits;
+        budget = (fits ? budget : fmin(budget, sum)) + limit - cost;
     }
     free(now);
     return rc;

@@ -97,6 +97,7 @@ bool mc_search_has_samples(const struct mc_pass_ctx *ctx)
 
 void mc_search_ask_auto(const struct mc_pass_ctx *ctx, struct mc_search_ask *ret)
 {
+    ret->given = true;
     ret->goal = MC_SEARCH_DROP;
     ret->limit = ctx->has_max_drop ? ctx->max_drop : DROP;
     ret->share = false;

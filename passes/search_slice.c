@@ -71,6 +71,11 @@ static int open_slice(struct mc_dataset *of, int64_t first, int64_t from, int64_
     return 0;
 }
 
+/* Others than those that calibrate, if there are enough. Judged by the same samples, layers that were fitted to them
+ * best look better than they are: with the 512 of the reference cnn (3136 inputs in one layer) a search came out with a
+ * KL divergence 12 % higher on test samples than the plan that it began with. */
+enum { ENOUGH = 128 };
+
 int mc_slice_open(const struct mc_pass_ctx *ctx, int64_t most, struct mc_dataset **ret,
                   struct mc_err *err)
 {
@@ -79,13 +84,11 @@ int mc_slice_open(const struct mc_pass_ctx *ctx, int64_t most, struct mc_dataset
     if (!of)
         return 0;
     int64_t first = 0, from = ctx->calib_count;
-    if (ctx->train && of->count > 0) {
-        bool enough = of->count - ctx->calib_count >= (most < 256 ? most : 256);
-        first = enough ? ctx->calib_count : 0;
-        from = of->count - first;
+    if (of->count >= 0) {
+        int64_t others = of->count - ctx->calib_count;
+        first = others >= ENOUGH ? ctx->calib_count : 0;
+        from = ctx->train || first + most > of->count ? of->count - first : most;
     }
-    if (of->count >= 0 && from > of->count - first)
-        from = of->count - first;
     int64_t n = from < most ? from : most;
     if (n < 1)
         return mc_fail(err, MC_EDATA, "'%s': no samples", of->spec);

@@ -4,9 +4,9 @@
 
 #include "passes/pass.h"
 
-/* The samples that guide a search, at most `most`: of ctx->train, spread over all of it and none of the first
- * calib_count where there are enough others; without it the first calib_count of ctx->calib. The data sets stay the
- * context's. *ret NULL: there are none. */
+/* The samples that guide a search, at most `most`, and none of the first calib_count where there are enough others: of
+ * ctx->train, spread over all of it; without it of ctx->calib, the next ones. The data sets stay the context's.
+ * *ret NULL: there are none. */
 int mc_slice_open(const struct mc_pass_ctx *ctx, int64_t most, struct mc_dataset **ret,
                   struct mc_err *err);
 

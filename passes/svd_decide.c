@@ -166,6 +166,11 @@ static int by_budget(struct mc_svd_run *r, struct mc_err *err)
         if (!r->item[i].at)
             r->item[i].reason = "as it is it gives more for its bytes";
     r->missed = !rc && r->bytes_after > r->target;
+    if (r->missed)
+        mc_fail(&r->miss, MC_EGATE,
+                "the target of %llu bytes cannot be reached; the smallest is %llu (keep %.3f)",
+                (unsigned long long)r->target, (unsigned long long)r->bytes_after,
+                (double)r->bytes_after / (double)r->bytes_given);
     return rc;
 }
 

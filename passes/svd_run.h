@@ -34,6 +34,8 @@ struct mc_svd_run {
     uint64_t bytes_given;                       /* of the model before it was prepared */
     uint64_t bytes_before, bytes_after, target; /* of the model; target 0: none */
     bool missed;
+    struct mc_err miss; /* what to say of it */
+    json_t *search;     /* its report, where there was one */
 
     struct mc_svd_probe probe; /* to measure in; empty: in the model itself */
     struct mc_cov *covs;       /* inputs of the layers' sites */
