@@ -7,7 +7,9 @@
 #include "base/interrupt.h"
 #include "base/rng.h"
 #include "graph/run/observe.h"
+#include "passes/influence_back.h"
 #include "passes/influence_cut.h"
+#include "passes/influence_gather.h"
 #include "passes/influence_score.h"
 
 enum { BATCH = 64 };
@@ -219,19 +221,6 @@ static void close_probe(struct probe *p)
     mc_cut_free(&p->cut);
 }
 
-static void finish(struct mc_influence *inf, double sum)
-{
-    int64_t m = inf->m;
-    double n = (double)inf->samples, trace = sum;
-    float *c = inf->cost ? mc_storage_data(inf->cost->storage) : NULL;
-    for (int64_t i = 0; c && i < m; i++) {
-        trace += c[i * m + i];
-        for (int64_t j = 0; j <= i; j++)
-            c[i * m + j] = (float)(c[i * m + j] / n);
-    }
-    inf->mean = trace / n / (double)m;
-}
-
 static int measure(const struct mc_model *m, struct mc_dataset *data, struct probe *p,
                    struct mc_err *err)
 {
@@ -249,16 +238,30 @@ static int measure(const struct mc_model *m, struct mc_dataset *data, struct pro
     if (rc == MC_EDATA)
         return mc_fail(err, rc, "influence of '%s' on the outputs: %s", p->inf->y->name, err->msg);
     if (!rc)
-        finish(p->inf, p->sum);
+        mc_influence_finish(p->inf, p->sum);
     return rc;
+}
+
+/* By gradients, or whatever keeps them from running, by differences. */
+static int by_gradients(const struct mc_model *m, struct mc_dataset *data, struct mc_linalg *la,
+                        struct mc_influence *inf, size_t n, const struct mc_influence_opts *opts,
+                        struct mc_err *err)
+{
+    struct mc_err why;
+    int rc = mc_influence_back(m, data, la, inf, n, opts, &why);
+    if (rc == MC_ENOMEM || rc == MC_EINTR || rc == MC_EIO)
+        return mc_fail(err, rc, "%s", why.msg);
+    return 0;
 }
 
 int mc_influence_measure(const struct mc_model *m, struct mc_dataset *data, struct mc_linalg *la,
                          struct mc_influence *inf, size_t n, const struct mc_influence_opts *opts,
                          struct mc_err *err)
 {
-    int rc = 0;
+    int rc = n && !opts->differences ? by_gradients(m, data, la, inf, n, opts, err) : 0;
     for (size_t i = 0; !rc && i < n; i++) {
+        if (inf[i].samples)
+            continue;
         struct probe p = {.inf = &inf[i], .opts = opts, .la = la};
         mc_progress_tell(opts->progress, "influence on the outputs", (double)i, (double)n);
         rc = measure(m, data, &p, err);

@@ -1,9 +1,9 @@
 /* What an error of an inner value costs at the outputs of the model.
  *
- * For a value y of m channels, E[Jᵀ H J] [m,m]: J is the change of the outputs with a channel of y, taken
- * by running the rest of the model with that channel moved a little; H weighs the outputs (see
- * influence_score.h). No gradients are needed and nothing but the forward operators. Where y has many
- * positions (pixels, tokens) a channel is moved by a random sign at each: their sum has the right mean. */
+ * For a value y of m channels, E[Jᵀ H J] [m,m], summed over positions (pixels, tokens): J is the derivative of the
+ * outputs by y, H weighs the outputs (see influence_score.h). By gradients, for all values at once; where none
+ * gets through (an operator without a gradient rule, bodies, functions, half precision) by differences, value for
+ * value: the rest of the model runs again with a channel moved a little, by a random sign at each position. */
 #ifndef MC_PASSES_INFLUENCE_H
 #define MC_PASSES_INFLUENCE_H
 
@@ -29,9 +29,10 @@ struct mc_influence_opts {
     struct mc_spill *spill;
     int64_t samples; /* at most */
     uint64_t seed;
-    /* About how many multiply-accumulates one value may take. Beyond them fewer samples are used, then only
-     * the mean is measured, by moving all channels at once. */
+    /* About how many multiply-accumulates one value may take. Beyond them fewer gradients and samples are used;
+     * by differences then only the mean is measured, moving all channels at once. */
     double work;
+    bool differences; /* no gradients */
 };
 
 /* Errors: what cutting, running and reading give. The same numbers for any thread count. */

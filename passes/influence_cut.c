@@ -115,13 +115,33 @@ static int find_outputs(struct mc_cut *c, const struct mc_graph *g, const bool *
  * against the mlp). */
 static const double MACS_PER_ELEMENT = 40;
 
+int mc_cut_work(const struct mc_graph *g, const struct mc_infer_opts *o, double *ret,
+                struct mc_err *err)
+{
+    struct mc_infer *inf = NULL;
+    int rc = mc_infer_run(g, o, &inf, NULL);
+    double work = rc ? -1 : 0;
+    for (size_t i = 0; i < g->n_nodes && work >= 0; i++) {
+        const struct mc_node *n = g->nodes[i];
+        double macs = mc_infer_macs(inf, n);
+        work = macs < 0 ? -1 : work + macs;
+        for (size_t k = 0; k < n->n_out && work >= 0; k++) {
+            const struct mc_vtype *t = n->out[k] ? mc_infer_of(inf, n->out[k]) : NULL;
+            int64_t count = t && t->ranked ? mc_shape_count(&t->shape) : 0;
+            work += MACS_PER_ELEMENT * (double)(count > 0 ? count : 0);
+        }
+    }
+    mc_infer_free(inf);
+    *ret = work;
+    return rc == MC_ENOMEM ? no_memory(err) : 0;
+}
+
 /* Of the part with every free dimension 1. A part that cannot be inferred so has no such number. */
 static int measure_work(struct mc_cut *c, struct mc_err *err)
 {
     const struct mc_graph *g = c->model->graph;
     struct mc_infer_input *in = mc_calloc(g->n_inputs, sizeof *in);
     struct mc_infer_opts o = {.inputs = in};
-    struct mc_infer *inf = NULL;
     if (!in)
         return no_memory(err);
     for (size_t i = 0; i < g->n_inputs; i++) {
@@ -133,21 +153,9 @@ static int measure_work(struct mc_cut *c, struct mc_err *err)
         for (int k = 0; k < t->rank; k++)
             one->shape.dim[k] = t->dim[k].value < 0 ? 1 : t->dim[k].value;
     }
-    int rc = mc_infer_run(g, &o, &inf, NULL);
-    c->work = rc ? -1 : 0;
-    for (size_t i = 0; i < g->n_nodes && c->work >= 0; i++) {
-        const struct mc_node *n = g->nodes[i];
-        double macs = mc_infer_macs(inf, n);
-        c->work = macs < 0 ? -1 : c->work + macs;
-        for (size_t k = 0; k < n->n_out && c->work >= 0; k++) {
-            const struct mc_vtype *t = n->out[k] ? mc_infer_of(inf, n->out[k]) : NULL;
-            int64_t count = t && t->ranked ? mc_shape_count(&t->shape) : 0;
-            c->work += MACS_PER_ELEMENT * (double)(count > 0 ? count : 0);
-        }
-    }
+    int rc = mc_cut_work(g, &o, &c->work, err);
     free(in);
-    mc_infer_free(inf);
-    return rc == MC_ENOMEM ? no_memory(err) : 0;
+    return rc;
 }
 
 static int cut(const struct mc_graph *g, const struct mc_value *y, const bool *behind,

@@ -2,7 +2,7 @@
 #ifndef MC_PASSES_INFLUENCE_CUT_H
 #define MC_PASSES_INFLUENCE_CUT_H
 
-#include "graph/graph.h"
+#include "graph/infer.h"
 
 struct mc_cut {
     struct mc_model *model;
@@ -22,5 +22,9 @@ struct mc_cut {
 int mc_cut_behind(const struct mc_model *m, const struct mc_value *y, struct mc_cut *ret,
                   struct mc_err *err);
 void mc_cut_free(struct mc_cut *c);
+
+/* Multiply-accumulates of a graph run on these inputs, what moving its values takes counted in; -1: unknown. */
+int mc_cut_work(const struct mc_graph *g, const struct mc_infer_opts *o, double *ret,
+                struct mc_err *err);
 
 #endif

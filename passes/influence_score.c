@@ -61,19 +61,21 @@ static void softmax(const float *z, float *p, int64_t n)
         p[k] = (float)(p[k] / sum);
 }
 
-/* Class scores: a tenth of the mean Fisher information of one score. Others: 1 / variance, in all. */
-static double even_factor(const struct mc_score_output *o, int64_t samples)
+/* Class scores: a tenth of the mean Fisher information of one score. Others: 1 / variance, in all. Of the samples
+ * seen so far. */
+static void set_even(struct mc_score_output *o, int64_t samples)
 {
-    double sum = 0, square = 0, count = (double)samples * (double)o->width;
     for (int64_t i = 0; i < samples * o->width; i++) {
         double x = o->p ? o->p[i] : o->base[i];
-        sum += x;
-        square += x * x;
+        o->sum += x;
+        o->square += x * x;
     }
+    o->count += (double)samples * (double)o->width;
+    double mean = o->sum / o->count, square = o->square / o->count;
     if (o->p)
-        return sqrt(EVEN_SHARE * (sum - square) / count);
-    double variance = square / count - sum / count * (sum / count);
-    return variance > 0 ? 1 / sqrt(variance * (double)o->width) : 0;
+        o->even = sqrt(EVEN_SHARE * fmax(0, mean - square));
+    else
+        o->even = square > mean * mean ? 1 / sqrt((square - mean * mean) * (double)o->width) : 0;
 }
 
 static int base_of(struct mc_score_output *o, const struct mc_array *a, int64_t samples,
@@ -114,10 +116,10 @@ int mc_score_base(struct mc_score *s, const struct mc_array *const *results, int
         if (rc)
             return rc;
         raw += s->out[i].width * (s->out[i].p ? 2 : 1);
-        if (!s->fixed)
-            s->out[i].even = even_factor(&s->out[i], samples);
+        if (s->seen < MC_SCORE_SAMPLES)
+            set_even(&s->out[i], samples);
     }
-    s->fixed = true;
+    s->seen += samples;
     s->samples = samples;
     if (raw != s->raw) {
         free(s->full);
@@ -190,4 +192,97 @@ int mc_score_change(struct mc_score *s, const struct mc_array *const *results, f
         free(z[i]);
     free(z);
     return rc;
+}
+
+/* ---- roots ---- */
+
+enum { EXACT_RANK = 16 };
+
+int64_t mc_score_roots(const struct mc_score *s)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < s->n; i++)
+        n += s->out[i].width;
+    return n <= EXACT_RANK ? n : 0;
+}
+
+static double prior(float p)
+{
+    return fmax((double)p, 1e-6);
+}
+
+/* Column k of a root of H of one sample: of diag(p) - p pᵀ + even² the Cholesky factor. */
+static void root_column(const struct mc_score_output *o, const float *p, int64_t k, float *dst)
+{
+    int64_t n = o->width;
+    double even = o->even * o->even, l[EXACT_RANK * EXACT_RANK] = {0};
+    memset(dst, 0, (size_t)n * sizeof *dst);
+    if (!p || is_probability(o->value)) {
+        dst[k] = (float)sqrt(even + (p ? 1 / prior(p[k]) : 0));
+        return;
+    }
+    for (int64_t j = 0; j <= k; j++)
+        for (int64_t i = j; i < n; i++) {
+            double a = (i == j ? p[i] + even : 0) - (double)p[i] * p[j];
+            for (int64_t t = 0; t < j; t++)
+                a -= l[i * n + t] * l[j * n + t];
+            double d = l[j * n + j];
+            l[i * n + j] = i == j ? sqrt(fmax(a, 0)) : d > 0 ? a / d : 0;
+        }
+    for (int64_t i = k; i < n; i++)
+        dst[i] = (float)l[i * n + k];
+}
+
+struct signs { /* one stream of random bits, 128 at a time */
+    uint64_t seed, stream, at;
+    uint32_t w[4];
+};
+
+static float next_sign(struct signs *s)
+{
+    uint64_t bit = s->at % 128;
+    if (bit == 0)
+        mc_rng_words(s->seed, s->stream, s->at / 128, s->w);
+    s->at++;
+    return s->w[bit / 32] >> (bit % 32) & 1 ? 1 : -1;
+}
+
+/* All columns of a root with random signs: those of diag(sqrt p) - p sqrt(p)ᵀ, then even. */
+static void root_signs(const struct mc_score_output *o, const float *p, float scale,
+                       struct signs *s, float *dst)
+{
+    int64_t n = o->width;
+    bool centred = p && !is_probability(o->value);
+    double mean = 0;
+    for (int64_t k = 0; k < n; k++) {
+        double root = p ? next_sign(s) * (centred ? sqrt((double)p[k]) : 1 / sqrt(prior(p[k]))) : 0;
+        dst[k] = (float)root;
+        mean += centred ? root * sqrt((double)p[k]) : 0;
+    }
+    for (int64_t k = 0; k < n; k++)
+        dst[k] =
+            scale * (dst[k] - (centred ? (float)mean * p[k] : 0) + next_sign(s) * (float)o->even);
+}
+
+void mc_score_vector(const struct mc_score *s, int64_t k, int64_t of, int64_t first,
+                     float *const *dst)
+{
+    bool exact = of == mc_score_roots(s);
+    for (int64_t b = 0; b < s->samples; b++) {
+        struct signs signs = {.seed = s->seed,
+                              .stream = 1 + (uint64_t)(first + b) * 4096 + (uint64_t)k};
+        int64_t at = k;
+        for (size_t i = 0; i < s->n; i++) {
+            const struct mc_score_output *o = &s->out[i];
+            const float *p = o->p ? o->p + b * o->width : NULL;
+            float *v = dst[i] + b * o->width;
+            if (!exact)
+                root_signs(o, p, 1 / sqrtf((float)of), &signs, v);
+            else if (at >= 0 && at < o->width)
+                root_column(o, p, at, v);
+            else
+                memset(v, 0, (size_t)o->width * sizeof *v);
+            at -= o->width;
+        }
+    }
 }

@@ -11,7 +11,8 @@
 #include "graph/graph.h"
 #include "graph/dataset.h"
 
-enum { MC_SCORE_WIDTH = 64 }; /* longer vectors are folded to this length: CountSketch */
+enum { MC_SCORE_WIDTH = 64 };   /* longer vectors are folded to this length: CountSketch */
+enum { MC_SCORE_SAMPLES = 64 }; /* the first ones say how factors are set */
 
 struct mc_score_output {
     const struct mc_value *value; /* says what kind of scores it holds */
@@ -19,6 +20,7 @@ struct mc_score_output {
     float *p;                     /* [samples, width]: its probabilities; NULL: no class scores */
     int64_t width;                /* elements a sample */
     double even;                  /* factor of the plain change */
+    double sum, square, count;    /* what it comes from */
 };
 
 struct mc_score {
@@ -28,7 +30,7 @@ struct mc_score {
     int64_t raw;            /* before folding */
     float *full;            /* [raw] scratch */
     uint64_t seed;
-    bool fixed; /* factors are set: by the first batch */
+    int64_t seen; /* samples */
 };
 
 int mc_score_new(const struct mc_value *const *outputs, size_t n, uint64_t seed,
@@ -42,5 +44,13 @@ int mc_score_base(struct mc_score *s, const struct mc_array *const *results, int
  * divided by step. */
 int mc_score_change(struct mc_score *s, const struct mc_array *const *results, float step,
                     float *dst, int64_t stride, struct mc_err *err);
+
+/* Vectors v of the same batch whose sum of v vᵀ is H for each sample, to be carried back to inner values: `of`
+ * of them, at most 4096. Exact where of == mc_score_roots; where fewer, or the rank is 0 (many scores), by random
+ * signs that are right on the average, others for every sample from number `first` on.
+ * dst[i] [samples, width of output i]: vector k < of. */
+int64_t mc_score_roots(const struct mc_score *s);
+void mc_score_vector(const struct mc_score *s, int64_t k, int64_t of, int64_t first,
+                     float *const *dst);
 
 #endif
