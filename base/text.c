@@ -79,9 +79,9 @@ const char *mc_text_duration(double s, char ret[MC_TEXT])
     return ret;
 }
 
-/* Bytes of the character at s, or 0 if what is there is no UTF-8. */
-static size_t character(const unsigned char *s)
+size_t mc_text_character(const char *text)
 {
+    const unsigned char *s = (const unsigned char *)text;
     size_t n = *s < 0x80 ? 1 : *s < 0xc2 ? 0 : *s < 0xe0 ? 2 : *s < 0xf0 ? 3 : *s < 0xf5 ? 4 : 0;
     for (size_t i = 1; i < n; i++)
         if ((s[i] & 0xc0) != 0x80)
@@ -95,16 +95,15 @@ static size_t character(const unsigned char *s)
 
 const char *mc_text_short(const char *s, size_t most, char *ret, size_t size)
 {
-    const unsigned char *c = (const unsigned char *)s;
     size_t n = 0, used = 0, i = 0;
-    for (const unsigned char *p = c; *p; p += character(p) ? character(p) : 1)
+    for (const char *p = s; *p; p += mc_text_character(p) ? mc_text_character(p) : 1)
         n++;
     size_t head = n > most ? most / 2 : n, tail = n > most ? n - (most - head - 1) : n;
-    for (; *c && used + 5 <= size; i++) {
-        size_t step = character(c);
+    for (; *s && used + 5 <= size; i++) {
+        size_t step = mc_text_character(s);
         if (i < head || i >= tail) {
             if (step)
-                memcpy(ret + used, c, step);
+                memcpy(ret + used, s, step);
             else
                 ret[used] = '?';
             used += step ? step : 1;
@@ -112,7 +111,7 @@ const char *mc_text_short(const char *s, size_t most, char *ret, size_t size)
             memcpy(ret + used, "…", 3);
             used += 3;
         }
-        c += step ? step : 1;
+        s += step ? step : 1;
     }
     ret[used] = 0;
     return ret;

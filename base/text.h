@@ -18,6 +18,8 @@ const char *mc_text_seconds(double s, char ret[MC_TEXT]);
 /* Three digits of a short time: "43.1 µs", "4.31 ms", "1.20 s", "250 s". */
 const char *mc_text_duration(double s, char ret[MC_TEXT]);
 
+/* Bytes of the UTF-8 character at s (1 to 4; 1 for the end), or 0 where there is none. */
+size_t mc_text_character(const char *s);
 /* UTF-8 text of at most `most` (> 0) characters: what is too long loses its middle, "/encoder…MatMul". Bytes that are no
  * UTF-8 become '?'. ret[size] must have 4 bytes for each character and one more. */
 const char *mc_text_short(const char *s, size_t most, char *ret, size_t size);
