@@ -250,6 +250,8 @@ static int commit(struct mc_job *j, struct mc_err *err)
 int mc_job_finish(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err)
 {
     json_t *report = NULL;
+    j->target_missed = j->missed != 0;
+    j->target = j->gate;
     int rc = j->dry_run ? 0 : write_and_measure(cli, j, err);
     if (!rc)
         rc = mc_job_report(cli, j, &report, err);

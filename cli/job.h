@@ -37,6 +37,8 @@ struct mc_job {
     struct mc_measure measured;
     int missed; /* MC_EGATE and its message, told when everything is written */
     struct mc_err gate;
+    bool target_missed; /* it was a step that missed what it was to reach */
+    struct mc_err target;
 };
 
 /* Options, the model (operand 0), where it goes. Errors: as early as anything can be known. */

@@ -52,6 +52,22 @@ static void put_measured(const struct mc_job *j, json_t *r, bool *ok)
     mc_json_put(r, "fallback_nodes", mc_json_size(j->measured.fallback_nodes), ok);
 }
 
+/* A target that a step missed stands among the gates. */
+static json_t *gates(const struct mc_job *j, bool *ok)
+{
+    json_t *list = j->gates ? json_copy(j->gates) : json_array();
+    if (!j->target_missed)
+        return list;
+    json_t *o = json_object();
+    mc_json_put(o, "name", json_string("target"), ok);
+    mc_json_put(o, "limit", json_null(), ok);
+    mc_json_put(o, "value", json_null(), ok);
+    mc_json_put(o, "passed", json_false(), ok);
+    mc_json_put(o, "message", mc_json_text(j->target.msg), ok);
+    mc_json_add(list, o, ok);
+    return list;
+}
+
 static void put_remarks(const struct mc_job *j, json_t *r, bool *ok)
 {
     json_t *warnings = json_array(), *notes = json_array();
@@ -72,7 +88,7 @@ static void put_remarks(const struct mc_job *j, json_t *r, bool *ok)
     if (j->fixed_inputs)
         mc_json_add(notes, json_string(text), ok);
     mc_json_put(r, "overlap", json_boolean(j->overlap != NULL), ok);
-    mc_json_put(r, "gates", j->gates ? json_incref(j->gates) : json_array(), ok);
+    mc_json_put(r, "gates", gates(j, ok), ok);
     mc_json_put(r, "warnings", warnings, ok);
     mc_json_put(r, "notes", notes, ok);
 }
