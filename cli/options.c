@@ -22,7 +22,7 @@ const struct mc_option_group mc_options_report = {
     "Report",
     (const struct mc_param[]){
         {MC_PARAM_TEXT, "report", 0, true, "FILE", NULL, 0, 0, NULL,
-         "also write the result to FILE, as its extension says: .json, .html, .md or .txt"},
+         "also write the result to FILE, as its extension says: .json, .html, .md, .txt or .xml"},
         {0},
     },
 };

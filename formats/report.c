@@ -1,24 +1,50 @@
 #include "formats/report.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/io.h"
+#include "base/text.h"
 #include "formats/report_format.h"
 
 static const struct mc_report_format formats[] = {
     {".json", "every figure, for programs", mc_report_json},
-    {".html", "a page to look at, with the curves of training", mc_report_html},
-    {".md", "Markdown", mc_report_md},
+    {".html", "a page to look at, to print and to pass on", mc_report_html},
+    {".md", "Markdown, for a pull request", mc_report_md},
     {".txt", "the same text as on the terminal", mc_report_txt},
+    {".xml", "JUnit, for CI: a case for every gate", mc_report_xml},
 };
 enum { N_FORMATS = sizeof formats / sizeof *formats };
 
 const struct mc_report_format *mc_report_format_at(size_t i)
 {
     return i < N_FORMATS ? &formats[i] : NULL;
+}
+
+/* Does a character do something instead of standing for itself? n: its bytes. */
+static bool acts(const unsigned char *c, size_t n)
+{
+    switch (n) {
+    case 1: return (*c < 32 && *c != '\n') || *c == 127;
+    case 2: return c[0] == 0xc2 && c[1] < 0xa0; /* U+0080 to U+009F */
+    case 3: /* U+2028 to U+202E, U+2066 to U+2069: ends of lines, and the direction of text */
+        return c[0] == 0xe2 && ((c[1] == 0x80 && c[2] >= 0xa8 && c[2] <= 0xae) ||
+                                (c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9));
+    default: return n == 0;
+    }
+}
+
+void mc_report_disarm(char *text)
+{
+    while (*text) {
+        size_t n = mc_text_character(text), bytes = n ? n : 1;
+        if (acts((const unsigned char *)text, n))
+            memset(text, '?', bytes);
+        text += bytes;
+    }
 }
 
 static int find(const char *path, const struct mc_report_format **ret, struct mc_err *err)

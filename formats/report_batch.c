@@ -254,12 +254,22 @@ static void doc_reasons(const struct mc_doc *d, const json_t *report, const stru
         d->row(out, "ll", n, NULL);
 }
 
+static enum mc_fact_state state_of(const json_t *report)
+{
+    size_t i;
+    const json_t *row;
+    json_array_foreach(
+        json_object_get(report, "models"), i,
+        row) if (strcmp(mc_json_string_or(row, "status", ""), "done")) return MC_FACT_MISSED;
+    return MC_FACT_PASSED;
+}
+
 void mc_doc_batch(const struct mc_doc *d, const json_t *report, FILE *out)
 {
     char text[TEXT];
     d->heading(out, 1, mc_batch_title(report, text, sizeof text));
     totals(report, text);
-    d->paragraph(out, text);
+    d->verdict(out, state_of(report), text);
     for (size_t i = 0; i < SECTIONS; i++)
         doc_reasons(d, report, &sections[i], out);
     d->heading(out, 2, "Models");

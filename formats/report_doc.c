@@ -5,285 +5,156 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/text.h"
 #include "formats/report.h"
 #include "formats/report_batch.h"
 #include "formats/report_training.h"
 
-enum { CELLS = 6, TEXT = 1024 };
+enum { NAME = 60 };
 
-static double number(const json_t *object, const char *key)
+static const char *last_part(const char *path)
 {
-    return mc_json_number(object, key, NAN);
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
 }
 
 const char *mc_doc_title(const json_t *report, char *ret, size_t n)
 {
     if (mc_report_is_batch(report))
         return mc_batch_title(report, ret, n);
+    char a[4 * NAME + 4], b[4 * NAME + 4];
     const char *from = mc_json_string_or(json_object_get(report, "input"), "path", "?");
     const char *to = mc_json_string(json_object_get(report, "output"), "path");
-    snprintf(ret, n, "%s%s%s", from, to ? " -> " : "", to ? to : "");
+    const char *other = mc_json_string(json_object_get(report, "reference"), "path");
+    mc_text_short(last_part(from), NAME, a, sizeof a);
+    mc_text_short(last_part(to ? to : other ? other : ""), NAME, b, sizeof b);
+    snprintf(ret, n, "%s%s%s", a, to ? " → " : other ? " against " : "", b);
     return ret;
 }
 
-/* ---- what it came to ---- */
-
-struct rows {
-    const struct mc_doc *d;
-    FILE *out;
-    const char *columns;
-    int n;
-};
-
-static void add(struct rows *r, const char *const *cells)
+void mc_doc_row(struct mc_doc_rows *r, const char *const *cells)
 {
     r->d->row(r->out, r->columns, r->n++, cells);
 }
 
-static void end(struct rows *r)
+void mc_doc_rows_end(struct mc_doc_rows *r)
 {
     if (r->n)
         r->d->row(r->out, r->columns, r->n, NULL);
 }
 
-static void size_row(struct rows *r, const char *name, const json_t *report, const char *key,
-                     const char *(*text)(double, char *))
+static void draw(const struct mc_doc *d, enum mc_figure what, const json_t *of, FILE *out)
 {
-    double a = number(json_object_get(report, "input"), key);
-    double b = number(json_object_get(report, "output"), key);
-    char before[MC_TEXT], after[MC_TEXT], share[MC_TEXT] = "";
-    if (!isfinite(a) || !isfinite(b))
-        return;
-    if (a > 0)
-        snprintf(share, sizeof share, "%.1f %%", 100 * b / a);
-    add(r, (const char *[]){name, text(a, before), text(b, after), share});
+    if (d->figure)
+        d->figure(out, what, of);
 }
 
-static void metric_row(struct rows *r, const char *name, const json_t *report, const char *key,
-                       bool share)
+static void tell(const struct mc_doc *d, const char *text, FILE *out)
 {
-    double a = number(json_object_get(report, "before"), key);
-    double b = number(json_object_get(report, "after"), key);
-    char before[MC_TEXT] = "", after[MC_TEXT], change[MC_TEXT] = "";
-    if (!isfinite(b))
-        return;
-    snprintf(after, sizeof after, share ? "%.2f %%" : "%.4f", share ? 100 * b : b);
-    if (isfinite(a))
-        snprintf(before, sizeof before, share ? "%.2f %%" : "%.4f", share ? 100 * a : a);
-    if (isfinite(a))
-        snprintf(change, sizeof change, share ? "%+.2f points" : "%+.4f",
-                 share ? 100 * (b - a) : b - a);
-    add(r, (const char *[]){name, before, after, change});
+    if (*text)
+        d->remark(out, MC_REMARK_DETAIL, text);
 }
 
-static void headline(const struct mc_doc *d, const json_t *report, FILE *out)
-{
-    struct rows r = {d, out, "lrrr", 0};
-    add(&r, (const char *[]){"", "before", "after", ""});
-    size_row(&r, "size", report, "bytes", mc_text_bytes);
-    size_row(&r, "parameters", report, "parameters", mc_text_count);
-    size_row(&r, "MACs per sample", report, "macs", mc_text_count);
-    metric_row(&r, "top-1", report, "top1", true);
-    metric_row(&r, "top-5", report, "top5", true);
-    metric_row(&r, "loss", report, "loss", false);
-    metric_row(&r, "label errors", report, "label_error_rate", true);
-    end(&r);
-}
+/* ---- what it came to ---- */
 
-static void comparison(const struct mc_doc *d, const json_t *report, FILE *out)
+static void facts(const struct mc_doc *d, const json_t *report, FILE *out)
 {
-    char text[TEXT], n[MC_TEXT];
-    const json_t *drop = json_object_get(report, "drop"), *ci = json_object_get(drop, "ci95");
-    const char *data = mc_json_string(report, "data");
-    double value = number(drop, "top1"), sqnr;
-    if (isfinite(value) && json_array_size(ci) == 2) {
-        snprintf(text, sizeof text, "%s %.2f points, 95 %% interval %.2f to %.2f",
-                 strcmp(mc_json_string_or(drop, "of", ""), "agreement") ? "drop of top-1"
-                                                                        : "changed decisions",
-                 100 * value, 100 * json_number_value(json_array_get(ci, 0)),
-                 100 * json_number_value(json_array_get(ci, 1)));
-        d->paragraph(out, text);
+    struct mc_doc_rows r = {d, out, "lrrr", 0};
+    struct mc_fact f;
+    for (size_t i = 0; mc_fact_at(report, i, &f); i++) {
+        if (!i)
+            mc_doc_row(&r, (const char *[]){"", "before", "after", "change"});
+        mc_doc_row(&r, (const char *[]){f.name, f.a, f.b, f.change});
     }
-    const json_t *a = json_object_get(report, "agreement");
-    if (isfinite(number(a, "cosine"))) {
-        int at = snprintf(text, sizeof text, "agreement with the original: cosine %.6f",
-                          number(a, "cosine"));
-        if (isfinite(number(a, "top1")))
-            at += snprintf(text + at, sizeof text - (size_t)at, ", %.2f %% same decisions",
-                           100 * number(a, "top1"));
-        if (isfinite(sqnr = number(a, "sqnr_db")))
-            snprintf(text + at, sizeof text - (size_t)at, ", SQNR %.1f dB", sqnr);
-        d->paragraph(out, text);
-    }
-    double samples = number(json_object_get(report, "after"), "samples");
-    if (data && isfinite(samples)) {
-        snprintf(text, sizeof text, "measured on %s samples of %.300s",
-                 mc_text_group((int64_t)samples, n), data);
-        d->paragraph(out, text);
+    mc_doc_rows_end(&r);
+}
+
+static void gates(const struct mc_doc *d, const json_t *report, FILE *out)
+{
+    size_t i;
+    const json_t *v;
+    char name[4 * NAME + 4], text[4 * 400 + 4];
+    json_array_foreach(json_object_get(report, "gates"), i, v)
+    {
+        bool passed = json_is_true(json_object_get(v, "passed"));
+        mc_text_short(mc_json_string_or(v, "name", "?"), NAME, name, sizeof name);
+        mc_text_short(mc_json_string_or(v, "message", "?"), 400, text, sizeof text);
+        d->gate(out, passed, name, text);
     }
 }
 
 static void remarks(const struct mc_doc *d, const json_t *report, FILE *out)
 {
-    char text[TEXT];
+    static const char *const lists[] = {"warnings", "notes"};
+    char text[4 * 400 + 4];
     size_t i;
     const json_t *v;
-    json_array_foreach(json_object_get(report, "gates"), i, v)
-    {
-        snprintf(text, sizeof text, "gate %.200s %.600s", mc_json_string_or(v, "name", "?"),
-                 mc_json_string_or(v, "message", "?"));
-        d->paragraph(out, text);
-    }
-    json_array_foreach(json_object_get(report, "warnings"), i, v)
-    {
-        snprintf(text, sizeof text, "warning: %.900s",
-                 json_is_string(v) ? json_string_value(v) : "?");
-        d->paragraph(out, text);
-    }
-    json_array_foreach(json_object_get(report, "notes"), i, v) if (json_is_string(v))
-        d->paragraph(out, json_string_value(v));
-}
-
-/* ---- layers ---- */
-
-static void changed_row(struct rows *r, const json_t *layer)
-{
-    static const char *const head[] = {"layer", "operator", "action", "rank", "bytes", "error"};
-    char rank[MC_TEXT] = "", bytes[3 * MC_TEXT], error[MC_TEXT] = "", a[MC_TEXT], b[MC_TEXT];
-    if (mc_json_string(layer, "reason"))
-        return;
-    if (!r->n)
-        add(r, head);
-    if (isfinite(number(layer, "rank")))
-        snprintf(rank, sizeof rank, "%.0f", number(layer, "rank"));
-    if (isfinite(number(layer, "error")))
-        snprintf(error, sizeof error, "%.4f", number(layer, "error"));
-    snprintf(bytes, sizeof bytes, "%s -> %s",
-             mc_text_bytes(mc_json_number(layer, "bytes_before", 0), a),
-             mc_text_bytes(mc_json_number(layer, "bytes_after", 0), b));
-    add(r,
-        (const char *[]){mc_json_string_or(layer, "name", "?"), mc_json_string_or(layer, "op", "?"),
-                         mc_json_string_or(layer, "action", ""), rank, bytes, error});
-}
-
-static void layers(const struct mc_doc *d, const json_t *list, FILE *out)
-{
-    size_t i;
-    const json_t *layer;
-    struct rows r = {d, out, "lllrrr", 0}, left = {d, out, "lll", 0};
-    json_array_foreach(list, i, layer) changed_row(&r, layer);
-    end(&r);
-    json_array_foreach(list, i, layer)
-    {
-        const char *why = mc_json_string(layer, "reason");
-        if (!why)
-            continue;
-        if (!left.n) {
-            d->heading(out, 3, "Left as they were");
-            add(&left, (const char *[]){"layer", "operator", "reason"});
+    for (int k = 0; k < 2; k++)
+        json_array_foreach(json_object_get(report, lists[k]), i, v)
+        {
+            mc_text_short(json_is_string(v) ? json_string_value(v) : "?", 400, text, sizeof text);
+            d->remark(out, k ? MC_REMARK_NOTE : MC_REMARK_WARNING, text);
         }
-        add(&left, (const char *[]){mc_json_string_or(layer, "name", "?"),
-                                    mc_json_string_or(layer, "op", "?"), why});
-    }
-    end(&left);
+}
+
+void mc_doc_headline(const struct mc_doc *d, const json_t *report, FILE *out)
+{
+    char text[MC_FACT_TEXT];
+    if (*mc_fact_verdict(report, text))
+        d->verdict(out, mc_fact_state(report), text);
+    gates(d, report, out);
+    draw(d, MC_FIGURE_TILES, report, out);
+    if (d->brief)
+        facts(d, report, out);
+    remarks(d, report, out);
+    draw(d, MC_FIGURE_BYTES, report, out);
+    draw(d, MC_FIGURE_INTERVAL, report, out);
+    tell(d, mc_fact_agreement(report, text), out);
+    tell(d, mc_fact_samples(report, text), out);
+    tell(d, mc_fact_latency(report, text), out);
+    if (!d->brief)
+        facts(d, report, out);
 }
 
 /* ---- training ---- */
 
 static void reasons(const struct mc_doc *d, const char *title, const json_t *list, FILE *out)
 {
-    struct rows r = {d, out, "rll", 0};
+    struct mc_doc_rows r = {d, out, "rll", 0};
     char count[32], names[256];
     const char *why;
     size_t at = 0;
     while (mc_training_reason(list, &at, count, &why, names)) {
         if (!r.n) {
             d->heading(out, 3, title);
-            add(&r, (const char *[]){"", "reason", "weights"});
+            mc_doc_row(&r, (const char *[]){"", "reason", "weights"});
         }
-        add(&r, (const char *[]){count, why, names});
+        mc_doc_row(&r, (const char *[]){count, why, names});
     }
-    end(&r);
+    mc_doc_rows_end(&r);
 }
 
-static void training(const struct mc_doc *d, const json_t *t, FILE *out)
+void mc_doc_training(const struct mc_doc *d, const json_t *t, FILE *out)
 {
     char text[MC_TRAINING_TEXT], cells[MC_TRAINING_CELLS][32];
     const char *s, *row[MC_TRAINING_CELLS];
-    struct rows r = {d, out, "rrrrr", 0};
-    d->heading(out, 2, "Training");
+    struct mc_doc_rows r = {d, out, "rrrrr", 0};
+    if (d->brief)
+        d->fold(out, "Training");
+    else
+        d->heading(out, 2, "Training");
     for (int i = 0; (s = mc_training_sentence(t, i, text)); i++)
         if (*s)
             d->paragraph(out, s);
-    if (d->curve)
-        d->curve(out, t);
+    draw(d, MC_FIGURE_TRAINING, t, out);
     for (int k = 0; k < MC_TRAINING_CELLS; k++)
         row[k] = cells[k];
     for (int i = 0; mc_training_row(t, i, cells); i++)
-        add(&r, row);
-    end(&r);
+        mc_doc_row(&r, row);
+    mc_doc_rows_end(&r);
     reasons(d, "Not trained", json_object_get(t, "frozen"), out);
     reasons(d, "Not begun afresh", json_object_get(json_object_get(t, "reinit"), "kept"), out);
-}
-
-/* ---- how to do it again ---- */
-
-/* A word as a shell takes it: in quotes where it has anything unusual. */
-static void put_word(FILE *out, const char *word)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                "-_./:,=+@%";
-    if (*word && strspn(word, plain) == strlen(word)) {
-        fputs(word, out);
-        return;
-    }
-    fputc('\'', out);
-    for (; *word; word++)
-        fputs(*word == '\'' ? "'\\''" : (char[]){*word, 0}, out);
-    fputc('\'', out);
-}
-
-static void again(const struct mc_doc *d, const json_t *report, FILE *out)
-{
-    char *text = NULL, line[TEXT], peak[MC_TEXT], seconds[MC_TEXT];
-    size_t size = 0, i;
-    const json_t *v, *words = json_object_get(report, "arguments");
-    FILE *shell = json_array_size(words) ? open_memstream(&text, &size) : NULL;
-    if (shell) {
-        fputs("mcompress", shell);
-        json_array_foreach(words, i, v)
-        {
-            fputc(' ', shell);
-            put_word(shell, json_is_string(v) ? json_string_value(v) : "?");
-        }
-        if (!fclose(shell)) {
-            d->heading(out, 2, "How to do it again");
-            d->code(out, text);
-        }
-        free(text);
-    }
-    const char *from = mc_json_string(json_object_get(report, "input"), "sha256");
-    const char *to = mc_json_string(json_object_get(report, "output"), "sha256");
-    if (from || to) {
-        snprintf(line, sizeof line, "SHA-256 before: %.64s, after: %.64s", from ? from : "?",
-                 to ? to : "?");
-        d->paragraph(out, line);
-    }
-    int at =
-        snprintf(line, sizeof line, "mcompress %.20s", mc_json_string_or(report, "mcompress", ""));
-    if (isfinite(number(report, "seed")))
-        at += snprintf(line + at, sizeof line - (size_t)at, ", seed %.0f", number(report, "seed"));
-    if (isfinite(number(report, "seconds")))
-        at += snprintf(line + at, sizeof line - (size_t)at, ", %s",
-                       mc_text_seconds(number(report, "seconds"), seconds));
-    if (isfinite(number(report, "peak_rss_bytes")))
-        at += snprintf(line + at, sizeof line - (size_t)at, ", peak memory %s",
-                       mc_text_bytes(number(report, "peak_rss_bytes"), peak));
-    snprintf(line + at, sizeof line - (size_t)at, ", %.0f threads, %.40s (%.40s)",
-             mc_json_number(report, "threads", 1), mc_json_string_or(report, "device", "?"),
-             mc_json_string_or(report, "kernels", "?"));
-    d->paragraph(out, line);
+    if (d->brief)
+        d->fold(out, NULL);
 }
 
 /* ---- all of it ---- */
@@ -292,28 +163,30 @@ static void compressed(const struct mc_doc *d, const json_t *report, FILE *out)
 {
     size_t i;
     const json_t *pass;
-    headline(d, report, out);
-    comparison(d, report, out);
-    remarks(d, report, out);
+    mc_doc_headline(d, report, out);
+    mc_doc_steps(d, report, out);
     json_array_foreach(json_object_get(report, "passes"), i, pass)
     {
-        const json_t *list = json_object_get(pass, "layers");
         const json_t *t = json_object_get(pass, "training");
-        if (json_array_size(list)) {
-            char title[64];
-            snprintf(title, sizeof title, "Layers: %.40s", mc_json_string_or(pass, "name", "?"));
-            d->heading(out, 2, title);
-            layers(d, list, out);
-        }
+        mc_doc_layers(d, pass, out);
+        mc_doc_search(d, pass, out);
         if (json_is_object(t))
-            training(d, t, out);
+            mc_doc_training(d, t, out);
     }
-    again(d, report, out);
+    mc_doc_again(d, report, out);
+}
+
+static void as_text(const struct mc_doc *d, const json_t *report, FILE *out)
+{
+    char *plain = mc_report_text(report, 0);
+    if (plain)
+        d->code(out, plain);
+    free(plain);
 }
 
 void mc_doc_write(const struct mc_doc *d, const json_t *report, FILE *out)
 {
-    char text[TEXT];
+    char text[8 * NAME + 64];
     if (mc_report_is_batch(report)) {
         mc_doc_batch(d, report, out);
         return;
@@ -321,10 +194,13 @@ void mc_doc_write(const struct mc_doc *d, const json_t *report, FILE *out)
     d->heading(out, 1, mc_doc_title(report, text, sizeof text));
     if (json_object_get(report, "passes")) {
         compressed(d, report, out);
-        return;
+    } else if (json_object_get(report, "metrics")) {
+        mc_doc_headline(d, report, out);
+        d->fold(out, "As on the terminal");
+        as_text(d, report, out);
+        d->fold(out, NULL);
+        mc_doc_again(d, report, out);
+    } else { /* info, bench: as on the terminal */
+        as_text(d, report, out);
     }
-    char *plain = mc_report_text(report, 0); /* info, eval, bench: as on the terminal */
-    if (plain)
-        d->code(out, plain);
-    free(plain);
 }

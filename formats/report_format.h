@@ -20,9 +20,10 @@ char *mc_report_json(const json_t *report);
 char *mc_report_txt(const json_t *report);
 char *mc_report_md(const json_t *report);
 char *mc_report_html(const json_t *report);
+char *mc_report_xml(const json_t *report);
 
-/* Control characters become '?': names come from files, and nothing that a terminal or browser would obey may
- * come through. */
+/* Control characters, those that turn the direction of text, and what is no UTF-8 become '?': names come from files,
+ * and nothing that a terminal or browser would obey may come through. */
 void mc_report_disarm(char *text);
 
 #endif

@@ -1,27 +1,13 @@
+#include "formats/report_html.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/report_doc.h"
+#include "base/json.h"
 #include "formats/report_format.h"
 #include "formats/report_svg.h"
 
-/* One file that needs nothing else, in the reader's light or dark, without scripts. */
-static const char style[] =
-    ":root{color-scheme:light dark;--line:#8884;--a:#0b62a8;--b:#b4530a;--soft:#7777}"
-    "@media(prefers-color-scheme:dark){:root{--a:#6cb6ff;--b:#ffa657}}"
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem}"
-    "h1{font-size:1.3rem;overflow-wrap:anywhere}h2{font-size:1.1rem;margin-top:2rem}h3{font-size:"
-    "1rem}"
-    "table{border-collapse:collapse;margin:1rem 0;display:block;overflow-x:auto}"
-    "th,td{padding:.2rem .8rem .2rem 0;border-bottom:1px solid var(--line);text-align:left;"
-    "font-weight:400}th{color:GrayText}.r{text-align:right;font-variant-numeric:tabular-nums}"
-    "pre{white-space:pre-wrap;overflow-wrap:anywhere;padding:.6rem;border:1px solid "
-    "var(--line)}p{margin:.3rem 0;overflow-wrap:anywhere}td.r{white-space:nowrap}"
-    "svg{display:block;width:100%;height:auto;margin:.6rem 0}svg text{fill:currentColor;font:11px "
-    "system-ui,sans-serif}svg .g{stroke:var(--line)}svg .a{stroke:var(--a);fill:none}"
-    "svg .b{stroke:var(--b);fill:none}svg .p{fill:var(--b)}";
-
-static void put(FILE *out, const char *text)
+void mc_html_put(FILE *out, const char *text)
 {
     for (; *text; text++)
         switch (*text) {
@@ -33,59 +19,161 @@ static void put(FILE *out, const char *text)
         }
 }
 
+static void put_in(FILE *out, const char *open, const char *text, const char *close)
+{
+    fputs(open, out);
+    mc_html_put(out, text);
+    fputs(close, out);
+}
+
 static void heading(FILE *out, int level, const char *text)
 {
-    fprintf(out, "<h%d>", level);
-    put(out, text);
-    fprintf(out, "</h%d>\n", level);
+    char open[8], close[8];
+    snprintf(open, sizeof open, "<h%d>", level);
+    snprintf(close, sizeof close, "</h%d>\n", level);
+    put_in(out, open, text, close);
 }
 
 static void paragraph(FILE *out, const char *text)
 {
-    fputs("<p>", out);
-    put(out, text);
-    fputs("</p>\n", out);
+    put_in(out, "<p>", text, "</p>\n");
 }
 
 static void code(FILE *out, const char *text)
 {
-    fputs("<pre>", out);
-    put(out, text);
-    fputs("</pre>\n", out);
+    put_in(out, "<pre>", text, "</pre>\n");
+}
+
+/* A head of nothing but empty cells is none. */
+static bool speaks(const char *columns, const char *const *cells)
+{
+    for (size_t i = 0; columns[i]; i++)
+        if (*cells[i])
+            return true;
+    return false;
 }
 
 static void row(FILE *out, const char *columns, int number, const char *const *cells)
 {
     if (!cells) {
-        fputs("</table>\n", out);
+        fputs("</table></div>\n", out);
         return;
     }
+    if (!number)
+        fputs("<div class=\"table\"><table>\n", out);
+    if (!number && !speaks(columns, cells))
+        return;
     const char *tag = number ? "td" : "th";
-    fputs(number ? "<tr>" : "<table>\n<tr>", out);
+    fputs("<tr>", out);
     for (size_t i = 0; columns[i]; i++) {
         fprintf(out, "<%s%s>", tag, columns[i] == 'r' ? " class=\"r\"" : "");
-        put(out, cells[i]);
+        mc_html_put(out, cells[i]);
         fprintf(out, "</%s>", tag);
     }
     fputs("</tr>\n", out);
 }
 
-static const struct mc_doc html = {heading, paragraph, code, row, mc_svg_training};
+static void verdict(FILE *out, enum mc_fact_state state, const char *text)
+{
+    static const char *const classes[] = {"", " ok", " bad"};
+    fprintf(out, "<p class=\"verdict%s\">", classes[state]);
+    mc_html_put(out, text);
+    fputs("</p>\n", out);
+}
+
+static void gate(FILE *out, bool passed, const char *name, const char *text)
+{
+    fprintf(out, "<p class=\"gate %s\"><b>%s</b> <span>", passed ? "ok" : "bad",
+            passed ? "✓ passed" : "✗ missed");
+    mc_html_put(out, name);
+    fputs("</span> ", out);
+    /* "met: …" and "missed: …": the badge has said it. */
+    const char *rest = strncmp(text, "met: ", 5) ? text : text + 5;
+    mc_html_put(out, strncmp(rest, "missed: ", 8) ? rest : rest + 8);
+    fputs("</p>\n", out);
+}
+
+static void remark(FILE *out, enum mc_remark kind, const char *text)
+{
+    static const char *const open[] = {"<p class=\"note\">", "<p class=\"warning\"><b>Warning</b> ",
+                                       "<p class=\"note\">"};
+    put_in(out, open[kind], text, "</p>\n");
+}
+
+static void fold(FILE *out, const char *summary)
+{
+    if (summary)
+        put_in(out, "<details><summary>", summary, "</summary>\n");
+    else
+        fputs("</details>\n", out);
+}
+
+/* What errors of a pass's layers are errors of. */
+static const char *error_note(const json_t *pass)
+{
+    const char *norm = mc_json_string_or(pass, "norm", "");
+    return !strcmp(norm, "outputs")   ? "relative, of the layer's outputs"
+           : !strcmp(norm, "weights") ? "relative, of the layer's weights"
+                                      : "relative";
+}
+
+static void figure(FILE *out, enum mc_figure what, const json_t *of)
+{
+    const json_t *list = json_object_get(of, "layers");
+    switch (what) {
+    case MC_FIGURE_TILES: mc_html_tiles(out, of); break;
+    case MC_FIGURE_BYTES: /* these two stand side by side */
+        fputs("<div class=\"figures\">\n", out);
+        mc_svg_bytes(out, of);
+        break;
+    case MC_FIGURE_INTERVAL:
+        mc_svg_interval(out, of);
+        fputs("</div>\n", out);
+        break;
+    case MC_FIGURE_STEPS: mc_svg_steps(out, of); break;
+    case MC_FIGURE_LAYERS:
+        fputs("<div class=\"figures\">\n", out);
+        mc_svg_sizes(out, list);
+        mc_svg_errors(out, list, error_note(of));
+        fputs("</div>\n", out);
+        break;
+    case MC_FIGURE_SEARCH: mc_svg_search(out, of); break;
+    case MC_FIGURE_TRAINING: mc_svg_training(out, of); break;
+    }
+}
+
+const struct mc_doc mc_html_doc = {heading, paragraph, code, row,    verdict,
+                                   gate,    remark,    fold, figure, false};
+
+void mc_html_begin(FILE *out, const char *title)
+{
+    fputs("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+          "<meta name=\"color-scheme\" content=\"light dark\">\n<title>",
+          out);
+    mc_html_put(out, title);
+    fprintf(out, "</title>\n<style>%s</style>\n</head>\n<body>\n<main>\n", mc_html_style);
+}
+
+void mc_html_end(FILE *out)
+{
+    fputs("</main>\n</body>\n</html>\n", out);
+}
 
 char *mc_report_html(const json_t *report)
 {
-    char *text = NULL, title[512];
+    char *text = NULL, title[512], name[4 * 40 + 4];
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     if (!out)
         return NULL;
-    fputs("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
-          "content=\"width=device-width\">\n<title>",
-          out);
-    put(out, mc_doc_title(report, title, sizeof title));
-    fprintf(out, "</title>\n<style>%s</style>\n", style);
-    mc_doc_write(&html, report, out);
-    fputs("</html>\n", out);
+    mc_html_begin(out, mc_doc_title(report, title, sizeof title));
+    fputs("<p class=\"what\">mcompress ", out);
+    mc_html_put(out,
+                mc_text_short(mc_json_string_or(report, "command", ""), 40, name, sizeof name));
+    fputs("</p>\n", out);
+    mc_doc_write(&mc_html_doc, report, out);
+    mc_html_end(out);
     if (fclose(out)) {
         free(text);
         return NULL;

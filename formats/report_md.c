@@ -7,7 +7,7 @@
 static void put(FILE *out, const char *text)
 {
     for (; *text; text++) {
-        if (strchr("\\`*_|<>[]#", *text))
+        if (strchr("\\`*_|<>[]#~", *text))
             fputc('\\', out);
         fputc(*text == '\n' ? ' ' : *text, out);
     }
@@ -57,7 +57,44 @@ static void row(FILE *out, const char *columns, int number, const char *const *c
         fputs("|\n", out);
 }
 
-static const struct mc_doc markdown = {heading, paragraph, code, row, NULL};
+static void verdict(FILE *out, enum mc_fact_state state, const char *text)
+{
+    static const char *const marks[] = {"", "✅ ", "❌ "};
+    fprintf(out, "\n%s**", marks[state]);
+    put(out, text);
+    fputs("**\n", out);
+}
+
+static void gate(FILE *out, bool passed, const char *name, const char *text)
+{
+    fprintf(out, "\n* %s gate ", passed ? "✅" : "❌");
+    put(out, name);
+    fputc(' ', out);
+    put(out, text);
+    fputc('\n', out);
+}
+
+static void remark(FILE *out, enum mc_remark kind, const char *text)
+{
+    fputs(kind == MC_REMARK_WARNING ? "\n⚠️ warning: " : "\n", out);
+    put(out, text);
+    fputc('\n', out);
+}
+
+/* HTML, which the writers of Markdown that people look at all know; an empty line makes Markdown of what follows. */
+static void fold(FILE *out, const char *summary)
+{
+    if (!summary) {
+        fputs("\n</details>\n", out);
+        return;
+    }
+    fputs("\n<details><summary>", out);
+    put(out, summary);
+    fputs("</summary>\n", out);
+}
+
+static const struct mc_doc markdown = {heading, paragraph, code, row,  verdict,
+                                       gate,    remark,    fold, NULL, true};
 
 char *mc_report_md(const json_t *report)
 {

@@ -1,164 +1,93 @@
 #include "formats/report_svg.h"
 
 #include <math.h>
-#include <stdbool.h>
-#include <stdlib.h>
 
-#include "base/json.h"
-#include "base/mem.h"
+#include "base/text.h"
+#include "formats/report_html.h"
 
-enum { WIDTH = 640, HEIGHT = 170, LEFT = 66, RIGHT = 8, TOP = 22, BOTTOM = 20, POINTS = 320 };
-
-struct series {
-    double *x, *y;
-    int n;
-};
-
-static bool room(struct series *s, size_t n)
+void mc_svg_begin(FILE *out, double height, const char *title, const char *text)
 {
-    s->n = 0;
-    s->x = mc_calloc(n + 1, sizeof *s->x);
-    s->y = mc_calloc(n + 1, sizeof *s->y);
-    return s->x && s->y;
+    fprintf(out, "<svg width=\"100%%\" height=\"%.0f\" role=\"img\"><title>", height);
+    mc_html_put(out, title);
+    fputs("</title><desc>", out);
+    mc_html_put(out, text);
+    fputs("</desc>\n", out);
 }
 
-static void series_free(struct series *s)
+void mc_svg_end(FILE *out)
 {
-    free(s->x);
-    free(s->y);
-}
-
-/* Points of a list; a long one is averaged in groups, so that a long training does not make a long file. */
-static bool read_curve(const json_t *list, const char *key, struct series *s)
-{
-    size_t n = json_array_size(list), group = n / POINTS + 1;
-    if (!room(s, n / group + 1))
-        return false;
-    for (size_t i = 0; i < n; i += group) {
-        double x = 0, y = 0, count = 0;
-        for (size_t k = i; k < i + group && k < n; k++) {
-            const json_t *p = json_array_get(list, k);
-            double at = mc_json_number(p, "step", NAN), v = mc_json_number(p, key, NAN);
-            if (!isfinite(at) || !isfinite(v))
-                continue;
-            x += at;
-            y += v;
-            count++;
-        }
-        if (count > 0) {
-            s->x[s->n] = x / count;
-            s->y[s->n++] = y / count;
-        }
-    }
-    return true;
-}
-
-/* What was measured when epochs ended, on the axis of steps: epoch e of `epochs` ends at that share of them. */
-static bool read_epochs(const json_t *list, const char *key, double steps, struct series *s)
-{
-    size_t n = json_array_size(list);
-    double last = mc_json_number(json_array_get(list, n ? n - 1 : 0), "epoch", NAN);
-    if (!room(s, n))
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        const json_t *p = json_array_get(list, i);
-        double at = mc_json_number(p, "epoch", NAN) / last * steps;
-        double v = mc_json_number(p, key, NAN);
-        if (isfinite(at) && isfinite(v)) {
-            s->x[s->n] = at;
-            s->y[s->n++] = v;
-        }
-    }
-    return true;
-}
-
-struct panel {
-    FILE *out;
-    double steps, low, high;
-};
-
-static double px(const struct panel *p, double x)
-{
-    return LEFT + (WIDTH - LEFT - RIGHT) * (p->steps > 0 ? x / p->steps : 0);
-}
-
-static double py(const struct panel *p, double y)
-{
-    double span = p->high - p->low;
-    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (span > 0 ? (y - p->low) / span : 0.5);
-}
-
-static void widen(struct panel *p, const struct series *s)
-{
-    for (int i = 0; i < s->n; i++) {
-        p->low = fmin(p->low, s->y[i]);
-        p->high = fmax(p->high, s->y[i]);
-    }
-}
-
-static void draw_line(const struct panel *p, const struct series *s, const char *class, bool points)
-{
-    if (s->n > 1) {
-        fprintf(p->out, "<polyline class=\"%s\" points=\"", class);
-        for (int i = 0; i < s->n; i++)
-            fprintf(p->out, "%s%.1f,%.1f", i ? " " : "", px(p, s->x[i]), py(p, s->y[i]));
-        fputs("\"/>\n", p->out);
-    }
-    for (int i = 0; i < s->n && (points || s->n == 1); i++)
-        fprintf(p->out, "<circle class=\"p\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\"/>\n", px(p, s->x[i]),
-                py(p, s->y[i]));
-}
-
-/* a: a line; b: with points. Either may be empty. low: in the panel in any case, or INFINITY. */
-static void draw_panel(FILE *out, const char *title, double steps, const struct series *a,
-                       const struct series *b, double low, const char *format, double factor)
-{
-    struct panel p = {out, steps, low, -INFINITY};
-    widen(&p, a);
-    widen(&p, b);
-    if (!(p.low <= p.high))
-        return;
-    fprintf(out, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s by step\">\n", WIDTH,
-            HEIGHT, title);
-    fprintf(out, "<text x=\"%d\" y=\"12\">%s</text>\n", LEFT, title);
-    for (int i = 0; i <= 2; i++) {
-        double v = p.low + (p.high - p.low) * i / 2, y = py(&p, v);
-        fprintf(out,
-                "<path class=\"g\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" "
-                "text-anchor=\"end\">",
-                LEFT, y, WIDTH - RIGHT, LEFT - 6, y + 4);
-        fprintf(out, format, factor * v);
-        fputs("</text>\n", out);
-        if (!(p.high > p.low))
-            break;
-    }
-    fprintf(out,
-            "<text x=\"%d\" y=\"%d\">0</text><text x=\"%d\" y=\"%d\" "
-            "text-anchor=\"end\">step %.0f</text>\n",
-            LEFT, HEIGHT - 5, WIDTH - RIGHT, HEIGHT - 5, steps);
-    draw_line(&p, a, "a", false);
-    draw_line(&p, b, "b", true);
     fputs("</svg>\n", out);
 }
 
-void mc_svg_training(FILE *out, const json_t *training)
+void mc_svg_text(FILE *out, double x, double y, const char *anchor, const char *class,
+                 const char *text)
 {
-    const json_t *curve = json_object_get(training, "curve");
-    const json_t *log = json_object_get(training, "epochs_log");
-    size_t n = json_array_size(curve);
-    double steps = mc_json_number(json_array_get(curve, n ? n - 1 : 0), "step",
-                                  mc_json_number(training, "updates", 1));
-    struct series loss = {0}, rate = {0}, held = {0}, top1 = {0}, none = {0};
-    if (read_curve(curve, "loss", &loss) && read_curve(curve, "lr", &rate) &&
-        read_epochs(log, "held_loss", steps, &held) &&
-        read_epochs(log, "held_top1", steps, &top1)) {
-        draw_panel(out, held.n ? "loss: of the batches, and held out (points)" : "loss", steps,
-                   &loss, &held, INFINITY, "%.3g", 1);
-        draw_panel(out, "held-out top-1, %", steps, &none, &top1, INFINITY, "%.2f", 100);
-        draw_panel(out, "learning rate", steps, &rate, &none, 0, "%.3g", 1);
+    fprintf(out, "<text class=\"%s\" x=\"%.2f%%\" y=\"%.1f\"", class, x, y);
+    if (*anchor != 's')
+        fprintf(out, " text-anchor=\"%s\"", anchor);
+    fputc('>', out);
+    mc_html_put(out, text);
+    fputs("</text>\n", out);
+}
+
+void mc_svg_label(FILE *out, double x, double y, const char *text, size_t most)
+{
+    enum { HINT = 300 };
+    char label[4 * MC_SVG_LABEL + 4], hint[4 * HINT + 4];
+    mc_text_short(text, most < MC_SVG_LABEL ? most : MC_SVG_LABEL, label, sizeof label);
+    fprintf(out, "<text x=\"%.2f%%\" y=\"%.1f\"><title>", x, y);
+    mc_html_put(out, mc_text_short(text, HINT, hint, sizeof hint));
+    fputs("</title>", out);
+    mc_html_put(out, label);
+    fputs("</text>\n", out);
+}
+
+void mc_svg_rect(FILE *out, const char *class, double x, double y, double width, double height)
+{
+    fprintf(out, "<rect class=\"%s\" x=\"%.2f%%\" y=\"%.1f\" width=\"%.2f%%\" height=\"%.1f\"/>\n",
+            class, x, y, fmax(width, 0), height);
+}
+
+void mc_svg_line(FILE *out, const char *class, double x1, double y1, double x2, double y2)
+{
+    fprintf(out, "<line class=\"%s\" x1=\"%.2f%%\" y1=\"%.1f\" x2=\"%.2f%%\" y2=\"%.1f\"/>\n",
+            class, x1, y1, x2, y2);
+}
+
+void mc_svg_dot(FILE *out, const char *class, double x, double y, double r)
+{
+    fprintf(out, "<circle class=\"%s\" cx=\"%.2f%%\" cy=\"%.1f\" r=\"%.1f\"/>\n", class, x, y, r);
+}
+
+/* Points of a polyline cannot be in percent: it gets a picture of its own, stretched to its place. */
+void mc_svg_path(FILE *out, const char *class, int n, const double *x, const double *y,
+                 double height)
+{
+    if (n < 2)
+        return;
+    fprintf(out,
+            "<svg x=\"0\" y=\"0\" width=\"100%%\" height=\"%.0f\" viewBox=\"0 0 100 %.0f\" "
+            "preserveAspectRatio=\"none\"><polyline class=\"%s\" points=\"",
+            height, height, class);
+    for (int i = 0; i < n; i++)
+        fprintf(out, "%s%.2f,%.1f", i ? " " : "", x[i], y[i]);
+    fputs("\"/></svg>\n", out);
+}
+
+int mc_svg_ticks(double low, double high, int n, double ret[MC_SVG_TICKS])
+{
+    static const double steps[] = {1, 2, 5, 10};
+    double raw = (high - low) / n, unit = pow(10, floor(log10(raw))), step = unit;
+    if (!(raw > 0) || !isfinite(raw) || !isfinite(unit) || !(unit > 0))
+        return 0;
+    for (int i = 0; i < 4; i++) {
+        step = steps[i] * unit;
+        if (step >= raw * 0.999)
+            break;
     }
-    series_free(&loss);
-    series_free(&rate);
-    series_free(&held);
-    series_free(&top1);
+    int count = 0;
+    for (double v = ceil(low / step - 1e-9) * step; v <= high + step * 1e-9 && count < MC_SVG_TICKS;
+         v += step)
+        ret[count++] = fabs(v) < step * 1e-6 ? 0 : v;
+    return count;
 }

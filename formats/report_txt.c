@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "formats/report.h"
 #include "formats/report_batch.h"
+#include "formats/report_facts.h"
 #include "formats/report_format.h"
 
 enum { DEFAULT_COLUMNS = 100 };
@@ -19,114 +20,36 @@ static double number(const json_t *object, const char *key)
     return mc_json_number(object, key, NAN);
 }
 
-/* One row "name  before -> after  share" where both numbers are known. */
-static void size_row(struct mc_table *t, const char *name, double before, double after,
-                     const char *(*text)(double, char *))
+/* Rows "name  before -> after  change"; of one model alone "name  value". */
+static void figures(struct mc_table *t, const json_t *report)
 {
-    char a[MC_TEXT], b[MC_TEXT];
-    if (!isfinite(before) || !isfinite(after))
-        return;
-    mc_table_cell(t, "%s", name);
-    mc_table_cell(t, "%s", text(before, a));
-    mc_table_cell(t, "->");
-    mc_table_cell(t, "%s", text(after, b));
-    if (before > 0)
-        mc_table_cell(t, "%.1f %%", 100 * after / before);
-    else
-        mc_table_cell(t, "%s", "");
-}
-
-static void sizes(struct mc_table *t, const json_t *report)
-{
-    const json_t *in = json_object_get(report, "input"), *to = json_object_get(report, "output");
-    if (!in || !to)
-        return;
-    size_row(t, "size", number(in, "bytes"), number(to, "bytes"), mc_text_bytes);
-    size_row(t, "parameters", number(in, "parameters"), number(to, "parameters"), mc_text_count);
-    size_row(t, "MACs per sample", number(in, "macs"), number(to, "macs"), mc_text_count);
-}
-
-/* "89.45 %" or "0.3012", for one metric of both models. */
-static void metric_row(struct mc_table *t, const char *name, const json_t *before,
-                       const json_t *after, const char *key, bool share)
-{
-    double a = number(before, key), b = number(after, key);
-    const char *fmt = share ? "%.2f %%" : "%.4f";
-    char text[2][MC_TEXT];
-    if (!isfinite(b))
-        return;
-    snprintf(text[0], MC_TEXT, fmt, share ? 100 * a : a);
-    snprintf(text[1], MC_TEXT, fmt, share ? 100 * b : b);
-    mc_table_cell(t, "%s", name);
-    mc_table_cell(t, "%s", isfinite(a) ? text[0] : text[1]);
-    mc_table_cell(t, "%s", isfinite(a) ? "->" : "");
-    mc_table_cell(t, "%s", isfinite(a) ? text[1] : "");
-    if (isfinite(a) && share)
-        mc_table_cell(t, "%+.2f points", 100 * (b - a));
-    else
-        mc_table_cell(t, "%s", "");
-}
-
-static void metrics(struct mc_table *t, const json_t *report)
-{
-    const json_t *before = json_object_get(report, "before");
-    const json_t *after = json_object_get(report, "after");
-    if (!after) {
-        before = json_object_get(report, "reference_metrics");
-        after = json_object_get(report, "metrics");
+    struct mc_fact f;
+    for (size_t i = 0; mc_fact_at(report, i, &f); i++) {
+        bool both = *f.a;
+        mc_table_cell(t, "%s", f.name);
+        mc_table_cell(t, "%s", both ? f.a : f.b);
+        mc_table_cell(t, "%s", both ? "->" : "");
+        mc_table_cell(t, "%s", both ? f.b : "");
+        mc_table_cell(t, "%s", f.change);
     }
-    metric_row(t, "top-1", before, after, "top1", true);
-    metric_row(t, "top-5", before, after, "top5", true);
-    metric_row(t, "loss", before, after, "loss", false);
-    metric_row(t, "label errors", before, after, "label_error_rate", true);
 }
 
-static void drop(FILE *out, const json_t *report)
+static void sentences(FILE *out, const json_t *report)
 {
-    const json_t *d = json_object_get(report, "drop"), *ci = json_object_get(d, "ci95");
-    double value = number(d, "top1");
-    if (!isfinite(value) || json_array_size(ci) != 2)
-        return;
-    fprintf(out, "  %s %.2f points, 95 %% interval %.2f to %.2f\n",
-            !strcmp(mc_json_string_or(d, "of", ""), "agreement") ? "changed decisions"
-                                                                 : "drop of top-1",
-            100 * value, 100 * json_number_value(json_array_get(ci, 0)),
-            100 * json_number_value(json_array_get(ci, 1)));
-}
-
-static void agreement(FILE *out, const json_t *report)
-{
-    const json_t *a = json_object_get(report, "agreement");
-    if (!json_is_object(a))
-        return;
-    fputs("  agreement:", out);
-    double top1 = number(a, "top1"), sqnr = number(a, "sqnr_db");
-    if (isfinite(top1))
-        fprintf(out, " %.2f %% same decisions,", 100 * top1);
-    fprintf(out, " cosine %.6f, ", number(a, "cosine"));
-    if (isfinite(sqnr))
-        fprintf(out, "SQNR %.1f dB, ", sqnr);
-    else
-        fputs("equal outputs, ", out);
-    fprintf(out, "largest difference %.3g\n", number(a, "max_abs"));
-}
-
-static void measured_on(FILE *out, const json_t *report)
-{
-    char n[MC_TEXT];
-    const char *data = mc_json_string(report, "data");
-    double samples = mc_json_number(json_object_get(report, "after"), "samples",
-                                    mc_json_number(report, "samples", NAN));
-    const char *calib = mc_json_string(report, "calib");
-    if (!isfinite(samples))
-        samples = number(json_object_get(report, "agreement"), "samples");
-    if (data && isfinite(samples))
-        fprintf(out, "  measured on %s samples of %s", mc_text_group((int64_t)samples, n), data);
-    if (calib)
-        fprintf(out, "%scalibrated on %s of %s", data ? "; " : "  ",
-                mc_text_group((int64_t)number(report, "calib_samples"), n), calib);
-    if (data || calib)
-        fputc('\n', out);
+    const char *(*const all[])(const json_t *, char *) = {mc_fact_drop, mc_fact_agreement,
+                                                          mc_fact_samples, mc_fact_latency};
+    char text[MC_FACT_TEXT];
+    size_t i;
+    const json_t *pass;
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+        if (*all[k](report, text))
+            fprintf(out, "  %s\n", text);
+    json_array_foreach(json_object_get(report, "passes"), i, pass)
+    {
+        const json_t *search = json_object_get(pass, "search");
+        if (json_is_object(search))
+            fprintf(out, "  %s\n", mc_fact_search(search, text));
+    }
 }
 
 static void title(FILE *out, const json_t *report)
@@ -187,13 +110,10 @@ static int compressed(const json_t *report, FILE *out, int columns)
 {
     struct mc_table *t = mc_table_new("lrlrr");
     title(out, report);
-    sizes(t, report);
-    metrics(t, report);
+    figures(t, report);
     int rc = mc_table_print(t, out, 2, columns);
     mc_table_free(t);
-    drop(out, report);
-    agreement(out, report);
-    measured_on(out, report);
+    sentences(out, report);
     fputc('\n', out);
     if (!rc)
         rc = mc_report_txt_outputs(report, out, columns);
@@ -220,16 +140,6 @@ static int benched(const json_t *report, FILE *out, int columns)
     int rc = mc_report_txt_bench(report, out, columns);
     cost(out, report);
     return rc;
-}
-
-void mc_report_disarm(char *text)
-{
-    for (unsigned char *c = (unsigned char *)text; *c; c++) {
-        if ((*c < 32 && *c != '\n') || *c == 127)
-            *c = '?';
-        else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* U+0080 to U+009F */
-            c[0] = c[1] = '?';
-    }
 }
 
 char *mc_report_text(const json_t *report, int columns)

@@ -24,10 +24,21 @@ static const char source[] =
     " \"after\": {\"top1\": 0.895, \"top5\": null, \"loss\": 0.5, \"samples\": 12345},"
     " \"drop\": {\"top1\": 0.005, \"ci95\": [0.001, 0.009], \"of\": \"labels\"},"
     " \"agreement\": {\"top1\": 0.97, \"cosine\": 0.5, \"sqnr_db\": 20.04, \"max_abs\": 1.5},"
-    " \"passes\": [{\"name\": \"svd\", \"seconds\": 1.25, \"layers\": ["
+    " \"latency\": {\"batch\": 1, \"threads\": 1, \"pairs\": 9, \"inputs\": \"data\", \"before\": "
+    "{\"median_seconds\": 0.004}, \"after\": {\"median_seconds\": 0.002}, \"speedup\": "
+    "{\"median\": "
+    "2, \"low\": 1.9, \"high\": 2.1}},"
+    " \"passes\": [{\"name\": \"svd\", \"seconds\": 1.25, \"search\": {\"goal\": \"bytes\", "
+    "\"limit\": "
+    "1000000, \"reached\": false, \"after\": 1050000, \"drop\": 0.006, \"divergence\": 0.012, "
+    "\"metric\": \"KL divergence\", \"samples\": 512, \"measurements\": 1423, \"ended\": \"time\"},"
+    " \"layers\": ["
     "  {\"name\": \"fc1\", \"op\": \"Gemm\", \"action\": \"low rank\", \"rank\": 96, \"reason\": "
     "null,"
     "   \"bytes_before\": 1600000, \"bytes_after\": 400000, \"error\": 0.125},"
+    "  {\"name\": \"conv\", \"op\": \"Conv\", \"form\": \"tucker\", \"choice\": \"rank 12 x 20\", "
+    "\"rank\": 12,"
+    "   \"bytes_before\": 3200000, \"bytes_after\": 800000, \"error\": 0.01},"
     "  {\"name\": \"fc2\", \"op\": \"Gemm\", \"action\": \"kept\", \"reason\": \"too small\"},"
     "  {\"name\": \"fc3\", \"op\": \"Gemm\", \"action\": \"kept\", \"reason\": \"too small\"},"
     "  {\"name\": \"evil\\u001b[2J\", \"op\": \"Conv\", \"action\": \"kept\", \"reason\": "
@@ -39,14 +50,21 @@ static const char face[] =
     "\n"
     "  size        4.00 MB  ->  1.00 MB        25.0 %\n"
     "  parameters   1.00 M  ->    249 k        24.9 %\n"
+    "  latency     4.00 ms  ->  2.00 ms  2.0× as fast\n"
     "  top-1       90.00 %  ->  89.50 %  -0.50 points\n"
-    "  loss         0.2500  ->   0.5000\n"
+    "  loss         0.2500  ->   0.5000       +0.2500\n"
     "  drop of top-1 0.50 points, 95 % interval 0.10 to 0.90\n"
     "  agreement: 97.00 % same decisions, cosine 0.500000, SQNR 20.0 dB, largest difference 1.5\n"
     "  measured on 12,345 samples of d.npz\n"
+    "  latency here, batch 1, 1 thread, a sample of the data: median of 9 pairs, 95 % interval "
+    "1.90× to "
+    "2.10×\n"
+    "  search: at most 1.00 MB: not reached, 1.05 MB; drop 0.60 points, KL divergence 0.012 on 512 "
+    "samples; 1,423 measurements; ended by time\n"
     "\n"
-    "  layer  operator  action    rank    bytes               error\n"
-    "  fc1    Gemm      low rank    96  1.60 MB  ->  400 kB  0.1250\n"
+    "  layer  operator  form       choice    bytes               error\n"
+    "  fc1    Gemm      low rank       96  1.60 MB  ->  400 kB  0.1250\n"
+    "  conv   Conv      tucker    12 x 20  3.20 MB  ->  800 kB  0.0100\n"
     "\n"
     "  left as they were\n"
     "    2 x  too small  fc2, fc3\n"
@@ -103,7 +121,8 @@ static void files_by_extension(void **state)
     assert_int_equal(mc_report_check("r", &err), MC_EUSAGE);
     assert_int_equal(mc_report_write(r, "r.pdf", &err), MC_EUSAGE);
     assert_string_equal(err.msg,
-                        "report 'r.pdf': the name must end in one of .json, .html, .md, .txt");
+                        "report 'r.pdf': the name must end in one of .json, .html, .md, .txt, "
+                        ".xml");
     json_decref(r);
 }
 

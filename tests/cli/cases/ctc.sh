@@ -27,7 +27,7 @@ cmp a.txt b.txt
 for order in batch steps; do
     mcompress eval $order-out.onnx $order.onnx --data x.npy:y.npy --require 'label_error_rate<=0.02' --report $order.txt -q
     echo "$?"
-    grep 'label errors' $order.txt
+    grep 'label errors' $order.txt | sed 's|  *| |g'
     mcompress finetune $order.onnx -o o.onnx $T --data x.npy:y.npy -q --require 'label_error_rate<=2%' --json 2>/dev/null |
         grep label_error_rate
 done

@@ -14,7 +14,7 @@ for k in loss optimizer lr updates samples trained frozen peak_bytes best curve 
 done
 grep -c '"step":' r.json
 grep -c '<svg' r.html
-grep -e '^## Training' -e '^    mcompress finetune' r.md | sed "s|$MODELS|MODELS|"
+grep -e '<summary>Training<' -e '^    mcompress finetune' r.md | sed "s|$MODELS|MODELS|"
 for t in 1 2; do
     mcompress finetune "$M" -o t$t.onnx $T --epochs 0.1 --threads $t -q
     cmp t$t.onnx out.onnx

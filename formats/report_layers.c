@@ -1,0 +1,100 @@
+#include "formats/report_layers.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/text.h"
+
+static double number(const json_t *o, const char *key)
+{
+    return mc_json_number(o, key, NAN);
+}
+
+static void copy(const char *text, char ret[MC_LAYER_WHAT])
+{
+    mc_text_short(text, 30, ret, MC_LAYER_WHAT);
+}
+
+bool mc_layer_read(const json_t *entry, struct mc_layer *ret)
+{
+    if (!json_is_object(entry))
+        return false;
+    const char *choice = mc_json_string(entry, "choice");
+    *ret = (struct mc_layer){
+        .full = mc_json_string_or(entry, "name", "?"),
+        .reason = mc_json_string(entry, "reason"),
+        .before = number(entry, "bytes_before"),
+        .after = number(entry, "bytes_after"),
+        .macs_before = number(entry, "macs_before"),
+        .macs_after = number(entry, "macs_after"),
+        .error = number(entry, "error"),
+    };
+    mc_text_short(ret->full, MC_LAYER_NAME, ret->name, sizeof ret->name);
+    copy(mc_json_string_or(entry, "op", "?"), ret->op);
+    copy(mc_json_string_or(entry, "form", mc_json_string_or(entry, "action", "")), ret->form);
+    if (choice)
+        copy(strncmp(choice, "rank ", 5) ? choice : choice + 5, ret->choice);
+    else if (isfinite(number(entry, "rank")))
+        snprintf(ret->choice, sizeof ret->choice, "%.0f", number(entry, "rank"));
+    return true;
+}
+
+static const char *reason_at(const json_t *list, size_t i)
+{
+    return mc_json_string(json_array_get(list, i), "reason");
+}
+
+bool mc_layer_reason(const json_t *list, size_t *at, size_t *ret_count, const char **ret_why,
+                     char ret_names[256])
+{
+    enum { NAMED = 3 };
+    size_t n = json_array_size(list), first = *at, used = 0;
+    for (; first < n; first++) { /* a reason that was not told yet */
+        bool seen = !reason_at(list, first);
+        for (size_t k = 0; k < first && !seen; k++)
+            seen = reason_at(list, k) && !strcmp(reason_at(list, k), reason_at(list, first));
+        if (!seen)
+            break;
+    }
+    if (first >= n)
+        return false;
+    *ret_count = 0;
+    *ret_names = 0;
+    for (size_t i = first; i < n; i++) {
+        char name[4 * 18 + 1];
+        if (!reason_at(list, i) || strcmp(reason_at(list, i), reason_at(list, first)))
+            continue;
+        mc_text_short(mc_json_string_or(json_array_get(list, i), "name", "?"), 18, name,
+                      sizeof name);
+        if ((*ret_count)++ < NAMED)
+            used += (size_t)snprintf(ret_names + used, 256 - used, "%s%s", used ? ", " : "", name);
+    }
+    if (*ret_count > NAMED)
+        snprintf(ret_names + used, 256 - used, ", ...");
+    *ret_why = reason_at(list, first);
+    *at = first + 1;
+    return true;
+}
+
+void mc_layer_sums(const json_t *list, struct mc_layer_sums *ret)
+{
+    size_t i;
+    const json_t *entry;
+    struct mc_layer l;
+    *ret = (struct mc_layer_sums){0};
+    json_array_foreach(list, i, entry)
+    {
+        if (!mc_layer_read(entry, &l))
+            continue;
+        if (l.reason) {
+            ret->left++;
+            ret->left_bytes += isfinite(l.before) ? l.before : 0;
+        } else {
+            ret->changed++;
+            ret->changed_before += isfinite(l.before) ? l.before : 0;
+            ret->changed_after += isfinite(l.after) ? l.after : 0;
+        }
+    }
+}

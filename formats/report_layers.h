@@ -1,0 +1,36 @@
+/* Layers in a report: entries of a pass's "layers". */
+#ifndef MC_FORMATS_REPORT_LAYERS_H
+#define MC_FORMATS_REPORT_LAYERS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { MC_LAYER_NAME = 60, MC_LAYER_TEXT = 4 * MC_LAYER_NAME + 4, MC_LAYER_WHAT = 128 };
+
+struct mc_layer {
+    char name[MC_LAYER_TEXT]; /* at most MC_LAYER_NAME characters */
+    const char *full;         /* all of it */
+    char op[MC_LAYER_WHAT];
+    const char *reason;         /* why it was left as it was; NULL: it was changed */
+    char form[MC_LAYER_WHAT];   /* how: "factorised", "tucker" */
+    char choice[MC_LAYER_WHAT]; /* how far: "49", "12 x 20" */
+    double before, after;       /* bytes; NAN: not told */
+    double macs_before, macs_after, error;
+};
+/* false: not a layer. */
+bool mc_layer_read(const json_t *entry, struct mc_layer *ret);
+
+/* The reasons for which layers were left, one after the other: how many, the reason, some names. False at the end.
+ * *at: 0 at first. */
+bool mc_layer_reason(const json_t *list, size_t *at, size_t *ret_count, const char **ret_why,
+                     char ret_names[256]);
+
+/* Sums over a pass. */
+struct mc_layer_sums {
+    size_t changed, left;
+    double changed_before, changed_after, left_bytes;
+};
+void mc_layer_sums(const json_t *list, struct mc_layer_sums *ret);
+
+#endif
