@@ -171,9 +171,12 @@ static int prepare(struct mc_svd_run *r, const json_t *options, struct mc_err *e
 {
     int rc = mc_linalg_new("cpu", &r->la, err);
     if (!rc)
+        rc = mc_merge_pairs(r->model, r->la, &r->merges, err);
+    if (!rc)
         rc = mc_svd_collect(r->model, &r->layers, err);
     if (rc)
         return rc;
+    mc_merge_tell(&r->merges, &r->layers);
     r->raw_total = mc_calloc(r->layers.n, sizeof *r->raw_total);
     if (!r->raw_total)
         return mc_fail(err, MC_ENOMEM, "out of memory");
@@ -185,7 +188,7 @@ static int prepare(struct mc_svd_run *r, const json_t *options, struct mc_err *e
     if (!rc)
         rc = mc_svd_items_make(r, !r->ranks.of, err);
     if (!rc)
-        rc = r->ctx->bytes_of(r->ctx->host, r->model, &r->bytes_before, err);
+        rc = mc_svd_run_bytes(r, &r->bytes_before, err);
     r->bytes_given = r->ctx->bytes_original ? r->ctx->bytes_original : r->bytes_before;
     return rc;
 }
@@ -197,6 +200,7 @@ static void release(struct mc_svd_run *r)
     mc_svd_norm_release(r);
     mc_svd_ranks_free(&r->ranks);
     mc_svd_layers_free(&r->layers);
+    mc_merges_free(&r->merges);
     mc_linalg_free(r->la);
     json_decref(r->search);
 }

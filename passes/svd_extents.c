@@ -96,6 +96,8 @@ static double rows(const struct mc_svd_layer *l)
 
 double mc_svd_dense_macs(const struct mc_svd_layer *l)
 {
+    if (l->given_bytes)
+        return rows(l) * l->given_macs;
     return l->kind == MC_SVD_TABLE ? 0 : rows(l) * (double)l->m * (double)l->n;
 }
 

@@ -238,6 +238,13 @@ static int add_weight(struct mc_svd_layers *all, struct mc_node *n, enum mc_svd_
     return add_site(l, n, err);
 }
 
+static enum mc_svd_kind kind_of(const struct mc_node *n)
+{
+    return mc_node_is(n, "Conv")   ? MC_SVD_CONV
+           : mc_node_is(n, "Gemm") ? MC_SVD_GEMM
+                                   : MC_SVD_MATMUL;
+}
+
 static int add_node(struct mc_svd_layers *all, struct mc_node *n, struct mc_err *err)
 {
     struct mc_svd_slot slot[MC_SVD_SLOTS];
@@ -249,13 +256,18 @@ static int add_node(struct mc_svd_layers *all, struct mc_node *n, struct mc_err 
     if (slots)
         return rc;
     if (mc_svd_applies(n, &why))
-        return add_weight(all, n,
-                          mc_node_is(n, "Conv")   ? MC_SVD_CONV
-                          : mc_node_is(n, "Gemm") ? MC_SVD_GEMM
-                                                  : MC_SVD_MATMUL,
-                          err);
+        return add_weight(all, n, kind_of(n), err);
     return why ? add_other(all, n, why, err) : 0;
 }
+
+int mc_svd_single(struct mc_node *n, struct mc_svd_layer *ret, struct mc_err *err)
+{
+    struct mc_svd_slot slot[MC_SVD_SLOTS];
+    *ret = describe(n, mc_svd_slots(n, slot) ? slot[0].kind : kind_of(n));
+    return add_site(ret, n, err);
+}
+
+/* ---- graphs ---- */
 
 /* Functions of the model, bodies of a graph's nodes, and theirs, go to the work list: no recursion over hostile nesting. */
 struct graphs {
@@ -263,15 +275,68 @@ struct graphs {
     size_t n, cap;
 };
 
-static bool push_bodies(struct graphs *g, const struct mc_node *n)
+static int push(struct graphs *g, struct mc_graph *graph, struct mc_err *err)
 {
+    if (!MC_GROW(g->item, g->n, g->cap))
+        return no_memory(err);
+    g->item[g->n++] = graph;
+    return 0;
+}
+
+static int push_bodies(struct graphs *g, const struct mc_node *n, struct mc_err *err)
+{
+    int rc = 0;
     for (size_t a = 0; a < n->n_attr; a++)
-        for (size_t i = 0; i < n->attr[a].n && n->attr[a].graphs; i++) {
-            if (!MC_GROW(g->item, g->n, g->cap))
-                return false;
-            g->item[g->n++] = n->attr[a].graphs[i];
+        for (size_t i = 0; !rc && i < n->attr[a].n && n->attr[a].graphs; i++)
+            rc = push(g, n->attr[a].graphs[i], err);
+    return rc;
+}
+
+int mc_svd_graphs(const struct mc_model *m, struct mc_graph ***ret, size_t *ret_n,
+                  struct mc_err *err)
+{
+    struct graphs g = {0};
+    int rc = push(&g, m->graph, err);
+    for (size_t i = 0; !rc && i < m->n_functions; i++)
+        rc = push(&g, m->functions[i]->body, err);
+    for (size_t k = 0; !rc && k < g.n; k++)
+        for (size_t i = 0; !rc && i < g.item[k]->n_nodes; i++)
+            rc = push_bodies(&g, g.item[k]->nodes[i], err);
+    if (rc) {
+        free(g.item);
+        return rc;
+    }
+    *ret = g.item;
+    *ret_n = g.n;
+    return 0;
+}
+
+/* By id: does an output of the graph depend on the node? */
+static bool *find_live(const struct mc_graph *g)
+{
+    bool *live = mc_calloc(g->n_node_ids, sizeof *live);
+    for (size_t i = g->n_nodes; live && i > 0; i--) {
+        const struct mc_node *n = g->nodes[i - 1];
+        for (size_t k = 0; k < n->n_out && !live[n->id]; k++) {
+            const struct mc_value *v = n->out[k];
+            bool any = v && v->is_output;
+            for (size_t u = 0; v && u < v->n_uses && !any; u++)
+                any = live[v->uses[u].node->id];
+            live[n->id] = any;
         }
-    return true;
+    }
+    return live;
+}
+
+static int add_nodes(struct mc_svd_layers *all, struct mc_graph *g, struct mc_err *err)
+{
+    bool *live = find_live(g);
+    int rc = live ? 0 : no_memory(err);
+    for (size_t i = 0; !rc && i < g->n_nodes; i++)
+        if (live[g->nodes[i]->id])
+            rc = add_node(all, g->nodes[i], err);
+    free(live);
+    return rc;
 }
 
 /* Identity nodes only pass it on: their readers are counted. */
@@ -305,28 +370,19 @@ static void judge(struct mc_svd_layer *l)
 int mc_svd_collect(struct mc_model *m, struct mc_svd_layers *ret, struct mc_err *err)
 {
     struct mc_svd_layers all = {0};
-    struct graphs g = {0};
-    int rc = MC_GROW(g.item, 0, g.cap) ? 0 : no_memory(err);
-    if (!rc)
-        g.item[g.n++] = m->graph;
-    for (size_t i = 0; !rc && i < m->n_functions; i++) {
-        if (!MC_GROW(g.item, g.n, g.cap))
-            rc = no_memory(err);
-        else
-            g.item[g.n++] = m->functions[i]->body;
+    struct mc_graph **graph;
+    size_t n;
+    int rc = mc_svd_graphs(m, &graph, &n, err);
+    if (rc)
+        return rc;
+    for (size_t k = 0; !rc && k < n; k++)
+        rc = add_nodes(&all, graph[k], err);
+    for (size_t k = 0; !rc && k < n; k++) {
+        for (size_t i = 0; i < graph[k]->n_nodes; i++)
+            count_uses(&all, graph[k]->nodes[i]);
+        mark_outputs(&all, graph[k]);
     }
-    for (size_t k = 0; !rc && k < g.n; k++)
-        for (size_t i = 0; !rc && i < g.item[k]->n_nodes; i++) {
-            rc = add_node(&all, g.item[k]->nodes[i], err);
-            if (!rc && !push_bodies(&g, g.item[k]->nodes[i]))
-                rc = no_memory(err);
-        }
-    for (size_t k = 0; !rc && k < g.n; k++) {
-        for (size_t i = 0; i < g.item[k]->n_nodes; i++)
-            count_uses(&all, g.item[k]->nodes[i]);
-        mark_outputs(&all, g.item[k]);
-    }
-    free(g.item);
+    free(graph);
     for (size_t i = 0; !rc && i < all.n; i++)
         judge(&all.item[i]);
     if (rc)
@@ -391,7 +447,7 @@ int mc_svd_read(const struct mc_svd_layer *l, float **ret, struct mc_err *err)
 
 uint64_t mc_svd_dense_bytes(const struct mc_svd_layer *l)
 {
-    return l->weight->bytes;
+    return l->given_bytes ? l->given_bytes : l->weight->bytes;
 }
 
 uint64_t mc_svd_rank_bytes(const struct mc_svd_layer *l)
@@ -401,5 +457,5 @@ uint64_t mc_svd_rank_bytes(const struct mc_svd_layer *l)
 
 int64_t mc_svd_rank_cap(const struct mc_svd_layer *l)
 {
-    return (l->m * l->n - 1) / (l->m + l->parts * l->n);
+    return (int64_t)((mc_svd_dense_bytes(l) - 1) / mc_svd_rank_bytes(l));
 }

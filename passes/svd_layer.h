@@ -40,6 +40,10 @@ struct mc_svd_layer {
     int64_t parts; /* matrices [m / parts, n] with inputs of their own, one below the other; 1 */
     struct mc_svd_site *sites;
     size_t n_sites, cap_sites;
+    /* What stands in its place in the model as it was given (merge.h), if that is smaller, otherwise 0: bytes, and
+     * multiply-accumulates for one product W x. */
+    uint64_t given_bytes;
+    double given_macs;
     size_t uses;        /* of the weight by any node; more than sites: others read it too */
     const char *reason; /* why it is left alone; NULL: it is not */
 };
@@ -58,8 +62,14 @@ struct mc_svd_layers {
  * weights, which nobody misses. */
 bool mc_svd_applies(const struct mc_node *n, const char **ret_why);
 
-/* Find all layers of the main graph, of functions, and of the bodies in them, in the order of the nodes. Two clones of a model
- * give the same list. */
+/* All graphs: the main one, those of functions, bodies in them; an array for free(). */
+int mc_svd_graphs(const struct mc_model *m, struct mc_graph ***ret, size_t *ret_n,
+                  struct mc_err *err);
+/* One node that can be factorised as a layer of one site; sites for free(). */
+int mc_svd_single(struct mc_node *n, struct mc_svd_layer *ret, struct mc_err *err);
+
+/* Find all layers of the main graph, of functions, and of the bodies in them, in the order of the nodes; nodes that nobody
+ * reads are none. Two clones of a model give the same list. */
 int mc_svd_collect(struct mc_model *m, struct mc_svd_layers *ret, struct mc_err *err);
 void mc_svd_layers_free(struct mc_svd_layers *l);
 
@@ -73,7 +83,7 @@ const struct mc_value *mc_svd_input(const struct mc_svd_layer *l, const struct m
 /* W [m,n] as f32 (free()). Errors: MC_EDATA naming node, weight and element for NaN and infinity. */
 int mc_svd_read(const struct mc_svd_layer *l, float **ret, struct mc_err *err);
 
-/* Bytes of the weight, and of its two factors of rank r; ranks below mc_svd_rank_cap + 1 save bytes. */
+/* Bytes of the layer as it is, and of its two factors of rank r; ranks below mc_svd_rank_cap + 1 save bytes. */
 uint64_t mc_svd_dense_bytes(const struct mc_svd_layer *l);
 uint64_t mc_svd_rank_bytes(const struct mc_svd_layer *l);
 int64_t mc_svd_rank_cap(const struct mc_svd_layer *l);

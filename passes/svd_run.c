@@ -37,6 +37,27 @@ static void sweep(struct mc_model *m)
         mc_edit_sweep(m->functions[i]->body);
 }
 
+/* Pairs whose product stays as it is are pairs again; nodes that nobody reads make way for the names of others. */
+static int restore(const struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layers *in_m,
+                   struct mc_err *err)
+{
+    if (!r->merges.n)
+        return 0;
+    bool *changed = mc_calloc(r->layers.n, sizeof *changed);
+    int rc = changed ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
+    for (size_t i = 0; !rc && i < r->n_items; i++)
+        for (size_t k = 0; k < r->item[i].n_layers; k++)
+            if (r->item[i].at && !r->item[i].reason)
+                changed[r->item[i].layer[k]] = true;
+    for (size_t i = 0; !rc && i < r->layers.n; i++)
+        if (!changed[i])
+            rc = mc_merge_undo(&r->merges, &r->layers, in_m, i, err);
+    free(changed);
+    if (!rc)
+        sweep(m);
+    return rc;
+}
+
 int mc_svd_run_build(struct mc_svd_run *r, bool sizes_only, struct mc_model **ret,
                      struct mc_err *err)
 {
@@ -47,6 +68,8 @@ int mc_svd_run_build(struct mc_svd_run *r, bool sizes_only, struct mc_model **re
         return rc;
     m->spill = r->model->spill;
     rc = mc_svd_collect(m, &same, err);
+    if (!rc)
+        rc = restore(r, m, &same, err);
     for (size_t i = 0; !rc && i < r->n_items; i++) {
         const struct mc_svd_item *it = &r->item[i];
         if (it->at && !it->reason)
@@ -75,7 +98,7 @@ int mc_svd_run_bytes(struct mc_svd_run *r, uint64_t *ret, struct mc_err *err)
 
 int mc_svd_run_apply(struct mc_svd_run *r, struct mc_err *err)
 {
-    int rc = 0;
+    int rc = restore(r, r->model, &r->layers, err);
     for (size_t i = 0; !rc && i < r->n_items; i++) {
         struct mc_svd_item *it = &r->item[i];
         if (!it->at || it->reason)

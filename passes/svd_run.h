@@ -4,6 +4,7 @@
 
 #include "passes/covariance.h"
 #include "passes/influence.h"
+#include "passes/merge.h"
 #include "passes/pass.h"
 #include "passes/svd_factor.h"
 #include "passes/svd_item.h"
@@ -27,6 +28,7 @@ struct mc_svd_run {
     bool by_macs;              /* the plan's budget is of multiply-accumulates, not of bytes */
     enum mc_svd_norm_kind norm_kind;
 
+    struct mc_merges merges; /* pairs of the model as it was given that are one layer here */
     struct mc_svd_layers layers;
     double *raw_total; /* [layers.n] what leaving it out costs in its norm; NAN: not known yet */
     struct mc_svd_item *item; /* what is decided as a whole */
