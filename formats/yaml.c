@@ -79,7 +79,7 @@ static bool is_based(const char *s, int *ret_base)
                       : s[1] == 'x' ? "0123456789abcdefABCDEF"
                       : s[1] == 'o' ? "01234567"
                                     : NULL;
-    *ret_base = set && s[1] == 'x' ? 16 : 8;
+    *ret_base = !set ? 10 : s[1] == 'x' ? 16 : 8;
     return set && s[2] && !s[2 + strspn(s + 2, set)];
 }
 
@@ -201,7 +201,10 @@ static int scalar(struct load *l, const yaml_event_t *e, struct mc_err *err)
         e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE ? plain(text, n) : json_stringn(text, n);
     if (!v && errno == ERANGE)
         return fail_at(l, e->start_mark, "a number that is too large", err);
-    put(l, v, e->start_mark);
+    yaml_mark_t at = e->start_mark;
+    at.column += e->data.scalar.style == YAML_DOUBLE_QUOTED_SCALAR_STYLE ||
+                 e->data.scalar.style == YAML_SINGLE_QUOTED_SCALAR_STYLE;
+    put(l, v, at); /* the text itself, behind its quote */
     return 0;
 }
 
@@ -278,14 +281,15 @@ static int load(struct load *l, const void *bytes, size_t n, struct mc_err *err)
 {
     bool done = false;
     int rc = 0;
+    size_t mark = n >= 3 && !memcmp(bytes, "\xef\xbb\xbf", 3) ? 3 : 0; /* of byte order */
     if (!yaml_parser_initialize(&l->parser))
         return mc_fail(err, MC_ENOMEM, "out of memory");
     yaml_parser_set_encoding(&l->parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&l->parser, bytes, n);
+    yaml_parser_set_input_string(&l->parser, (const uint8_t *)bytes + mark, n - mark);
     while (!rc && !done) {
         yaml_event_t e;
         if (!yaml_parser_parse(&l->parser, &e)) {
-            rc = syntax(l, bytes, err);
+            rc = syntax(l, (const uint8_t *)bytes + mark, err);
             break;
         }
         rc = take(l, &e, &done, err);
@@ -305,9 +309,14 @@ static int load_json(const void *bytes, size_t n, const char *name, struct mc_ya
 {
     json_error_t e;
     json_t *tree = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
-    if (!tree)
+    if (!tree) {
+        const char *near = strstr(e.text, "near '"); /* the column is where this ends */
+        int back = near ? (int)strlen(near + strlen("near '")) - 2 : 0;
+        const char *what =
+            strstr(e.text, "JSON_ALLOW_NUL") ? "a text must not hold a NUL character" : e.text;
         return mc_fail(err, MC_EFORMAT, "%s:%d:%d: %s", name, e.line > 0 ? e.line : 1,
-                       e.column > 0 ? e.column : 1, e.text);
+                       e.column > back && back >= 0 ? e.column - back : 1, what);
+    }
     json_decref(y->tree);
     y->tree = tree;
     return 0;
