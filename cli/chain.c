@@ -68,14 +68,14 @@ static size_t first_shrinking(const struct mc_chain *c)
 /* Two steps that write one file would undo each other's. */
 static int check_files(const struct mc_chain *c, struct mc_err *err)
 {
-    static const char *const written[] = {"checkpoint", "dump-graph"};
+    static const char *const written[] = {"checkpoint", "dump-graph", "choices-out"};
+    enum { N = sizeof written / sizeof *written };
     for (size_t a = 0; a < c->n; a++)
         for (size_t b = a + 1; b < c->n; b++)
-            for (size_t k = 0; k < 4; k++) {
-                const char *x = mc_param_text(c->step[a].cli.values, written[k / 2]);
-                const char *y = mc_param_text(c->step[b].cli.values, written[k % 2]);
-                if (c->step[a].trains && c->step[b].trains && x && y &&
-                    (!strcmp(x, y) || mc_path_same(x, y)))
+            for (size_t k = 0; k < N * N; k++) {
+                const char *x = mc_param_text(c->step[a].cli.values, written[k / N]);
+                const char *y = mc_param_text(c->step[b].cli.values, written[k % N]);
+                if (x && y && (!strcmp(x, y) || mc_path_same(x, y)))
                     return mc_fail(err, MC_EUSAGE,
                                    "steps %zu and %zu both write '%s'; give each its own", a + 1,
                                    b + 1, x);

@@ -221,6 +221,7 @@ static int open_forms(struct mc_chain *c, size_t i, struct mc_job *j, struct mc_
 int mc_chain_close(struct mc_chain *c, struct mc_job *j, struct mc_err *err)
 {
     int rc = 0;
+    bool was = c->reopened;
     for (size_t k = c->n; k-- > 0 && !rc;) {
         struct mc_chain_step *s = &c->step[k];
         struct mc_pass_ctx ctx = context(s, j);
@@ -233,6 +234,8 @@ int mc_chain_close(struct mc_chain *c, struct mc_job *j, struct mc_err *err)
     if (!rc && c->reopened)
         rc = mc_passes_finish(NULL, &ctx, j->work, err);
     c->reopened = false;
+    if (was) /* what the training form left behind */
+        mc_edit_sweep(j->work->graph);
     return rc;
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/json.h"
 #include "base/rng.h"
+#include "cli/chain.h"
 #include "cli/command.h"
 #include "graph/constant.h"
 #include "graph/edit.h"
@@ -273,6 +274,94 @@ static void hooks_are_for_training(void **state)
     assert_string_equal(calls, "run ");
 }
 
+/* A pass without a training form, which needs the file form of what came before it. */
+static int run_other(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+                     json_t **ret_report, struct mc_err *e)
+{
+    (void)ctx, (void)options, (void)e;
+    assert_null(mc_graph_value(m->graph, "doubled"));
+    *ret_report = json_pack("{s:[]}", "layers");
+    return note("other ");
+}
+
+static const struct mc_pass other = {"other", "", "", params, NULL, run_other, NULL, NULL, NULL};
+
+/* A chain of steps: h(alves), o(ther), f(inetune). */
+static const char *chain(const char *steps)
+{
+    static char *argv[] = {"run",       "in.onnx", "-o",       "out.onnx", "--train", "x.npy:y.npy",
+                           "--epochs",  "1",       "--lr",     "0.001",    "--batch", "20",
+                           "--holdout", "0",       "--report", "r.json",   NULL};
+    enum { WORDS = sizeof argv / sizeof *argv - 1 };
+    const struct mc_command *finetune, *pass;
+    const struct mc_pass *svd;
+    const struct mc_param *tables[MC_CLI_GROUPS];
+    struct mc_chain c = {0};
+    int n = 0;
+    assert_int_equal(mc_command_find("finetune", &finetune, &svd, &err), 0);
+    assert_int_equal(mc_command_find("svd", &pass, &svd, &err), 0);
+    for (int i = 0; finetune->groups[i]; i++)
+        tables[n++] = finetune->groups[i]->params;
+    struct mc_cli cli = {.command = finetune, .quiet = true, .argc = WORDS, .argv = argv};
+    assert_int_equal(mc_param_parse(tables, n, WORDS, argv, &cli.values, &err), 0);
+    json_t *plain =
+        json_copy(cli.values); /* a step that does not train has no options of training */
+    json_object_del(plain, "lr");
+    json_object_del(plain, "batch");
+    json_object_del(plain, "holdout");
+    *calls = 0;
+    for (const char *s = steps; *s; s++)
+        assert_int_equal(
+            *s == 'f' ? mc_chain_add(&c, &cli, finetune, NULL, cli.values, &err)
+                      : mc_chain_add(&c, &cli, pass, *s == 'h' ? &halves : &other, plain, &err),
+            0);
+    if (mc_chain_run(&cli, &c, &err))
+        fail_msg("%s: %s", steps, err.msg);
+    mc_chain_free(&c);
+    json_decref(plain);
+    json_decref(cli.values);
+    return calls;
+}
+
+/* The training form stays over steps that train; who needs the file form gets it, and so does the file. */
+static void a_chain_finishes_late(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *steps, *calls;
+    } cases[] = {
+        {"hf", "run convert finish "},
+        {"hff", "run convert finish "},
+        {"hffo", "run convert finish other "},
+        {"hof", "run other convert finish "},
+        {"ohf", "other run convert finish "},
+        {"hfhf", "run convert finish run convert finish "},
+        {"fh", "run "},
+        {"hfofo", "run convert finish other other "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mc_model *m;
+        assert_string_equal(chain(cases[i].steps), cases[i].calls);
+        assert_int_equal(mc_onnx_read("out.onnx", &m, &err), 0);
+        assert_int_equal(m->graph->n_nodes, 3);
+        mc_model_free(m);
+        /* Whom a training follows: the model before the first pass, nobody where there is none. */
+        json_t *r = json_load_file("r.json", 0, NULL), *step;
+        size_t k;
+        bool smaller = false;
+        json_array_foreach(json_object_get(r, "passes"), k, step)
+        {
+            const json_t *t = json_object_get(step, "training");
+            smaller = smaller || !t;
+            assert_true(json_is_string(json_object_get(step, "summary")));
+            if (t)
+                assert_int_equal(json_is_string(json_object_get(t, "teacher")), smaller);
+        }
+        assert_int_equal(k, strlen(cases[i].steps));
+        json_decref(r);
+    }
+}
+
 /* A hook that fails leaves nothing. */
 static void failures_pass_through(void **state)
 {
@@ -323,9 +412,8 @@ int main(void)
     write_samples();
     write_model();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_training_form_is_trained),
-        cmocka_unit_test(hooks_are_for_training),
-        cmocka_unit_test(failures_pass_through),
+        cmocka_unit_test(the_training_form_is_trained), cmocka_unit_test(a_chain_finishes_late),
+        cmocka_unit_test(hooks_are_for_training),       cmocka_unit_test(failures_pass_through),
         cmocka_unit_test(a_file_is_opened_again),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
