@@ -39,11 +39,14 @@ mcompress svd "$M" -o a.onnx --keep 0.4 -q --no-history
 mcompress svd a.onnx -o b.onnx --keep 0.5 -q
 ls -l b.onnx chain.onnx | awk '{ print $5 }' >sizes
 awk '{ s[NR] = $1 } END { d = s[1] - s[2]; if (d > 20000 || d < -20000) print "sizes", s[1], s[2] }' sizes
-grep -e '"summary"' -e '"bytes_original"' r.report.json
+plain() { # sizes and numbers of layers change with what svd learns
+    sed 's/[0-9.]* [kM]B/N/g; s/[0-9]* of [0-9]* layers/N of N layers/'
+}
+grep '"summary"' r.report.json | plain
 # The model knows what became of it, and goes on from there.
-mcompress info chain.onnx | grep -A 3 history
+mcompress info chain.onnx | sed -n '/history/,/^$/p' | plain
 mcompress run finetune:epochs=0.01,lr=0.01 chain.onnx -o again.onnx $T -q
-mcompress info again.onnx | sed -n '/history/,/^$/p'
+mcompress info again.onnx | sed -n '/history/,/^$/p' | plain
 mcompress info again.onnx --json | grep '"ai.mcompress.recipe"'
 # The same bytes for any number of threads; what is aimed at holds for the file.
 for t in 1 2; do
