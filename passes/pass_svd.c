@@ -186,7 +186,7 @@ static int prepare(struct mc_svd_run *r, const json_t *options, struct mc_err *e
     if (!rc)
         rc = mc_svd_extents(r->model, &r->layers, err);
     if (!rc)
-        rc = mc_svd_items_make(r, !r->ranks.of, err);
+        rc = mc_svd_items_make(r, !r->ranks.of && r->energy < 0, err);
     if (!rc)
         rc = mc_svd_run_bytes(r, &r->bytes_before, err);
     r->bytes_given = r->ctx->bytes_original ? r->ctx->bytes_original : r->bytes_before;

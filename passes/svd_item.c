@@ -9,8 +9,9 @@
 
 /* All forms; where two do equally well the first is taken. */
 static const struct mc_svd_form *const forms[] = {
-    &mc_svd_form_matrix,      &mc_svd_form_stored, &mc_svd_form_input,     &mc_svd_form_spatial,
-    &mc_svd_form_spatial_row, &mc_svd_form_tucker, &mc_svd_form_separable,
+    &mc_svd_form_matrix,    &mc_svd_form_stored,      &mc_svd_form_input,
+    &mc_svd_form_spatial,   &mc_svd_form_spatial_row, &mc_svd_form_tucker,
+    &mc_svd_form_separable, &mc_svd_form_together,    &mc_svd_form_apart,
 };
 enum { N_FORMS = sizeof forms / sizeof *forms };
 
@@ -81,15 +82,52 @@ static int add_item(struct mc_svd_run *r, const size_t *layer, size_t n, struct 
     return add_forms(r, it, err);
 }
 
+/* ---- groups ---- */
+
+enum { GROUP_MAX = 16 }; /* more readers of one value are no projections of one layer */
+
+/* A product of one node, that may share its input's factor with others. */
+static bool groups_with(const struct mc_svd_layer *a, const struct mc_svd_layer *b)
+{
+    const struct mc_node *n = a->sites[0].node, *o = b->sites[0].node;
+    return !b->reason && (b->kind == MC_SVD_MATMUL || b->kind == MC_SVD_GEMM) && b->n_sites == 1 &&
+           !b->given_bytes && n->graph == o->graph && n->in[0] == o->in[0] && a->n == b->n &&
+           a->weight->dtype == b->weight->dtype;
+}
+
+/* Layer i and those behind it that read the same value, none of them in an item yet. */
+static size_t find_group(const struct mc_svd_run *r, size_t i, const bool *taken,
+                         size_t ret[GROUP_MAX])
+{
+    const struct mc_svd_layer *l = r->layers.item;
+    size_t n = 0;
+    ret[n++] = i;
+    for (size_t k = i + 1; groups_with(&l[i], &l[i]) && k < r->layers.n; k++)
+        if (!taken[k] && groups_with(&l[i], &l[k])) {
+            if (n == GROUP_MAX)
+                return 1;
+            ret[n++] = k;
+        }
+    return n;
+}
+
 int mc_svd_items_make(struct mc_svd_run *r, bool groups, struct mc_err *err)
 {
-    (void)groups;
-    for (size_t i = 0; i < r->layers.n; i++) {
-        int rc = r->layers.item[i].reason ? 0 : add_item(r, &i, 1, err);
-        if (rc)
-            return rc;
+    bool *taken = mc_calloc(r->layers.n, sizeof *taken);
+    int rc = taken ? 0 : no_memory(err);
+    for (size_t i = 0; !rc && i < r->layers.n; i++) {
+        size_t group[GROUP_MAX], n = 1;
+        group[0] = i;
+        if (r->layers.item[i].reason || taken[i])
+            continue;
+        if (groups)
+            n = find_group(r, i, taken, group);
+        for (size_t k = 0; k < n; k++)
+            taken[group[k]] = true;
+        rc = add_item(r, group, n, err);
     }
-    return 0;
+    free(taken);
+    return rc;
 }
 
 static void release_curve(struct mc_svd_curve *c)

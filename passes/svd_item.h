@@ -20,8 +20,8 @@ struct mc_svd_item {
     const struct mc_svd_point *point; /* on that curve */
 };
 
-/* One item a layer (that has no reason to be left). Groups of layers come in addition where `groups`.
- * Errors: MC_ENOMEM. */
+/* Of all layers that have no reason to be left: one item for each, or, where `groups`, for those that read the same value
+ * together. Errors: MC_ENOMEM. */
 int mc_svd_items_make(struct mc_svd_run *r, bool groups, struct mc_err *err);
 void mc_svd_items_free(struct mc_svd_run *r);
 
