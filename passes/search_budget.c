@@ -179,22 +179,24 @@ static int try_factors(struct mc_hunt *h, const struct moves *m, double limit, b
     return rc;
 }
 
-/* The pair of moves, one up and one down or one alone, that by the measurements wins most; false if none does. */
+/* The moves, one up and one down or one alone, that by the measurements win most; *ret_up or *ret_down is n where there
+ * is none. False if nothing wins. */
 static bool best_pair(const struct mc_hunt *h, const struct moves *m, double room, size_t *ret_up,
                       size_t *ret_down)
 {
     size_t n = h->s->n;
     double best = 0;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i <= n; i++)
         for (size_t k = 0; k <= n; k++) {
-            if (k == i || isnan(m->to_up[i]) || (k < n && isnan(m->to_down[k])))
+            double gain = (i < n ? m->to_up[i] : 0) + (k < n ? m->to_down[k] : 0);
+            double more = 0;
+            if (k == i || !(gain < best))
                 continue;
-            double gain = m->to_up[i] + (k < n ? m->to_down[k] : 0);
-            const double *ci = h->curve[i].cost;
-            double more = ci[m->up[i]] - ci[m->base[i]];
+            if (i < n)
+                more += h->curve[i].cost[m->up[i]] - h->curve[i].cost[m->base[i]];
             if (k < n)
                 more += h->curve[k].cost[m->down[k]] - h->curve[k].cost[m->base[k]];
-            if (gain < best && more <= room) {
+            if (more <= room) {
                 best = gain;
                 *ret_up = i;
                 *ret_down = k;
@@ -208,16 +210,17 @@ static int try_pairs(struct mc_hunt *h, struct moves *m, double limit, bool *ret
                      struct mc_err *err)
 {
     enum { PAIRS = 4 };
-    size_t n = h->s->n, up, down;
-    int rc = 0;
+    size_t n = h->s->n, up, down, *was = mc_calloc(n + 1, sizeof *was);
+    int rc = was ? 0 : no_memory(err);
     *ret_better = false;
     for (int t = 0; !rc && t < PAIRS && !*ret_better && !mc_hunt_over(h); t++) {
         const struct mc_set *set = NULL;
         double cost;
         if (!best_pair(h, m, limit - mc_hunt_best(h)->cost, &up, &down))
-            return 0;
-        size_t was_up = m->base[up], was_down = down < n ? m->base[down] : 0;
-        m->base[up] = m->up[up];
+            break;
+        memcpy(was, m->base, n * sizeof *was);
+        if (up < n)
+            m->base[up] = m->up[up];
         if (down < n)
             m->base[down] = m->down[down];
         rc = mc_hunt_count(h, m->base, &cost, err);
@@ -228,11 +231,10 @@ static int try_pairs(struct mc_hunt *h, struct moves *m, double limit, bool *ret
             *ret_better = mc_hunt_closer(h, set, mc_hunt_best(h));
             rc = *ret_better ? mc_hunt_keep(h, set, err) : 0;
         }
-        m->base[up] = was_up;
-        if (down < n)
-            m->base[down] = was_down;
-        m->to_up[up] = NAN;
+        memcpy(m->base, was, n * sizeof *was);
+        *(up < n ? &m->to_up[up] : &m->to_down[down]) = NAN;
     }
+    free(was);
     return rc;
 }
 

@@ -62,22 +62,31 @@ static int cost_by_time(struct mc_hunt *h, size_t i, struct mc_err *err)
     return rc;
 }
 
+/* Costs as the pass says, and what it does not say of: nodes and names that a change adds, by one option of the item. */
+static int cost_by_pass(struct mc_hunt *h, size_t i, struct mc_err *err)
+{
+    struct mc_search_item *it = &h->s->item[i];
+    size_t middle = it->n / 2;
+    double more = 0, cost;
+    int rc = 0;
+    for (size_t k = 1; !rc && k < it->n; k++)
+        if (isnan(*given(h, &it->option[k])))
+            rc = count_alone(h, i, k, given(h, &it->option[k]), err);
+    if (!rc && middle) {
+        rc = count_alone(h, i, middle, &cost, err);
+        more = cost - *given(h, &it->option[middle]);
+    }
+    for (size_t k = 1; !rc && k < it->n; k++)
+        h->curve[i].cost[k] = *given(h, &it->option[k]) + more;
+    return rc;
+}
+
 int mc_curves_cost(struct mc_hunt *h, struct mc_err *err)
 {
     int rc = 0;
     for (size_t i = 0; !rc && i < h->s->n; i++) {
-        struct mc_search_item *it = &h->s->item[i];
         mc_hunt_tell(h, "costs of options", (double)i, (double)h->s->n);
-        if (h->s->goal == MC_SEARCH_LATENCY) {
-            rc = cost_by_time(h, i, err);
-            continue;
-        }
-        for (size_t k = 1; !rc && k < it->n; k++) {
-            double *cost = given(h, &it->option[k]);
-            if (isnan(*cost))
-                rc = count_alone(h, i, k, cost, err);
-            h->curve[i].cost[k] = *cost;
-        }
+        rc = h->s->goal == MC_SEARCH_LATENCY ? cost_by_time(h, i, err) : cost_by_pass(h, i, err);
     }
     return rc;
 }
