@@ -39,6 +39,7 @@ void mc_chain_free(struct mc_chain *c)
         mc_out_abort(c->step[i].choices_out);
     }
     free(c->step);
+    json_decref(c->report);
 }
 
 /* A command has no steps that anyone sees; of a recipe the step at fault is named. */
@@ -282,6 +283,8 @@ int mc_chain_run(const struct mc_cli *cli, struct mc_chain *c, struct mc_err *er
         rc = mc_history_put(c, j.work, err);
     if (!rc)
         rc = mc_job_finish(cli, &j, err);
+    if (!rc || rc == MC_EGATE)
+        c->report = json_incref(j.report);
     if (!rc || rc == MC_EGATE)
         rc = commit_choices(c, rc, err);
     mc_model_free(c->snapshot);

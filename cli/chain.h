@@ -38,8 +38,8 @@ struct mc_chain {
     bool reopened;  /* training forms of earlier runs are in place */
     struct mc_model *
         snapshot; /* the model before the first step that makes it smaller, where that is not the first */
-    const char *before_name;
     char before_text[96];
+    json_t *report; /* of the job, when all is done */
 };
 
 /* One more step: `values` are all options it sees, run-wide ones included. A new reference is taken. */

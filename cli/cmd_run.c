@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "cli/chain.h"
+#include "cli/recipe_out.h"
 #include "cli/recipe_parts.h"
 #include "cli/train_options.h"
 #include "train/train.h"
@@ -116,6 +117,28 @@ static int check_unused(const json_t *line, struct mc_err *err)
     return 0;
 }
 
+static int check_recipe_out(const struct mc_cli *cli, const struct mc_recipe *r, struct mc_err *err)
+{
+    const char *path = mc_param_text(cli->values, "recipe-out");
+    const char *const files[] = {r->file, mc_cli_operand(cli, 1),
+                                 mc_param_text(cli->values, "out")};
+    if (!path || mc_param_flag(cli->values, "dry-run"))
+        return 0;
+    return mc_recipe_out_check(path, files, 3, err);
+}
+
+/* A missed gate is told last. */
+static int write_recipe(const struct mc_cli *run, const struct mc_chain *c,
+                        const struct mc_recipe *r, int rc, struct mc_err *err)
+{
+    struct mc_err late;
+    const char *path = mc_param_text(run->values, "recipe-out");
+    if (!path || !c->report || mc_param_flag(run->values, "dry-run"))
+        return rc;
+    int failed = mc_recipe_out_write(path, run, c, r->about, c->report, &late);
+    return failed ? mc_fail(err, failed, "%s", late.msg) : rc;
+}
+
 int mc_cmd_run(struct mc_cli *cli, struct mc_err *err)
 {
     struct mc_recipe *r = NULL;
@@ -126,6 +149,8 @@ int mc_cmd_run(struct mc_cli *cli, struct mc_err *err)
     run.values = NULL;
     int rc = mc_recipe_read(mc_cli_operand(cli, 0), &r, err);
     if (!rc)
+        rc = check_recipe_out(cli, r, err);
+    if (!rc)
         rc = mc_cli_given(cli, &line, err);
     if (!rc)
         rc = gather(cli, r, line, &run.values, err);
@@ -135,6 +160,7 @@ int mc_cmd_run(struct mc_cli *cli, struct mc_err *err)
         rc = check_unused(line, err);
     if (!rc)
         rc = mc_chain_run(&run, &c, err);
+    rc = write_recipe(&run, &c, r, rc, err);
     mc_chain_free(&c);
     json_decref(line);
     json_decref(run.values);

@@ -12,8 +12,7 @@
 
 static const char recipe_key[] = "ai.mcompress.recipe", history_key[] = "ai.mcompress.history";
 
-/* Its values, without those that only say how others are trained or measured. */
-static json_t *own_values(const struct mc_chain_step *s)
+json_t *mc_history_values(const struct mc_chain_step *s)
 {
     json_t *values = json_copy(s->cli.values);
     for (const struct mc_param *p = mc_train_params; values && p->type && !s->trains; p++)
@@ -26,7 +25,7 @@ char *mc_history_step(const struct mc_chain_step *s)
     struct mc_recipe_kind k;
     char *text = NULL;
     size_t size = 0;
-    json_t *values = own_values(s);
+    json_t *values = mc_history_values(s);
     FILE *out = values ? open_memstream(&text, &size) : NULL;
     if (out) {
         mc_recipe_kind_of(s->cli.command, s->cli.pass, &k);
@@ -91,16 +90,17 @@ char *mc_history_line(const struct mc_chain_step *s)
     return text;
 }
 
+/* In large units: what a pass aims at should not hang on how a later step is spelled. */
 uint64_t mc_history_room(const struct mc_chain *c)
 {
-    enum { KEYS = 96, FIGURES = 256 }; /* the keys and lengths; what a line says besides the step */
-    uint64_t room = KEYS;
+    enum { KEYS = 96, FIGURES = 96, TRAINING = 128, UNIT = 256 };
+    uint64_t room = KEYS; /* the keys and lengths */
     for (size_t i = 0; i < c->n; i++) {
         char *step = mc_history_step(&c->step[i]);
-        room += 2 * (step ? strlen(step) : 0) + FIGURES;
+        room += 2 * (step ? strlen(step) : 0) + FIGURES + (c->step[i].trains ? TRAINING : 0);
         free(step);
     }
-    return room;
+    return (room + UNIT - 1) / UNIT * UNIT;
 }
 
 /* What the model has under the key already, then one part for each step. */

@@ -6,6 +6,8 @@
 
 #include "cli/chain.h"
 
+/* What a step was given, without what only says how others are trained; a new reference. */
+json_t *mc_history_values(const struct mc_chain_step *s);
 /* A step as a recipe, "svd:keep=0.3"; a malloc'd string, NULL when out of memory. */
 char *mc_history_step(const struct mc_chain_step *s);
 /* "svd:keep=0.3: 3.73 MB -> 1.12 MB, 3 of 4 layers changed"; likewise. */

@@ -30,6 +30,7 @@ void mc_job_free(struct mc_job *j)
     json_decref(j->passes);
     json_decref(j->account);
     json_decref(j->gates);
+    json_decref(j->report);
     json_decref(j->latency);
 }
 
@@ -261,6 +262,6 @@ int mc_job_finish(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err
         rc = mc_cli_deliver(cli, report, j->to_stdout, err);
     if (!rc && j->missed)
         rc = mc_fail(err, j->missed, "%s", j->gate.msg);
-    json_decref(report);
+    j->report = report;
     return rc;
 }

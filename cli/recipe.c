@@ -139,8 +139,7 @@ static int take_steps(struct walk *w, json_t *steps, size_t length, struct mc_er
     return 0;
 }
 
-/* What belongs to one call, and not to a recipe. */
-static bool is_of_the_call(const char *name)
+bool mc_recipe_of_the_call(const char *name)
 {
     static const char *const names[] = {"out",       "dry-run",    "threads",    "device",
                                         "json",      "quiet",      "verbose",    "help",
@@ -162,9 +161,9 @@ static int unknown_key(struct mc_recipe_place at, const char *name, const struct
         mc_nearest_offer(&near, own[i]);
     for (int g = 0; run->groups[g]; g++)
         for (const struct mc_param *p = run->groups[g]->params; p->type; p++)
-            if (!is_of_the_call(p->name))
+            if (!mc_recipe_of_the_call(p->name))
                 mc_nearest_offer(&near, p->name);
-    if (is_of_the_call(name))
+    if (mc_recipe_of_the_call(name))
         snprintf(what, sizeof what, "'%.60s' is said where the recipe is used: --%.60s", name,
                  name);
     else if (near.name)
@@ -184,7 +183,7 @@ static int take_option(struct walk *w, const char *name, json_t *v, struct mc_er
     int rc = mc_command_find("run", &run, &none, err);
     if (rc)
         return rc;
-    for (int g = 0; run->groups[g] && !p && !is_of_the_call(name); g++)
+    for (int g = 0; run->groups[g] && !p && !mc_recipe_of_the_call(name); g++)
         p = mc_param_find(&run->groups[g]->params, 1, name);
     if (!p)
         return unknown_key(key_at(w), name, run, err);

@@ -21,6 +21,9 @@ void mc_recipe_kind_of(const struct mc_command *c, const struct mc_pass *pass,
 /* NULL for a name that is none of its own. */
 const struct mc_param *mc_recipe_option(const struct mc_recipe_kind *k, const char *name);
 
+/* Is an option of the run one of this call, and not for a recipe file? */
+bool mc_recipe_of_the_call(const char *name);
+
 /* Where something stands: a line and a column of a file, or a character of a text. */
 struct mc_recipe_place {
     const char *file; /* NULL: a text */

@@ -96,6 +96,16 @@ const struct mc_option_group mc_options_recover = {
     },
 };
 
+const struct mc_option_group mc_options_recipe = {
+    "Recipe",
+    (const struct mc_param[]){
+        {MC_PARAM_TEXT, "recipe-out", 0, false, "FILE.yaml", NULL, 0, 0, NULL,
+         "write what was run as a recipe, with every option, and what came of each step in "
+         "comments"},
+        {0},
+    },
+};
+
 const struct mc_option_group mc_options_chain = {
     "Training, in steps that do",
     (const struct mc_param[]){

@@ -58,4 +58,14 @@ cmp t1.onnx t2.onnx
 mcompress run r.yaml "$M" -o dry.onnx --dry-run | grep '^  size'
 mcompress run svd:keep=0.5,svd:keep=0.02 "$M" -o gate.onnx --data fashion-mnist:test --samples 500 --max-drop 0.5% -q
 echo "$?"
+# What was run, as a recipe: it gives the same model again.
+mcompress run svd:keep=0.3,norm=weights,finetune:epochs=0.02 "$M" -o one.onnx $T -q --no-history --recipe-out out.yaml \
+    --data fashion-mnist:test --samples 200 --require 'top1>=0.5'
+plain <out.yaml | sed "s|$MODELS|MODELS|; s/lr: .*/lr: N/" |
+    grep -e '^# mcompress' -e '^[a-z]' -e '- svd:' -e keep: -e finetune: -e epochs: -e lr: -e '^    # N'
+mcompress run out.yaml "$M" -o two.onnx -q --no-history --recipe-out two.yaml
+cmp one.onnx two.onnx
+sed 's/one\.onnx/two.onnx/' out.yaml | cmp - two.yaml
+try mcompress run out.yaml "$M" -o two.onnx --recipe-out out.yaml | sed "s|$MODELS|MODELS|"
+try mcompress run out.yaml "$M" -o two.onnx --recipe-out two.txt | sed "s|$MODELS|MODELS|"
 ls
