@@ -234,3 +234,28 @@ int mc_plan_layout(const struct mc_session *s, struct mc_plan *p, struct mc_err 
     }
     return assign(s, p, err);
 }
+
+int mc_plan_values(const struct mc_plan *p, size_t *ret, struct mc_err *err)
+{
+    size_t now = 0, most = 0;
+    size_t *change = mc_calloc((size_t)p->n_steps + 2, sizeof *change);
+    if (!change)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    for (size_t i = 0; i < p->n_slots; i++) { /* sums may wrap on the way */
+        const struct mc_slot *slot = &p->slots[i];
+        if (slot->external)
+            continue;
+        change[slot->first + 1] += slot->bytes;
+        change[(slot->last < p->n_steps ? slot->last + 1 : p->n_steps) + 1] -= slot->bytes;
+    }
+    for (int t = 0; t <= p->n_steps; t++) { /* step t - 1 */
+        const struct mc_step *st = t ? &p->steps[t - 1] : NULL;
+        bool scratch = st && st->scratch_slot != MC_SLOT_NONE;
+        now += change[t];
+        size_t values = now - (scratch ? p->slots[st->scratch_slot].bytes : 0);
+        most = values > most ? values : most;
+    }
+    free(change);
+    *ret = most;
+    return 0;
+}

@@ -171,9 +171,10 @@ struct mc_session {
 
 /* ---- session.c ---- */
 
-/* Bytes of the values of a run for arrays of these shapes, without running; of its first segment. */
+/* Bytes of a run for arrays of these shapes, without running; of its first segment. *ret_values, may be NULL: those
+ * of its values alone, without the scratch of its steps, which grows with the number of threads. */
 int mc_session_plan_bytes(struct mc_session *s, const struct mc_array *arrays, int n_arrays,
-                          size_t *ret, struct mc_err *err);
+                          size_t *ret, size_t *ret_values, struct mc_err *err);
 /* A session for a body of a node that `outer` runs. */
 int mc_session_inner(struct mc_session *outer, const struct mc_graph *body, struct mc_session **ret,
                      struct mc_err *err);
@@ -283,6 +284,8 @@ int mc_plan_slot(struct mc_plan *p, size_t bytes, int first, int last, int *ret,
 
 /* Where in the block each slot is. */
 int mc_plan_layout(const struct mc_session *s, struct mc_plan *p, struct mc_err *err);
+/* Bytes of the values in it that are there at once, at most; without the scratch of steps. Errors: MC_ENOMEM. */
+int mc_plan_values(const struct mc_plan *p, size_t *ret, struct mc_err *err);
 
 /* ---- input.c ---- */
 

@@ -130,7 +130,8 @@ static int run(struct feeder *r, const struct mc_batch *b, struct mc_err *err)
 }
 
 /* The largest power of two up to BATCH_MAX for which the values of a run, a multiple of those of one
- * sample, stay below CACHE_BYTES, or up to BATCH_MIN below BLOCK_BYTES. */
+ * sample, stay below CACHE_BYTES, or up to BATCH_MIN below BLOCK_BYTES. The same for any number of threads:
+ * sums over batches, such as those of covariances, end in other bits where batches are others. */
 static int choose_batch(struct feeder *r, int64_t sample, struct mc_err *err)
 {
     struct mc_batch *b = NULL, *padded = NULL;
@@ -141,8 +142,8 @@ static int choose_batch(struct feeder *r, int64_t sample, struct mc_err *err)
         rc = prepare(r, b, &padded, err);
     size_t most = 1;
     for (int i = 0; i < r->f->n_sessions && !rc; i++) {
-        size_t bytes;
-        rc = mc_session_plan_bytes(r->f->sessions[i], r->arrays, r->n_arrays, &bytes, err);
+        size_t all, bytes;
+        rc = mc_session_plan_bytes(r->f->sessions[i], r->arrays, r->n_arrays, &all, &bytes, err);
         most = !rc && bytes > most ? bytes : most;
     }
     mc_batch_free(padded);

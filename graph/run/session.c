@@ -317,9 +317,10 @@ int mc_session_run(struct mc_session *s, const struct mc_array *arrays, int n_ar
 }
 
 int mc_session_plan_bytes(struct mc_session *s, const struct mc_array *arrays, int n_arrays,
-                          size_t *ret, struct mc_err *err)
+                          size_t *ret, size_t *ret_values, struct mc_err *err)
 {
     struct mc_plan *p;
+    size_t outside = 0;
     s->last = NULL;
     mc_live_clear(s);
     int rc = match(s, arrays, n_arrays, err);
@@ -327,9 +328,13 @@ int mc_session_plan_bytes(struct mc_session *s, const struct mc_array *arrays, i
         rc = mc_path_root(s, &p, err);
     if (rc)
         return rc;
-    *ret = p->bytes;
     for (size_t i = 0; i < p->n_slots; i++)
-        *ret += p->slots[i].external && !p->slots[i].state ? p->slots[i].bytes : 0;
+        outside += p->slots[i].external && !p->slots[i].state ? p->slots[i].bytes : 0;
+    *ret = p->bytes + outside;
+    if (ret_values && (rc = mc_plan_values(p, ret_values, err)))
+        return rc;
+    if (ret_values)
+        *ret_values += outside;
     return 0;
 }
 
@@ -345,7 +350,7 @@ int mc_session_peak(struct mc_session *s, const struct mc_array *arrays, int n_a
                     struct mc_err *err)
 {
     size_t values;
-    int rc = mc_session_plan_bytes(s, arrays, n_arrays, &values, err);
+    int rc = mc_session_plan_bytes(s, arrays, n_arrays, &values, NULL, err);
     if (!rc)
         *ret = values + mc_pack_bytes(s->packs) + state_bytes(s);
     return rc;

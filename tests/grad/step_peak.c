@@ -87,7 +87,8 @@ int main(int argc, char **argv)
     rc = rc ? rc : fill(session, atoll(argv[2]), in, &err);
     size_t peak, values;
     rc = rc ? rc : mc_session_peak(session, in, mc_session_n_inputs(session), &peak, &err);
-    rc = rc ? rc : mc_session_plan_bytes(session, in, mc_session_n_inputs(session), &values, &err);
+    rc = rc ? rc
+            : mc_session_plan_bytes(session, in, mc_session_n_inputs(session), &values, NULL, &err);
     if (rc) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
