@@ -13,6 +13,7 @@
 #include "cli/gates.h"
 #include "cli/options.h"
 #include "formats/report.h"
+#include "passes/search.h"
 
 const struct mc_option_group mc_options_batch = {
     "Batch",
@@ -24,11 +25,12 @@ const struct mc_option_group mc_options_batch = {
          "for any number"},
         {MC_PARAM_BYTES, "mem-limit", 0, false, "SIZE", NULL, 1, 9e18, NULL,
          "memory that one model may take, such as 500M; one that takes more fails"},
-        {MC_PARAM_REAL, "time-limit", 0, false, "SECONDS", NULL, 1e-3, 1e9, NULL,
-         "time that one model may take"},
+        {MC_PARAM_TEXT, "time-limit", 0, false, "LIMIT", NULL, 0, 0, NULL,
+         "time that one model may take, such as 90s or 10min"},
         {MC_PARAM_FLAG, "data-optional", 0, false, NULL, NULL, 0, 0, NULL,
          "a model whose --data is missing is compressed without being measured; without this "
-         "option it fails"},
+         "option it fails. In --data and all other names of files {dir}, {stem}, {name} and {rel} "
+         "stand for the model's folder, its name without and with .onnx, and its path below DIR"},
         {MC_PARAM_FLAG, "external-data", 0, false, NULL, NULL, 0, 0, NULL,
          "put the weights of every result into a file of its own, RESULT.data"},
         {MC_PARAM_FLAG, "force", 0, false, NULL, NULL, 0, 0, NULL,
@@ -86,6 +88,16 @@ static int check_ends(const struct mc_cli *cli, struct mc_err *err)
     return rc ? rc : mc_gates_check(cli, true, true, true, err);
 }
 
+static int take_limits(struct mc_batch_job *b, struct mc_err *err)
+{
+    const char *time = mc_param_text(b->cli->values, "time-limit");
+    b->limits.memory = (uint64_t)mc_param_int(b->cli->values, "mem-limit", 0);
+    if (time && (mc_search_seconds(time, &b->limits.seconds, NULL) || !(b->limits.seconds > 0)))
+        return mc_fail(err, MC_EUSAGE,
+                       "--time-limit '%s': give a time above 0, such as 90s or 10min", time);
+    return 0;
+}
+
 static int open_batch(struct mc_cli *cli, struct mc_batch_job *b, struct mc_err *err)
 {
     const json_t *v = cli->values;
@@ -94,8 +106,6 @@ static int open_batch(struct mc_cli *cli, struct mc_batch_job *b, struct mc_err 
         .recipe = mc_cli_operand(cli, 0),
         .dir = mc_cli_operand(cli, 1),
         .out = mc_param_text(v, "out"),
-        .limits = {.memory = (uint64_t)mc_param_int(v, "mem-limit", 0),
-                   .seconds = mc_param_real(v, "time-limit", 0)},
         .force = mc_param_flag(v, "force"),
         .fail_fast = mc_param_flag(v, "fail-fast"),
         .dry_run = mc_param_flag(v, "dry-run"),
@@ -105,7 +115,9 @@ static int open_batch(struct mc_cli *cli, struct mc_batch_job *b, struct mc_err 
     };
     if (!b->out || !*b->out || !strcmp(b->out, "-"))
         return mc_fail(err, MC_EUSAGE, "needs -o FOLDER for the results");
-    int rc = check_ends(cli, err);
+    int rc = take_limits(b, err);
+    if (!rc)
+        rc = check_ends(cli, err);
     if (!rc)
         rc = mc_batch_recipe(b, err);
     if (!rc)

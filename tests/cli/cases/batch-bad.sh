@@ -53,5 +53,7 @@ try mcompress batch svd:keep=0.5 in -o new --report missing/r.html
 try mcompress batch svd:keep=0.5 in -o new --report r.pdf
 try mcompress batch svd:keep=0.5 in -o new --mem-limit lots
 try mcompress batch svd:keep=0.5 in -o new --time-limit 0
+try mcompress batch svd:keep=0.5 in -o new --time-limit soon
+try mcompress batch svd:keep=0.5,finetune in -o new --train fashion-mnist:train --checkpoint all.ckpt
 try mcompress batch svd:keep=0.5 in -o -
 ls
