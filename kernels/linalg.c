@@ -56,7 +56,7 @@ static int check_size(const char *what, int64_t rows, int64_t cols, int64_t ld, 
 /* Counts instead of leaving early: the loop vectorises. */
 static bool finite_row(const float *a, int64_t n)
 {
-    int64_t bad = 0;
+    int bad = 0; /* n is at most INT_MAX */
     for (int64_t j = 0; j < n; j++)
         bad += !(fabsf(a[j]) <= FLT_MAX);
     return bad == 0;

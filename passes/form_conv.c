@@ -93,70 +93,142 @@ void mc_conv_curve(struct mc_svd_run *r, size_t layer, struct mc_conv_points *p,
 
 /* ---- problems ---- */
 
-int mc_conv_open(struct mc_svd_run *r, size_t layer, struct mc_conv_open *ret, struct mc_err *err)
+struct mc_conv_last {
+    size_t layer;
+    struct mc_svd_norm_hold hold; /* what p borrows */
+    struct mc_conv_problem p;
+};
+
+void mc_conv_close(struct mc_svd_run *r)
+{
+    if (r->conv) {
+        mc_conv_problem_free(&r->conv->p);
+        mc_svd_norm_free(&r->conv->hold);
+    }
+    free(r->conv);
+    r->conv = NULL;
+}
+
+static int fill(struct mc_svd_run *r, size_t layer, struct mc_conv_last *last, struct mc_err *err)
 {
     const struct mc_svd_layer *l = &r->layers.item[layer];
     struct mc_svd_norm norm;
     float *w;
-    *ret = (struct mc_conv_open){0};
-    int rc = mc_interrupt_check(err);
-    if (!rc)
-        rc = mc_svd_norm_of(r, layer, &norm, &ret->hold, err);
+    last->layer = layer;
+    int rc = mc_svd_norm_of(r, layer, &norm, &last->hold, err);
     if (!rc)
         rc = mc_svd_read(l, &w, err);
-    if (!rc)
-        rc = mc_conv_problem_make(r->la, w, l->m, l->n, &norm, &ret->p, err);
-    if (rc)
-        mc_conv_close(ret);
-    else if (isnan(r->raw_total[layer]))
-        r->raw_total[layer] = ret->p.total;
-    return rc;
+    return rc ? rc : mc_conv_problem_make(r->la, w, l->m, l->n, &norm, &last->p, err);
 }
 
-void mc_conv_close(struct mc_conv_open *o)
+int mc_conv_open(struct mc_svd_run *r, size_t layer, const struct mc_conv_problem **ret,
+                 struct mc_err *err)
 {
-    mc_conv_problem_free(&o->p);
-    mc_svd_norm_free(&o->hold);
+    int rc = mc_interrupt_check(err);
+    if (!rc && !(r->conv && r->conv->layer == layer)) {
+        mc_conv_close(r);
+        r->conv = mc_calloc(1, sizeof *r->conv);
+        rc = r->conv ? fill(r, layer, r->conv, err) : mc_conv_no_memory(err);
+        if (rc)
+            mc_conv_close(r);
+    }
+    if (rc)
+        return rc;
+    *ret = &r->conv->p;
+    if (isnan(r->raw_total[layer]))
+        r->raw_total[layer] = r->conv->p.total;
+    return 0;
 }
 
 /* ---- placing ---- */
 
-/* (W - W') mean at every site that has a bias to take it; y is W'. */
-static int mean_errors(struct mc_svd_run *r, const struct mc_svd_layer *l, size_t layer,
-                       const struct mc_conv_problem *p, const float *y, float *row, float **error,
-                       struct mc_err *err)
+static void free_factors(struct mc_conv_factors *f)
 {
-    for (size_t s = 0; s < l->n_sites; s++) {
+    for (size_t i = 0; i < MC_CONV_STAGES; i++)
+        free(f->w[i]);
+    for (size_t s = 0; f->error && s < f->n_sites; s++)
+        free(f->error[s]);
+    free(f->error);
+    *f = (struct mc_conv_factors){0};
+}
+
+void mc_conv_state_free(void *state)
+{
+    struct mc_conv_state *s = state;
+    for (size_t i = 0; s && i < MC_CONV_KEPT; i++)
+        free_factors(&s->kept[i]);
+    free(s);
+}
+
+/* (W - W') mean at every site that has a bias to take it. */
+int mc_conv_mean_errors(struct mc_svd_run *r, size_t layer, const struct mc_conv_problem *p,
+                        float *dense, struct mc_conv_factors *ret, struct mc_err *err)
+{
+    const struct mc_svd_layer *l = &r->layers.item[layer];
+    ret->n_sites = l->n_sites;
+    ret->error = mc_calloc(l->n_sites, sizeof *ret->error);
+    int rc = ret->error ? mc_conv_unweigh(r->la, p, l->n, dense, err) : mc_conv_no_memory(err);
+    for (int64_t i = 0; !rc && i < l->m * l->n; i++)
+        dense[i] = p->w[i] - dense[i];
+    for (size_t s = 0; !rc && s < l->n_sites; s++) {
         const float *mean = mc_svd_norm_mean(r, layer, s);
-        if (!mean)
-            continue;
-        error[s] = mc_conv_floats(l->m, 1);
-        if (!error[s])
+        ret->error[s] = mean ? mc_conv_floats(l->m, 1) : NULL;
+        if (mean && !ret->error[s])
             return mc_conv_no_memory(err);
-        for (int64_t o = 0; o < l->m; o++) {
-            for (int64_t j = 0; y && j < l->n; j++)
-                row[j] = p->w[o * l->n + j] - y[o * l->n + j];
-            error[s][o] = y ? (float)mc_conv_dot(row, mean, l->n) : 0;
-        }
+        for (int64_t o = 0; mean && o < l->m; o++)
+            ret->error[s][o] = (float)mc_conv_dot(dense + o * l->n, mean, l->n);
     }
-    return 0;
+    return rc;
+}
+
+/* A shift that is only counted has the right size and no content. */
+static int place_sizes(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layer *l,
+                       size_t layer, const struct mc_conv_chain *c, struct mc_err *err)
+{
+    float *zeros = mc_calloc((size_t)l->m, sizeof *zeros);
+    float **error = mc_calloc(l->n_sites, sizeof *error);
+    int rc = zeros && error ? 0 : mc_conv_no_memory(err);
+    for (size_t s = 0; !rc && s < l->n_sites; s++)
+        error[s] = mc_svd_norm_mean(r, layer, s) ? zeros : NULL;
+    if (!rc)
+        rc = mc_conv_chain_place(m, l, c, error, err);
+    free(error);
+    free(zeros);
+    return rc;
+}
+
+static const struct mc_conv_factors *find(const struct mc_conv_state *s,
+                                          const struct mc_svd_point *at)
+{
+    for (size_t i = 0; i < MC_CONV_KEPT; i++)
+        if (s->kept[i].w[0] && !memcmp(s->kept[i].rank, at->rank, sizeof at->rank))
+            return &s->kept[i];
+    return NULL;
 }
 
 int mc_conv_place(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layer *l,
-                  size_t layer, const struct mc_conv_chain *c, const struct mc_conv_problem *p,
-                  float *dense, struct mc_err *err)
+                  size_t layer, struct mc_conv_chain *c, const struct mc_svd_point *at,
+                  struct mc_conv_state *state,
+                  int (*make)(struct mc_svd_run *r, size_t layer, const struct mc_svd_point *at,
+                              const void *ctx, struct mc_conv_factors *ret, struct mc_err *err),
+                  const void *ctx, struct mc_err *err)
 {
-    float **error = mc_calloc(l->n_sites, sizeof *error), *row = mc_conv_floats(l->n, 1);
-    int rc = error && row ? 0 : mc_conv_no_memory(err);
-    if (!rc && dense)
-        rc = mc_conv_unweigh(r->la, p, l->n, dense, err);
-    if (!rc)
-        rc = mean_errors(r, l, layer, p, dense, row, error, err);
-    if (!rc)
-        rc = mc_conv_chain_place(m, l, c, error, err);
-    for (size_t s = 0; error && s < l->n_sites; s++)
-        free(error[s]);
-    free(error);
-    free(row);
-    return rc;
+    if (!state)
+        return place_sizes(r, m, l, layer, c, err);
+    const struct mc_conv_factors *f = find(state, at);
+    if (!f) {
+        struct mc_conv_factors made = {.rank = {at->rank[0], at->rank[1]}};
+        int rc = make(r, layer, at, ctx, &made, err);
+        if (rc) {
+            free_factors(&made);
+            return rc;
+        }
+        struct mc_conv_factors *slot = &state->kept[state->next++ % MC_CONV_KEPT];
+        free_factors(slot);
+        *slot = made;
+        f = slot;
+    }
+    for (size_t i = 0; i < c->n; i++)
+        c->stage[i].w = f->w[i];
+    return mc_conv_chain_place(m, l, c, f->error, err);
 }

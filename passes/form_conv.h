@@ -22,7 +22,8 @@ enum { MC_CONV_ALL_AXES = (1 << MC_RANK_MAX) - 1 };
 
 /* ---- curves ---- */
 
-/* Operations that one curve may take: half a second. */
+/* Operations that one curve may take: half a second. What a point is fitted with depends on itself alone, not on how far
+ * the curve goes: its label means the same factors in every run. */
 extern const double mc_conv_work;
 
 struct mc_conv_points { /* errors in the layer's own norm */
@@ -38,16 +39,38 @@ int mc_conv_add_point(struct mc_conv_points *p, const struct mc_svd_layer *l,
 void mc_conv_curve(struct mc_svd_run *r, size_t layer, struct mc_conv_points *p, bool complete,
                    struct mc_svd_curve *c);
 
-struct mc_conv_open { /* a problem with the norm it borrows */
-    struct mc_svd_norm_hold hold;
-    struct mc_conv_problem p;
-};
-int mc_conv_open(struct mc_svd_run *r, size_t layer, struct mc_conv_open *ret, struct mc_err *err);
-void mc_conv_close(struct mc_conv_open *o);
+/* The layer's weight and norm; the one that was asked for last is kept. Valid until the next call. */
+struct mc_conv_last;
+int mc_conv_open(struct mc_svd_run *r, size_t layer, const struct mc_conv_problem **ret,
+                 struct mc_err *err);
+void mc_conv_close(struct mc_svd_run *r);
 
-/* Place with content: dense is X' in the layer's order, [m,n], and is overwritten; NULL: only sizes count. */
+/* ---- placing ---- */
+
+struct mc_conv_factors {
+    int64_t rank[2];
+    float *w[MC_CONV_STAGES]; /* content of the stages */
+    float **error;            /* [n_sites] mean error that the bias takes up, [m]; NULL: none */
+    size_t n_sites;
+};
+
+/* What a curve keeps: factors of points that were placed. A search places the same ones again and again. */
+enum { MC_CONV_KEPT = 8 };
+struct mc_conv_state {
+    struct mc_conv_factors kept[MC_CONV_KEPT];
+    size_t next;
+};
+void mc_conv_state_free(void *state);
+
+/* Mean errors of W' where it is X' = dense [m,n] in the problem's terms, which is overwritten. */
+int mc_conv_mean_errors(struct mc_svd_run *r, size_t layer, const struct mc_conv_problem *p,
+                        float *dense, struct mc_conv_factors *ret, struct mc_err *err);
+/* Place factors made by `make` or kept from before. state NULL: sizes only. */
 int mc_conv_place(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layer *l,
-                  size_t layer, const struct mc_conv_chain *c, const struct mc_conv_problem *p,
-                  float *dense, struct mc_err *err);
+                  size_t layer, struct mc_conv_chain *c, const struct mc_svd_point *at,
+                  struct mc_conv_state *state,
+                  int (*make)(struct mc_svd_run *r, size_t layer, const struct mc_svd_point *at,
+                              const void *ctx, struct mc_conv_factors *ret, struct mc_err *err),
+                  const void *ctx, struct mc_err *err);
 
 #endif

@@ -43,6 +43,6 @@ int mc_conv_kind_place(struct mc_svd_run *r, struct mc_model *m, const struct mc
         return mc_conv_kind_place(r, m, in_m, it, &ident, c, p, sizes_only, err);                  \
     }                                                                                              \
     const struct mc_svd_form mc_svd_form_##ident = {label, ident##_applies, ident##_analyse,       \
-                                                    ident##_place, free}
+                                                    ident##_place, mc_conv_state_free}
 
 #endif

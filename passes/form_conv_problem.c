@@ -69,7 +69,7 @@ int mc_conv_solve(struct mc_linalg *la, char side, int64_t m, int64_t n, const f
 
 int mc_conv_descend(const struct mc_conv_system *s, float *x, float *rhs, struct mc_err *err)
 {
-    enum { STEPS = 3 };
+    enum { STEPS = 2 };
     float *z = mc_conv_floats(s->n, 1), *d = mc_conv_floats(s->n, 1), *y = mc_conv_floats(s->n, 1);
     double old = 0;
     int rc = z && d && y ? s->apply(s->ctx, x, y, err) : mc_conv_no_memory(err);
@@ -198,7 +198,7 @@ int mc_conv_error(struct mc_linalg *la, const struct mc_conv_problem *p, const f
 
 size_t mc_conv_ranks(int64_t max, int64_t ret[MC_CONV_RANKS])
 {
-    enum { ALL_UP_TO = 8, SHARE = 7 };
+    enum { ALL_UP_TO = 8, SHARE = 6 };
     size_t n = 0;
     for (int64_t r = 1; r < max && n + 1 < MC_CONV_RANKS; n++) {
         ret[n] = r;

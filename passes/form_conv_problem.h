@@ -54,7 +54,7 @@ struct mc_conv_system {
 };
 int mc_conv_descend(const struct mc_conv_system *s, float *x, float *rhs, struct mc_err *err);
 
-/* Ranks worth trying, at most max: all small ones, then each a seventh more than the last, and max. Returns how
+/* Ranks worth trying, at most max: all small ones, then each a sixth more than the last, and max. Returns how
  * many, at most MC_CONV_RANKS. */
 enum { MC_CONV_RANKS = 96 };
 size_t mc_conv_ranks(int64_t max, int64_t ret[MC_CONV_RANKS]);

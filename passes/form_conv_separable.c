@@ -4,14 +4,11 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/interrupt.h"
 #include "passes/form_conv.h"
 #include "passes/form_conv_separate.h"
 
-enum { SWEEPS = 2 };
-
-struct state {
-    int sweeps;
-};
+enum { SWEEPS = 1, SHARE_OF_WORK = 4 };
 
 static bool applies(const struct mc_svd_run *r, const struct mc_svd_item *it)
 {
@@ -29,23 +26,27 @@ static struct mc_conv_chain chain_of(const struct mc_svd_layer *l, int64_t q)
     return c;
 }
 
+static int sweeps_for(const struct mc_conv_problem *p, int64_t c, int64_t q)
+{
+    return mc_conv_separate_work(p, c, q, SWEEPS) <= mc_conv_work / SHARE_OF_WORK ? SWEEPS : 0;
+}
+
 /* Few filters first: where all are too much work the last ones are left out. */
 static int find_points(struct mc_svd_run *r, const struct mc_svd_layer *l,
-                       const struct mc_conv_problem *p, int64_t most, struct state *state,
-                       struct mc_conv_points *points, struct mc_err *err)
+                       const struct mc_conv_problem *p, int64_t most, struct mc_conv_points *points,
+                       struct mc_err *err)
 {
     int64_t c = mc_conv_dims(l).c;
     double work = 0;
-    state->sweeps = SWEEPS;
-    while (state->sweeps > 0 && 2 * mc_conv_separate_work(p, c, 1, state->sweeps) > mc_conv_work)
-        state->sweeps--;
     int rc = 0;
     for (int64_t q = 1; !rc && q <= most; q++) {
         struct mc_conv_filters f;
-        work += mc_conv_separate_work(p, c, q, state->sweeps);
+        work += mc_conv_separate_work(p, c, q, 0);
         if (q > 1 && work > mc_conv_work)
             break;
-        rc = mc_conv_separate(r->la, p, c, q, state->sweeps, &f, err);
+        rc = mc_interrupt_check(err);
+        if (!rc)
+            rc = mc_conv_separate(r->la, p, c, q, sweeps_for(p, c, q), &f, err);
         if (rc)
             break;
         struct mc_conv_chain chain = chain_of(l, q);
@@ -65,15 +66,13 @@ static int analyse(struct mc_svd_run *r, const struct mc_svd_item *it, double wa
     double bytes = fmin(want * (double)it->bytes, (double)it->bytes - 1);
     int64_t most = (int64_t)(bytes / (double)mc_conv_chain_bytes(l, &one));
     most = most < mc_conv_dims(l).window ? most : mc_conv_dims(l).window - 1;
-    struct state *state = mc_calloc(1, sizeof *state);
-    struct mc_conv_open o;
+    struct mc_conv_state *state = mc_calloc(1, sizeof *state);
+    const struct mc_conv_problem *problem;
     int rc = state ? 0 : mc_conv_no_memory(err);
     if (!rc && most >= 1) {
-        rc = mc_conv_open(r, layer, &o, err);
-        if (!rc) {
-            rc = find_points(r, l, &o.p, most, state, &p, err);
-            mc_conv_close(&o);
-        }
+        rc = mc_conv_open(r, layer, &problem, err);
+        if (!rc)
+            rc = find_points(r, l, problem, most, &p, err);
     }
     if (rc) {
         free(p.point);
@@ -81,7 +80,7 @@ static int analyse(struct mc_svd_run *r, const struct mc_svd_item *it, double wa
         return rc;
     }
     mc_conv_curve(r, layer, &p, want >= 1, c);
-    free(c->state);
+    mc_conv_state_free(c->state);
     c->state = state;
     return 0;
 }
@@ -103,23 +102,32 @@ static void balance(struct mc_conv_filters *f)
     }
 }
 
-static int place_filters(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layer *l,
-                         size_t layer, const struct mc_conv_problem *p, struct mc_conv_filters *f,
-                         struct mc_err *err)
+static int make(struct mc_svd_run *r, size_t layer, const struct mc_svd_point *at, const void *ctx,
+                struct mc_conv_factors *ret, struct mc_err *err)
 {
-    struct mc_conv_chain c = chain_of(l, f->q);
+    (void)ctx;
+    int64_t c = mc_conv_dims(&r->layers.item[layer]).c, q = at->rank[0];
+    const struct mc_conv_problem *p;
+    struct mc_conv_filters f = {0};
     float *dense = NULL;
-    int rc = mc_conv_filters_dense(r->la, f, &dense, err);
+    int rc = mc_conv_open(r, layer, &p, err);
     if (!rc)
-        rc = mc_conv_unweigh(r->la, p, f->c * f->q, f->w, err);
-    if (!rc) {
-        balance(f);
-        c.stage[0].w = f->d;
-        c.stage[1].w = f->w;
-        rc = mc_conv_place(r, m, l, layer, &c, p, dense, err);
-    }
+        rc = mc_conv_separate(r->la, p, c, q, sweeps_for(p, c, q), &f, err);
+    if (!rc)
+        rc = mc_conv_filters_dense(r->la, &f, &dense, err);
+    if (!rc)
+        rc = mc_conv_mean_errors(r, layer, p, dense, ret, err);
     free(dense);
-    return rc;
+    if (!rc)
+        rc = mc_conv_unweigh(r->la, p, c * q, f.w, err);
+    if (rc) {
+        mc_conv_filters_free(&f);
+        return rc;
+    }
+    balance(&f);
+    ret->w[0] = f.d;
+    ret->w[1] = f.w;
+    return 0;
 }
 
 static int place(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layers *in_m,
@@ -128,23 +136,9 @@ static int place(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_l
 {
     size_t layer = it->layer[0];
     const struct mc_svd_layer *l = &in_m->item[layer];
-    const struct state *state = c->state;
-    if (sizes_only) {
-        struct mc_conv_chain chain = chain_of(l, p->rank[0]);
-        return mc_conv_place(r, m, l, layer, &chain, NULL, NULL, err);
-    }
-    struct mc_conv_open o;
-    struct mc_conv_filters f;
-    int rc = mc_conv_open(r, layer, &o, err);
-    if (rc)
-        return rc;
-    rc = mc_conv_separate(r->la, &o.p, mc_conv_dims(l).c, p->rank[0], state->sweeps, &f, err);
-    if (!rc) {
-        rc = place_filters(r, m, l, layer, &o.p, &f, err);
-        mc_conv_filters_free(&f);
-    }
-    mc_conv_close(&o);
-    return rc;
+    struct mc_conv_chain chain = chain_of(l, p->rank[0]);
+    return mc_conv_place(r, m, l, layer, &chain, p, sizes_only ? NULL : c->state, make, NULL, err);
 }
 
-const struct mc_svd_form mc_svd_form_separable = {"separable", applies, analyse, place, free};
+const struct mc_svd_form mc_svd_form_separable = {"separable", applies, analyse, place,
+                                                  mc_conv_state_free};

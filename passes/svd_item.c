@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "passes/form_conv.h"
 #include "passes/svd_run.h"
 
 /* All forms; where two do equally well the first is taken. */
@@ -139,6 +140,7 @@ static void release_curve(struct mc_svd_curve *c)
 
 void mc_svd_items_free(struct mc_svd_run *r)
 {
+    mc_conv_close(r);
     for (size_t i = 0; i < r->n_items; i++) {
         struct mc_svd_item *it = &r->item[i];
         for (size_t k = 0; it->curve && k < it->n_curves; k++)

@@ -18,6 +18,8 @@ enum mc_svd_norm_kind {
     MC_SVD_NORM_OUTPUTS, /* what that does to the model's outputs */
 };
 
+struct mc_conv_last;
+
 struct mc_svd_run {
     struct mc_pass_ctx *ctx;
     struct mc_model *model;
@@ -38,6 +40,8 @@ struct mc_svd_run {
     bool missed;
     struct mc_err miss; /* what to say of it */
     json_t *search;     /* its report, where there was one */
+
+    struct mc_conv_last *conv; /* the convolution that forms worked on last */
 
     struct mc_svd_probe probe; /* to measure in; empty: in the model itself */
     struct mc_cov *covs;       /* inputs of the layers' sites */

@@ -205,6 +205,43 @@ static void structure_is_found(void **state)
         }
 }
 
+/* A curve that was asked for less is the beginning of one that was asked for all. */
+static void points_do_not_depend_on_what_was_wanted(void **state)
+{
+    (void)state;
+    struct conv_case c = {.name = "prefix", .axes = 2, .m = 24, .c = 16};
+    c.kernel[0] = c.size[0] = c.kernel[1] = c.size[1] = 3;
+    int64_t n = conv_columns(&c);
+    float *w = gaussian(41, c.m * n), *x = samples(42, SAMPLES, n);
+    struct memory_data data;
+    struct mc_dataset *calib = memory_open(&data, "x", SAMPLES, 3, DIMS(16, 3, 3), x, NULL);
+    struct mc_model *m = conv_model(&c, w, &err);
+    struct conv_run t;
+    conv_open(&t, m, calib, MC_SVD_NORM_INPUTS, &err);
+    const struct mc_svd_item *it = &t.r.item[0];
+    for (size_t k = 0; k < it->n_curves; k++)
+        for (double want = 0.1; want < 1; want += 0.17) {
+            const struct mc_svd_curve *all = &it->curve[k];
+            struct mc_svd_curve some = {.form = all->form};
+            build_ok(some.form->analyse(&t.r, it, want, &some, &err), &err);
+            if (*all->form->name)
+                assert_false(some.complete);
+            for (size_t i = 0; i < some.n; i++) {
+                assert_int_equal(some.point[i].rank[0], all->point[i].rank[0]);
+                assert_int_equal(some.point[i].rank[1], all->point[i].rank[1]);
+                assert_true(some.point[i].error == all->point[i].error);
+            }
+            if (*all->form->name && some.n < all->n)
+                assert_true((double)all->point[some.n].bytes > 0.9 * want * (double)it->bytes);
+            free(some.point);
+            some.form->release(some.state);
+        }
+    conv_close(&t);
+    mc_model_free(m);
+    free(w);
+    free(x);
+}
+
 /* ---- windows ---- */
 
 /* The same points of a model with a window and of one without have the same factors: these give W', and that the
@@ -287,6 +324,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_are_those_of_what_is_written),
         cmocka_unit_test(structure_is_found),
+        cmocka_unit_test(points_do_not_depend_on_what_was_wanted),
         cmocka_unit_test(windows_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
