@@ -36,6 +36,48 @@ static int64_t product(const int64_t *dim, int n)
     return p;
 }
 
+/* Does the node take the last axis of its input, m long, apart into 2 or 3 equal parts? By Split, or by a Reshape to
+ * [.., parts, .., ..]. */
+static int parts_of(const struct mc_infer *inf, const struct mc_node *n, const struct mc_value *x,
+                    int64_t m)
+{
+    const struct mc_vtype *from = mc_infer_of(inf, x);
+    const struct mc_vtype *to = n->n_out && n->out[0] ? mc_infer_of(inf, n->out[0]) : NULL;
+    if (!to || !to->ranked || !from->ranked || n->in[0] != x)
+        return 0;
+    const int64_t *dim = to->shape.dim;
+    int rank = to->shape.rank;
+    bool fits = false;
+    int64_t parts = 0;
+    if (mc_node_is(n, "Split")) {
+        parts = (int64_t)n->n_out;
+        fits = rank == from->shape.rank;
+        for (size_t i = 0; fits && i < n->n_out; i++) {
+            const struct mc_vtype *t = n->out[i] ? mc_infer_of(inf, n->out[i]) : to;
+            fits = t->ranked && t->shape.rank == rank && t->shape.dim[rank - 1] * parts == m;
+        }
+    } else if (mc_node_is(n, "Reshape")) {
+        int64_t behind = 1;
+        for (int i = rank - 1; i > 0 && !fits && dim[i] > 0 && behind < m; i--) {
+            behind *= dim[i];
+            parts = dim[i];
+            fits = behind == m && i + 1 < rank;
+        }
+    }
+    return fits && (parts == 2 || parts == 3) ? (int)parts : 0;
+}
+
+static int find_parts(const struct mc_infer *inf, const struct mc_svd_layer *l,
+                      const struct mc_svd_site *s)
+{
+    const struct mc_value *y = s->add ? s->add->out[0] : s->node->out[0];
+    int parts = 0;
+    for (size_t u = 0; u < y->n_uses && !parts; u++)
+        if (y->uses[u].slot == 0)
+            parts = parts_of(inf, y->uses[u].node, y, l->m);
+    return parts;
+}
+
 static void describe(const struct mc_infer *inf, struct mc_svd_layer *l, struct mc_svd_site *s)
 {
     if (l->kind == MC_SVD_INPUT || l->kind == MC_SVD_RECURRENT) { /* one for each step */
@@ -55,6 +97,7 @@ static void describe(const struct mc_infer *inf, struct mc_svd_layer *l, struct 
     }
     if (l->kind != MC_SVD_CONV) {
         s->rows = product(y->shape.dim, n - 1);
+        s->y_parts = l->kind == MC_SVD_MATMUL ? find_parts(inf, l, s) : 0;
         return;
     }
     for (int i = 2; i < n && i < x->shape.rank; i++) {

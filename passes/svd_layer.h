@@ -28,6 +28,7 @@ struct mc_svd_site {
     /* Of one sample, -1 where unknown: how many products W x it makes (rows of a matrix product, positions of a
      * convolution's output), and a convolution's spatial dimensions. */
     int y_rank; /* of the output; 0: unknown */
+    int y_parts; /* 2 or 3 equal parts, such as Q, K and V, that the node behind takes apart; 0: none are seen */
     int64_t rows, in_dim[MC_RANK_MAX], out_dim[MC_RANK_MAX];
 };
 

@@ -335,12 +335,11 @@ static int norm_table(const struct mc_svd_run *r, const struct mc_svd_layer *l,
     return 0;
 }
 
-static int norm_out(const struct mc_svd_run *r, size_t i, int64_t part, struct mc_tensor **ret,
-                    struct mc_err *err)
+static int norm_out(const struct mc_svd_run *r, size_t i, int64_t first, int64_t m,
+                    struct mc_tensor **ret, struct mc_err *err)
 {
     const struct mc_svd_layer *l = &r->layers.item[i];
     const struct mc_influence *inf = r->influence + r->influence_of[i];
-    int64_t m = l->m / l->parts, first = part * m;
     struct mc_shape shape = mc_shape_of(2, (int64_t[]){m, m});
     for (size_t s = 0; s < l->n_sites; s++)
         if (!inf[s].cost)
@@ -359,14 +358,9 @@ static int norm_out(const struct mc_svd_run *r, size_t i, int64_t part, struct m
     return factorise(r, ret, m, OUTPUT_RIDGE, err);
 }
 
-int mc_svd_norm_of(const struct mc_svd_run *r, size_t i, struct mc_svd_norm *ret,
-                   struct mc_svd_norm_hold *ret_hold, struct mc_err *err)
-{
-    return mc_svd_norm_of_part(r, i, 0, ret, ret_hold, err);
-}
-
-int mc_svd_norm_of_part(const struct mc_svd_run *r, size_t i, int64_t part, struct mc_svd_norm *ret,
-                        struct mc_svd_norm_hold *ret_hold, struct mc_err *err)
+/* Of rows [first, first + m) of W, which belong to one part. */
+static int norms(const struct mc_svd_run *r, size_t i, int64_t part, int64_t first, int64_t m,
+                 struct mc_svd_norm *ret, struct mc_svd_norm_hold *ret_hold, struct mc_err *err)
 {
     *ret = (struct mc_svd_norm){0};
     *ret_hold = (struct mc_svd_norm_hold){0};
@@ -376,7 +370,7 @@ int mc_svd_norm_of_part(const struct mc_svd_run *r, size_t i, int64_t part, stru
     if (r->n_covs && measurable(r, i))
         rc = table ? norm_table(r, l, &ret_hold->in, err) : norm_in(r, l, part, &ret_hold->in, err);
     if (!rc && r->n_influences && measurable(r, i))
-        rc = norm_out(r, i, part, &ret_hold->out, err);
+        rc = norm_out(r, i, first, m, &ret_hold->out, err);
     if (rc) {
         mc_svd_norm_free(ret_hold);
         return rc;
@@ -386,6 +380,26 @@ int mc_svd_norm_of_part(const struct mc_svd_run *r, size_t i, int64_t part, stru
     ret->in_diagonal = table ? in : NULL;
     ret->out = ret_hold->out ? mc_storage_data(ret_hold->out->storage) : NULL;
     return 0;
+}
+
+int mc_svd_norm_of(const struct mc_svd_run *r, size_t i, struct mc_svd_norm *ret,
+                   struct mc_svd_norm_hold *ret_hold, struct mc_err *err)
+{
+    return mc_svd_norm_of_part(r, i, 0, ret, ret_hold, err);
+}
+
+int mc_svd_norm_of_part(const struct mc_svd_run *r, size_t i, int64_t part, struct mc_svd_norm *ret,
+                        struct mc_svd_norm_hold *ret_hold, struct mc_err *err)
+{
+    int64_t m = r->layers.item[i].m / r->layers.item[i].parts;
+    return norms(r, i, part, part * m, m, ret, ret_hold, err);
+}
+
+int mc_svd_norm_of_rows(const struct mc_svd_run *r, size_t i, int64_t first, int64_t m,
+                        struct mc_svd_norm *ret, struct mc_svd_norm_hold *ret_hold,
+                        struct mc_err *err)
+{
+    return norms(r, i, 0, first, m, ret, ret_hold, err);
 }
 
 void mc_svd_norm_free(struct mc_svd_norm_hold *h)

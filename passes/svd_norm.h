@@ -21,6 +21,11 @@ void mc_svd_norm_free(struct mc_svd_norm_hold *h);
 int mc_svd_norm_of_part(const struct mc_svd_run *r, size_t i, int64_t part, struct mc_svd_norm *ret,
                         struct mc_svd_norm_hold *ret_hold, struct mc_err *err);
 
+/* The same for some of a layer's outputs: rows [first, first + m) of W. */
+int mc_svd_norm_of_rows(const struct mc_svd_run *r, size_t i, int64_t first, int64_t m,
+                        struct mc_svd_norm *ret, struct mc_svd_norm_hold *ret_hold,
+                        struct mc_err *err);
+
 /* What all of layer i's error, `total` in that norm, is worth beside that of other layers. */
 double mc_svd_norm_worth(const struct mc_svd_run *r, size_t i, double total);
 

@@ -73,6 +73,7 @@ extern const struct mc_svd_form mc_svd_form_matrix;
 extern const struct mc_svd_form mc_svd_form_stored;
 extern const struct mc_svd_form mc_svd_form_together;
 extern const struct mc_svd_form mc_svd_form_apart;
+extern const struct mc_svd_form mc_svd_form_split;
 extern const struct mc_svd_form mc_svd_form_input, mc_svd_form_tucker;
 extern const struct mc_svd_form mc_svd_form_spatial, mc_svd_form_spatial_row;
 extern const struct mc_svd_form mc_svd_form_separable;

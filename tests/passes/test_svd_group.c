@@ -117,6 +117,89 @@ static void three_spaces(void **state)
     free(w);
 }
 
+/* ---- one weight for all ---- */
+
+/* x [batch, 5, IN] -> one product -> three parts, by Split or by Reshape -> their product. */
+static struct mc_model *joint_model(const float *w, int opset, bool reshape, bool bias)
+{
+    struct mc_model *m = build_model(opset);
+    struct mc_graph *g = m->graph;
+    struct mc_node *n;
+    float *across = malloc(MEMBERS * OUT * IN * sizeof *across);
+    assert_non_null(across);
+    for (int i = 0; i < MEMBERS * OUT; i++)
+        for (int j = 0; j < IN; j++)
+            across[j * MEMBERS * OUT + i] = w[i * IN + j];
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 3, DIMS(-1, 5, IN));
+    struct mc_value *y =
+        build_binary(g, "MatMul", "qkv", x, f32_const(g, "w", 2, DIMS(IN, MEMBERS * OUT), across));
+    free(across);
+    if (bias)
+        y = build_binary(g, "Add", "add", y, random_const(g, "b", 1, DIMS(MEMBERS * OUT), 8));
+    if (reshape) {
+        struct mc_value *shape = build_const(g, "shape", MC_DTYPE_I64, 1, DIMS(5),
+                                             (int64_t[]){-1, 5, MEMBERS, 4, OUT / 4});
+        y = build_binary(g, "Reshape", "reshape", y, shape);
+        build_output(g, build_unary(g, "Tanh", "tanh", y));
+        return m;
+    }
+    struct mc_value *part[3], *in[2] = {y, NULL};
+    int64_t size[] = {OUT, OUT, OUT};
+    for (int k = 0; k < 3; k++)
+        part[k] = mc_edit_fresh(g, "part");
+    if (opset >= 13)
+        in[1] = build_const(g, "sizes", MC_DTYPE_I64, 1, DIMS(3), size);
+    build_ok(mc_edit_node(g, g->n_nodes, "Split", "", 0, "split", in, opset >= 13 ? 2 : 1, part, 3,
+                          &n, &err),
+             &err);
+    build_ok(mc_edit_attr_int(n, "axis", -1, &err), &err);
+    if (opset < 13)
+        build_ok(mc_edit_attr_ints(n, "split", size, 3, &err), &err);
+    y = build_binary(g, "Mul", "mul", part[0], build_unary(g, "Tanh", "tanh", part[1]));
+    build_output(g, build_binary(g, "Add", "sum", y, part[2]));
+    return m;
+}
+
+/* Each part in a space of its own: the sum of their ranks is less than what a common space would cost. */
+static void parts_of_one_weight(void **state)
+{
+    (void)state;
+    float *w = malloc(MEMBERS * OUT * IN * sizeof *w), *x = gaussian(3, SAMPLES * 5 * IN);
+    assert_non_null(w);
+    for (int64_t i = 0; i < SAMPLES * 5 * IN; i++)
+        x[i] += 0.5f;
+    for (int k = 0; k < MEMBERS; k++) {
+        float *one = of_rank(5 + 3 * (uint64_t)k, OUT, IN, 2 + k);
+        memcpy(w + k * OUT * IN, one, OUT * IN * sizeof *w);
+        free(one);
+    }
+    for (int i = 0; i < 16; i++) {
+        struct mc_model *m = joint_model(w, i & 4 ? 17 : 11, i & 1, i & 2);
+        int64_t n, n2;
+        struct memory_data d;
+        bool calib = i & 8;
+        struct mc_pass_ctx ctx =
+            svd_ctx(calib ? memory_open(&d, "x", SAMPLES, 2, DIMS(5, IN), x, NULL) : NULL);
+        float *want = output_of(m, 3, DIMS(7, 5, IN), x, &n);
+        json_t *report;
+        build_ok(svd_run(&ctx, m, "{'keep': 0.5}", &report, &err), &err);
+        const json_t *row = layer_row(report, "qkv");
+        if (strcmp(mc_json_string(row, "form"), "split") != 0)
+            fail_msg("%d: %s", i, mc_json_string(row, "form"));
+        float *got = output_of(m, 3, DIMS(7, 5, IN), x, &n2);
+        assert_int_equal(n, n2);
+        double e = sqrt(relative(want, got, n));
+        if (!(e < 1e-5))
+            fail_msg("%d: %g", i, e);
+        json_decref(report);
+        free(want);
+        free(got);
+        mc_model_free(m);
+    }
+    free(w);
+    free(x);
+}
+
 /* Ranks and shares of energy are given layer by layer: no groups. */
 static void not_where_layers_are_meant(void **state)
 {
@@ -219,7 +302,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_space),  cmocka_unit_test(three_spaces),
         cmocka_unit_test(mean_error), cmocka_unit_test(not_where_layers_are_meant),
-        cmocka_unit_test(paths),
+        cmocka_unit_test(paths),      cmocka_unit_test(parts_of_one_weight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,8 +23,8 @@ WAYS = {
     "fashion-cnn": [["--keep", "0.25", "--calib", "fashion-mnist:train"], ["--energy", "0.8"]],
     "fashion-resnet": [["--keep", "0.6", "--calib", "fashion-mnist:train"]],
     "fashion-mobilenet": [["--energy", "0.9"]],
-    "fashion-lstm": [["--rank", "4"]],
-    "fashion-vit": [["--keep", "0.8", "--calib", "fashion-mnist:train"]],
+    "fashion-lstm": [["--rank", "4"], ["--keep", "0.5", "--calib", "fashion-mnist:train"]],
+    "fashion-vit": [["--keep", "0.5", "--calib", "fashion-mnist:train"]],
 }
 
 
