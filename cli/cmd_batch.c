@@ -40,7 +40,7 @@ const struct mc_option_group mc_options_batch = {
          "begin no other model after one has failed"},
         {MC_PARAM_FLAG, "dry-run", 0, false, NULL, NULL, 0, 0, NULL,
          "say what would be done, and what is done already"},
-        {MC_PARAM_CHOICE, "report-each", 0, false, NULL, NULL, 0, 0, "html|json|md|txt",
+        {MC_PARAM_CHOICE, "report-each", 0, false, NULL, NULL, 0, 0, "html|json|md|txt|xml",
          "also write a report on every model beside its result: MODEL.onnx.html"},
         {0},
     },

@@ -276,4 +276,5 @@ void mc_doc_batch(const struct mc_doc *d, const json_t *report, FILE *out)
     doc_rows(d, report, out);
     cost(report, text);
     d->paragraph(out, text);
+    mc_doc_again(d, report, out);
 }
