@@ -82,6 +82,7 @@ static int describe(struct eval *e, const struct mc_cli *cli, struct mc_err *err
     }
     mc_json_put(r, "mcompress", json_string(MC_VERSION), &ok);
     mc_json_put(r, "command", json_string("eval"), &ok);
+    mc_cli_put_arguments(cli, r, &ok);
     mc_json_put(r, "input", input, &ok);
     mc_json_put(r, "data", mc_json_text(e->data->spec), &ok);
     mc_json_put(r, "preprocess", mc_json_text(e->preprocess), &ok);

@@ -52,6 +52,14 @@ int mc_cli_deliver(const struct mc_cli *cli, const json_t *result, bool to_stder
     return 0;
 }
 
+void mc_cli_put_arguments(const struct mc_cli *cli, json_t *result, bool *ok)
+{
+    json_t *list = json_array();
+    for (int i = 1; i < cli->argc; i++)
+        mc_json_add(list, mc_json_text(cli->argv[i]), ok);
+    mc_json_put(result, "arguments", list, ok);
+}
+
 void mc_cli_put_cost(const struct mc_cli *cli, json_t *result, bool *ok)
 {
     mc_json_put(result, "seconds", mc_json_real(mc_now() - cli->start), ok);

@@ -14,6 +14,8 @@ int mc_cli_check_reports(const struct mc_cli *cli, const char *const *files, int
 int mc_cli_deliver(const struct mc_cli *cli, const json_t *result, bool to_stderr,
                    struct mc_err *err);
 
+/* "arguments": the command line, into a result. */
+void mc_cli_put_arguments(const struct mc_cli *cli, json_t *result, bool *ok);
 /* "seconds", "peak_rss_bytes", "threads", "device", … of this invocation into a result. */
 void mc_cli_put_cost(const struct mc_cli *cli, json_t *result, bool *ok);
 

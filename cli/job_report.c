@@ -93,14 +93,6 @@ static void put_remarks(const struct mc_job *j, json_t *r, bool *ok)
     mc_json_put(r, "notes", notes, ok);
 }
 
-static json_t *arguments(const struct mc_cli *cli, bool *ok)
-{
-    json_t *list = json_array();
-    for (int i = 1; i < cli->argc; i++)
-        mc_json_add(list, mc_json_text(cli->argv[i]), ok);
-    return list;
-}
-
 int mc_job_report(const struct mc_cli *cli, const struct mc_job *j, json_t **ret,
                   struct mc_err *err)
 {
@@ -108,7 +100,7 @@ int mc_job_report(const struct mc_cli *cli, const struct mc_job *j, json_t **ret
     json_t *r = json_object();
     mc_json_put(r, "mcompress", json_string(MC_VERSION), &ok);
     mc_json_put(r, "command", json_string(mc_console_name(cli)), &ok);
-    mc_json_put(r, "arguments", arguments(cli, &ok), &ok);
+    mc_cli_put_arguments(cli, r, &ok);
     if (j->dry_run)
         mc_json_put(r, "dry_run", json_true(), &ok);
     mc_json_put(r, "input", json_incref(j->input), &ok);

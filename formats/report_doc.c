@@ -133,15 +133,25 @@ static void reasons(const struct mc_doc *d, const char *title, const json_t *lis
     mc_doc_rows_end(&r);
 }
 
-void mc_doc_training(const struct mc_doc *d, const json_t *t, FILE *out)
+const char *mc_doc_step(size_t step, char ret[MC_DOC_STEP])
 {
+    *ret = 0;
+    if (step)
+        snprintf(ret, MC_DOC_STEP, "Step %zu. ", step);
+    return ret;
+}
+
+void mc_doc_training(const struct mc_doc *d, const json_t *t, size_t step, FILE *out)
+{
+    char title[MC_DOC_STEP + 16], which[MC_DOC_STEP];
     char text[MC_TRAINING_TEXT], cells[MC_TRAINING_CELLS][32];
     const char *s, *row[MC_TRAINING_CELLS];
     struct mc_doc_rows r = {d, out, "rrrrr", 0};
+    snprintf(title, sizeof title, "%sTraining", mc_doc_step(step, which));
     if (d->brief)
-        d->fold(out, "Training");
+        d->fold(out, title);
     else
-        d->heading(out, 2, "Training");
+        d->heading(out, 2, title);
     for (int i = 0; (s = mc_training_sentence(t, i, text)); i++)
         if (*s)
             d->paragraph(out, s);
@@ -162,16 +172,17 @@ void mc_doc_training(const struct mc_doc *d, const json_t *t, FILE *out)
 static void compressed(const struct mc_doc *d, const json_t *report, FILE *out)
 {
     size_t i;
-    const json_t *pass;
+    const json_t *passes = json_object_get(report, "passes"), *pass;
     mc_doc_headline(d, report, out);
     mc_doc_steps(d, report, out);
-    json_array_foreach(json_object_get(report, "passes"), i, pass)
+    json_array_foreach(passes, i, pass)
     {
         const json_t *t = json_object_get(pass, "training");
-        mc_doc_layers(d, pass, out);
-        mc_doc_search(d, pass, out);
+        size_t step = json_array_size(passes) > 1 ? i + 1 : 0;
+        mc_doc_layers(d, pass, step, out);
+        mc_doc_search(d, pass, step, out);
         if (json_is_object(t))
-            mc_doc_training(d, t, out);
+            mc_doc_training(d, t, step, out);
     }
     mc_doc_again(d, report, out);
 }

@@ -53,9 +53,13 @@ const char *mc_doc_title(const json_t *report, char *ret, size_t n);
 /* Parts of it. */
 void mc_doc_headline(const struct mc_doc *d, const json_t *report, FILE *out);
 void mc_doc_steps(const struct mc_doc *d, const json_t *report, FILE *out);
-void mc_doc_layers(const struct mc_doc *d, const json_t *pass, FILE *out);
-void mc_doc_search(const struct mc_doc *d, const json_t *pass, FILE *out);
-void mc_doc_training(const struct mc_doc *d, const json_t *training, FILE *out);
+/* step: from 1 where a report has several passes, 0 where it has one. */
+void mc_doc_layers(const struct mc_doc *d, const json_t *pass, size_t step, FILE *out);
+void mc_doc_search(const struct mc_doc *d, const json_t *pass, size_t step, FILE *out);
+void mc_doc_training(const struct mc_doc *d, const json_t *training, size_t step, FILE *out);
+enum { MC_DOC_STEP = 32 };
+/* What a title begins with: "Step 2. ", or nothing. */
+const char *mc_doc_step(size_t step, char ret[MC_DOC_STEP]);
 void mc_doc_again(const struct mc_doc *d, const json_t *report, FILE *out);
 
 #endif

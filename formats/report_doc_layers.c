@@ -91,16 +91,17 @@ static void left(const struct mc_doc *d, const json_t *list, size_t n, FILE *out
     d->fold(out, NULL);
 }
 
-void mc_doc_layers(const struct mc_doc *d, const json_t *pass, FILE *out)
+void mc_doc_layers(const struct mc_doc *d, const json_t *pass, size_t step, FILE *out)
 {
     const json_t *list = json_object_get(pass, "layers");
-    char title[4 * NAME + 128], name[4 * NAME + 4];
+    char title[4 * NAME + 160], name[4 * NAME + 4], which[MC_DOC_STEP];
     struct mc_layer_sums s;
     mc_layer_sums(list, &s);
     if (!s.changed && !s.left)
         return;
     mc_text_short(mc_json_string_or(pass, "name", "?"), NAME, name, sizeof name);
-    snprintf(title, sizeof title, "Layers: %s changed %zu, left %zu as %s", name, s.changed, s.left,
+    snprintf(title, sizeof title, "%sLayers: %s changed %zu, left %zu as %s",
+             mc_doc_step(step, which), name, s.changed, s.left,
              s.left == 1 ? "it was" : "they were");
     if (d->brief)
         d->fold(out, title);
@@ -185,6 +186,8 @@ static void options_of(struct mc_doc_rows *r, const json_t *layer, size_t *ret_n
         char bytes[MC_TEXT] = "", macs[MC_TEXT] = "", error[MC_TEXT] = "";
         double b = number(o, "bytes"), m = number(o, "macs"), e = number(o, "error");
         bool chosen = !strcmp(mc_json_string_or(o, "option", ""), choice);
+        if (!isfinite(e) && !chosen) /* predicted, and that is not what was judged by */
+            continue;
         if ((*ret_n)++ >= MOST_OPTIONS)
             return;
         mc_text_short(mc_json_string_or(o, "option", "?"), 30, option, sizeof option);
@@ -196,15 +199,14 @@ static void options_of(struct mc_doc_rows *r, const json_t *layer, size_t *ret_n
             snprintf(error, sizeof error, "%.3g", e);
         if (!r->n)
             mc_doc_row(r, (const char *[]){"layer", "option", "bytes", "MACs", "error", ""});
-        mc_doc_row(
-            r, (const char *[]){i ? "" : name, option, bytes, macs, error, chosen ? "chosen" : ""});
+        mc_doc_row(r, (const char *[]){name, option, bytes, macs, error, chosen ? "chosen" : ""});
     }
 }
 
-void mc_doc_search(const struct mc_doc *d, const json_t *pass, FILE *out)
+void mc_doc_search(const struct mc_doc *d, const json_t *pass, size_t step, FILE *out)
 {
     const json_t *search = json_object_get(pass, "search"), *layer;
-    char text[MC_FACT_TEXT];
+    char text[MC_FACT_TEXT], title[MC_DOC_STEP + 8], which[MC_DOC_STEP];
     size_t i, n = 0;
     if (!json_is_object(search))
         return;
@@ -213,14 +215,15 @@ void mc_doc_search(const struct mc_doc *d, const json_t *pass, FILE *out)
         d->remark(out, MC_REMARK_DETAIL, text);
         return;
     }
-    d->heading(out, 2, "Search");
+    snprintf(title, sizeof title, "%sSearch", mc_doc_step(step, which));
+    d->heading(out, 2, title);
     d->paragraph(out, text);
     if (d->figure)
         d->figure(out, MC_FIGURE_SEARCH, pass);
     if (!json_array_size(json_object_get(search, "layers")))
         return;
     struct mc_doc_rows r = {d, out, "llrrrl", 0};
-    d->fold(out, "Every option that was looked at");
+    d->fold(out, "Every option that was measured");
     json_array_foreach(json_object_get(search, "layers"), i, layer) options_of(&r, layer, &n);
     mc_doc_rows_end(&r);
     if (n > MOST_OPTIONS)

@@ -11,7 +11,7 @@
 
 /* Small pictures side by side, one for each layer, all with the same scales: size in percent of the layer as it
  * was, error up. */
-enum { HEIGHT = 132, TOP = 8, FOOT = 112, LEFT = 16, PANELS = 12, OPTIONS = 64 };
+enum { HEIGHT = 132, TOP = 8, FOOT = 112, LEFT = 16, PANELS = 12, OPTIONS = 96 };
 
 struct range {
     bool log;
@@ -20,7 +20,16 @@ struct range {
 
 struct point {
     double size, error; /* size: percent */
-    bool measured, chosen;
+    bool chosen;
+};
+
+struct points {
+    int n;
+    struct point p[OPTIONS];
+};
+
+struct curves {
+    struct points measured, predicted;
 };
 
 static double px(double size)
@@ -30,8 +39,8 @@ static double px(double size)
 
 static double py(const struct range *r, double error)
 {
-    double v = r->log ? log10(fmax(error, pow(10, r->low))) : error;
-    return FOOT - (FOOT - TOP) * (v - r->low) / (r->high - r->low);
+    double v = r->log ? log10(fmax(error, 1e-300)) : error;
+    return FOOT - (FOOT - TOP) * (fmin(fmax(v, r->low), r->high) - r->low) / (r->high - r->low);
 }
 
 /* Bytes of the layer as it was. */
@@ -45,30 +54,44 @@ static double bytes_before(const json_t *layers, const char *name)
     return NAN;
 }
 
-/* Options with size and error; how many. Their bytes are what they change, beside the first option. */
-static int read_points(const json_t *pass, const json_t *layer, struct point ret[OPTIONS])
+static void take(struct points *to, double size, double error, bool chosen)
+{
+    if (to->n < OPTIONS && error > 0 && isfinite(error) && size >= 0 && size <= 100)
+        to->p[to->n++] = (struct point){size, error, chosen};
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const struct point *p = a, *q = b;
+    return (p->size > q->size) - (p->size < q->size);
+}
+
+/* Sizes and errors of the options; their bytes are what they change. Of many that are only predicted some are
+ * taken. */
+static void read_curves(const json_t *pass, const json_t *layer, struct curves *ret)
 {
     const json_t *options = json_object_get(layer, "options"), *o;
     const char *choice = mc_json_string_or(layer, "choice", "");
-    size_t i;
-    int n = 0;
+    size_t i, stride = json_array_size(options) / (OPTIONS - 2) + 1;
     double whole =
         bytes_before(json_object_get(pass, "layers"), mc_json_string_or(layer, "name", "?"));
-    if (!(whole > 0))
-        return 0;
+    ret->measured.n = ret->predicted.n = 0;
     json_array_foreach(options, i, o)
     {
-        double bytes = mc_json_number(o, "bytes", NAN), error = mc_json_number(o, "error", NAN);
-        double predicted = mc_json_number(o, "predicted", NAN);
-        if (i == 0 && !isfinite(error)) /* as it is */
-            error = 0;
-        struct point p = {100 * (whole + bytes) / whole, isfinite(error) ? error : predicted,
-                          isfinite(error), !strcmp(mc_json_string_or(o, "option", ""), choice)};
-        if (n < OPTIONS && isfinite(p.size) && isfinite(p.error) && p.error >= 0 && p.size >= 0 &&
-            p.size <= 100)
-            ret[n++] = p;
+        double size = 100 * (whole + mc_json_number(o, "bytes", NAN)) / whole;
+        bool chosen = !strcmp(mc_json_string_or(o, "option", ""), choice);
+        take(&ret->measured, size, mc_json_number(o, "error", NAN), chosen);
+        if (i % stride == 0 || chosen)
+            take(&ret->predicted, size, mc_json_number(o, "predicted", NAN), chosen);
     }
-    return n;
+    qsort(ret->measured.p, (size_t)ret->measured.n, sizeof(struct point), by_size);
+    qsort(ret->predicted.p, (size_t)ret->predicted.n, sizeof(struct point), by_size);
+}
+
+/* What is judged by: measurements where there are some. */
+static const struct points *main_points(const struct curves *c)
+{
+    return c->measured.n ? &c->measured : &c->predicted;
 }
 
 /* A layer whose choice is not to leave it as it is: the first option. */
@@ -77,12 +100,6 @@ static bool changed(const json_t *layer)
     const json_t *first = json_array_get(json_object_get(layer, "options"), 0);
     const char *choice = mc_json_string(layer, "choice"), *none = mc_json_string(first, "option");
     return choice && none && strcmp(choice, none);
-}
-
-static int by_size(const void *a, const void *b)
-{
-    const struct point *p = a, *q = b;
-    return (p->size > q->size) - (p->size < q->size);
 }
 
 static void grid(FILE *out, const struct range *r)
@@ -110,11 +127,35 @@ static void grid(FILE *out, const struct range *r)
     }
 }
 
-static void panel(FILE *out, const json_t *layer, const struct range *r, struct point *p, int n)
+static void line(FILE *out, const struct range *r, const struct points *s, const char *class)
 {
     double x[OPTIONS], y[OPTIONS];
+    for (int i = 0; i < s->n; i++) {
+        x[i] = px(s->p[i].size);
+        y[i] = py(r, s->p[i].error);
+    }
+    mc_svg_path(out, class, s->n, x, y, HEIGHT);
+}
+
+static void dots(FILE *out, const struct range *r, const struct points *s, bool chosen)
+{
+    for (int i = 0; i < s->n; i++)
+        if (s->p[i].chosen == chosen)
+            mc_svg_dot(out, chosen ? "p" : "o", px(s->p[i].size), py(r, s->p[i].error),
+                       chosen ? 5 : 2.5);
+}
+
+static bool has_choice(const struct points *s)
+{
+    for (int i = 0; i < s->n; i++)
+        if (s->p[i].chosen)
+            return true;
+    return false;
+}
+
+static void panel(FILE *out, const json_t *layer, const struct range *r, const struct curves *c)
+{
     char text[8 * MC_SVG_LABEL + 180], name[4 * MC_SVG_LABEL + 4], choice[4 * 24 + 4];
-    qsort(p, (size_t)n, sizeof *p, by_size);
     mc_text_short(mc_json_string_or(layer, "name", "?"), 28, name, sizeof name);
     mc_text_short(mc_json_string_or(layer, "choice", "?"), 24, choice, sizeof choice);
     fputs("<div><p>", out);
@@ -122,26 +163,20 @@ static void panel(FILE *out, const json_t *layer, const struct range *r, struct 
     fputs("<br><b>", out);
     mc_html_put(out, choice);
     fputs("</b></p>\n", out);
-    snprintf(text, sizeof text, "%d options of %s; chosen: %s", n, name, choice);
+    snprintf(text, sizeof text, "Options of %s, %d of them measured; chosen: %s", name,
+             c->measured.n, choice);
     mc_svg_begin(out, HEIGHT, "Size against error", text);
     grid(out, r);
-    for (int i = 0; i < n; i++) {
-        x[i] = px(p[i].size);
-        y[i] = py(r, p[i].error);
-    }
-    mc_svg_path(out, "a", n, x, y, HEIGHT);
-    for (int i = 0; i < n; i++)
-        if (!p[i].chosen)
-            mc_svg_dot(out, p[i].measured ? "o" : "o guess", x[i], y[i], 2.5);
-    for (int i = 0; i < n; i++)
-        if (p[i].chosen)
-            mc_svg_dot(out, "p", x[i], y[i], 5);
+    line(out, r, &c->predicted, "guess");
+    line(out, r, &c->measured, "a");
+    dots(out, r, &c->measured, false);
+    dots(out, r, has_choice(&c->measured) ? &c->measured : &c->predicted, true);
     mc_svg_end(out);
     fputs("</div>\n", out);
 }
 
-/* The errors of all panels that are drawn. */
-static struct range range_of(const json_t *pass, const json_t *layers, struct point *p,
+/* The errors of all panels that are drawn; how many there are. */
+static struct range range_of(const json_t *pass, const json_t *layers, struct curves *c,
                              int *ret_panels, int *ret_all)
 {
     double least = INFINITY, most = 0;
@@ -150,53 +185,62 @@ static struct range range_of(const json_t *pass, const json_t *layers, struct po
     *ret_panels = *ret_all = 0;
     json_array_foreach(layers, i, layer)
     {
-        int n = changed(layer) ? read_points(pass, layer, p) : 0;
-        *ret_all += n > 1;
-        if (n < 2 || *ret_panels == PANELS)
+        if (!changed(layer))
+            continue;
+        read_curves(pass, layer, c);
+        const struct points *s = main_points(c);
+        *ret_all += s->n > 0;
+        if (!s->n || *ret_panels == PANELS)
             continue;
         (*ret_panels)++;
-        for (int k = 0; k < n; k++) {
-            most = fmax(most, p[k].error);
-            if (p[k].error > 0)
-                least = fmin(least, p[k].error);
+        for (int k = 0; k < s->n; k++) {
+            most = fmax(most, s->p[k].error);
+            least = fmin(least, s->p[k].error);
         }
     }
     struct range r = {most > 20 * least, 0, most > 0 ? most * 1.05 : 1};
     if (r.log) {
-        r.low = fmax(floor(log10(least) + 1e-9), ceil(log10(most)) - 6);
+        r.low = fmax(floor(log10(least) + 1e-9), ceil(log10(most)) - 8);
         r.high = ceil(log10(most) - 1e-9);
     }
     return r;
 }
 
+static void caption(FILE *out, int panels, int all, bool logarithmic)
+{
+    fputs("<figure class=\"wide\"><figcaption>Size against error of the options", out);
+    if (all > panels)
+        fprintf(out, ", %d of %d layers", panels, all);
+    fprintf(
+        out,
+        " <span class=\"key\">across: share of the layer's bytes; up: error of the outputs with "
+        "that layer alone changed%s; <i class=\"now dot\"></i>measured <i class=\"dot\"></i>chosen "
+        "<i class=\"guess\"></i>predicted</span></figcaption>\n<div class=\"panels\">\n",
+        logarithmic ? ", logarithmic" : "");
+}
+
 void mc_svg_search(FILE *out, const json_t *pass)
 {
     const json_t *layers = json_object_get(json_object_get(pass, "search"), "layers"), *layer;
-    struct point *p = mc_calloc(OPTIONS, sizeof *p);
+    struct curves *c = mc_calloc(1, sizeof *c);
     int panels = 0, all = 0, drawn = 0;
     size_t i;
     struct range r = {0};
-    if (p)
-        r = range_of(pass, layers, p, &panels, &all);
+    if (c)
+        r = range_of(pass, layers, c, &panels, &all);
     if (panels) {
-        fputs("<figure class=\"wide\"><figcaption>Size against error of every option", out);
-        if (all > panels)
-            fprintf(out, ", %d of %d layers", panels, all);
-        fprintf(out,
-                " <span class=\"key\">across: share of the layer's bytes; up: error of the outputs "
-                "with "
-                "that layer alone changed%s; <i class=\"dot\"></i>chosen</span></figcaption>\n"
-                "<div class=\"panels\">\n",
-                r.log ? ", logarithmic" : "");
+        caption(out, panels, all, r.log);
         json_array_foreach(layers, i, layer)
         {
-            int n = changed(layer) && drawn < panels ? read_points(pass, layer, p) : 0;
-            if (n < 2)
+            if (drawn == panels || !changed(layer))
                 continue;
-            panel(out, layer, &r, p, n);
+            read_curves(pass, layer, c);
+            if (!main_points(c)->n)
+                continue;
+            panel(out, layer, &r, c);
             drawn++;
         }
         fputs("</div></figure>\n", out);
     }
-    free(p);
+    free(c);
 }

@@ -36,7 +36,8 @@ static const char source[] =
     "\"after\": 900000, \"measurements\": 3, \"ended\": \"done\", \"layers\": [{\"name\": \"fc1\", "
     "\"choice\": \"b\", \"options\": [{\"option\": \"a\", \"bytes\": 0, \"error\": null}, "
     "{\"option\": "
-    "\"b\", \"bytes\": -1200000, \"error\": 0.1}, {\"option\": \"c\", \"bytes\": -1400000, "
+    "\"b\", \"bytes\": -1200000, \"error\": 0.1, \"predicted\": 0.15}, {\"option\": \"c\", "
+    "\"bytes\": -1400000, "
     "\"predicted\": "
     "0.2}]}]}, \"layers\": ["
     "  {\"name\": \"fc1\", \"op\": \"Gemm\", \"action\": \"low rank\", \"rank\": 96, \"reason\": "
@@ -226,7 +227,8 @@ static void html_is_well_formed(void **state)
         "<line class=\"ci\" x1=\"15.28%\" y1=\"40.0\" x2=\"94.64%\"",
         "<line class=\"limit\" x1=\"45.04%\"",
         /* a quarter of the layer's bytes is left, of a panel from 16 to 97 % */
-        "<circle class=\"p\" cx=\"36.25%\"", "<circle class=\"o guess\" cx=\"26.12%\"",
+        "<circle class=\"p\" cx=\"36.25%\"",
+        "<polyline class=\"guess\" points=\"26.12,8.0 36.25,8.0\"/>",
         /* step 1 of 4 of the loss is at 13 + 86 / 4 percent, 2 of it in the middle; loss 0.25 to 2, from 24 to 148 */
         "<polyline class=\"a\" points=\"34.50,24.0 56.00,94.9\"/>",
         "<circle class=\"p\" cx=\"56.00%\" cy=\"130.3\"", "prefers-color-scheme:dark"};
