@@ -41,7 +41,7 @@ struct rows { /* where the rows of one value are */
         inner; /* columns: elements of one row lie so far apart; parts: rows before another part */
     int64_t part, parts; /* of the states of a cell, or 0 parts */
     struct mc_window_dims w;
-    int64_t channels;
+    int64_t channels, taken; /* of a patch: those of one group */
 };
 
 static int find_window(const struct mc_cov *c, const struct mc_array *a, struct rows *r,
@@ -53,6 +53,11 @@ static int find_window(const struct mc_cov *c, const struct mc_array *a, struct 
         return rc;
     r->patches = true;
     r->channels = a->shape.dim[1];
+    r->taken = c->parts ? k->dim[1] : r->channels;
+    r->part = c->part;
+    if (r->taken * (c->parts ? c->parts : 1) != r->channels)
+        return mc_fail(err, MC_ESHAPE, "%s '%s': the shape of '%s' does not fit its weight",
+                       c->node->op_type, mc_node_label(c->node), a->name);
     r->total = a->shape.dim[0] * r->w.out[0] * r->w.out[1] * r->w.out[2];
     return 0;
 }
@@ -108,8 +113,9 @@ static void patch(const struct rows *r, int64_t at, float *dst)
         o[d] = sample % w->out[d] * w->stride[d] - w->pad[d];
         sample /= w->out[d];
     }
-    const float *x = r->x + sample * r->channels * w->in[0] * w->in[1] * w->in[2];
-    for (int64_t c = 0; c < r->channels; c++, x += w->in[0] * w->in[1] * w->in[2])
+    const float *x =
+        r->x + (sample * r->channels + r->part * r->taken) * w->in[0] * w->in[1] * w->in[2];
+    for (int64_t c = 0; c < r->taken; c++, x += w->in[0] * w->in[1] * w->in[2])
         for (int64_t kz = 0; kz < w->kernel[0]; kz++)
             for (int64_t ky = 0; ky < w->kernel[1]; ky++) {
                 int64_t iz = o[0] + kz * w->dilation[0], iy = o[1] + ky * w->dilation[1];

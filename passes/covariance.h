@@ -18,7 +18,8 @@ struct mc_cov {
     int64_t n;                /* given: elements of a row */
     bool columns;             /* given: the n elements lie along the last but one axis */
     bool one_hot;             /* given: x are indices of n */
-    int part, parts; /* given: only direction `part` of the states Y of a cell; 0 parts: all rows */
+    int part,
+        parts; /* given: only direction `part` of the states Y of a cell, or patches of group `part`; 0 parts: all */
 
     int64_t rows; /* how many were seen */
     float *mean;  /* [n] */

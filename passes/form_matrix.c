@@ -11,7 +11,8 @@
 static bool applies(const struct mc_svd_run *r, const struct mc_svd_item *it)
 {
     const struct mc_svd_layer *l = &r->layers.item[it->layer[0]];
-    return it->n_layers == 1 && l->kind != MC_SVD_RECURRENT && mc_svd_rank_cap(l) >= 1;
+    return it->n_layers == 1 && l->parts == 1 && l->kind != MC_SVD_RECURRENT &&
+           mc_svd_rank_cap(l) >= 1;
 }
 
 /* ---- the curve ---- */

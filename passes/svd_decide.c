@@ -40,7 +40,8 @@ static int by_rank(struct mc_svd_run *r, struct mc_err *err)
         int64_t rank = r->ranks.of[it->layer[0]], cap = cap_of(r, it);
         const struct mc_svd_form *form = it->n_curves ? it->curve[0].form : NULL;
         if (rank < 1 || rank > cap ||
-            (form != &mc_svd_form_matrix && form != &mc_svd_form_stored)) {
+            (form != &mc_svd_form_matrix && form != &mc_svd_form_stored &&
+             form != &mc_svd_form_group)) {
             it->reason =
                 rank < 1 ? "no rank is given for it" : "that rank would not make it smaller";
             continue;

@@ -11,8 +11,8 @@
 /* All forms; where two do equally well the first is taken. */
 static const struct mc_svd_form *const forms[] = {
     &mc_svd_form_matrix,      &mc_svd_form_stored, &mc_svd_form_input,     &mc_svd_form_spatial,
-    &mc_svd_form_spatial_row, &mc_svd_form_tucker, &mc_svd_form_separable, &mc_svd_form_together,
-    &mc_svd_form_apart,       &mc_svd_form_split,
+    &mc_svd_form_spatial_row, &mc_svd_form_tucker, &mc_svd_form_separable, &mc_svd_form_group,
+    &mc_svd_form_together,    &mc_svd_form_apart,  &mc_svd_form_split,
 };
 enum { N_FORMS = sizeof forms / sizeof *forms };
 

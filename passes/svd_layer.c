@@ -62,6 +62,15 @@ bool mc_svd_weight_fits(const struct mc_value *v, int min_rank, int max_rank, co
     return true;
 }
 
+static bool groups_fit(const struct mc_node *n, const char **ret_why)
+{
+    int64_t groups = mc_node_int(n, "group", 1), m = mc_constant(n->in[1])->shape.dim[0];
+    if (groups < 1 || m % groups)
+        return no(ret_why, "the weight's shape does not fit the operator");
+    return groups == 1 || m > groups ||
+           no(ret_why, "a depthwise convolution has one row a group: there is no rank to lower");
+}
+
 bool mc_svd_applies(const struct mc_node *n, const char **ret_why)
 {
     struct mc_svd_slot slot[MC_SVD_SLOTS];
@@ -82,9 +91,7 @@ bool mc_svd_applies(const struct mc_node *n, const char **ret_why)
         return false;
     if (gemm && mc_node_int(n, "transA", 0))
         return no(ret_why, "transA is set: the input is transposed");
-    if (conv && mc_node_int(n, "group", 1) != 1)
-        return no(ret_why, "a grouped convolution is not one matrix");
-    return true;
+    return !conv || groups_fit(n, ret_why);
 }
 
 size_t mc_svd_weight_slot(const struct mc_svd_layer *l)
@@ -163,6 +170,8 @@ static struct mc_svd_layer describe(const struct mc_node *n, enum mc_svd_kind ki
         l.n = s->dim[2];
         l.parts = kind == MC_SVD_RECURRENT ? s->dim[0] : 1;
     }
+    if (kind == MC_SVD_CONV)
+        l.parts = mc_node_int(n, "group", 1);
     return l;
 }
 
@@ -230,7 +239,8 @@ static int add_weight(struct mc_svd_layers *all, struct mc_node *n, enum mc_svd_
     if (!l) {
         if (!(l = add_layer(all, &fresh)))
             return no_memory(err);
-    } else if (l->kind != fresh.kind || l->out_major != fresh.out_major) {
+    } else if (l->kind != fresh.kind || l->out_major != fresh.out_major ||
+               l->parts != fresh.parts) {
         l->reason = "other nodes use the weight in another form";
     } else if (l->sites[0].node->graph != n->graph) {
         l->reason = "the weight is shared between graphs";

@@ -41,12 +41,14 @@ static struct mc_cov cov_of(const struct mc_svd_run *r, const struct mc_svd_laye
 {
     const struct mc_value *x = l->kind == MC_SVD_RECURRENT ? r->probe.states[s->node->id]
                                                            : measured(r, mc_svd_input(l, s));
+    bool several =
+        l->kind == MC_SVD_RECURRENT || (l->kind == MC_SVD_CONV && l->parts > 1); /* inputs */
     return (struct mc_cov){.node = s->node,
                            .x = x,
                            .n = l->n,
                            .columns = l->kind == MC_SVD_LEFT,
                            .one_hot = l->kind == MC_SVD_TABLE,
-                           .parts = l->kind == MC_SVD_RECURRENT ? (int)l->parts : 0};
+                           .parts = several ? (int)l->parts : 0};
 }
 
 /* Sites with one input share its statistics, except convolutions, whose windows may differ. */

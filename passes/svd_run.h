@@ -76,6 +76,6 @@ extern const struct mc_svd_form mc_svd_form_apart;
 extern const struct mc_svd_form mc_svd_form_split;
 extern const struct mc_svd_form mc_svd_form_input, mc_svd_form_tucker;
 extern const struct mc_svd_form mc_svd_form_spatial, mc_svd_form_spatial_row;
-extern const struct mc_svd_form mc_svd_form_separable;
+extern const struct mc_svd_form mc_svd_form_separable, mc_svd_form_group;
 
 #endif

@@ -42,9 +42,35 @@ static uint64_t constants(const struct mc_model *m)
     return n;
 }
 
+/* On the samples that it was calibrated with a model that may shift has no mean error left. */
+static void check_mean(struct mc_model *before, struct mc_model *after, const struct conv_case *c,
+                       const float *x)
+{
+    int64_t n, n2, dims[5] = {SAMPLES, c->c};
+    memcpy(dims + 2, c->size, 3 * sizeof *dims);
+    float *want = output_of(before, 2 + c->axes, dims, x, &n);
+    float *got = output_of(after, 2 + c->axes, dims, x, &n2);
+    assert_int_equal(n, SAMPLES * c->m);
+    assert_int_equal(n2, n);
+    double size = 0;
+    for (int64_t i = 0; i < n; i++)
+        size += (double)want[i] * want[i] / (double)n;
+    for (int64_t o = 0; o < c->m; o++) {
+        double mean = 0;
+        for (int64_t i = 0; i < SAMPLES; i++)
+            mean += ((double)got[i * c->m + o] - want[i * c->m + o]) / SAMPLES;
+        if (!(fabs(mean) <= 1e-4 * sqrt(size)))
+            fail_msg("%s: output %lld is off by %g on the average, of %g", c->name, (long long)o,
+                     mean, sqrt(size));
+    }
+    free(want);
+    free(got);
+}
+
 /* What a point says of itself is what the model has. */
 static void check_point(struct conv_run *t, const struct conv_case *c, const float *w,
-                        const struct mc_svd_curve *curve, const struct mc_svd_point *p)
+                        const float *x, const struct mc_svd_curve *curve,
+                        const struct mc_svd_point *p)
 {
     struct mc_svd_norm norm;
     struct mc_svd_norm_hold hold;
@@ -52,6 +78,8 @@ static void check_point(struct conv_run *t, const struct conv_case *c, const flo
     struct mc_model *m = conv_place(t, curve, p, false, &err);
     struct mc_model *sizes = conv_place(t, curve, p, true, &err);
     float *v = conv_dense(m, c);
+    if (t->r.norm_kind != MC_SVD_NORM_WEIGHTS)
+        check_mean(t->r.model, m, c, x);
     build_ok(mc_svd_norm_of(&t->r, 0, &norm, &hold, &err), &err);
     int64_t n = conv_columns(c);
     double total = 0, e = error_of(&norm, w, v, c->m, n) * mc_svd_run_scale(&t->r, 0);
@@ -71,7 +99,7 @@ static void check_point(struct conv_run *t, const struct conv_case *c, const flo
 }
 
 static void check_curve(struct conv_run *t, const struct conv_case *c, const float *w,
-                        const struct mc_svd_curve *curve)
+                        const float *x, const struct mc_svd_curve *curve)
 {
     uint64_t whole = (uint64_t)(c->m * conv_columns(c)) * 4;
     assert_true(curve->complete);
@@ -81,7 +109,7 @@ static void check_curve(struct conv_run *t, const struct conv_case *c, const flo
             assert_true(curve->point[i].bytes > curve->point[i - 1].bytes &&
                         curve->point[i].error <= curve->point[i - 1].error);
         if (i % 4 == 0 || i + 1 == curve->n)
-            check_point(t, c, w, curve, &curve->point[i]);
+            check_point(t, c, w, x, curve, &curve->point[i]);
     }
 }
 
@@ -118,7 +146,7 @@ static void errors_are_those_of_what_is_written(void **state)
             struct conv_run t;
             conv_open(&t, m, norm == MC_SVD_NORM_WEIGHTS ? NULL : calib, norm, &err);
             for (size_t k = 0; k < t.r.item[0].n_curves; k++)
-                check_curve(&t, &c, w, &t.r.item[0].curve[k]);
+                check_curve(&t, &c, w, x, &t.r.item[0].curve[k]);
             conv_close(&t);
             mc_model_free(m);
             free(w);
@@ -314,9 +342,84 @@ static void windows_are_kept(void **state)
         c.bias = !c.half && next(&seed, 2);
         c.tied = next(&seed, 3) == 0;
         c.constant = next(&seed, 3) == 0;
+        if (round % 6 == 5) {
+            c.group = 3;
+            compare_window(&c, 0, seed);
+            continue;
+        }
         for (size_t f = 1; f < (c.axes == 1 ? 4 : 6); f++)
             compare_window(&c, f, seed);
     }
+}
+
+/* ---- groups ---- */
+
+static double error_of_parts(struct conv_run *t, const struct conv_case *c, const float *w,
+                             const float *v)
+{
+    int64_t n = conv_columns(c), m = c->m / c->group;
+    double sum = 0;
+    for (int64_t p = 0; p < c->group; p++) {
+        struct mc_svd_norm norm;
+        struct mc_svd_norm_hold hold;
+        build_ok(mc_svd_norm_of_part(&t->r, 0, p, &norm, &hold, &err), &err);
+        sum += error_of(&norm, w + p * m * n, v + p * m * n, m, n);
+        mc_svd_norm_free(&hold);
+    }
+    return sum;
+}
+
+static void groups_are_factorised_one_by_one(void **state)
+{
+    (void)state;
+    enum { M = 18, C = 12, GROUPS = 3, RANK = 2 };
+    struct conv_case c = {.name = "grouped", .axes = 2, .m = M, .c = C, .group = GROUPS};
+    c.kernel[0] = c.size[0] = 3;
+    c.kernel[1] = c.size[1] = 2;
+    int64_t n = conv_columns(&c), m = M / GROUPS;
+    float *w = calloc((size_t)(M * n), sizeof *w), *zero = calloc((size_t)(M * n), sizeof *w);
+    assert_true(w && zero);
+    for (int exact = 0; exact < 2; exact++)
+        for (int norm = MC_SVD_NORM_WEIGHTS; norm <= MC_SVD_NORM_OUTPUTS; norm++) {
+            for (uint64_t p = 0; p < GROUPS; p++) {
+                float *part = exact ? of_rank(50 + p, m, n, RANK) : gaussian(60 + p, m * n);
+                memcpy(w + (int64_t)p * m * n, part, (size_t)(m * n) * sizeof *w);
+                free(part);
+            }
+            float *x = samples(70, SAMPLES, n * GROUPS);
+            struct memory_data data;
+            struct mc_dataset *calib = memory_open(&data, "x", SAMPLES, 3, DIMS(C, 3, 2), x, NULL);
+            struct mc_model *model = conv_model(&c, w, &err);
+            struct conv_run t;
+            conv_open(&t, model, norm == MC_SVD_NORM_WEIGHTS ? NULL : calib, norm, &err);
+            const struct mc_svd_item *it = &t.r.item[0];
+            assert_int_equal(it->n_curves, 1);
+            const struct mc_svd_curve *curve = &it->curve[0];
+            assert_true(curve->n >= RANK);
+            double scale = mc_svd_run_scale(&t.r, 0);
+            double total = error_of_parts(&t, &c, w, zero) * scale;
+            assert_true(fabs(total / it->total - 1) < 1e-4);
+            for (size_t i = 0; i < curve->n; i++) {
+                struct mc_model *done = conv_place(&t, curve, &curve->point[i], false, &err);
+                float *v = conv_dense(done, &c);
+                double e = error_of_parts(&t, &c, w, v) * scale;
+                if (norm != MC_SVD_NORM_WEIGHTS)
+                    check_mean(model, done, &c, x);
+                if (!(fabs(e - curve->point[i].error) <= 1e-3 * e + 1e-6 * total))
+                    fail_msg("rank %zu: error %g, measured %g", i + 1, curve->point[i].error, e);
+                if (exact && i + 1 == RANK)
+                    assert_true(e <= 1e-6 * total);
+                assert_int_equal(curve->point[i].bytes, 4 * (i + 1) * (size_t)(GROUPS * n + M));
+                assert_true(curve->point[i].macs == (double)((i + 1) * (size_t)(GROUPS * n + M)));
+                free(v);
+                mc_model_free(done);
+            }
+            conv_close(&t);
+            mc_model_free(model);
+            free(x);
+        }
+    free(w);
+    free(zero);
 }
 
 int main(void)
@@ -326,6 +429,7 @@ int main(void)
         cmocka_unit_test(structure_is_found),
         cmocka_unit_test(points_do_not_depend_on_what_was_wanted),
         cmocka_unit_test(windows_are_kept),
+        cmocka_unit_test(groups_are_factorised_one_by_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
