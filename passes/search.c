@@ -37,8 +37,6 @@ static int search(struct mc_hunt *h, struct mc_err *err)
 static const char *ended(const struct mc_hunt *h)
 {
     double deadline = h->s->ctx->deadline;
-    if (h->s->ctx->choices)
-        return "choices";
     if (h->late || (deadline > 0 && mc_now() > deadline))
         return "time";
     return h->judge && !h->left ? "work" : "done";

@@ -55,7 +55,7 @@ struct mc_search_result {
     const char *metric;  /* what the divergence is: "KL divergence in nats", … */
     int64_t samples;     /* measured on */
     size_t measurements; /* of the outputs, in all */
-    const char *ended;   /* why the search was over: "done", "time", "work", "choices" */
+    const char *ended;   /* why the search was over: "done", "time", "work" */
 };
 
 struct mc_search {
@@ -112,8 +112,8 @@ bool mc_search_has_samples(const struct mc_pass_ctx *ctx);
  * reading give; MC_EINTR. */
 int mc_search_run(struct mc_search *s, struct mc_search_result *ret, struct mc_err *err);
 
-/* {goal, limit, …, layers: [{name, op, choice, options: [{option, bytes, macs, params, error, predicted}]}]}; NULL
- * when out of memory. */
+/* {goal, limit, …, layers: [{name, op, choice, options: [{option, bytes, macs, params, error, predicted}]}]}, of very
+ * many options some; NULL when out of memory. */
 json_t *mc_search_report(const struct mc_search *s, const struct mc_search_result *r);
 
 /* MC_EGATE with a message that says what was asked and what was reached. */

@@ -22,6 +22,14 @@ static json_t *option_row(const struct mc_search_option *o, bool *ok)
     return r;
 }
 
+/* Of very many options those that were measured, the one that is taken, and some between. */
+static bool listed(const struct mc_search_item *it, size_t k)
+{
+    enum { SOME = 8 };
+    return k == 0 || k + 1 == it->n || k == it->choice || !isnan(it->option[k].measured) ||
+           k % (it->n / SOME + 1) == 0;
+}
+
 static json_t *item_row(const struct mc_search_item *it, bool *ok)
 {
     json_t *r = json_object(), *options = json_array();
@@ -29,7 +37,8 @@ static json_t *item_row(const struct mc_search_item *it, bool *ok)
     mc_json_put(r, "op", mc_json_text(it->op), ok);
     mc_json_put(r, "choice", mc_json_text(it->option[it->choice].label), ok);
     for (size_t k = 0; k < it->n; k++)
-        mc_json_add(options, option_row(&it->option[k], ok), ok);
+        if (listed(it, k))
+            mc_json_add(options, option_row(&it->option[k], ok), ok);
     mc_json_put(r, "options", options, ok);
     return r;
 }

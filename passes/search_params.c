@@ -71,8 +71,9 @@ int mc_search_amount(enum mc_search_goal goal, const char *text, double *ret, bo
     if (bare && time && !*ret_share)
         factor = NAN;
     if (isnan(factor))
-        return mc_fail(err, MC_EUSAGE, "--target %s=%s: '%s' is no unit here; %s",
-                       mc_search_goal_names[goal], text, end,
+        return mc_fail(err, MC_EUSAGE, "--target %s=%s: %s%s%s; %s", mc_search_goal_names[goal],
+                       text, bare ? "" : "'", bare ? "it has no unit" : end,
+                       bare ? "" : "' is no unit here",
                        time ? "use us, ms or s, or a fraction up to 1"
                             : "use k, M, G, Ki, Mi or Gi, or a fraction up to 1");
     *ret = v * factor;

@@ -1,6 +1,7 @@
 #include "passes/svd_search.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,8 @@ struct from { /* where an option of an item comes from */
 struct items {
     struct mc_svd_run *r;
     struct mc_search_item *item;
-    struct from ***from; /* [n_items][options]; [0] is NULL */
+    struct from ***from; /* [n_items][options] */
+    struct mc_arena names;
 };
 
 static int no_memory(struct mc_err *err)
@@ -111,6 +113,23 @@ static int analyse(struct mc_svd_run *r, const struct mc_search_ask *ask, struct
     return rc;
 }
 
+/* Items are told apart by their first node; where it has several weights (a cell's) by the weight as well. */
+static const char *name_of(struct items *s, size_t i)
+{
+    const struct mc_svd_layer *l = &s->r->layers.item[s->r->item[i].layer[0]];
+    const char *node = mc_node_label(l->sites[0].node), *weight = l->value->name;
+    bool taken = false;
+    for (size_t k = 0; k < i && !taken; k++)
+        taken = !strcmp(s->item[k].name, node);
+    if (!taken)
+        return node;
+    size_t n = strlen(node) + strlen(weight) + 4;
+    char *name = mc_arena_alloc(&s->names, n);
+    if (name)
+        snprintf(name, n, "%s (%s)", node, weight);
+    return name;
+}
+
 static int make_items(struct items *s, struct mc_err *err)
 {
     struct mc_svd_run *r = s->r;
@@ -121,9 +140,9 @@ static int make_items(struct items *s, struct mc_err *err)
     int rc = 0;
     for (size_t i = 0; !rc && i < r->n_items; i++) {
         const struct mc_svd_layer *l = &r->layers.item[r->item[i].layer[0]];
-        s->item[i].name = mc_node_label(l->sites[0].node);
+        s->item[i].name = name_of(s, i);
         s->item[i].op = l->sites[0].node->op_type;
-        rc = add_offers(s, i, err);
+        rc = s->item[i].name ? add_offers(s, i, err) : no_memory(err);
     }
     return rc;
 }
@@ -139,6 +158,7 @@ static void free_items(struct items *s)
     }
     free(s->item);
     free(s->from);
+    mc_arena_free(&s->names);
 }
 
 /* ---- what the search asks for ---- */
