@@ -26,8 +26,10 @@ static int no_memory(struct mc_err *err)
 
 static bool applies(const struct mc_svd_run *r, const struct mc_svd_item *it)
 {
-    (void)r;
-    return it->n_layers > 1;
+    bool fits = it->n_layers > 1;
+    for (size_t k = 0; k < it->n_layers; k++) /* one that stays needs the factor that it shares */
+        fits = fits && !r->layers.item[it->layer[k]].given_share;
+    return fits;
 }
 
 static void release(void *state)

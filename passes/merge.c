@@ -24,6 +24,7 @@ struct pair {
         *product; /* recurrent weights: the node that multiplies two constants, no `first` */
     struct mc_value *w1, *w2;
     size_t uses1, uses2; /* of their contents, by nodes that count */
+    size_t readers;      /* of the value between: more than 1 where one factor serves several */
 };
 
 struct merging {
@@ -49,13 +50,16 @@ static bool is_gone(const struct merging *g, const struct mc_node *n)
     return false;
 }
 
-/* Does only one input, of a node of v's graph, read v? */
-static bool has_one_reader(const struct merging *g, const struct mc_value *v)
+/* How many inputs of nodes of its own graph read v, 0 if anything else does. */
+static size_t readers_of(const struct merging *g, const struct mc_value *v)
 {
     size_t n = 0;
-    for (size_t i = 0; i < v->n_uses && n < 2; i++)
-        n += v->uses[i].slot < 0 ? 2 : !is_gone(g, v->uses[i].node);
-    return n == 1 && !v->is_output;
+    for (size_t i = 0; i < v->n_uses; i++) {
+        if (v->uses[i].slot < 0)
+            return 0;
+        n += !is_gone(g, v->uses[i].node);
+    }
+    return v->is_output ? 0 : n;
 }
 
 /* ---- which pairs ---- */
@@ -166,10 +170,17 @@ static bool find_pair(const struct merging *g, struct mc_node *n, struct pair *r
     struct mc_node *add = x->producer, *first = add;
     if (add && mc_node_is(add, "Add") && add->n_in == 2)
         first = mc_constant(add->in[0]) ? add->in[1]->producer : add->in[0]->producer;
+    size_t readers = readers_of(g, x);
+    bool several = b->kind == MC_SVD_MATMUL || b->kind == MC_SVD_GEMM;
     bool found = b->kind != MC_SVD_TABLE && first && first->graph == n->graph &&
-                 has_one_reader(g, x) && linear(first, &ret->first, err);
+                 (readers == 1 || (readers > 1 && several)) && linear(first, &ret->first, err);
+    if (found && readers > 1 && ret->first.kind == MC_SVD_TABLE) {
+        free(ret->first.sites);
+        found = false;
+    }
     if (found) {
         ret->between = x;
+        ret->readers = readers;
         ret->w1 = ret->first.value;
         ret->w2 = b->value;
         found = (first == add || ret->first.sites->add == add) && fits(ret);
@@ -215,8 +226,23 @@ static bool alike(const struct pair *a, const struct pair *b)
            a->second.sites->node->graph == b->second.sites->node->graph;
 }
 
+/* A factor that serves several readers goes with all of them, and only where it serves nobody else. */
+static bool all_readers(const struct merging *g, const struct pair *p)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < g->n_pairs; i++)
+        if (g->pair[i].between == p->between) {
+            if (g->pair[i].uses1 != 1 || g->pair[i].uses2 != 1)
+                return false;
+            n++;
+        }
+    return n == p->readers;
+}
+
 static bool all_or_none(const struct merging *g, const struct pair *p)
 {
+    if (p->readers > 1)
+        return all_readers(g, p);
     size_t n = 0;
     float scale = 1, other;
     if (p->first.kind == MC_SVD_GEMM)
@@ -232,7 +258,7 @@ static bool all_or_none(const struct merging *g, const struct pair *p)
         n++;
     }
     /* one product serves several cells */
-    return p->product ? p->uses1 == 1 && p->uses2 == 1 && has_one_reader(g, p->between)
+    return p->product ? p->uses1 == 1 && p->uses2 == 1 && readers_of(g, p->between) == 1
                       : n == p->uses1 && n == p->uses2;
 }
 
@@ -343,6 +369,11 @@ static int join(struct merging *g, const struct pair *p, struct mc_value *w, str
             bytes = g->all->item[i - 1].bytes;
             macs = g->all->item[i - 1].macs;
         }
+    if (p->readers > 1) {
+        k.shared = first->out[0]->name;
+        bytes /= p->readers;
+        macs /= (double)p->readers;
+    }
     k.bytes = bytes + mc_constant(p->w2)->bytes;
     k.macs = p->product ? 0 : macs + (double)mc_tensor_count(p->second.weight);
     bool ok =

@@ -2,7 +2,8 @@
  *
  * y = W2 (W1 x + b1) + b2 is W x + b with W = W2 W1, b = W2 b1 + b2: MatMul or Gemm behind MatMul or Gemm, a cell's inputs or
  * a MatMul behind Gather, a convolution behind another where along every axis one of the two has a window of 1, recurrent
- * weights that are a product of two constants. Where nothing else reads the value between, nor the weights. The
+ * weights that are a product of two constants. Where nothing else reads the value between, nor the weights; a first product
+ * that several read becomes part of all of them. The
  * second node keeps its name and outputs; the first stays in the graph, with nobody to read it, for undo. */
 #ifndef MC_PASSES_MERGE_H
 #define MC_PASSES_MERGE_H
@@ -26,8 +27,10 @@ struct mc_merge {
     const char *op; /* the node's operator and version where they changed, or NULL */
     int version;
     struct mc_window_attrs attrs; /* of a convolution */
-    uint64_t bytes;               /* of both weights */
-    double macs;                  /* of both, for one product W x */
+    const char *
+        shared; /* output of the first where it serves several, each with a share of its cost; NULL */
+    uint64_t bytes; /* of both weights */
+    double macs;    /* of both, for one product W x */
 };
 
 struct mc_merges {

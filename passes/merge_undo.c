@@ -25,6 +25,7 @@ void mc_merge_tell(const struct mc_merges *all, struct mc_svd_layers *l)
             continue;
         one->given_bytes = all->item[k].bytes;
         one->given_macs = all->item[k].macs;
+        one->given_share = all->item[k].shared;
         if (!one->reason && mc_svd_rank_cap(one) < 1)
             one->reason = "no rank makes it smaller";
     }

@@ -87,12 +87,20 @@ static int add_item(struct mc_svd_run *r, const size_t *layer, size_t n, struct 
 
 enum { GROUP_MAX = 16 }; /* more readers of one value are no projections of one layer */
 
+/* Pairs that were merged stand alone, but those that had one factor in common stay together. */
+static bool same_share(const struct mc_svd_layer *a, const struct mc_svd_layer *b)
+{
+    if (!a->given_share || !b->given_share)
+        return !a->given_bytes && !b->given_bytes;
+    return !strcmp(a->given_share, b->given_share);
+}
+
 /* A product of one node, that may share its input's factor with others. */
 static bool groups_with(const struct mc_svd_layer *a, const struct mc_svd_layer *b)
 {
     const struct mc_node *n = a->sites[0].node, *o = b->sites[0].node;
     return !b->reason && (b->kind == MC_SVD_MATMUL || b->kind == MC_SVD_GEMM) && b->n_sites == 1 &&
-           !b->given_bytes && n->graph == o->graph && n->in[0] == o->in[0] && a->n == b->n &&
+           same_share(a, b) && n->graph == o->graph && n->in[0] == o->in[0] && a->n == b->n &&
            a->weight->dtype == b->weight->dtype;
 }
 

@@ -45,8 +45,9 @@ struct mc_svd_layer {
      * multiply-accumulates for one product W x. */
     uint64_t given_bytes;
     double given_macs;
-    size_t uses;        /* of the weight by any node; more than sites: others read it too */
-    const char *reason; /* why it is left alone; NULL: it is not */
+    const char *given_share; /* what it has in common with others: a value of the model; NULL */
+    size_t uses;             /* of the weight by any node; more than sites: others read it too */
+    const char *reason;      /* why it is left alone; NULL: it is not */
 };
 
 struct mc_svd_layers {

@@ -232,6 +232,14 @@ static struct mc_value *tied(struct net *n)
     return build_binary(n->g, "MatMul", "d", build_binary(n->g, "MatMul", "c", t, w1), w2);
 }
 
+static struct mc_value *several_readers(struct net *n)
+{
+    struct mc_value *t = gemm(n, "a", n->x, 6, 3, 0, -2, 3);
+    struct mc_value *b = gemm(n, "b", t, 3, 8, 1, 0.5f, 2),
+                    *c = plus(n, "d", matmul(n, "c", t, 3, 8), 8);
+    return build_binary(n->g, "Add", "sum", b, build_unary(n->g, "Relu", "relu", c));
+}
+
 static struct mc_value *in_half_precision(struct net *n)
 {
     struct mc_node *c;
@@ -277,6 +285,7 @@ static const struct one cases[] = {
     {"same padding", same_padding, 4, {BATCH, 4, 9, 8}, 1, 1e-6},
     {"three in a row", three_in_a_row, 4, {BATCH, 4, 9, 8}, 2, 1e-6},
     {"tied", tied, 2, {BATCH, 6}, 2, 1e-6},
+    {"several readers", several_readers, 2, {BATCH, 6}, 2, 1e-6},
     {"in half precision", in_half_precision, 2, {BATCH, 6}, 1, 3e-3},
 };
 enum { CASES = sizeof cases / sizeof *cases };
@@ -369,6 +378,13 @@ static struct mc_value *shown(struct net *n)
     return matmul(n, "b", t, 3, 8);
 }
 
+static struct mc_value *one_cannot_take_it(struct net *n)
+{
+    struct mc_value *t = gemm(n, "a", n->x, 6, 3, 0, -2, 3);
+    struct mc_value *b = gemm(n, "b", t, 3, 8, 1, 0.5f, 2), *c = matmul(n, "c", t, 3, 8);
+    return build_binary(n->g, "Add", "sum", b, build_unary(n->g, "Relu", "relu", c));
+}
+
 static struct mc_value *nothing_to_take_it(struct net *n)
 {
     return matmul(n, "c", plus(n, "b", matmul(n, "a", n->x, 6, 3), 3), 3, 8);
@@ -417,6 +433,7 @@ static void no_pairs(void **state)
     static const struct one none[] = {
         {"read twice", read_twice, 2, {BATCH, 6}, 0, 0},
         {"shown", shown, 2, {BATCH, 6}, 0, 0},
+        {"one cannot take it", one_cannot_take_it, 2, {BATCH, 6}, 0, 0},
         {"nothing to take it", nothing_to_take_it, 2, {BATCH, 6}, 0, 0},
         {"weight elsewhere", weight_elsewhere, 2, {BATCH, 6}, 0, 0},
         {"something between", something_between, 2, {BATCH, 6}, 0, 0},
