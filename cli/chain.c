@@ -234,6 +234,9 @@ static int work(struct mc_chain *c, struct mc_job *j, struct mc_err *err)
         struct mc_chain_step *s = &c->step[i];
         if (shrinks(s))
             rc = mc_chain_close(c, j, err);
+        if (c->closed)
+            c->bytes = c->closed;
+        c->closed = 0;
         if (!rc)
             rc = take_snapshot(c, i, j, err);
         if (!rc)

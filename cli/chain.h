@@ -34,8 +34,9 @@ struct mc_chain_step {
 struct mc_chain {
     struct mc_chain_step *step;
     size_t n;
-    uint64_t bytes; /* of the model after the last step that left it in its file form */
-    bool reopened;  /* training forms of earlier runs are in place */
+    uint64_t closed; /* its bytes when training forms were last closed, 0: not */
+    uint64_t bytes;  /* of the model after the last step that left it in its file form */
+    bool reopened;   /* training forms of earlier runs are in place */
     struct mc_model *
         snapshot; /* the model before the first step that makes it smaller, where that is not the first */
     char before_text[96];

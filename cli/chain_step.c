@@ -214,7 +214,8 @@ static int open_forms(struct mc_chain *c, size_t i, struct mc_job *j, struct mc_
         s->form = MC_CHAIN_OPEN;
     }
     struct mc_pass_ctx ctx = context(&c->step[i], j);
-    c->reopened = true;
+    for (size_t k = 0; mc_pass_at(k); k++)
+        c->reopened = c->reopened || mc_pass_at(k)->reopen;
     return rc ? rc : mc_passes_reopen(NULL, &ctx, j->work, err);
 }
 
@@ -228,14 +229,18 @@ int mc_chain_close(struct mc_chain *c, struct mc_job *j, struct mc_err *err)
         if (s->form != MC_CHAIN_OPEN)
             continue;
         s->form = MC_CHAIN_CLOSED;
+        was = true;
         rc = s->cli.pass->finish ? s->cli.pass->finish(&ctx, s->cli.values, j->work, err) : 0;
     }
     struct mc_pass_ctx ctx = context(&c->step[0], j);
     if (!rc && c->reopened)
         rc = mc_passes_finish(NULL, &ctx, j->work, err);
     c->reopened = false;
-    if (was) /* what the training form left behind */
-        mc_edit_sweep(j->work->graph);
+    if (!was)
+        return rc;
+    mc_edit_sweep(j->work->graph); /* what the training form left behind */
+    if (!rc && !j->dry_run)
+        rc = mc_job_bytes(j, j->work, &c->closed, err);
     return rc;
 }
 

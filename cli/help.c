@@ -9,6 +9,27 @@
 static const char about[] =
     "mcompress makes an ONNX model smaller and proves that it still answers the same.\n";
 
+/* Where an operand is a recipe. */
+static const char about_recipes[] =
+    "A recipe is a text of steps, each with its options: STEP:OPTION=VALUE,OPTION=VALUE,STEP:...\n"
+    "Steps are the passes, finetune and distill, with the options of those commands (a flag "
+    "stands\n"
+    "alone; a value with a comma in double quotes). Or it is a file, .yaml, .yml or .json:\n"
+    "\n"
+    "  train: fashion-mnist:train      # options of the run; the command line comes before them\n"
+    "  max-drop: 0.5%\n"
+    "  steps:\n"
+    "    - svd:\n"
+    "        keep: 0.2\n"
+    "    - finetune: {epochs: 2}\n"
+    "    - svd:keep=0.5                # a text does as well\n"
+    "\n"
+    "--keep and other shares are of the model that the step is given. Training follows the model "
+    "as\n"
+    "it was before the first pass. Samples are shared by all steps, gates and --data judge the "
+    "end.\n"
+    "Paths are relative to the working directory, in a file as well.\n";
+
 static const char *name_of(const struct mc_command *c, const struct mc_pass *p)
 {
     return p ? p->name : c->name;
@@ -90,6 +111,8 @@ int mc_help_command(FILE *out, const struct mc_command *c, const struct mc_pass 
 {
     fprintf(out, "%s: %s\n\nusage: mcompress %s %s%s\n\nexample:\n  %s\n", name_of(c, pass),
             summary_of(c, pass), name_of(c, pass), c->operands, usage_tail(c), example_of(c, pass));
+    if (strstr(c->operands, "RECIPE"))
+        fprintf(out, "\n%s", about_recipes);
     int rc = 0;
     for (int i = pass ? -1 : 0; !rc && (i < 0 || c->groups[i]); i++)
         rc = print_group(out, c, pass, i, err);

@@ -39,22 +39,24 @@ char *mc_history_step(const struct mc_chain_step *s)
     return text;
 }
 
-static void say_layers(FILE *out, const json_t *layers)
+/* "3 of 4 layers changed". */
+static void say_layers(FILE *out, const char *before, const json_t *layers)
 {
     size_t i, changed = 0;
     const json_t *layer;
     json_array_foreach(layers, i, layer) changed +=
         strcmp(mc_json_string_or(layer, "action", "left"), "left") != 0;
     if (i)
-        fprintf(out, ", %zu of %zu layers changed", changed, i);
+        fprintf(out, "%s%zu of %zu layers changed", before, changed, i);
 }
 
-static void say_training(FILE *out, const json_t *t)
+static void say_training(FILE *out, const char *before, const json_t *t)
 {
     char n[MC_TEXT];
     const json_t *best = json_object_get(t, "best");
     double loss = mc_json_number(best, "loss", NAN), top1 = mc_json_number(best, "top1", NAN);
-    fprintf(out, ", %s updates by %s", mc_text_group((int64_t)mc_json_number(t, "updates", 0), n),
+    fprintf(out, "%s%s updates by %s", before,
+            mc_text_group((int64_t)mc_json_number(t, "updates", 0), n),
             mc_json_string_or(t, "loss", "?"));
     if (isfinite(loss))
         fprintf(out, ", held-out loss %.4g", loss);
@@ -62,25 +64,33 @@ static void say_training(FILE *out, const json_t *t)
         fprintf(out, ", held-out top-1 %.2f %%", 100 * top1);
 }
 
-char *mc_history_line(const struct mc_chain_step *s)
+static void say(FILE *out, const struct mc_chain_step *s)
 {
-    char a[MC_TEXT], b[MC_TEXT], *text = NULL, *step = mc_history_step(s);
-    size_t size = 0;
-    FILE *out = step ? open_memstream(&text, &size) : NULL;
+    char a[MC_TEXT], b[MC_TEXT];
     double before = mc_json_number(s->account, "bytes_before", NAN);
     double after = mc_json_number(s->account, "bytes_after", NAN);
+    const json_t *training = json_object_get(s->account, "training");
     long long seed = mc_param_int(s->cli.values, "seed", 0);
+    bool sized = isfinite(before) && isfinite(after) && before != after;
+    if (seed)
+        fprintf(out, "seed %lld, ", seed);
+    if (sized)
+        fprintf(out, "%s -> %s", mc_text_bytes(before, a), mc_text_bytes(after, b));
+    else if (!training)
+        fputs("as large as before", out);
+    say_layers(out, sized || !training ? ", " : "", json_object_get(s->account, "layers"));
+    if (training)
+        say_training(out, sized || json_object_get(s->account, "layers") ? ", " : "", training);
+}
+
+char *mc_history_line(const struct mc_chain_step *s)
+{
+    char *text = NULL, *step = mc_history_step(s);
+    size_t size = 0;
+    FILE *out = step ? open_memstream(&text, &size) : NULL;
     if (out) {
         fprintf(out, "%s: ", step);
-        if (seed)
-            fprintf(out, "seed %lld, ", seed);
-        if (isfinite(before) && isfinite(after))
-            fprintf(out, "%s -> %s", mc_text_bytes(before, a), mc_text_bytes(after, b));
-        else
-            fputs("as large as before", out);
-        say_layers(out, json_object_get(s->account, "layers"));
-        if (json_object_get(s->account, "training"))
-            say_training(out, json_object_get(s->account, "training"));
+        say(out, s);
         if (fclose(out)) {
             free(text);
             text = NULL;

@@ -36,7 +36,7 @@ struct mc_job {
     double seconds;  /* of its work */
     struct mc_measure measured;
     json_t *report; /* all of it, when everything is done */
-    int missed; /* MC_EGATE and its message, told when everything is written */
+    int missed;     /* MC_EGATE and its message, told when everything is written */
     struct mc_err gate;
     bool target_missed; /* it was a step that missed what it was to reach */
     struct mc_err target;

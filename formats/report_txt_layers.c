@@ -68,13 +68,31 @@ static int left(const json_t *layers, FILE *out, int columns)
     return rc;
 }
 
-int mc_report_txt_layers(const json_t *report, FILE *out, int columns)
+/* Of a chain: what each step did. */
+static void steps(const json_t *passes, FILE *out)
 {
     size_t i;
     const json_t *pass;
-    json_array_foreach(json_object_get(report, "passes"), i, pass)
+    if (!mc_json_string(json_array_get(passes, 0), "summary"))
+        return;
+    fputs("  steps\n", out);
+    json_array_foreach(passes, i, pass)
+        fprintf(out, "    %zu  %s\n", i + 1, mc_json_string_or(pass, "summary", "?"));
+    fputc('\n', out);
+}
+
+int mc_report_txt_layers(const json_t *report, FILE *out, int columns)
+{
+    size_t i;
+    const json_t *passes = json_object_get(report, "passes"), *pass;
+    bool several = json_array_size(passes) > 1;
+    if (several)
+        steps(passes, out);
+    json_array_foreach(passes, i, pass)
     {
         const json_t *layers = json_object_get(pass, "layers");
+        if (several && json_array_size(layers))
+            fprintf(out, "  step %zu: %s\n", i + 1, mc_json_string_or(pass, "name", "?"));
         if (changed(layers, out, columns) || left(layers, out, columns))
             return -1;
     }

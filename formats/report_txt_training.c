@@ -36,11 +36,15 @@ static int reasons(const char *title, const json_t *list, FILE *out, int columns
     return rc;
 }
 
-static int one(const json_t *training, FILE *out, int columns)
+/* step: its number in a chain, 0 where it is none. */
+static int one(const json_t *training, size_t step, FILE *out, int columns)
 {
     char text[MC_TRAINING_TEXT];
     const char *s;
-    fputs("  training\n", out);
+    if (step)
+        fprintf(out, "  step %zu: training\n", step);
+    else
+        fputs("  training\n", out);
     for (int i = 0; (s = mc_training_sentence(training, i, text)); i++)
         if (*s)
             fprintf(out, "    %s\n", s);
@@ -57,11 +61,12 @@ static int one(const json_t *training, FILE *out, int columns)
 int mc_report_txt_training(const json_t *report, FILE *out, int columns)
 {
     size_t i;
-    const json_t *pass;
-    json_array_foreach(json_object_get(report, "passes"), i, pass)
+    const json_t *passes = json_object_get(report, "passes"), *pass;
+    bool several = json_array_size(passes) > 1;
+    json_array_foreach(passes, i, pass)
     {
         const json_t *training = json_object_get(pass, "training");
-        if (json_is_object(training) && one(training, out, columns))
+        if (json_is_object(training) && one(training, several ? i + 1 : 0, out, columns))
             return -1;
     }
     return 0;
