@@ -30,9 +30,9 @@ struct mc_svd_spectrum {
 };
 
 /* At least `want` directions, at most the cap that saves bytes; *ret is zeroed or holds an older answer,
- * which is replaced. AUTO: exact where the smaller side is at most 512 or more than a quarter of the
- * directions are wanted (measured: below that the randomised one is 6-37 times faster), else randomised
- * with two power iterations.
+ * which is replaced. AUTO: exact where the smaller side is at most 512 or more than an 8th of the
+ * directions are wanted, else randomised, iterated until the singular values are right to 1 %; where that takes too
+ * long, exact after all. RANDOM takes what it has then.
  * Memory: a copy of W and, exact, 5 times W more, less than 2.5 times W more otherwise; results above
  * 1 MiB go to spill space. */
 int mc_svd_analyse(struct mc_linalg *la, const struct mc_svd_layer *l,

@@ -224,6 +224,67 @@ static void rsvd_agrees_with_sgesdd(void **state)
     }
 }
 
+enum spectrum { NOISE, ROOT, GEOMETRIC, STEPS, EQUAL, SPECTRA };
+
+static float *of_spectrum(enum spectrum kind, int64_t m, int64_t n)
+{
+    float *w = gauss(0, n, 1), *a = gauss(21, m, n);
+    for (int64_t i = 0; i < n; i++)
+        w[i] = kind == ROOT        ? 1 / sqrtf((float)i + 1)
+               : kind == GEOMETRIC ? powf(0.99f, (float)i)
+               : kind == STEPS     ? powf(0.9f, (float)(i / 16))
+                                   : 1;
+    if (kind != NOISE) {
+        free(a);
+        a = with_spectrum(21, m, n, n, w);
+    }
+    free(w);
+    return a;
+}
+
+/* The singular values kept are right to 1 %, and the estimate says no less than what they are off, for values that
+ * fall and values that lie close together. Too few iterations are told. */
+static void rsvd_to_one_percent(void **state)
+{
+    (void)state;
+    enum { N = 192 };
+    float *u = gauss(0, 4 * N, N), *vt = gauss(0, N, N), s[N], exact[N];
+    for (int kind = 0; kind < SPECTRA; kind++)
+        for (int64_t m = N; m <= 4 * N; m *= 4)
+            for (int64_t k = N / 32; k <= N / 4; k *= 2) {
+                double off = -1, most = 0;
+                float *a = of_spectrum((enum spectrum)kind, m, N);
+                assert_int_equal(
+                    mc_linalg_rsvd_to(la, m, N, k, 0.01, 20, 7, a, N, u, k, s, vt, N, &off, &err),
+                    0);
+                orthonormal(false, u, m, k, k);
+                orthonormal(true, vt, k, N, N);
+                assert_int_equal(mc_linalg_svd(la, m, N, a, N, u, N, exact, vt, N, &err), 0);
+                for (int64_t i = 0; i < k; i++)
+                    most = fmax(most, fabs((double)s[i] / exact[i] - 1));
+                if (!(off <= 0.01 && most <= 0.01 && most <= off + 1e-4))
+                    fail_msg("values %d, %d x %d, rank %d: %g off, told %g", kind, (int)m, N,
+                             (int)k, most, off);
+                free(a);
+            }
+    double off = 0;
+    float *a = of_spectrum(NOISE, N, N);
+    assert_int_equal(mc_linalg_rsvd_to(la, N, N, 12, 0.01, 2, 7, a, N, u, 12, s, vt, N, &off, &err),
+                     0);
+    assert_true(off > 0.03);
+    /* a sketch of all columns is exact; a matrix of zeros has nothing to be off */
+    assert_int_equal(mc_linalg_rsvd_to(la, 20, 20, 9, 0.01, 0, 7, a, N, u, 9, s, vt, N, &off, &err),
+                     0);
+    assert_true(off == 0);
+    memset(a, 0, N * N * sizeof *a);
+    assert_int_equal(mc_linalg_rsvd_to(la, N, N, 12, 0.01, 5, 7, a, N, u, 12, s, vt, N, &off, &err),
+                     0);
+    assert_true(off == 0 && s[0] == 0);
+    free(a);
+    free(u);
+    free(vt);
+}
+
 static void rsvd_of_every_rank(void **state)
 {
     (void)state;
@@ -454,6 +515,7 @@ int main(void)
         cmocka_unit_test(svd_of_a_hilbert_matrix),
         cmocka_unit_test(rsvd_agrees_with_sgesdd),
         cmocka_unit_test(rsvd_of_every_rank),
+        cmocka_unit_test(rsvd_to_one_percent),
         cmocka_unit_test(qr_reconstructs),
         cmocka_unit_test(eigh_of_a_second_difference),
         cmocka_unit_test(cholesky_and_solves),
