@@ -59,6 +59,12 @@ static int by_rank(struct mc_svd_run *r, struct mc_err *err)
 /* ---- --energy ---- */
 
 /* Doubling keeps the randomised SVD small where few directions are enough. */
+/* A curve may have points beyond what was asked for, where others end that have better ones there. */
+static bool beyond_want(const struct mc_svd_item *it)
+{
+    return (double)it->point->bytes > it->want * (double)it->bytes && mc_svd_item_more(it);
+}
+
 static int by_energy(struct mc_svd_run *r, struct mc_err *err)
 {
     int rc = 0;
@@ -69,6 +75,7 @@ static int by_energy(struct mc_svd_run *r, struct mc_err *err)
         for (double want = 0.125; !rc && !found; want *= 2) {
             rc = mc_svd_item_analyse(r, i, want, err);
             found = !rc && mc_svd_item_least(it, 1 - r->energy, &it->at, &it->point);
+            found = found && !beyond_want(it);
             if (!rc && !found && !mc_svd_item_more(it)) {
                 it->reason = "a rank with that energy would not make it smaller";
                 break;
@@ -120,13 +127,14 @@ static int fit(struct mc_svd_run *r, struct mc_svd_choice *const *choice, struct
     return rc || fits ? rc : try_budget(r, choice, low, &fits, err);
 }
 
-/* Items whose point is the last of its curve get more of them. */
+/* Items whose point is the last of its curve, or where other curves do not reach to, get more of them. */
 static int widen(struct mc_svd_run *r, bool *ret_more, struct mc_err *err)
 {
     *ret_more = false;
     for (size_t i = 0; i < r->n_items; i++) {
         struct mc_svd_item *it = &r->item[i];
-        if (!it->at || it->at->complete || it->point + 1 < it->at->point + it->at->n)
+        bool last = it->at && !it->at->complete && it->point + 1 == it->at->point + it->at->n;
+        if (!last && !(it->at && beyond_want(it)))
             continue;
         int rc = mc_svd_item_analyse(r, i, 1.5 * it->want, err);
         if (rc)
