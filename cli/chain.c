@@ -267,7 +267,7 @@ static int commit_choices(struct mc_chain *c, int rc, struct mc_err *err)
 
 int mc_chain_run(const struct mc_cli *cli, struct mc_chain *c, struct mc_err *err)
 {
-    struct mc_job j = {0};
+    struct mc_job j = {.recipe = c->recipe};
     const struct mc_model *subject = NULL;
     int rc = check(c, &j, err);
     if (!rc)

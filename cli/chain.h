@@ -40,7 +40,8 @@ struct mc_chain {
     struct mc_model *
         snapshot; /* the model before the first step that makes it smaller, where that is not the first */
     char before_text[96];
-    json_t *report; /* of the job, when all is done */
+    const char *recipe; /* the text of the recipe that it was made of, for the report, or NULL */
+    json_t *report;     /* of the job, when all is done */
 };
 
 /* One more step: `values` are all options it sees, run-wide ones included. A new reference is taken. */

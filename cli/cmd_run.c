@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -145,6 +146,7 @@ int mc_cmd_run(struct mc_cli *cli, struct mc_err *err)
     struct mc_chain c = {0};
     struct mc_cli run = *cli;
     json_t *line = NULL;
+    char *text = NULL;
     bool training = false;
     run.values = NULL;
     int rc = mc_recipe_read(mc_cli_operand(cli, 0), &r, err);
@@ -156,12 +158,16 @@ int mc_cmd_run(struct mc_cli *cli, struct mc_err *err)
         rc = gather(cli, r, line, &run.values, err);
     if (!rc)
         rc = add_steps(&run, r, &c, &training, err);
+    if (!rc && !(text = mc_recipe_text(r)))
+        rc = mc_fail(err, MC_ENOMEM, "out of memory");
+    c.recipe = text;
     if (!rc && !training)
         rc = check_unused(line, err);
     if (!rc)
         rc = mc_chain_run(&run, &c, err);
     rc = write_recipe(&run, &c, r, rc, err);
     mc_chain_free(&c);
+    free(text);
     json_decref(line);
     json_decref(run.values);
     mc_recipe_free(r);

@@ -35,8 +35,9 @@ struct mc_job {
     json_t *account; /* what the present step says of itself */
     double seconds;  /* of its work */
     struct mc_measure measured;
-    json_t *report; /* all of it, when everything is done */
-    int missed;     /* MC_EGATE and its message, told when everything is written */
+    const char *recipe; /* the steps of a chain that came from one, or NULL */
+    json_t *report;     /* all of it, when everything is done */
+    int missed;         /* MC_EGATE and its message, told when everything is written */
     struct mc_err gate;
     bool target_missed; /* it was a step that missed what it was to reach */
     struct mc_err target;

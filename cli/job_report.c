@@ -73,6 +73,11 @@ static void put_remarks(const struct mc_job *j, json_t *r, bool *ok)
     json_t *warnings = json_array(), *notes = json_array();
     if (j->overlap)
         mc_json_add(warnings, json_string(j->overlap), ok);
+    if (j->dry_run && json_array_size(j->passes) > 1)
+        mc_json_add(notes,
+                    json_string("a dry run plans every step on the model as it is; what the steps "
+                                "before it change is not seen"),
+                    ok);
     if (j->dry_run && j->data)
         mc_json_add(notes, json_string("a dry run measures nothing and judges no gate"), ok);
     else if (!j->data)
@@ -107,6 +112,8 @@ int mc_job_report(const struct mc_cli *cli, const struct mc_job *j, json_t **ret
     mc_json_put(r, "output", j->output ? json_incref(j->output) : predicted(j, &ok), &ok);
     put_measured(j, r, &ok);
     mc_json_put(r, "latency", j->latency ? json_incref(j->latency) : json_null(), &ok);
+    if (j->recipe)
+        mc_json_put(r, "recipe", mc_json_text(j->recipe), &ok);
     mc_json_put(r, "passes", json_incref(j->passes), &ok);
     put_remarks(j, r, &ok);
     mc_json_put(r, "data", mc_json_text(j->data_spec), &ok);
