@@ -217,7 +217,10 @@ void mc_doc_search(const struct mc_doc *d, const json_t *pass, size_t step, FILE
     }
     snprintf(title, sizeof title, "%sSearch", mc_doc_step(step, which));
     d->heading(out, 2, title);
-    d->paragraph(out, text);
+    char *told = text + strlen("search: "); /* the title says that it is one */
+    if (*told >= 'a' && *told <= 'z')
+        *told = (char)(*told - 'a' + 'A');
+    d->paragraph(out, told);
     if (d->figure)
         d->figure(out, MC_FIGURE_SEARCH, pass);
     if (!json_array_size(json_object_get(search, "layers")))

@@ -27,7 +27,7 @@ const char mc_html_style[] =
     ".what{color:var(--soft);margin:0}.note{color:var(--soft);font-size:.9rem}"
     ".verdict{font-size:1.25rem;line-height:1.4;font-weight:600;margin:0 0 .8rem;padding:.7rem "
     "1rem;"
-    "border-left:5px solid var(--a);background:var(--card)}"
+    "text-wrap:balance;border-left:5px solid var(--a);background:var(--card)}"
     ".verdict.ok{border-color:var(--ok)}.verdict.bad{border-color:var(--bad)}"
     ".gate b{display:inline-block;padding:0 .55rem;margin-right:.3rem;border-radius:1rem}"
     ".gate.ok b{color:var(--ok);background:var(--okbg)}"

@@ -17,6 +17,15 @@ static void copy(const char *text, char ret[MC_LAYER_WHAT])
     mc_text_short(text, 30, ret, MC_LAYER_WHAT);
 }
 
+/* "tucker rank 12 x 20" of form "tucker" is "12 x 20": the columns have the rest. */
+static const char *bare(const char *choice, const char *form)
+{
+    size_t n = strlen(form);
+    if (n && !strncmp(choice, form, n) && choice[n] == ' ')
+        choice += n + 1;
+    return strncmp(choice, "rank ", 5) ? choice : choice + 5;
+}
+
 bool mc_layer_read(const json_t *entry, struct mc_layer *ret)
 {
     if (!json_is_object(entry))
@@ -35,7 +44,7 @@ bool mc_layer_read(const json_t *entry, struct mc_layer *ret)
     copy(mc_json_string_or(entry, "op", "?"), ret->op);
     copy(mc_json_string_or(entry, "form", mc_json_string_or(entry, "action", "")), ret->form);
     if (choice)
-        copy(strncmp(choice, "rank ", 5) ? choice : choice + 5, ret->choice);
+        copy(bare(choice, mc_json_string_or(entry, "form", "")), ret->choice);
     else if (isfinite(number(entry, "rank")))
         snprintf(ret->choice, sizeof ret->choice, "%.0f", number(entry, "rank"));
     return true;

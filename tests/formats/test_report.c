@@ -36,7 +36,7 @@ static const char source[] =
     "  {\"name\": \"fc1\", \"op\": \"Gemm\", \"action\": \"low rank\", \"rank\": 96, \"reason\": "
     "null,"
     "   \"bytes_before\": 1600000, \"bytes_after\": 400000, \"error\": 0.125},"
-    "  {\"name\": \"conv\", \"op\": \"Conv\", \"form\": \"tucker\", \"choice\": \"rank 12 x 20\", "
+    "  {\"name\": \"conv\", \"op\": \"Conv\", \"form\": \"tucker\", \"choice\": \"tucker rank 12 x 20\", "
     "\"rank\": 12,"
     "   \"bytes_before\": 3200000, \"bytes_after\": 800000, \"error\": 0.01},"
     "  {\"name\": \"fc2\", \"op\": \"Gemm\", \"action\": \"kept\", \"reason\": \"too small\"},"
