@@ -175,14 +175,18 @@ static void parent_dies(void **state)
 /* Takes 256 MB, a megabyte at a time, and ends with status 3. */
 static int hog(void)
 {
-    for (int i = 0; i < 256; i++) {
-        char *block = malloc(1 << 20);
-        if (!block)
-            return 4;
-        memset(block, i + 1, 1 << 20);
+    enum { BLOCKS = 256, SIZE = 1 << 20 };
+    char *blocks[BLOCKS] = {NULL};
+    bool ok = true;
+    for (int i = 0; i < BLOCKS && ok; i++) {
+        ok = (blocks[i] = malloc(SIZE)) != NULL;
+        if (ok)
+            memset(blocks[i], i + 1, SIZE);
         usleep(1000);
     }
-    return 3;
+    for (int i = 0; i < BLOCKS; i++)
+        free(blocks[i]);
+    return ok ? 3 : 4;
 }
 
 int main(int argc, char **argv)

@@ -50,7 +50,7 @@ mv out out.first
 
 batch 2>/dev/null &
 job=$!
-until [ "$(finished)" -ge 90 ]; do sleep 0.02; done
+until [ "$(finished)" -ge 90 ] || ! kill -0 $job; do sleep 0.02; done
 kill -KILL $job
 wait $job 2>/dev/null && killed=0 || killed=$?
 echo "killed with $(finished) models finished (status $killed)"

@@ -3,8 +3,9 @@ S=$MODELS/student.onnx
 M=$MODELS/fashion-mlp.onnx
 mkdir in large
 cp "$M" large/m.onnx
+# The 60,000 samples leave time enough to be stopped at any speed.
 large() {
-    mcompress batch svd:keep=0.5 large -o out --data fashion-mnist:test -j 1 "$@"
+    mcompress batch svd:keep=0.5 large -o out --data fashion-mnist:train -j 1 "$@"
     echo "$?"
     find out -type f ! -name lock
 }
@@ -31,7 +32,7 @@ stop() {
     rm -rf out r.json
     run 2>err &
     job=$!
-    until ls out/.mcompress/????????????????????????????????.json >/dev/null 2>&1; do sleep 0.01; done
+    until ls out/.mcompress/????????????????????????????????.json >/dev/null 2>&1 || ! kill -0 $job; do sleep 0.01; done
     kill -$1 $job && echo "$1 in the middle"
     wait $job 2>/dev/null
     echo "$?"
@@ -51,7 +52,7 @@ stop KILL
 rm -rf out
 mcompress batch svd:keep=0.5 large -o out --data fashion-mnist:train -j 1 -q 2>err &
 job=$!
-until [ -n "$(find out -name lock 2>/dev/null)" ]; do sleep 0.01; done
+until [ -n "$(find out -name lock 2>/dev/null)" ] || ! kill -0 $job; do sleep 0.01; done
 sleep 0.1
 try mcompress batch svd:keep=0.5 large -o out -q
 kill -KILL $job
