@@ -76,7 +76,15 @@ static void row(FILE *out, const char *columns, int number, const char *const *c
 static void verdict(FILE *out, enum mc_fact_state state, const char *text)
 {
     static const char *const classes[] = {"", " ok", " bad"};
+    const char *top = strstr(text, "top-1"); /* must not be parted behind the hyphen */
     fprintf(out, "<p class=\"verdict%s\">", classes[state]);
+    if (top) {
+        char before[MC_FACT_TEXT];
+        snprintf(before, sizeof before, "%.*s", (int)(top - text), text);
+        mc_html_put(out, before);
+        fputs("<span>top-1</span>", out);
+        text = top + 5;
+    }
     mc_html_put(out, text);
     fputs("</p>\n", out);
 }

@@ -29,6 +29,7 @@ const char mc_html_style[] =
     "1rem;"
     "text-wrap:balance;border-left:5px solid var(--a);background:var(--card)}"
     ".verdict.ok{border-color:var(--ok)}.verdict.bad{border-color:var(--bad)}"
+    ".verdict span{white-space:nowrap}"
     ".gate b{display:inline-block;padding:0 .55rem;margin-right:.3rem;border-radius:1rem}"
     ".gate.ok b{color:var(--ok);background:var(--okbg)}"
     ".gate.bad b{color:var(--bad);background:var(--badbg)}.gate span{font-weight:600}"
@@ -85,7 +86,9 @@ const char mc_html_style[] =
     "polyline.guess{stroke:var(--b);stroke-width:1}"
     "@media(max-width:30rem){body{font-size:14px}h1{font-size:1.3rem}.verdict{font-size:1.1rem}"
     "main{padding:1rem .9rem 3rem}.tiles{grid-template-columns:1fr 1fr;gap:.5rem}"
-    ".tiles b{font-size:1.35rem}.tiles li{padding:.6rem .7rem}th,td{padding-right:.8rem}}"
+    ".tiles b{font-size:1.35rem}.tiles li{padding:.6rem .7rem}table{font-size:.8rem}"
+    "th,td{padding-right:.6rem}td:first-child:not(.r),td:last-child:not(.r){min-width:4.5rem}"
+    ".panels{grid-template-columns:1fr 1fr}}"
     /* Paper is white; the long lists stay folded on it. */
     "@page{margin:14mm}"
     "@media print{:root{color-scheme:light;" LIGHT "}body{font-size:10pt}main{max-width:none;"

@@ -220,7 +220,8 @@ static void html_is_well_formed(void **state)
     (void)state;
     static const char *const parts[] = {
         "<h1>&lt;in&gt;.onnx → out|2.onnx</h1>", "<td class=\"r\">25.0 %</td>", "evil?[2J",
-        "it'\\''s $1'", "<p class=\"verdict bad\">25 % of the bytes, top-1 down 0.50 points",
+        "it'\\''s $1'",
+        "<p class=\"verdict bad\">25 % of the bytes, <span>top-1</span> down 0.50 points",
         "<b>✗ missed</b> <span>max-drop</span> 0.9 &gt; 0.4",
         /* the drop from 0.1 to 0.9 points: the axis is from 0 to 0.9 and 6 % more at each end, so that 0.1 is at
          * (0.1 + 0.054) / 1.008 */
