@@ -120,6 +120,7 @@ static struct mc_pass_ctx context(const struct mc_chain_step *s, struct mc_job *
         .choices = s->choices,
         .has_max_drop = mc_param_has(s->cli.values, "max-drop"),
         .max_drop = mc_param_real(s->cli.values, "max-drop", 0),
+        .judged = j->data && j->data->count > 0 ? j->data->count : 0,
         .deadline = seconds >= 0 ? s->cli.start + seconds : 0,
         .pool = s->cli.pool,
         .seed = (uint64_t)mc_param_int(s->cli.values, "seed", 0),

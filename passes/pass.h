@@ -24,7 +24,8 @@ struct mc_pass_ctx {
     const json_t *choices; /* of --choices: which option for which layer (search.h), or NULL */
     bool has_max_drop;     /* --max-drop is given: */
     double max_drop;       /* what --auto may lose */
-    double deadline;       /* of --time, as mc_now counts; 0: none */
+    int64_t judged;  /* samples that its gate will be judged by; 0: unknown, or there is none */
+    double deadline; /* of --time, as mc_now counts; 0: none */
     const struct mc_progress *progress;
     uint64_t
         bytes_original; /* of the model before it was prepared: what shares are of; 0: as it is now */

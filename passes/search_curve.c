@@ -185,7 +185,7 @@ int mc_curve_measure(struct mc_hunt *h, size_t i, size_t k, struct mc_err *err)
 size_t mc_curve_near(const struct mc_hunt *h, size_t i, size_t k, double ratio)
 {
     const struct mc_search_item *it = &h->s->item[i];
-    double want = log(guess(it, k ? k : 1) * ratio), off = INFINITY;
+    double want = it->n > 1 ? log(guess(it, k ? k : 1) * ratio) : 0, off = INFINITY;
     size_t at = k;
     for (size_t c = 1; c < it->n; c++) {
         bool side = ratio > 1 ? c > k : c < k;

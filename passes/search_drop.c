@@ -32,19 +32,29 @@ static double changed_of_root(const struct mc_hunt *h, double divergence)
     return (changed + weight) / (root + weight / CHANGED_OF_ROOT);
 }
 
+/* What a gate adds: the upper end of the 95 % interval of its samples (graph/run/measure.h) is what it compares. */
+static double margin(const struct mc_pass_ctx *ctx, double changed)
+{
+    double n = (double)ctx->judged;
+    return ctx->has_max_drop && n > 0 ? 1.96 * sqrt((changed + 2 / n) / n) : 0;
+}
+
 static double loss_of(const struct mc_hunt *h, const struct mc_set *set)
 {
     const struct mc_judgement *j = &set->j;
     double n = (double)mc_judge_samples(h->judge);
     if (!isfinite(j->divergence))
         return INFINITY;
+    if (j->divergence == 0)
+        return 0;
     if (isnan(j->changed))
         return j->divergence / ERROR_OF_LOSS;
     double changed = changed_of_root(h, j->divergence) * sqrt(j->divergence);
+    double more = margin(h->s->ctx, changed);
     if (isnan(j->lost)) /* --max-drop is of changed decisions then */
-        return h->s->ctx->has_max_drop ? changed : LOST_OF_CHANGED * changed;
+        return more + (h->s->ctx->has_max_drop ? changed : LOST_OF_CHANGED * changed);
     double share = (j->lost * n + LOST_OF_CHANGED * LOST_WEIGHT) / (j->changed * n + LOST_WEIGHT);
-    return fmax(0, share) * changed;
+    return more + fmax(0, share) * changed;
 }
 
 /* The plan of a budget; where its loss is within the limit, and it is the smallest so far, it is kept. */

@@ -18,16 +18,30 @@ static int no_memory(struct mc_err *err)
 
 /* ---- outputs ---- */
 
+/* Numbers with a fraction count; where there are none, any tensor of numbers. */
+static bool counts(const struct mc_value *v, bool any)
+{
+    enum mc_dtype_kind kind = mc_dtype_info(v->type.dtype)->kind;
+    if (v->type.kind == MC_TYPE_NONE)
+        return true;
+    if (v->type.kind != MC_TYPE_TENSOR)
+        return false;
+    return any ? v->type.dtype != MC_DTYPE_STRING : kind == MC_KIND_FLOAT;
+}
+
 static int find_outputs(struct mc_judge *j, const struct mc_graph *g, struct mc_err *err)
 {
     const char *wanted = j->ctx->output;
+    bool any = true;
+    for (size_t i = 0; i < g->n_outputs; i++)
+        any = any && !counts(g->outputs[i], false);
     j->output = mc_calloc(g->n_outputs + 1, sizeof *j->output);
     j->names = mc_calloc(g->n_outputs + 1, sizeof *j->names);
     if (!j->output || !j->names)
         return no_memory(err);
     for (size_t i = 0; i < g->n_outputs; i++) {
         const struct mc_value *v = g->outputs[i];
-        if (wanted && strcmp(wanted, v->name))
+        if (wanted ? strcmp(wanted, v->name) : !counts(v, any))
             continue;
         const char *name = mc_arena_strdup(&j->mem, v->name);
         if (!name)
@@ -36,8 +50,10 @@ static int find_outputs(struct mc_judge *j, const struct mc_graph *g, struct mc_
         j->output[j->n_outputs++] =
             (struct mc_kept_output){.name = name, .scores = mc_scores_of(v)};
     }
+    if (!j->n_outputs && !wanted)
+        return mc_fail(err, MC_EUNSUP, "the model has no output of numbers to search by");
     if (!j->n_outputs)
-        return mc_fail(err, MC_EUSAGE, "the model has no output '%s'", wanted ? wanted : "");
+        return mc_fail(err, MC_EUSAGE, "the model has no output '%s'", wanted);
     return 0;
 }
 
