@@ -128,9 +128,8 @@ static bool fits(struct pair *p)
     double elements = (double)b->m * (double)a->n;
     if (b->kind == MC_SVD_CONV) {
         struct mc_merge_window w1, w2;
-        mc_merge_window_of(a->sites->node, &w1);
-        mc_merge_window_of(b->sites->node, &w2);
-        if (!mc_merge_windows(&w1, &w2, bias_of(a, &scale) != NULL, &p->window))
+        if (!mc_merge_window_of(a->sites->node, &w1) || !mc_merge_window_of(b->sites->node, &w2) ||
+            !mc_merge_windows(&w1, &w2, bias_of(a, &scale) != NULL, &p->window))
             return false;
         elements *= (double)b->n / (double)inner;
     }

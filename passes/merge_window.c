@@ -7,27 +7,33 @@
 
 static const char *const names[MC_WINDOW_INTS] = {"kernel_shape", "strides", "pads", "dilations"};
 
-static void fill(const struct mc_node *n, const char *name, int64_t missing, int64_t *ret,
+static bool fill(const struct mc_node *n, const char *name, int64_t missing, int64_t *ret,
                  int count)
 {
     size_t k;
     const int64_t *v = mc_node_ints(n, name, &k);
-    for (int i = 0; i < count; i++)
-        ret[i] = v && k == (size_t)count ? v[i] : missing;
+    for (int i = 0; i < count && (!v || k == (size_t)count); i++)
+        ret[i] = v ? v[i] : missing;
+    return !v || k == (size_t)count;
 }
 
-void mc_merge_window_of(const struct mc_node *n, struct mc_merge_window *ret)
+bool mc_merge_window_of(const struct mc_node *n, struct mc_merge_window *ret)
 {
     const struct mc_shape *s = &mc_constant(n->in[1])->shape;
     const char *pad = mc_node_string(n, "auto_pad", "NOTSET");
+    int64_t kernel[MC_RANK_MAX] = {0};
     *ret = (struct mc_merge_window){.axes = s->rank - 2};
     memcpy(ret->kernel, s->dim + 2, (size_t)ret->axes * sizeof *ret->kernel);
-    fill(n, "strides", 1, ret->stride, ret->axes);
-    fill(n, "dilations", 1, ret->dilation, ret->axes);
+    bool fits = fill(n, "kernel_shape", 0, kernel, ret->axes) &&
+                fill(n, "strides", 1, ret->stride, ret->axes) &&
+                fill(n, "dilations", 1, ret->dilation, ret->axes);
+    for (int i = 0; i < ret->axes; i++)
+        fits = fits && (!kernel[i] || kernel[i] == ret->kernel[i]);
     if (!strcmp(pad, "NOTSET"))
-        fill(n, "pads", 0, ret->pad, 2 * ret->axes);
-    else if (strcmp(pad, "VALID") != 0)
+        return fits && fill(n, "pads", 0, ret->pad, 2 * ret->axes);
+    if (strcmp(pad, "VALID") != 0)
         ret->same = pad;
+    return fits;
 }
 
 static bool is_padded(const struct mc_merge_window *w)

@@ -11,8 +11,8 @@ struct mc_merge_window {
     const char *same;             /* "SAME_UPPER", "SAME_LOWER": pads follow from the input; NULL */
 };
 
-/* Of a Conv with a constant weight. */
-void mc_merge_window_of(const struct mc_node *n, struct mc_merge_window *ret);
+/* Of a Conv with a constant weight; false where its attributes do not fit that. */
+bool mc_merge_window_of(const struct mc_node *n, struct mc_merge_window *ret);
 /* Of y = second(first(x)); false where it is none: a window wider than 1 in both along one axis, a stride or padding
  * between them that one window does not have. bias: something is added between them. */
 bool mc_merge_windows(const struct mc_merge_window *first, const struct mc_merge_window *second,

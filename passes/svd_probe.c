@@ -64,7 +64,7 @@ static int split(struct mc_node *n, const struct mc_value **ret, struct mc_err *
 {
     const struct mc_shape *s = &mc_constant(n->in[1])->shape;
     int64_t rows = s->dim[0] * s->dim[1];
-    if (rows > MOST_ONES / rows)
+    if (s->rank != 3 || rows < 1 || rows > MOST_ONES / rows)
         return 0;
     struct mc_value *w, *sum = mc_edit_fresh(n->graph, "probe_sum");
     struct mc_node *product;
