@@ -30,13 +30,15 @@ static struct mc_recipe_place place(const struct parse *s, const char *c)
 static const char *item_end(const char *c, const char **ret_open)
 {
     const char *open = NULL;
+    char before = 0; /* the last character that is no blank: a quote begins a value only */
     for (; *c && (open || *c != ','); c++) {
         if (open && *open == '"' && *c == '\\' && c[1])
             c++;
         else if (open && *c == *open)
             open = NULL;
-        else if (!open && (*c == '"' || *c == '\'') && c[-1] == '=')
+        else if (!open && (*c == '"' || *c == '\'') && before == '=')
             open = c;
+        before = *c == ' ' ? before : *c;
     }
     *ret_open = open;
     return c;

@@ -49,6 +49,7 @@ static void texts_have_one_spelling(void **state)
         {"finetune:augment=\"flip,shift=2\"", "finetune:augment=\"flip,shift=2\""},
         {"finetune:augment='flip,shift=2',epochs=3", "finetune:epochs=3,augment=\"flip,shift=2\""},
         {"finetune:freeze=\"a\\\\\\\"b\"", "finetune:freeze=\"a\\\\\\\"b\""},
+        {"finetune: augment = 'flip,shift=2' , reinit", "finetune:reinit,augment=\"flip,shift=2\""},
         {"finetune:freeze=^/1/.*$", "finetune:freeze=^/1/.*$"},
         {"finetune:blocks=a,blocks=b=c", "finetune:blocks=a,blocks=b=c"},
         {"svd,finetune,svd:keep=0.1", "svd,finetune,svd:keep=0.1"},
