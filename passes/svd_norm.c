@@ -281,7 +281,10 @@ static int factorise(const struct mc_svd_run *r, struct mc_tensor **t, int64_t n
 }
 
 /* Grows with what rows are lacking: n/(5 rows), the best of several constants for the reference mlp and cnn with 512
- * samples. */
+ * samples. The shrinkage that follows from the matrix itself (Chen, Wiesel, Eldar, Hero, Shrinkage Algorithms for MMSE
+ * Covariance Estimation, 2010: OAS) is no better: loss of the mlp at 0.12 of its bytes with 16, 32, 64, 512 samples by
+ * this rule 0.3279 0.3202 0.3171 0.3133, by OAS 0.3284 0.3206 0.3193 0.3136; at 0.25, and of the cnn at both, they differ
+ * by 0.0005 at most, in either direction, whether rows or images count as samples. */
 static double ridge_in(const struct mc_svd_layer *l, double rows)
 {
     return fmin(1, fmax(1e-3, (double)l->n / (5 * rows)));
