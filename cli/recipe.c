@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "base/json.h"
@@ -245,6 +246,9 @@ int mc_recipe_read(const char *word, struct mc_recipe **ret, struct mc_err *err)
     if (!rc)
         rc = file ? take_file(&w, err)
                   : mc_recipe_parse(r, word, (struct mc_recipe_place){NULL, 0, 1}, err);
+    if (rc == MC_EUSAGE && !file && *word && !access(word, F_OK))
+        rc = mc_fail(err, rc, "'%s' is a file, but no recipe: those end in .yaml, .yml or .json",
+                     word);
     mc_yaml_free(&w.yaml);
     if (rc)
         mc_recipe_free(r);

@@ -11,6 +11,7 @@ for r in '' ' ' , svd, 'svd,,svd' quant svdd:keep=0.5 'svd:kep=0.3' 'svd:keep' '
 done 2>&1 | sed 's/ or number of .*//'
 try mcompress run svd m.onnx -o out.onnx --lr 0.1
 try mcompress run svd m.onnx
+try mcompress run m.onnx svd -o out.onnx
 try mcompress run svd
 try mcompress run finetune,finetune m.onnx -o out.onnx --train fashion-mnist:train --checkpoint c
 file() {
