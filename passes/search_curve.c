@@ -39,43 +39,60 @@ static int count_alone(struct mc_hunt *h, size_t i, size_t k, double *ret, struc
     return rc;
 }
 
-/* Latency of an item between options measured alone: by what else is known of their work. */
-static int cost_by_time(struct mc_hunt *h, size_t i, struct mc_err *err)
+/* What the work of an option goes by where only its neighbours were counted. */
+static double size_of(const struct mc_search_item *it, size_t k, bool by_macs)
+{
+    return by_macs ? it->option[k].macs : it->option[k].bytes;
+}
+
+/* Costs between options lo and hi, which are known, by what else is known of their work. */
+static void cost_between(struct mc_hunt *h, size_t i, size_t lo, size_t hi)
+{
+    const struct mc_search_item *it = &h->s->item[i];
+    double *cost = h->curve[i].cost;
+    bool macs = true;
+    for (size_t k = lo; k <= hi; k++)
+        macs = macs && isfinite(it->option[k].macs);
+    double x = size_of(it, lo, macs), y = size_of(it, hi, macs);
+    for (size_t k = lo + 1; k < hi; k++) {
+        double t = y != x ? (size_of(it, k, macs) - x) / (y - x) : 0;
+        cost[k] = cost[lo] + fmax(0, fmin(1, t)) * (cost[hi] - cost[lo]);
+    }
+}
+
+/* Some options of an item counted (or timed) alone, the others between them. */
+static int cost_by_some(struct mc_hunt *h, size_t i, size_t some, struct mc_err *err)
 {
     struct mc_search_item *it = &h->s->item[i];
-    size_t at[4] = {0, it->n / 3, 2 * it->n / 3, it->n - 1};
+    size_t last = 0;
     int rc = 0;
-    it->option[0].seconds = 0;
-    for (int a = 1; !rc && a < 4; a++)
-        if (at[a] > at[a - 1])
-            rc = count_alone(h, i, at[a], &it->option[at[a]].seconds, err);
-    for (int a = 1; !rc && a < 4; a++)
-        for (size_t k = at[a - 1]; k <= at[a] && at[a] > at[a - 1]; k++) {
-            const struct mc_search_option *x = &it->option[at[a - 1]], *y = &it->option[at[a]];
-            bool macs = isfinite(x->macs) && isfinite(y->macs) && isfinite(it->option[k].macs) &&
-                        x->macs != y->macs;
-            double lo = macs ? x->macs : x->bytes, hi = macs ? y->macs : y->bytes;
-            double now = macs ? it->option[k].macs : it->option[k].bytes;
-            double t = hi != lo ? fmax(0, fmin(1, (now - lo) / (hi - lo))) : 0;
-            h->curve[i].cost[k] = x->seconds + t * (y->seconds - x->seconds);
-        }
+    *given(h, &it->option[0]) = 0;
+    for (size_t a = 1; !rc && a <= some; a++) {
+        size_t k = a * (it->n - 1) / some;
+        if (k == last)
+            continue;
+        rc = count_alone(h, i, k, given(h, &it->option[k]), err);
+        h->curve[i].cost[k] = *given(h, &it->option[k]);
+        if (!rc)
+            cost_between(h, i, last, k);
+        last = k;
+    }
     return rc;
 }
 
 /* Costs as the pass says, and what it does not say of: nodes and names that a change adds, by one option of the item. */
 static int cost_by_pass(struct mc_hunt *h, size_t i, struct mc_err *err)
 {
+    enum { COUNTED = 12 }; /* where the pass does not know */
     struct mc_search_item *it = &h->s->item[i];
     size_t middle = it->n / 2;
     double more = 0, cost;
-    int rc = 0;
-    for (size_t k = 1; !rc && k < it->n; k++)
+    for (size_t k = 1; k < it->n; k++)
         if (isnan(*given(h, &it->option[k])))
-            rc = count_alone(h, i, k, given(h, &it->option[k]), err);
-    if (!rc && middle) {
-        rc = count_alone(h, i, middle, &cost, err);
+            return cost_by_some(h, i, COUNTED, err);
+    int rc = middle ? count_alone(h, i, middle, &cost, err) : 0;
+    if (!rc && middle)
         more = cost - *given(h, &it->option[middle]);
-    }
     for (size_t k = 1; !rc && k < it->n; k++)
         h->curve[i].cost[k] = *given(h, &it->option[k]) + more;
     return rc;
@@ -83,10 +100,12 @@ static int cost_by_pass(struct mc_hunt *h, size_t i, struct mc_err *err)
 
 int mc_curves_cost(struct mc_hunt *h, struct mc_err *err)
 {
+    enum { TIMED = 3 }; /* they take time, and are not exact anyway */
     int rc = 0;
     for (size_t i = 0; !rc && i < h->s->n; i++) {
         mc_hunt_tell(h, "costs of options", (double)i, (double)h->s->n);
-        rc = h->s->goal == MC_SEARCH_LATENCY ? cost_by_time(h, i, err) : cost_by_pass(h, i, err);
+        rc = h->s->goal == MC_SEARCH_LATENCY ? cost_by_some(h, i, TIMED, err)
+                                             : cost_by_pass(h, i, err);
     }
     return rc;
 }

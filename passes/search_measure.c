@@ -34,7 +34,7 @@ const char *mc_judge_metric(const struct mc_judge *j)
         scores += j->output[o].classes;
     return scores == j->n_outputs ? "KL divergence in nats"
            : scores == 0          ? "squared error over variance"
-                                  : "KL divergence plus squared error over variance";
+                                  : "KL plus squared error over variance";
 }
 
 /* ---- a model ---- */

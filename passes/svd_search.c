@@ -231,6 +231,8 @@ int mc_svd_search(struct mc_svd_run *r, const struct mc_search_ask *ask, json_t 
                                .build = build,
                                .find = find};
     r->by_macs = ask->goal == MC_SEARCH_MACS || ask->goal == MC_SEARCH_LATENCY;
+    for (size_t i = 0; i < r->n_items; i++) /* not known everywhere: the search counts them */
+        r->by_macs = r->by_macs && isfinite(r->item[i].macs);
     *ret_is_missed = false;
     int rc = analyse(r, ask, err);
     if (!rc)
