@@ -32,7 +32,8 @@ static void size_tile(FILE *out, const struct mc_fact *f)
         snprintf(chip, sizeof chip, "%.1f %% %s", share, less[f->kind]);
     else if (share <= -0.05)
         snprintf(chip, sizeof chip, "%.1f %% more", -share);
-    tile(out, names[f->kind], f->b, f->a, share >= 0.05 ? "ok" : share <= -0.05 ? "bad" : "", chip);
+    /* Less than half a percent is nothing to praise or to blame. */
+    tile(out, names[f->kind], f->b, f->a, share >= 0.5 ? "ok" : share <= -0.5 ? "bad" : "", chip);
 }
 
 static void latency_tile(FILE *out, const struct mc_fact *f, const json_t *report)
