@@ -73,12 +73,13 @@ def table(rows, models):
             print(f"| {model if mode == 'plain' else ''} | {mode} | " + " | ".join(cells) + " |")
 
 
-WIDE, HIGH, LEFT, TOP, PLOT_W, PLOT_H = 900, 560, 46, 56, 232, 180
+WIDE, HIGH, LEFT, TOP, PLOT_W, PLOT_H = 900, 540, 46, 76, 232, 180
+MOST = 0.75  # of the bytes
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #333 } .title { font-weight: 600; font-size: 13px }
 .grid { stroke: #8884; stroke-width: 1 } .base { stroke: #888; stroke-dasharray: 3 3 }
 .plain { stroke: #b5651d } .whitened { stroke: #2a7f62 } .auto { stroke: #3465a4 }
-polyline { fill: none; stroke-width: 2 } circle { fill: Canvas; fill: #fff; stroke-width: 2 }
+polyline { fill: none; stroke-width: 2 } circle { fill: #fff; stroke-width: 2 }
 @media (prefers-color-scheme: dark) { text { fill: #ddd } circle { fill: #111 }
 .plain { stroke: #e8a15c } .whitened { stroke: #5fc79f } .auto { stroke: #7fb0ee } }
 """
@@ -93,7 +94,7 @@ def panel(out, rows, model, x, y):
     low = base - 20
 
     def at(share, top1):
-        return x + PLOT_W * share, y + PLOT_H * (base + 1 - max(top1, low)) / (base + 1 - low)
+        return x + PLOT_W * share / MOST, y + PLOT_H * (base + 1 - max(top1, low)) / (base + 1 - low)
 
     for percent in range(int(low) + 1, int(base) + 1):
         if percent % 5 == 0:
@@ -101,11 +102,14 @@ def panel(out, rows, model, x, y):
             out.append(f'<line class="grid" x1="{x}" y1="{h:.1f}" x2="{x + PLOT_W}" y2="{h:.1f}"/>')
             out.append(f'<text x="{x - 6}" y="{h + 4:.1f}" text-anchor="end">{percent}</text>')
     for share in (0, 0.25, 0.5, 0.75):
-        out.append(f'<text x="{x + PLOT_W * share}" y="{y + PLOT_H + 16}" text-anchor="middle">{share:g}</text>')
+        out.append(f'<text x="{x + PLOT_W * share / MOST:.1f}" y="{y + PLOT_H + 16}" text-anchor="middle">{share:g}</text>')
     _, h = at(0, base)
     out.append(f'<line class="base" x1="{x}" y1="{h:.1f}" x2="{x + PLOT_W}" y2="{h:.1f}"/>')
     for mode in MODES:
-        points = sorted((r["bytes"] / r["before_bytes"], 100 * r["top1"]) for r in mine if r["mode"] == mode)
+        points = sorted(((r["bytes"] / r["before_bytes"], 100 * r["top1"]) for r in mine if r["mode"] == mode),
+                        reverse=True)
+        below = [i for i, (_, top1) in enumerate(points) if top1 < low]
+        points = points[:below[0] + 1] if below else points
         spots = [at(*p) for p in points]
         line = " ".join(f"{a:.1f},{b:.1f}" for a, b in spots)
         out.append(f'<polyline class="{mode}" points="{line}"/>')
@@ -120,8 +124,8 @@ def chart(rows, models, path):
            f'<text x="{LEFT}" y="18">top-1 on 10,000 test images, %, over the share of the bytes that is left; '
            "lines end at 20 points below the original</text>"]
     for i, mode in enumerate(MODES):
-        x = WIDE - 270 + 90 * i
-        out.append(f'<polyline class="{mode}" points="{x},14 {x + 18},14"/><text x="{x + 23}" y="18">{mode}</text>')
+        x = LEFT + 100 * i
+        out.append(f'<polyline class="{mode}" points="{x},38 {x + 18},38"/><text x="{x + 24}" y="42">{mode}</text>')
     for i, model in enumerate(models):
         panel(out, rows, model, LEFT + i % 3 * (PLOT_W + 60), TOP + i // 3 * (PLOT_H + 70))
     out.append("</svg>")
