@@ -9,7 +9,7 @@
 #include "passes/search_state.h"
 
 /* Multiply-accumulates of all measurements together (moved values as influence_cut.c counts them): of the six reference
- * models none takes longer than 30 s of one core. */
+ * models none takes longer than 40 s of one core in all. */
 static const double WORK = 4e12;
 /* Samples: fewer do not tell one option from another, more tell no more than these. */
 enum { SAMPLES_MIN = 32, SAMPLES_MAX = 1024, RUNS_MIN = 12, RUNS_MAX = 1500 };
