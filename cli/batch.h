@@ -36,7 +36,7 @@ struct mc_batch_job {
     const struct mc_cli *cli;
     const char *recipe; /* as given */
     struct mc_recipe *steps;
-    char recipe_print[65]; /* of its file, as it was read */
+    char recipe_print[65]; /* of its file, as it was read; "" of a text */
     char *recipe_text;     /* in its normal form */
     const char *dir, *out;
     json_t *options; /* {name: value} for every process, patterns not filled in */
@@ -71,7 +71,7 @@ int mc_batch_walk(struct mc_batch_job *b, struct mc_err *err);
 
 /* ---- batch_options.c ---- */
 
-/* b->steps and b->recipe_text. Errors: those of the recipe. */
+/* b->steps and b->recipe_text. Errors: those of the recipe; MC_EUSAGE for a step that writes a file for itself. */
 int mc_batch_recipe(struct mc_batch_job *b, struct mc_err *err);
 /* b->options: those of the invocation that every process is given. Errors: MC_EUSAGE for a pattern that is
  * none, or a file that all models would write. */

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "cli/batch.h"
 #include "cli/options.h"
-#include "cli/recipe.h"
+#include "cli/recipe_parts.h"
 
 /* Options that name files, where a pattern can stand. */
 static const struct file_option {
@@ -134,11 +134,35 @@ static int check_value(const struct mc_param *p, const json_t *v, struct mc_err 
     return rc;
 }
 
+/* Patterns are not filled in there: one name would serve all models. */
+static int check_steps(const struct mc_recipe *r, struct mc_err *err)
+{
+    size_t i;
+    json_t *step, *v;
+    const char *name;
+    json_array_foreach(r->steps, i, step)
+        json_object_foreach(json_object_get(step, "options"), name, v)
+    {
+        const struct file_option *f = file_option(name);
+        if (f && f->written)
+            return mc_fail(err, MC_EUSAGE,
+                           "step %zu (%s): every model would write '%s'; leave %s out of a recipe "
+                           "for many models",
+                           i + 1, mc_json_string_or(step, "name", "?"),
+                           json_is_string(v) ? json_string_value(v) : "?", name);
+    }
+    return 0;
+}
+
 int mc_batch_recipe(struct mc_batch_job *b, struct mc_err *err)
 {
     mc_batch_print(b->recipe, b->recipe_print);
     int rc = mc_recipe_read(b->recipe, &b->steps, err);
     if (rc)
+        return rc;
+    if (!b->steps->file) /* a text, whatever file has that name */
+        *b->recipe_print = 0;
+    if ((rc = check_steps(b->steps, err)))
         return rc;
     b->recipe_text = mc_recipe_text(b->steps);
     return b->recipe_text ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
@@ -226,7 +250,8 @@ static void add_option(const struct mc_batch_job *b, struct words *w,
     if (json_is_array(v)) {
         json_array_foreach(v, i, item) add_option(b, w, m, name, item);
     } else if (json_is_boolean(v)) {
-        add_format(w, "--%s%s", name, "");
+        if (json_is_true(v)) /* a recipe may also say no */
+            add_format(w, "--%s%s", name, "");
     } else if (json_is_string(v) && m && file_option(name)) {
         char *text = NULL;
         w->ok = w->ok && !mc_batch_fill(json_string_value(v), m, &text, NULL);

@@ -12,6 +12,7 @@
 #include "cli/batch.h"
 #include "cli/console.h"
 #include "cli/exits.h"
+#include "cli/recipe_parts.h"
 
 /* Seconds that a process has to write its checkpoint when the batch is interrupted. */
 static const double GRACE = 10;
@@ -174,7 +175,7 @@ static int ended(struct mc_batch_job *b, struct mc_batch_model *m, struct mc_err
     char print[65];
     mc_batch_print(b->recipe, print);
     unlink(m->partial);
-    if (strcmp(print, b->recipe_print))
+    if (b->steps->file && strcmp(print, b->recipe_print))
         return mc_fail(
             err, MC_EFAIL,
             "'%s' was changed while the batch ran; begin again: what is finished is kept "

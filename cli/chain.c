@@ -84,16 +84,21 @@ static int check_files(const struct mc_chain *c, struct mc_err *err)
     return 0;
 }
 
-static int check(struct mc_chain *c, struct mc_job *j, struct mc_err *err)
+int mc_chain_check(struct mc_chain *c, struct mc_err *err)
 {
     int rc = 0;
-    for (size_t i = 0; i < c->n && !rc; i++) {
-        struct mc_chain_step *s = &c->step[i];
+    for (size_t i = 0; i < c->n && !rc; i++)
+        rc = blame(c, i, mc_chain_step_check(&c->step[i], err), err);
+    return rc ? rc : check_files(c, err);
+}
+
+static void look_at_steps(const struct mc_chain *c, struct mc_job *j)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        const struct mc_chain_step *s = &c->step[i];
         j->compresses = j->compresses || s->cli.pass;
         j->incomparable = j->incomparable || (!s->cli.pass && mc_param_has(s->cli.values, "head"));
-        rc = blame(c, i, mc_chain_step_check(s, err), err);
     }
-    return rc ? rc : check_files(c, err);
 }
 
 /* The models of all steps take the same samples: the first student says what inputs are called. */
@@ -269,7 +274,8 @@ int mc_chain_run(const struct mc_cli *cli, struct mc_chain *c, struct mc_err *er
 {
     struct mc_job j = {.recipe = c->recipe};
     const struct mc_model *subject = NULL;
-    int rc = check(c, &j, err);
+    look_at_steps(c, &j);
+    int rc = mc_chain_check(c, err);
     if (!rc)
         rc = mc_job_open(cli, &j, err);
     if (!rc)

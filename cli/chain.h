@@ -48,6 +48,9 @@ struct mc_chain {
 int mc_chain_add(struct mc_chain *c, const struct mc_cli *cli, const struct mc_command *command,
                  const struct mc_pass *pass, json_t *values, struct mc_err *err);
 
+/* Before anything is read: do all steps make sense? mc_chain_run asks that as well, but not twice of one chain. Errors:
+ * MC_EUSAGE. */
+int mc_chain_check(struct mc_chain *c, struct mc_err *err);
 /* From reading the model to the report. cli: the invocation; its operand 0 is the model. Hooks: passes whose
  * weights have a training form are put into it before a step that trains, and back into their file form when the next
  * step is no training, or the chain ends. Errors: those of the steps, named where there are several. */

@@ -6,6 +6,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "cli/choices.h"
+#include "cli/deliver.h"
 #include "graph/edit.h"
 #include "passes/search.h"
 #include "passes/width.h"
@@ -74,7 +75,10 @@ static int open_choices(struct mc_chain_step *s, const struct mc_job *j, struct 
             return mc_fail(err, MC_EUSAGE,
                            "--choices-out '%s' would replace '%s'; give another name", out,
                            taken[i]);
-    int rc = in ? mc_choices_read(in, &s->choices, err) : 0;
+    const char *const chosen[] = {in, out};
+    int rc = mc_cli_check_reports(&s->cli, chosen, 2, err);
+    if (!rc && in)
+        rc = mc_choices_read(in, &s->choices, err);
     return rc || !out ? rc : mc_choices_open(out, &s->choices_out, err);
 }
 

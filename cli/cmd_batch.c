@@ -73,18 +73,8 @@ static void divide_cpus(struct mc_batch_job *b, size_t todo)
 /* Found out before hours of work: can every --report be written, can the gates be judged? */
 static int check_ends(const struct mc_cli *cli, struct mc_err *err)
 {
-    size_t i;
-    const json_t *v;
-    int rc = mc_cli_check_reports(cli, NULL, 0, err);
-    json_array_foreach(json_object_get(cli->values, "report"), i, v)
-    {
-        struct mc_out *probe;
-        if (rc || mc_path_streams(json_string_value(v)))
-            continue;
-        rc = mc_out_open(json_string_value(v), &probe, err);
-        if (!rc)
-            mc_out_abort(probe);
-    }
+    const char *const files[] = {mc_cli_operand(cli, 0), mc_cli_operand(cli, 1)};
+    int rc = mc_cli_check_reports(cli, files, 2, err);
     return rc ? rc : mc_gates_check(cli, true, true, true, err);
 }
 
@@ -120,6 +110,8 @@ static int open_batch(struct mc_cli *cli, struct mc_batch_job *b, struct mc_err 
         rc = check_ends(cli, err);
     if (!rc)
         rc = mc_batch_recipe(b, err);
+    if (!rc)
+        rc = mc_recipe_check(cli, b->steps, err);
     if (!rc)
         rc = mc_batch_options(b, err);
     if (!rc && mc_gates_given(cli) && !json_object_get(b->options, "data"))

@@ -20,6 +20,22 @@ struct eval {
     json_t *result, *gates;
 };
 
+/* Samples have labels or a reference, but no values that are expected. */
+static int check_tolerances(const struct mc_cli *cli, struct mc_err *err)
+{
+    static const char *const names[] = {"rtol", "atol"};
+    json_t *given = NULL;
+    int rc = mc_cli_given(cli, &given, err);
+    for (int i = 0; i < 2 && !rc; i++)
+        if (mc_param_has(given, names[i]))
+            rc = mc_fail(err, MC_EUSAGE,
+                         "--%s is for folders of test data, which hold what is expected; of "
+                         "samples, compare with a REFERENCE: --require 'max_abs<=0.001'",
+                         names[i]);
+    json_decref(given);
+    return rc;
+}
+
 static int open_all(struct eval *e, const struct mc_cli *cli, struct mc_err *err)
 {
     const char *name = mc_cli_operand(cli, 0), *reference = mc_cli_operand(cli, 1);
@@ -42,6 +58,9 @@ static int open_all(struct eval *e, const struct mc_cli *cli, struct mc_err *err
         e->sets = spec;
         return mc_gates_check(cli, false, false, false, err);
     }
+    rc = check_tolerances(cli, err);
+    if (rc)
+        return rc;
     mc_edit_fix_inputs(e->model.model->graph);
     if (reference)
         mc_edit_fix_inputs(e->reference.model->graph);

@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "cli/chain.h"
+#include "cli/deliver.h"
 #include "cli/recipe_out.h"
 #include "cli/recipe_parts.h"
 #include "cli/train_options.h"
@@ -118,13 +119,14 @@ static int check_unused(const json_t *line, struct mc_err *err)
     return 0;
 }
 
-static int check_recipe_out(const struct mc_cli *cli, const struct mc_recipe *r, struct mc_err *err)
+static int check_files(const struct mc_cli *cli, const struct mc_recipe *r, struct mc_err *err)
 {
     const char *path = mc_param_text(cli->values, "recipe-out");
     const char *const files[] = {r->file, mc_cli_operand(cli, 1),
                                  mc_param_text(cli->values, "out")};
-    if (!path || mc_param_flag(cli->values, "dry-run"))
-        return 0;
+    int rc = mc_cli_check_reports(cli, files, 1, err);
+    if (rc || !path || mc_param_flag(cli->values, "dry-run"))
+        return rc;
     return mc_recipe_out_check(path, files, 3, err);
 }
 
@@ -140,35 +142,56 @@ static int write_recipe(const struct mc_cli *run, const struct mc_chain *c,
     return failed ? mc_fail(err, failed, "%s", late.msg) : rc;
 }
 
+/* run: the invocation as the steps see it. Its values are the caller's to free, whatever comes of it. */
+static int build(const struct mc_cli *cli, const struct mc_recipe *r, struct mc_cli *run,
+                 struct mc_chain *c, struct mc_err *err)
+{
+    json_t *line = NULL;
+    bool training = false;
+    *run = *cli;
+    run->values = NULL;
+    int rc = mc_cli_given(cli, &line, err);
+    if (!rc)
+        rc = gather(cli, r, line, &run->values, err);
+    if (!rc)
+        rc = add_steps(run, r, c, &training, err);
+    if (!rc && !training)
+        rc = check_unused(line, err);
+    json_decref(line);
+    return rc;
+}
+
+int mc_recipe_check(const struct mc_cli *cli, const struct mc_recipe *r, struct mc_err *err)
+{
+    struct mc_chain c = {0};
+    struct mc_cli run;
+    int rc = build(cli, r, &run, &c, err);
+    if (!rc)
+        rc = mc_chain_check(&c, err);
+    mc_chain_free(&c);
+    json_decref(run.values);
+    return rc;
+}
+
 int mc_cmd_run(struct mc_cli *cli, struct mc_err *err)
 {
     struct mc_recipe *r = NULL;
     struct mc_chain c = {0};
-    struct mc_cli run = *cli;
-    json_t *line = NULL;
+    struct mc_cli run = {0};
     char *text = NULL;
-    bool training = false;
-    run.values = NULL;
     int rc = mc_recipe_read(mc_cli_operand(cli, 0), &r, err);
     if (!rc)
-        rc = check_recipe_out(cli, r, err);
+        rc = check_files(cli, r, err);
     if (!rc)
-        rc = mc_cli_given(cli, &line, err);
-    if (!rc)
-        rc = gather(cli, r, line, &run.values, err);
-    if (!rc)
-        rc = add_steps(&run, r, &c, &training, err);
+        rc = build(cli, r, &run, &c, err);
     if (!rc && !(text = mc_recipe_text(r)))
         rc = mc_fail(err, MC_ENOMEM, "out of memory");
     c.recipe = text;
-    if (!rc && !training)
-        rc = check_unused(line, err);
     if (!rc)
         rc = mc_chain_run(&run, &c, err);
     rc = write_recipe(&run, &c, r, rc, err);
     mc_chain_free(&c);
     free(text);
-    json_decref(line);
     json_decref(run.values);
     mc_recipe_free(r);
     return rc;

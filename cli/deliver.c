@@ -10,6 +10,18 @@
 #include "formats/report_format.h"
 #include "graph/run/device.h"
 
+/* Can it be written? Found out by opening it without committing anything. */
+static int probe(const char *path, struct mc_err *err)
+{
+    struct mc_out *out;
+    if (mc_path_streams(path))
+        return 0;
+    int rc = mc_out_open(path, &out, err);
+    if (!rc)
+        mc_out_abort(out);
+    return rc;
+}
+
 int mc_cli_check_reports(const struct mc_cli *cli, const char *const *files, int n,
                          struct mc_err *err)
 {
@@ -19,14 +31,16 @@ int mc_cli_check_reports(const struct mc_cli *cli, const char *const *files, int
     {
         const char *path = json_string_value(v);
         int rc = mc_report_check(path, err);
+        for (int k = 0; k < n && !rc; k++)
+            if (files[k] && (!strcmp(files[k], path) || mc_path_same(files[k], path)))
+                rc = mc_fail(err, MC_EUSAGE,
+                             "--report '%s' is a file that the command reads or writes already; "
+                             "give another name",
+                             path);
+        if (!rc)
+            rc = probe(path, err);
         if (rc)
             return rc;
-        for (int k = 0; k < n; k++)
-            if (files[k] && (!strcmp(files[k], path) || mc_path_same(files[k], path)))
-                return mc_fail(err, MC_EUSAGE,
-                               "--report '%s' would replace the model; give "
-                               "another name",
-                               path);
     }
     return 0;
 }

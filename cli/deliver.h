@@ -4,8 +4,8 @@
 
 #include "cli/command.h"
 
-/* Before any work: are all names of --report usable, and none of them one of the `n` given files?
- * Errors: MC_EUSAGE. */
+/* Before any work: can every --report be written, and is none of them one of the `n` given files? NULL among these
+ * is passed over. Errors: MC_EUSAGE, MC_EIO. */
 int mc_cli_check_reports(const struct mc_cli *cli, const char *const *files, int n,
                          struct mc_err *err);
 

@@ -221,10 +221,16 @@ static int take_file(struct walk *w, struct mc_err *err)
     return ok ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
 }
 
+/* "svd:keep=0.3,choices=c.json" ends like a file, but begins with a step. */
 static bool names_file(const char *word)
 {
     const char *ext = mc_path_ext(word);
-    return !strcasecmp(ext, ".yaml") || !strcasecmp(ext, ".yml") || !strcasecmp(ext, ".json");
+    char first[32];
+    struct mc_recipe_kind k;
+    if (strcasecmp(ext, ".yaml") && strcasecmp(ext, ".yml") && strcasecmp(ext, ".json"))
+        return false;
+    snprintf(first, sizeof first, "%.*s", (int)strcspn(word, ":,"), word);
+    return !access(word, F_OK) || !mc_recipe_kind_find(first, &k);
 }
 
 int mc_recipe_read(const char *word, struct mc_recipe **ret, struct mc_err *err)

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 
+struct mc_cli;
 struct mc_recipe;
 
 /* A recipe as it is named on a command line: the path of a .yaml, .yml or .json file, else the text itself. All
@@ -19,6 +20,9 @@ void mc_recipe_free(struct mc_recipe *r);
 char *mc_recipe_text(const struct mc_recipe *r);
 /* SHA-256, in hex, of all that the recipe says: the steps, and the options of the run that a file gives as well. */
 int mc_recipe_digest(const struct mc_recipe *r, char ret_hex[65], struct mc_err *err);
+/* Does it go with the options of an invocation of `run` or `batch`? What can be known without a model. Errors:
+ * MC_EUSAGE. */
+int mc_recipe_check(const struct mc_cli *cli, const struct mc_recipe *r, struct mc_err *err);
 /* Options of the run that a file gives, such as "data": names and values as on a command line; borrowed. */
 const json_t *mc_recipe_options(const struct mc_recipe *r);
 

@@ -55,5 +55,10 @@ try mcompress batch svd:keep=0.5 in -o new --mem-limit lots
 try mcompress batch svd:keep=0.5 in -o new --time-limit 0
 try mcompress batch svd:keep=0.5 in -o new --time-limit soon
 try mcompress batch svd:keep=0.5,finetune in -o new --train fashion-mnist:train --checkpoint all.ckpt
+try mcompress batch svd:keep=0.5 in -o new --checkpoint '{rel}.ckpt'
+try mcompress batch svd:keep=0.5,finetune in -o new
+try mcompress batch svd:keep=0.5,choices-out=all.json in -o new
+echo '{"steps": ["svd:keep=0.5"]}' >recipe.json
+try mcompress batch recipe.json in -o new --report recipe.json
 try mcompress batch svd:keep=0.5 in -o -
 ls

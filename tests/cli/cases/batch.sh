@@ -56,6 +56,13 @@ run -j 1 -q 2>&1
 echo "$?"
 run -j 1 -q --data-optional --report again.json
 echo "$?"
+echo '--- a folder named as the recipe'
+mcompress batch svd in/folder.onnx -o svd -j 1 -q
+echo "$?"
+echo '--- a recipe that says no'
+printf 'external-data: false\nsteps: svd\n' >no.yaml
+mcompress batch no.yaml in/folder.onnx -o no -j 1 -q
+ls no
 echo '--- one model'
 try mcompress batch svd:keep=0.5 in/a.onnx -o one -q
 ls one

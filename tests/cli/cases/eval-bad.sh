@@ -18,6 +18,7 @@ try mcompress eval "$M" --data cut.idx | sed "s|$MODELS|MODELS|"
 try mcompress eval "$M" --data images.idx --output nothing | sed "s|$MODELS|MODELS|"
 try mcompress eval "$M" --data images.idx --require 'top1>=0.5' | sed "s|$MODELS|MODELS|"
 try mcompress eval "$M" --data images.idx --preprocess scale=big | sed "s|$MODELS|MODELS|"
+try mcompress eval "$M" --data images.idx --rtol 0.1 | sed "s|$MODELS|MODELS|"
 # NaN cannot be measured; without anything to measure, its share is told.
 craft nan "$M" nan.onnx
 craft labels 5 1 labels.idx

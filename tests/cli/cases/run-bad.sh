@@ -95,4 +95,11 @@ file r.json <<'END'
 END
 head -c 300000 /dev/zero | tr '\0' '[' >big.yaml
 bad big.yaml
+# Ends like a file, and begins with a step.
+bad svd:keep=0.3,choices=c.json
+bad svd.json
+echo '{"steps": ["svd:keep=0.3"]}' >r.json
+try mcompress run r.json m.onnx -o out.onnx --report r.json
+try mcompress run r.json m.onnx -o out.onnx --report missing/r.html
+try mcompress run svd:keep=0.3,choices-out=c.json m.onnx -o out.onnx --report c.json
 ls
