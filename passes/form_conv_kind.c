@@ -88,6 +88,7 @@ static void close_split(struct open *o)
 {
     mc_conv_split_free(&o->s);
     free(o->column);
+    o->column = NULL;
 }
 
 /* The highest rank that saves bytes; with Tucker's form that of the inputs. */

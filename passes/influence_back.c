@@ -208,8 +208,10 @@ static int measure_batch(void *ctx, const struct mc_array *const *values, int64_
     struct mc_session_stats s;
     size_t bytes = 0;
     int rc = take_inputs(k, values, err);
-    if (rc || mc_session_peak(k->session, k->inputs, (int)(k->g.n_in + k->g.n_d), &bytes, NULL))
-        return rc;
+    if (!rc)
+        rc = mc_session_peak(k->session, k->inputs, (int)(k->g.n_in + k->g.n_d), &bytes, err);
+    if (rc)
+        return rc == MC_ENOMEM ? rc : 0;
     mc_session_stats(k->session, &s);
     size_t one = (bytes > s.packed_bytes ? bytes - s.packed_bytes : 0) / (size_t)b->n + 1;
     while (k->batch > SMALL_BATCH && (size_t)k->batch > SMALL_BYTES / one)

@@ -64,20 +64,15 @@ static size_t readers_of(const struct merging *g, const struct mc_value *v)
 
 /* ---- which pairs ---- */
 
-/* The node as a layer of one site; false if it is none that can be part of a pair. */
-static bool linear(struct mc_node *n, struct mc_svd_layer *ret, struct mc_err *err)
+/* The node as a layer of one site, which has none if it cannot be part of a pair. */
+static int linear(struct mc_node *n, struct mc_svd_layer *ret, struct mc_err *err)
 {
     struct mc_svd_slot slot[MC_SVD_SLOTS];
     const char *why;
-    if (mc_svd_slots(n, slot) ? slot[0].why != NULL : !mc_svd_applies(n, &why))
-        return false;
-    if (mc_svd_single(n, ret, err))
-        return false;
-    if (ret->kind == MC_SVD_CONV && mc_node_int(n, "group", 1) != 1) {
-        free(ret->sites);
-        return false;
-    }
-    return true;
+    bool fits = mc_svd_slots(n, slot) ? slot[0].why == NULL : mc_svd_applies(n, &why);
+    if (!fits || (mc_node_is(n, "Conv") && mc_node_int(n, "group", 1) != 1))
+        return 0;
+    return mc_svd_single(n, ret, err);
 }
 
 static bool kinds_fit(enum mc_svd_kind first, enum mc_svd_kind second)
@@ -136,59 +131,67 @@ static bool fits(struct pair *p)
     return elements <= MOST_ELEMENTS;
 }
 
-static bool find_product(struct mc_node *n, struct pair *ret)
+/* The pair of a cell and the node that makes its recurrent weights; without sites there is none. */
+static int find_product(struct mc_node *n, struct pair *ret, struct mc_err *err)
 {
     int64_t gates, dirs;
     struct mc_value *r = n->n_in > 2 ? n->in[2] : NULL;
     struct mc_node *p = r ? r->producer : NULL;
+    *ret = (struct pair){0};
     if (!mc_svd_cell(n, &gates, &dirs) || !p || !mc_node_is(p, "MatMul") || p->n_in != 2)
-        return false;
+        return 0;
     const struct mc_tensor *a = mc_constant(p->in[0]), *b = mc_constant(p->in[1]);
     if (!a || !b || a->dtype != b->dtype || a->shape.rank != 3 || b->shape.rank != 3 ||
         mc_dtype_info(a->dtype)->kind != MC_KIND_FLOAT || a->shape.dim[0] != b->shape.dim[0] ||
         a->shape.dim[2] != b->shape.dim[1] ||
         (double)mc_tensor_count(a) * (double)b->shape.dim[2] > MOST_ELEMENTS)
-        return false;
+        return 0;
     *ret = (struct pair){.product = p, .between = r, .w1 = p->in[0], .w2 = p->in[1]};
     ret->second.sites = mc_calloc(1, sizeof *ret->second.sites);
     if (!ret->second.sites)
-        return false;
+        return no_memory(err);
     ret->second.sites->node = n;
-    return true;
+    return 0;
 }
 
-/* The pair whose second node is n. */
-static bool find_pair(const struct merging *g, struct mc_node *n, struct pair *ret,
-                      struct mc_err *err)
+static void free_pair(struct pair *p)
 {
+    free(p->first.sites);
+    free(p->second.sites);
+    *p = (struct pair){0};
+}
+
+/* The node in front of the second of a pair, and the Add between them, which may be the same; NULL: none. */
+static struct mc_node *in_front(const struct mc_value *x, struct mc_node **ret_add)
+{
+    struct mc_node *add = *ret_add = x->producer;
+    if (!add || !mc_node_is(add, "Add") || add->n_in != 2 || !add->in[0] || !add->in[1])
+        return add;
+    return add->in[mc_constant(add->in[0]) != NULL]->producer;
+}
+
+/* The pair whose second node is n; without sites there is none. */
+static int find_pair(const struct merging *g, struct mc_node *n, struct pair *ret,
+                     struct mc_err *err)
+{
+    struct mc_svd_layer *a = &ret->first, *b = &ret->second;
     *ret = (struct pair){0};
-    if (!linear(n, &ret->second, err))
-        return false;
-    struct mc_svd_layer *b = &ret->second;
-    struct mc_value *x = n->in[b->kind == MC_SVD_LEFT];
-    struct mc_node *add = x->producer, *first = add;
-    if (add && mc_node_is(add, "Add") && add->n_in == 2)
-        first = mc_constant(add->in[0]) ? add->in[1]->producer : add->in[0]->producer;
-    size_t readers = readers_of(g, x);
+    int rc = linear(n, b, err);
+    if (rc || !b->sites)
+        return rc;
+    struct mc_node *add, *first = in_front(n->in[b->kind == MC_SVD_LEFT], &add);
+    ret->between = n->in[b->kind == MC_SVD_LEFT];
+    ret->readers = readers_of(g, ret->between);
+    ret->w2 = b->value;
     bool several = b->kind == MC_SVD_MATMUL || b->kind == MC_SVD_GEMM;
-    bool found = b->kind != MC_SVD_TABLE && first && first->graph == n->graph &&
-                 (readers == 1 || (readers > 1 && several)) && linear(first, &ret->first, err);
-    if (found && readers > 1 && ret->first.kind == MC_SVD_TABLE) {
-        free(ret->first.sites);
-        found = false;
-    }
-    if (found) {
-        ret->between = x;
-        ret->readers = readers;
-        ret->w1 = ret->first.value;
-        ret->w2 = b->value;
-        found = (first == add || ret->first.sites->add == add) && fits(ret);
-        if (!found)
-            free(ret->first.sites);
-    }
-    if (!found)
-        free(b->sites);
-    return found;
+    if (b->kind != MC_SVD_TABLE && first && first->graph == n->graph &&
+        (ret->readers == 1 || (ret->readers > 1 && several)))
+        rc = linear(first, a, err);
+    ret->w1 = a->value;
+    if (rc || !a->sites || (ret->readers > 1 && a->kind == MC_SVD_TABLE) ||
+        (first != add && a->sites->add != add) || !fits(ret))
+        free_pair(ret);
+    return rc;
 }
 
 /* ---- tied weights: all their pairs or none ---- */
@@ -437,12 +440,14 @@ static int find_pairs(struct merging *g, struct mc_graph *graph, struct mc_err *
     for (size_t i = 0; i < graph->n_nodes; i++) {
         struct pair p;
         struct mc_node *n = graph->nodes[i];
-        for (int product = 0; product < 2; product++) {
-            if (is_gone(g, n) || !(product ? find_product(n, &p) : find_pair(g, n, &p, err)))
+        for (int product = 0; product < 2 && !is_gone(g, n); product++) {
+            int rc = product ? find_product(n, &p, err) : find_pair(g, n, &p, err);
+            if (rc)
+                return rc;
+            if (!p.second.sites)
                 continue;
             if (!MC_GROW(g->pair, g->n_pairs, g->cap_pairs)) {
-                free(p.first.sites);
-                free(p.second.sites);
+                free_pair(&p);
                 return no_memory(err);
             }
             g->pair[g->n_pairs++] = p;
@@ -453,10 +458,8 @@ static int find_pairs(struct merging *g, struct mc_graph *graph, struct mc_err *
 
 static void free_pairs(struct merging *g)
 {
-    for (size_t i = 0; i < g->n_pairs; i++) {
-        free(g->pair[i].first.sites);
-        free(g->pair[i].second.sites);
-    }
+    for (size_t i = 0; i < g->n_pairs; i++)
+        free_pair(&g->pair[i]);
     g->n_pairs = 0;
 }
 

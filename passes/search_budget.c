@@ -63,8 +63,9 @@ static int try_plan(struct mc_hunt *h, double limit, bool *ret_better, struct mc
     const struct mc_set *set = NULL;
     double cost;
     *ret_better = false;
-    mc_curves_draw(h);
-    int rc = choice ? mc_curves_plan(h, limit, choice, &cost, err) : no_memory(err);
+    int rc = choice ? mc_curves_draw(h, err) : no_memory(err);
+    if (!rc)
+        rc = mc_curves_plan(h, limit, choice, &cost, err);
     if (!rc && cost <= limit)
         rc = mc_hunt_measure(h, choice, &set, err);
     if (!rc && set) {
@@ -261,8 +262,9 @@ int mc_hunt_budget(struct mc_hunt *h, struct mc_err *err)
 {
     const struct mc_set *set;
     bool better = true;
-    mc_curves_draw(h);
-    int rc = mc_curves_plan(h, h->limit, h->plain.choice, &h->plain.cost, err);
+    int rc = mc_curves_draw(h, err);
+    if (!rc)
+        rc = mc_curves_plan(h, h->limit, h->plain.choice, &h->plain.cost, err);
     if (!rc)
         rc = mc_hunt_measure(h, h->plain.choice, &set, err);
     if (rc || !set)

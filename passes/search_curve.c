@@ -34,7 +34,8 @@ static int count_alone(struct mc_hunt *h, size_t i, size_t k, double *ret, struc
         return no_memory(err);
     choice[i] = k;
     int rc = mc_hunt_count(h, choice, ret, err);
-    *ret -= h->before;
+    if (!rc)
+        *ret -= h->before;
     free(choice);
     return rc;
 }
@@ -136,22 +137,22 @@ static int by_value(const void *x, const void *y)
 }
 
 /* What a guess is worth in divergence where an item has nothing measured: the median of the others. */
-static double common_ratio(const struct mc_hunt *h)
+static int common_ratio(const struct mc_hunt *h, double *ret, struct mc_err *err)
 {
     size_t n = 0, most = 0;
     for (size_t i = 0; i < h->s->n; i++)
         most += h->s->item[i].n;
-    double *ratio = mc_calloc(most + 1, sizeof *ratio), r = 1;
-    for (size_t i = 0; ratio && i < h->s->n; i++)
+    double *ratio = mc_calloc(most + 1, sizeof *ratio);
+    if (!ratio)
+        return no_memory(err);
+    for (size_t i = 0; i < h->s->n; i++)
         for (size_t k = 1; k < h->s->item[i].n; k++)
             if (isfinite(h->s->item[i].option[k].measured))
                 ratio[n++] = known(&h->s->item[i], k) / guess(&h->s->item[i], k);
-    if (n) {
-        qsort(ratio, n, sizeof *ratio, by_value);
-        r = ratio[n / 2];
-    }
+    qsort(ratio, n, sizeof *ratio, by_value);
+    *ret = n ? ratio[n / 2] : 1;
     free(ratio);
-    return r;
+    return 0;
 }
 
 /* Log of measured / guessed of option k: between the measured ones on both sides of it by the log of the guess, beyond
@@ -173,15 +174,17 @@ static double log_ratio(const struct mc_search_item *it, size_t k, double common
     return a + fmax(0, fmin(1, t)) * (b - a);
 }
 
-void mc_curves_draw(struct mc_hunt *h)
+int mc_curves_draw(struct mc_hunt *h, struct mc_err *err)
 {
-    double common = common_ratio(h);
-    for (size_t i = 0; i < h->s->n; i++) {
+    double common = 1;
+    int rc = common_ratio(h, &common, err);
+    for (size_t i = 0; !rc && i < h->s->n; i++) {
         const struct mc_search_item *it = &h->s->item[i];
         struct mc_curve_of *c = &h->curve[i];
         for (size_t k = 1; k < it->n; k++)
             c->error[k] = fmin(WORST, guess(it, k) * exp(log_ratio(it, k, common)));
     }
+    return rc;
 }
 
 int mc_curve_measure(struct mc_hunt *h, size_t i, size_t k, struct mc_err *err)

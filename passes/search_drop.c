@@ -63,9 +63,9 @@ static int probe(struct mc_hunt *h, double budget, bool *ret_ok, struct mc_err *
     size_t *choice = mc_calloc(h->s->n + 1, sizeof *choice);
     const struct mc_set *set = NULL;
     double cost = NAN;
-    mc_curves_draw(h);
-    int rc = choice ? mc_curves_plan(h, budget, choice, &cost, err)
-                    : mc_fail(err, MC_ENOMEM, "out of memory");
+    int rc = choice ? mc_curves_draw(h, err) : mc_fail(err, MC_ENOMEM, "out of memory");
+    if (!rc)
+        rc = mc_curves_plan(h, budget, choice, &cost, err);
     if (!rc)
         rc = mc_hunt_measure(h, choice, &set, err);
     free(choice);
@@ -111,8 +111,9 @@ int mc_hunt_drop(struct mc_hunt *h, struct mc_err *err)
     double least = 0;
     bool ok;
     h->plain.cost = h->before; /* as it is, until something smaller does */
-    mc_curves_draw(h);
-    int rc = least_cost(h, &least, err);
+    int rc = mc_curves_draw(h, err);
+    if (!rc)
+        rc = least_cost(h, &least, err);
     if (!rc)
         rc = bisect(h, least, err);
     if (!rc && h->judge)

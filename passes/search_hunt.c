@@ -27,26 +27,32 @@ static int no_memory(struct mc_err *err)
 /* ---- opening ---- */
 
 /* Of one sample, movement of values included. */
-static double work_of(const struct mc_model *m)
+static int work_of(const struct mc_model *m, double *ret, struct mc_err *err)
 {
     double work = -1;
-    struct mc_cut cut = {0};
     const struct mc_graph *g = m->graph;
     for (size_t i = 0; i < g->n_inputs; i++) {
-        if (g->inputs[i]->tensor || mc_cut_behind(m, g->inputs[i], &cut, NULL))
-            continue;
-        work = fmax(work, cut.work);
+        struct mc_cut cut = {0};
+        int rc = g->inputs[i]->tensor ? 0 : mc_cut_behind(m, g->inputs[i], &cut, err);
+        if (rc == MC_ENOMEM)
+            return rc;
+        if (!rc && cut.model)
+            work = fmax(work, cut.work);
         mc_cut_free(&cut);
     }
-    return work > 0 ? work : UNKNOWN_WORK;
+    *ret = work > 0 ? work : UNKNOWN_WORK;
+    return 0;
 }
 
 /* Samples and measurements for about six of them an item, and as many for sets. */
 static int open_judge(struct mc_hunt *h, struct mc_err *err)
 {
-    double work = work_of(h->s->before), wanted = 6 * (double)h->s->n + 40;
+    double work, wanted = 6 * (double)h->s->n + 40;
+    int rc = work_of(h->s->before, &work, err);
+    if (rc)
+        return rc;
     double samples = fmax(SAMPLES_MIN, fmin(SAMPLES_MAX, WORK / work / wanted));
-    int rc = mc_judge_new(h->s->ctx, h->s->before, (int64_t)samples, &h->judge, err);
+    rc = mc_judge_new(h->s->ctx, h->s->before, (int64_t)samples, &h->judge, err);
     if (rc)
         return rc;
     double runs = WORK / work / (double)mc_judge_samples(h->judge);

@@ -56,7 +56,7 @@ void mc_hunt_tell(const struct mc_hunt *h, const char *what, double done, double
 /* Costs of all options in the goal's unit; those the pass does not know are counted. */
 int mc_curves_cost(struct mc_hunt *h, struct mc_err *err);
 /* error[] of all items from what is measured and predicted. */
-void mc_curves_draw(struct mc_hunt *h);
+int mc_curves_draw(struct mc_hunt *h, struct mc_err *err);
 /* Measure option k of item i alone. */
 int mc_curve_measure(struct mc_hunt *h, size_t i, size_t k, struct mc_err *err);
 /* The option with about `ratio` times the predicted error of option k. */

@@ -163,19 +163,18 @@ static void free_items(struct items *s)
 
 /* ---- what the search asks for ---- */
 
-static void take(struct items *s, const size_t *choice)
+static void take(struct items *s, size_t i, size_t option)
 {
-    for (size_t i = 0; i < s->r->n_items; i++) {
-        s->r->item[i].at = s->from[i][choice[i]]->at;
-        s->r->item[i].point = s->from[i][choice[i]]->point;
-    }
+    s->r->item[i].at = s->from[i][option]->at;
+    s->r->item[i].point = s->from[i][option]->point;
 }
 
 static int build(void *self, const size_t *choice, bool sizes_only, struct mc_model **ret,
                  struct mc_err *err)
 {
     struct items *s = self;
-    take(s, choice);
+    for (size_t i = 0; i < s->r->n_items; i++)
+        take(s, i, choice[i]);
     return mc_svd_run_build(s->r, sizes_only, ret, err);
 }
 
@@ -203,17 +202,13 @@ static int find(void *self, struct mc_search *search, size_t i, const char *labe
 
 static void conclude(struct items *s, const struct mc_search_ask *ask)
 {
-    struct mc_svd_run *r = s->r;
-    size_t *choice = mc_calloc(r->n_items + 1, sizeof *choice);
-    for (size_t i = 0; choice && i < r->n_items; i++)
-        choice[i] = s->item[i].choice;
-    if (choice)
-        take(s, choice);
-    for (size_t i = 0; i < r->n_items; i++)
-        if (!r->item[i].at)
-            r->item[i].reason = ask->choices ? "the choices leave it as it is"
-                                             : "as it is it gives more for its bytes";
-    free(choice);
+    for (size_t i = 0; i < s->r->n_items; i++) {
+        struct mc_svd_item *it = &s->r->item[i];
+        take(s, i, s->item[i].choice);
+        if (!it->at)
+            it->reason = ask->choices ? "the choices leave it as it is"
+                                      : "as it is it gives more for its bytes";
+    }
 }
 
 int mc_svd_search(struct mc_svd_run *r, const struct mc_search_ask *ask, json_t **ret_report,
