@@ -38,8 +38,11 @@ static bool applies(const struct mc_svd_run *r, const struct mc_svd_item *it)
 {
     const struct mc_svd_layer *l = &r->layers.item[it->layer[0]];
     const struct mc_svd_site *s = l->sites;
-    return it->n_layers == 1 && l->kind == MC_SVD_MATMUL && l->n_sites == 1 && s->y_rank > 1 &&
-           s->y_parts > 1 && s->y_parts <= PARTS_MAX && l->m % s->y_parts == 0;
+    if (it->n_layers != 1 || l->kind != MC_SVD_MATMUL || l->n_sites != 1 || s->y_rank < 2 ||
+        s->y_parts < 2 || s->y_parts > PARTS_MAX || l->m % s->y_parts)
+        return false;
+    double m = (double)(l->m / s->y_parts), n = (double)l->n;
+    return m * n > m + n; /* otherwise no rank makes a part smaller */
 }
 
 static void release(void *state)

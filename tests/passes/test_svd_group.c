@@ -200,6 +200,28 @@ static void parts_of_one_weight(void **state)
     free(x);
 }
 
+/* A mean and a variance, one number each: parts that no rank makes smaller are no reason to fail. */
+static void narrow_parts(void **state)
+{
+    (void)state;
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_value *part[2] = {mc_edit_fresh(g, "mean"), mc_edit_fresh(g, "variance")};
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 2, DIMS(-1, IN));
+    struct mc_value *y = build_binary(g, "MatMul", "y", x, random_const(g, "w", 2, DIMS(IN, 2), 1));
+    build_ok(mc_edit_node(g, g->n_nodes, "Split", "", 0, "split", &y, 1, part, 2, NULL, &err),
+             &err);
+    build_ok(mc_edit_attr_int(part[0]->producer, "axis", 1, &err), &err);
+    build_output(g, part[0]);
+    build_output(g, part[1]);
+    struct mc_pass_ctx ctx = svd_ctx(NULL);
+    json_t *report;
+    build_ok(svd_run(&ctx, m, "{'energy': 0.4}", &report, &err), &err);
+    expect_rank(report, "y", 1);
+    json_decref(report);
+    mc_model_free(m);
+}
+
 /* Ranks and shares of energy are given layer by layer: no groups. */
 static void not_where_layers_are_meant(void **state)
 {
@@ -300,9 +322,10 @@ static void paths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_space),  cmocka_unit_test(three_spaces),
-        cmocka_unit_test(mean_error), cmocka_unit_test(not_where_layers_are_meant),
-        cmocka_unit_test(paths),      cmocka_unit_test(parts_of_one_weight),
+        cmocka_unit_test(one_space),    cmocka_unit_test(three_spaces),
+        cmocka_unit_test(mean_error),   cmocka_unit_test(not_where_layers_are_meant),
+        cmocka_unit_test(paths),        cmocka_unit_test(parts_of_one_weight),
+        cmocka_unit_test(narrow_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
