@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -114,5 +115,17 @@ const char *mc_text_short(const char *s, size_t most, char *ret, size_t size)
         s += step ? step : 1;
     }
     ret[used] = 0;
+    return ret;
+}
+
+const char *mc_text_add(char *ret, size_t size, const char *fmt, ...)
+{
+    size_t n = strnlen(ret, size);
+    va_list ap;
+    if (n + 1 >= size)
+        return ret;
+    va_start(ap, fmt);
+    vsnprintf(ret + n, size - n, fmt, ap);
+    va_end(ap);
     return ret;
 }

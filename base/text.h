@@ -24,4 +24,8 @@ size_t mc_text_character(const char *s);
  * UTF-8 become '?'. ret[size] must have 4 bytes for each character and one more. */
 const char *mc_text_short(const char *s, size_t most, char *ret, size_t size);
 
+/* Put more behind the text in ret[size], as printf does; what has no room is cut off. Returns ret. */
+const char *mc_text_add(char *ret, size_t size, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/io.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "base/mem.h"
 #include "cli/bench_inputs.h"
 #include "cli/command.h"
@@ -112,10 +113,9 @@ static json_t *shape_of(const struct mc_shape *s, bool *ok)
 static json_t *operators(const struct mc_profile_row *r)
 {
     char text[256] = "";
-    size_t n = 0;
-    for (int i = -1; i < r->n_joined && n < sizeof text; i++) {
+    for (int i = -1; i < r->n_joined; i++) {
         const struct mc_node *node = i < 0 ? r->node : r->joined[i];
-        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", i < 0 ? "" : " + ", node->op_type);
+        mc_text_add(text, sizeof text, "%s%s", i < 0 ? "" : " + ", node->op_type);
     }
     return mc_json_text(text);
 }

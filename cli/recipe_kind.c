@@ -4,6 +4,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/nearest.h"
+#include "base/text.h"
 #include "cli/options.h"
 #include "cli/recipe_parts.h"
 
@@ -84,11 +85,10 @@ static int unknown_step(const char *word, struct mc_recipe_place at, struct mc_e
     const struct mc_command *c;
     const struct mc_pass *pass;
     for (size_t i = 0; (c = mc_command_at(i, &pass)); i++) {
-        size_t n = strlen(known);
         if (c->run != mc_cmd_step)
             continue;
         mc_nearest_offer(&near, word_of(c, pass));
-        snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", word_of(c, pass));
+        mc_text_add(known, sizeof known, "%s%s", *known ? ", " : "", word_of(c, pass));
     }
     mc_recipe_where(at, NULL, where);
     if (near.name)

@@ -191,22 +191,19 @@ static void put_layers(FILE *out, const json_t *layers)
     {
         double error = mc_json_number(l, "error", NAN);
         const char *reason = mc_json_string(l, "reason");
-        int n = snprintf(text, sizeof text, "  %.300s (%.60s): ", mc_json_string_or(l, "name", "?"),
-                         mc_json_string_or(l, "op", "?"));
+        snprintf(text, sizeof text, "  %.300s (%.60s): ", mc_json_string_or(l, "name", "?"),
+                 mc_json_string_or(l, "op", "?"));
         if (reason)
-            n += snprintf(text + n, sizeof text - (size_t)n, "left: %.300s", reason);
+            mc_text_add(text, sizeof text, "left: %.300s", reason);
         else
-            n +=
-                snprintf(text + n, sizeof text - (size_t)n, "%.60s%s%s, %s -> %s",
-                         mc_json_string_or(l, "action", "changed"),
-                         mc_json_string(l, "option") ? " " : "", mc_json_string_or(l, "option", ""),
-                         mc_text_bytes(mc_json_number(l, "bytes_before", 0), a),
-                         mc_text_bytes(mc_json_number(l, "bytes_after", 0), b));
-        if (!reason && json_is_integer(json_object_get(l, "rank")))
-            n += snprintf(text + n, sizeof text - (size_t)n, ", rank %.0f",
-                          mc_json_number(l, "rank", 0));
+            mc_text_add(text, sizeof text, "%.60s, %s -> %s",
+                        mc_json_string_or(l, "choice", mc_json_string_or(l, "action", "changed")),
+                        mc_text_bytes(mc_json_number(l, "bytes_before", 0), a),
+                        mc_text_bytes(mc_json_number(l, "bytes_after", 0), b));
+        if (!reason && !mc_json_string(l, "choice") && json_is_integer(json_object_get(l, "rank")))
+            mc_text_add(text, sizeof text, ", rank %.0f", mc_json_number(l, "rank", 0));
         if (isfinite(error))
-            snprintf(text + n, sizeof text - (size_t)n, ", error %.4f", error);
+            mc_text_add(text, sizeof text, ", error %.4f", error);
         put_comment(out, "    ", text);
     }
 }

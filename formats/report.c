@@ -50,14 +50,13 @@ void mc_report_disarm(char *text)
 static int find(const char *path, const struct mc_report_format **ret, struct mc_err *err)
 {
     const char *ext = strcmp(path, "-") ? mc_path_ext(path) : ".txt";
-    char known[128];
-    int n = 0;
+    char known[128] = "";
     for (size_t i = 0; i < N_FORMATS; i++) {
         if (!strcasecmp(ext, formats[i].ext)) {
             *ret = &formats[i];
             return 0;
         }
-        n += snprintf(known + n, sizeof known - (size_t)n, "%s%s", n ? ", " : "", formats[i].ext);
+        mc_text_add(known, sizeof known, "%s%s", *known ? ", " : "", formats[i].ext);
     }
     return mc_fail(err, MC_EUSAGE, "report '%s': the name must end in one of %s", path, known);
 }

@@ -91,16 +91,15 @@ static void totals(const json_t *report, char ret[TEXT])
            after = mc_json_number(t, "bytes_after", 0);
     char a[MC_TEXT], b[MC_TEXT];
     double models = mc_json_number(t, "models", 0);
-    int at = snprintf(ret, TEXT, "%.0f model%s", models, models == 1 ? "" : "s");
+    snprintf(ret, TEXT, "%.0f model%s", models, models == 1 ? "" : "s");
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         double n = mc_json_number(t, parts[i].key, 0);
         if (n > 0 || i == 0)
-            at += snprintf(ret + at, TEXT - (size_t)at, "%s %.0f %s", i ? "," : ":", n,
-                           parts[i].text);
+            mc_text_add(ret, TEXT, "%s %.0f %s", i ? "," : ":", n, parts[i].text);
     }
     if (before > 0)
-        snprintf(ret + at, TEXT - (size_t)at, "; %s -> %s, %.1f %%", mc_text_bytes(before, a),
-                 mc_text_bytes(after, b), 100 * after / before);
+        mc_text_add(ret, TEXT, "; %s -> %s, %.1f %%", mc_text_bytes(before, a),
+                    mc_text_bytes(after, b), 100 * after / before);
 }
 
 static void cost(const json_t *report, char ret[TEXT])
@@ -109,12 +108,11 @@ static void cost(const json_t *report, char ret[TEXT])
     char s[MC_TEXT];
     double jobs = mc_json_number(r, "jobs", 1), threads = mc_json_number(r, "threads", 1);
     double before = mc_json_number(r, "done_before", 0);
-    int at =
-        snprintf(ret, TEXT, "%s, %.0f at once, %.0f thread%s each",
-                 mc_text_seconds(number(r, "seconds"), s), jobs, threads, threads == 1 ? "" : "s");
+    snprintf(ret, TEXT, "%s, %.0f at once, %.0f thread%s each",
+             mc_text_seconds(number(r, "seconds"), s), jobs, threads, threads == 1 ? "" : "s");
     if (before > 0)
-        snprintf(ret + at, TEXT - (size_t)at, "; %.0f %s finished by an earlier run", before,
-                 before == 1 ? "was" : "were");
+        mc_text_add(ret, TEXT, "; %.0f %s finished by an earlier run", before,
+                    before == 1 ? "was" : "were");
 }
 
 /* Row i of those in a state, from *at on; NULL behind the last. */

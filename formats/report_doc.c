@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "formats/report.h"
 #include "formats/report_batch.h"
+#include "formats/report_reasons.h"
 #include "formats/report_training.h"
 
 enum { NAME = 60 };
@@ -120,15 +121,15 @@ void mc_doc_headline(const struct mc_doc *d, const json_t *report, FILE *out)
 static void reasons(const struct mc_doc *d, const char *title, const json_t *list, FILE *out)
 {
     struct mc_doc_rows r = {d, out, "rll", 0};
-    char count[32], names[256];
-    const char *why;
-    size_t at = 0;
-    while (mc_training_reason(list, &at, count, &why, names)) {
+    char count[32];
+    struct mc_reason why = {0};
+    while (mc_reason_next(list, "why", &why)) {
         if (!r.n) {
             d->heading(out, 3, title);
             mc_doc_row(&r, (const char *[]){"", "reason", "weights"});
         }
-        mc_doc_row(&r, (const char *[]){count, why, names});
+        snprintf(count, sizeof count, "%zu ×", why.count);
+        mc_doc_row(&r, (const char *[]){count, why.why, why.names});
     }
     mc_doc_rows_end(&r);
 }

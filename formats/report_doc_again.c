@@ -64,12 +64,11 @@ static void machine(struct mc_doc_rows *r, const json_t *report)
     const char *kernels = mc_json_string(report, "kernels");
     double threads = number(report, "threads");
     if (device) {
-        int at = snprintf(text, sizeof text, "%.60s", device);
+        snprintf(text, sizeof text, "%.60s", device);
         if (kernels)
-            at += snprintf(text + at, sizeof text - (size_t)at, " (%.60s)", kernels);
+            mc_text_add(text, sizeof text, " (%.60s)", kernels);
         if (isfinite(threads))
-            snprintf(text + at, sizeof text - (size_t)at, ", %.0f thread%s", threads,
-                     threads == 1 ? "" : "s");
+            mc_text_add(text, sizeof text, ", %.0f thread%s", threads, threads == 1 ? "" : "s");
         put(r, "computed on", text);
     }
     if (isfinite(number(report, "seconds")))

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "formats/report_doc.h"
 #include "formats/report_layers.h"
+#include "formats/report_reasons.h"
 
 enum { OPEN_ROWS = 12, NAME = 60, MOST_OPTIONS = 400 };
 
@@ -62,17 +63,17 @@ static void changed(const struct mc_doc *d, const json_t *list, size_t n, FILE *
 static void left(const struct mc_doc *d, const json_t *list, size_t n, FILE *out)
 {
     struct mc_doc_rows r = {d, out, "rll", 0}, all = {d, out, "lll", 0};
-    char count[32], names[256], text[64];
-    const char *why;
-    size_t at = 0, times, i;
+    char count[32], text[64];
+    struct mc_reason why = {0};
+    size_t i;
     const json_t *entry;
     struct mc_layer l;
     d->heading(out, 3, "Left as they were");
-    while (mc_layer_reason(list, &at, &times, &why, names)) {
+    while (mc_reason_next(list, "reason", &why)) {
         if (!r.n)
             mc_doc_row(&r, (const char *[]){"", "why", "layers"});
-        snprintf(count, sizeof count, "%zu ×", times);
-        mc_doc_row(&r, (const char *[]){count, why, names});
+        snprintf(count, sizeof count, "%zu ×", why.count);
+        mc_doc_row(&r, (const char *[]){count, why.why, why.names});
     }
     mc_doc_rows_end(&r);
     if (d->brief || n < 4) /* the reasons have named them */

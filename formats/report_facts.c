@@ -196,9 +196,8 @@ static const char *quality_part(const json_t *report, char ret[256])
             snprintf(ret, 256, "top-1 unchanged");
         else
             snprintf(ret, 256, "top-1 %s %.2f points", up ? "up" : "down", fabs(points(d[0])));
-        size_t n = strlen(ret);
-        snprintf(ret + n, 256 - n, " (95 %% interval %.2f to %.2f)", points(up ? -d[2] : d[1]),
-                 points(up ? -d[1] : d[2]));
+        mc_text_add(ret, 256, " (95 %% interval %.2f to %.2f)", points(up ? -d[2] : d[1]),
+                    points(up ? -d[1] : d[2]));
     } else if (find(report, "label_error_rate", &f)) {
         snprintf(ret, 256, "%s label errors%s%s", f.b, *f.a ? ", before " : "", f.a);
     } else if (find(report, "top1", &f)) {
@@ -241,7 +240,7 @@ const char *mc_fact_verdict(const json_t *report, char ret[MC_FACT_TEXT])
         snprintf(ret, MC_FACT_TEXT, "%s%s%s%s%s", size, *size && *quality ? ", " : "", quality,
                  (*size || *quality) && *speed ? ", " : "", speed);
     if (!dry && *size && !*quality)
-        strcat(ret, "; accuracy was not measured");
+        mc_text_add(ret, MC_FACT_TEXT, "; accuracy was not measured");
     if (*ret >= 'a' && *ret <= 'z' && strncmp(ret, "top-", 4))
         *ret = (char)(*ret - 'a' + 'A');
     return ret;
@@ -268,16 +267,16 @@ const char *mc_fact_agreement(const json_t *report, char ret[MC_FACT_TEXT])
     *ret = 0;
     if (!isfinite(cosine))
         return ret;
-    int n = snprintf(ret, MC_FACT_TEXT, "agreement:");
+    snprintf(ret, MC_FACT_TEXT, "agreement:");
     if (isfinite(top1))
-        n += snprintf(ret + n, MC_FACT_TEXT - (size_t)n, " %.2f %% same decisions,", 100 * top1);
-    n += snprintf(ret + n, MC_FACT_TEXT - (size_t)n, " cosine %.6f, ", cosine);
+        mc_text_add(ret, MC_FACT_TEXT, " %.2f %% same decisions,", 100 * top1);
+    mc_text_add(ret, MC_FACT_TEXT, " cosine %.6f, ", cosine);
     if (isfinite(sqnr))
-        n += snprintf(ret + n, MC_FACT_TEXT - (size_t)n, "SQNR %.1f dB", sqnr);
+        mc_text_add(ret, MC_FACT_TEXT, "SQNR %.1f dB", sqnr);
     else
-        n += snprintf(ret + n, MC_FACT_TEXT - (size_t)n, "equal outputs");
+        mc_text_add(ret, MC_FACT_TEXT, "equal outputs");
     if (isfinite(most))
-        snprintf(ret + n, MC_FACT_TEXT - (size_t)n, ", largest difference %.3g", most);
+        mc_text_add(ret, MC_FACT_TEXT, ", largest difference %.3g", most);
     return ret;
 }
 
@@ -289,17 +288,15 @@ const char *mc_fact_samples(const json_t *report, char ret[MC_FACT_TEXT])
     double samples = mc_json_number(json_object_get(report, "after"), "samples",
                                     mc_json_number(report, "samples", NAN));
     double used = number(report, "calib_samples");
-    int at = 0;
     *ret = 0;
     if (!isfinite(samples))
         samples = number(json_object_get(report, "agreement"), "samples");
     if (data && isfinite(samples))
-        at = snprintf(ret, MC_FACT_TEXT, "measured on %s samples of %s",
-                      mc_text_group((int64_t)samples, n),
-                      mc_text_short(data, NAME, name, sizeof name));
+        snprintf(ret, MC_FACT_TEXT, "measured on %s samples of %s",
+                 mc_text_group((int64_t)samples, n), mc_text_short(data, NAME, name, sizeof name));
     if (calib && isfinite(used))
-        snprintf(ret + at, MC_FACT_TEXT - (size_t)at, "%scalibrated on %s of %s", at ? "; " : "",
-                 mc_text_group((int64_t)used, n), mc_text_short(calib, NAME, name, sizeof name));
+        mc_text_add(ret, MC_FACT_TEXT, "%scalibrated on %s of %s", *ret ? "; " : "",
+                    mc_text_group((int64_t)used, n), mc_text_short(calib, NAME, name, sizeof name));
     return ret;
 }
 
@@ -311,13 +308,12 @@ const char *mc_fact_latency(const json_t *report, char ret[MC_FACT_TEXT])
     *ret = 0;
     if (!isfinite(pairs) || !isfinite(number(json_object_get(l, "after"), "median_seconds")))
         return ret;
-    int n = snprintf(ret, MC_FACT_TEXT,
-                     "latency here, batch %.0f, %.0f thread%s, %s: median of %.0f %s",
-                     mc_json_number(l, "batch", 1), threads, threads == 1 ? "" : "s",
-                     strcmp(mc_json_string_or(l, "inputs", ""), "random") ? "a sample of the data"
-                                                                          : "random inputs",
-                     pairs, pairs == 1 ? "pair" : "pairs");
+    snprintf(ret, MC_FACT_TEXT, "latency here, batch %.0f, %.0f thread%s, %s: median of %.0f %s",
+             mc_json_number(l, "batch", 1), threads, threads == 1 ? "" : "s",
+             strcmp(mc_json_string_or(l, "inputs", ""), "random") ? "a sample of the data"
+                                                                  : "random inputs",
+             pairs, pairs == 1 ? "pair" : "pairs");
     if (isfinite(low) && isfinite(high) && pairs > 5) /* fewer do not give 95 % */
-        snprintf(ret + n, MC_FACT_TEXT - (size_t)n, ", 95 %% interval %.2f× to %.2f×", low, high);
+        mc_text_add(ret, MC_FACT_TEXT, ", 95 %% interval %.2f× to %.2f×", low, high);
     return ret;
 }

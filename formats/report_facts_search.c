@@ -28,7 +28,7 @@ static const struct goal {
 };
 
 /* "at most 900 kB: reached, 896 kB" */
-static int goal_part(const json_t *search, char *ret, size_t size)
+static void goal_part(const json_t *search, char *ret, size_t size)
 {
     const char *name = mc_json_string_or(search, "goal", "");
     double limit = number(search, "limit"), after = number(search, "after");
@@ -38,18 +38,17 @@ static int goal_part(const json_t *search, char *ret, size_t size)
     for (size_t i = 0; i < sizeof goals / sizeof *goals && !g; i++)
         if (!strcmp(goals[i].goal, name))
             g = &goals[i];
-    int n = snprintf(ret, size, "search: ");
-    if (!g || !isfinite(limit))
-        return n + snprintf(ret + n, size - (size_t)n, "%s",
-                            strcmp(name, "choices") ? "options" : "as the choices file says");
-    n += snprintf(ret + n, size - (size_t)n, "%s%s%s", g->before, g->text(limit, text), g->after);
+    snprintf(ret, size, "search: ");
+    if (!g || !isfinite(limit)) {
+        mc_text_add(ret, size, "%s",
+                    strcmp(name, "choices") ? "options" : "as the choices file says");
+        return;
+    }
+    mc_text_add(ret, size, "%s%s%s", g->before, g->text(limit, text), g->after);
     if (json_is_boolean(reached))
-        n += snprintf(ret + n, size - (size_t)n, ": %s",
-                      json_is_true(reached) ? "reached" : "not reached");
+        mc_text_add(ret, size, ": %s", json_is_true(reached) ? "reached" : "not reached");
     if (isfinite(after))
-        n += snprintf(ret + n, size - (size_t)n, ", %s",
-                      (g->text == points ? mc_text_bytes : g->text)(after, text));
-    return n;
+        mc_text_add(ret, size, ", %s", (g->text == points ? mc_text_bytes : g->text)(after, text));
 }
 
 const char *mc_fact_search(const json_t *search, char ret[MC_FACT_TEXT])
@@ -58,20 +57,18 @@ const char *mc_fact_search(const json_t *search, char ret[MC_FACT_TEXT])
     double samples = number(search, "samples"), times = number(search, "measurements");
     const char *ended = mc_json_string(search, "ended"), *metric = mc_json_string(search, "metric");
     char text[MC_TEXT];
-    size_t n = (size_t)goal_part(search, ret, MC_FACT_TEXT);
+    goal_part(search, ret, MC_FACT_TEXT);
     if (isfinite(drop))
-        n += (size_t)snprintf(ret + n, MC_FACT_TEXT - n, "; drop %.2f points", 100 * drop);
+        mc_text_add(ret, MC_FACT_TEXT, "; drop %.2f points", 100 * drop);
     if (isfinite(divergence))
-        n +=
-            (size_t)snprintf(ret + n, MC_FACT_TEXT - n, "%s %.40s %.3g", isfinite(drop) ? "," : ";",
-                             metric ? metric : "divergence", divergence);
+        mc_text_add(ret, MC_FACT_TEXT, "%s %.40s %.3g", isfinite(drop) ? "," : ";",
+                    metric ? metric : "divergence", divergence);
     if (samples > 0 && (isfinite(drop) || isfinite(divergence)))
-        n += (size_t)snprintf(ret + n, MC_FACT_TEXT - n, " on %s samples",
-                              mc_text_group((int64_t)samples, text));
+        mc_text_add(ret, MC_FACT_TEXT, " on %s samples", mc_text_group((int64_t)samples, text));
     if (times > 0)
-        n += (size_t)snprintf(ret + n, MC_FACT_TEXT - n, "; %s measurement%s",
-                              mc_text_group((int64_t)times, text), times == 1 ? "" : "s");
+        mc_text_add(ret, MC_FACT_TEXT, "; %s measurement%s", mc_text_group((int64_t)times, text),
+                    times == 1 ? "" : "s");
     if (ended && strcmp(ended, "done"))
-        snprintf(ret + n, MC_FACT_TEXT - n, "; ended by %.40s", ended);
+        mc_text_add(ret, MC_FACT_TEXT, "; ended by %.40s", ended);
     return ret;
 }

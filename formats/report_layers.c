@@ -50,43 +50,6 @@ bool mc_layer_read(const json_t *entry, struct mc_layer *ret)
     return true;
 }
 
-static const char *reason_at(const json_t *list, size_t i)
-{
-    return mc_json_string(json_array_get(list, i), "reason");
-}
-
-bool mc_layer_reason(const json_t *list, size_t *at, size_t *ret_count, const char **ret_why,
-                     char ret_names[256])
-{
-    enum { NAMED = 3 };
-    size_t n = json_array_size(list), first = *at, used = 0;
-    for (; first < n; first++) { /* a reason that was not told yet */
-        bool seen = !reason_at(list, first);
-        for (size_t k = 0; k < first && !seen; k++)
-            seen = reason_at(list, k) && !strcmp(reason_at(list, k), reason_at(list, first));
-        if (!seen)
-            break;
-    }
-    if (first >= n)
-        return false;
-    *ret_count = 0;
-    *ret_names = 0;
-    for (size_t i = first; i < n; i++) {
-        char name[4 * 18 + 1];
-        if (!reason_at(list, i) || strcmp(reason_at(list, i), reason_at(list, first)))
-            continue;
-        mc_text_short(mc_json_string_or(json_array_get(list, i), "name", "?"), 18, name,
-                      sizeof name);
-        if ((*ret_count)++ < NAMED)
-            used += (size_t)snprintf(ret_names + used, 256 - used, "%s%s", used ? ", " : "", name);
-    }
-    if (*ret_count > NAMED)
-        snprintf(ret_names + used, 256 - used, ", ...");
-    *ret_why = reason_at(list, first);
-    *at = first + 1;
-    return true;
-}
-
 void mc_layer_sums(const json_t *list, struct mc_layer_sums *ret)
 {
     size_t i;

@@ -21,11 +21,6 @@ struct mc_layer {
 /* false: not a layer. */
 bool mc_layer_read(const json_t *entry, struct mc_layer *ret);
 
-/* The reasons for which layers were left, one after the other: how many, the reason, some names. False at the end.
- * *at: 0 at first. */
-bool mc_layer_reason(const json_t *list, size_t *at, size_t *ret_count, const char **ret_why,
-                     char ret_names[256]);
-
 /* Sums over a pass. */
 struct mc_layer_sums {
     size_t changed, left;

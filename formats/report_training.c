@@ -20,16 +20,15 @@ static const char *how_much(const json_t *t, char *ret)
         return "";
     if (number(t, "planned") > 0)
         u = number(t, "planned");
-    int at = snprintf(ret, MC_TRAINING_TEXT, "%s update%s of %.0f samples each, from %s samples",
-                      mc_text_group((int64_t)u, updates), u == 1 ? "" : "s",
-                      mc_json_number(t, "batch", 0), mc_text_group((int64_t)n, samples));
+    snprintf(ret, MC_TRAINING_TEXT, "%s update%s of %.0f samples each, from %s samples",
+             mc_text_group((int64_t)u, updates), u == 1 ? "" : "s", mc_json_number(t, "batch", 0),
+             mc_text_group((int64_t)n, samples));
     const char *spec = mc_json_string(t, "train");
     if (spec)
-        at += snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), " of %.200s", spec);
+        mc_text_add(ret, MC_TRAINING_TEXT, " of %.200s", spec);
     if (h > 0)
-        snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at),
-                 "; %s more were held out to pick the best weights",
-                 mc_text_group((int64_t)h, held));
+        mc_text_add(ret, MC_TRAINING_TEXT, "; %s more were held out to pick the best weights",
+                    mc_text_group((int64_t)h, held));
     return ret;
 }
 
@@ -40,16 +39,16 @@ static const char *what_for(const json_t *t, char *ret)
     double lr = number(t, "lr");
     if (!loss)
         return "";
-    int at = snprintf(ret, MC_TRAINING_TEXT, "loss: %.60s", loss);
+    snprintf(ret, MC_TRAINING_TEXT, "loss: %.60s", loss);
     if (why)
-        at += snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), " (%.120s)", why);
+        mc_text_add(ret, MC_TRAINING_TEXT, " (%.120s)", why);
     if (teacher)
-        at += snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), ", teacher %.150s", teacher);
+        mc_text_add(ret, MC_TRAINING_TEXT, ", teacher %.150s", teacher);
     if (optimizer)
-        at += snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), "; %.20s", optimizer);
+        mc_text_add(ret, MC_TRAINING_TEXT, "; %.20s", optimizer);
     if (isfinite(lr))
-        snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), ", learning rate %.3g%s", lr,
-                 json_is_object(json_object_get(t, "lr_found")) ? " from a range test" : "");
+        mc_text_add(ret, MC_TRAINING_TEXT, ", learning rate %.3g%s", lr,
+                    json_is_object(json_object_get(t, "lr_found")) ? " from a range test" : "");
     return ret;
 }
 
@@ -59,13 +58,14 @@ static const char *best(const json_t *t, char *ret)
     double epoch = number(b, "epoch"), top1 = number(b, "top1"), loss = number(b, "loss");
     if (!isfinite(epoch))
         return "";
-    int at = epoch > 0 ? snprintf(ret, MC_TRAINING_TEXT, "kept: the weights of epoch %.3g", epoch)
-                       : snprintf(ret, MC_TRAINING_TEXT,
-                                  "kept: the weights as they were, which nothing later beat");
+    if (epoch > 0)
+        snprintf(ret, MC_TRAINING_TEXT, "kept: the weights of epoch %.3g", epoch);
+    else
+        snprintf(ret, MC_TRAINING_TEXT, "kept: the weights as they were, which nothing later beat");
     if (isfinite(loss))
-        at += snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), ", held-out loss %.4f", loss);
+        mc_text_add(ret, MC_TRAINING_TEXT, ", held-out loss %.4f", loss);
     if (isfinite(top1))
-        snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at), ", held-out top-1 %.2f %%", 100 * top1);
+        mc_text_add(ret, MC_TRAINING_TEXT, ", held-out top-1 %.2f %%", 100 * top1);
     return ret;
 }
 
@@ -75,10 +75,9 @@ static const char *memory(const json_t *t, char *ret)
     double peak = number(t, "peak_bytes"), again = mc_json_number(t, "recomputed", 0);
     if (!isfinite(peak))
         return "";
-    int at = snprintf(ret, MC_TRAINING_TEXT, "memory of a step: %s", mc_text_bytes(peak, b));
+    snprintf(ret, MC_TRAINING_TEXT, "memory of a step: %s", mc_text_bytes(peak, b));
     if (again > 0)
-        snprintf(ret + at, (size_t)(MC_TRAINING_TEXT - at),
-                 ", with %.0f operators run a second time to fit", again);
+        mc_text_add(ret, MC_TRAINING_TEXT, ", with %.0f operators run a second time to fit", again);
     return ret;
 }
 
@@ -161,39 +160,5 @@ bool mc_training_row(const json_t *training, int i, char ret[MC_TRAINING_CELLS][
     cell(ret[2], "%.4f", number(e, "held_loss"));
     cell(ret[3], "%.2f %%", 100 * top1);
     cell(ret[4], "%.3g", rate_at(json_object_get(training, "curve"), epoch));
-    return true;
-}
-
-static const char *why_at(const json_t *list, size_t i)
-{
-    return mc_json_string_or(json_array_get(list, i), "why", "?");
-}
-
-bool mc_training_reason(const json_t *list, size_t *at, char ret_count[32], const char **ret_why,
-                        char ret_names[256])
-{
-    enum { NAMED = 3 };
-    size_t n = json_array_size(list), count = 0, first = *at, used = 0;
-    for (bool seen = true; first < n && seen; first += seen) { /* a reason that was not told yet */
-        seen = false;
-        for (size_t k = 0; k < first && !seen; k++)
-            seen = !strcmp(why_at(list, k), why_at(list, first));
-    }
-    if (first >= n)
-        return false;
-    *ret_names = 0;
-    for (size_t i = first; i < n; i++) {
-        if (strcmp(why_at(list, i), why_at(list, first)))
-            continue;
-        if (count < NAMED && used < 250)
-            used += (size_t)snprintf(ret_names + used, 256 - used, "%s%.60s", count ? ", " : "",
-                                     mc_json_string_or(json_array_get(list, i), "name", "?"));
-        count++;
-    }
-    if (count > NAMED && used < 250)
-        snprintf(ret_names + used, 256 - used, ", ...");
-    snprintf(ret_count, 32, "%zu x", count);
-    *ret_why = why_at(list, first);
-    *at = first + 1;
     return true;
 }

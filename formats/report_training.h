@@ -14,9 +14,4 @@ const char *mc_training_sentence(const json_t *training, int i, char ret[MC_TRAI
 /* Cells of row i of the table over epochs (epoch, loss, held-out loss, held-out top-1, learning rate), row 0 its head;
  * of many epochs at most MC_TRAINING_ROWS are told, the last among them. False at the end. */
 bool mc_training_row(const json_t *training, int i, char ret[MC_TRAINING_CELLS][32]);
-/* Entries of a list of {name, why}, one for each reason: "3 x", the reason, some of the names. False at the end.
- * *at: 0 at first. */
-bool mc_training_reason(const json_t *list, size_t *at, char ret_count[32], const char **ret_why,
-                        char ret_names[256]);
-
 #endif

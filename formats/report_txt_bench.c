@@ -13,14 +13,10 @@ static double number(const json_t *o, const char *key)
 static void shape_cell(struct mc_table *t, const json_t *dims)
 {
     char text[96] = "";
-    size_t i, n = 0;
+    size_t i;
     const json_t *d;
     json_array_foreach(dims, i, d)
-    {
-        if (n < sizeof text)
-            n += (size_t)snprintf(text + n, sizeof text - n, "%s%lld", i ? "x" : "",
-                                  (long long)json_integer_value(d));
-    }
+        mc_text_add(text, sizeof text, "%s%lld", i ? "x" : "", (long long)json_integer_value(d));
     mc_table_cell(t, "%s", text);
 }
 

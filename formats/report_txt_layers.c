@@ -6,6 +6,7 @@
 #include "base/table.h"
 #include "base/text.h"
 #include "formats/report_layers.h"
+#include "formats/report_reasons.h"
 
 static void changed_row(struct mc_table *t, const struct mc_layer *l)
 {
@@ -51,15 +52,14 @@ static int changed(const json_t *layers, FILE *out, int columns)
 static int left(const json_t *layers, FILE *out, int columns)
 {
     struct mc_table *t = mc_table_new("rlL");
-    char names[256];
-    const char *why;
-    size_t at = 0, count, rows = 0;
-    while (mc_layer_reason(layers, &at, &count, &why, names)) {
+    struct mc_reason why = {0};
+    size_t rows = 0;
+    while (mc_reason_next(layers, "reason", &why)) {
         if (!rows++)
             fputs("  left as they were\n", out);
-        mc_table_cell(t, "%zu x", count);
-        mc_table_cell(t, "%s", why);
-        mc_table_cell(t, "%s", names);
+        mc_table_cell(t, "%zu x", why.count);
+        mc_table_cell(t, "%s", why.why);
+        mc_table_cell(t, "%s", why.names);
     }
     int rc = rows || !t ? mc_table_print(t, out, 4, columns) : 0;
     mc_table_free(t);

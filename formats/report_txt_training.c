@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/table.h"
+#include "formats/report_reasons.h"
 #include "formats/report_training.h"
 #include "formats/report_txt.h"
 
@@ -19,17 +20,15 @@ static int epochs(const json_t *training, FILE *out, int columns)
 
 static int reasons(const char *title, const json_t *list, FILE *out, int columns)
 {
-    char count[32], names[256];
-    const char *why;
-    size_t at = 0;
+    struct mc_reason why = {0};
     if (!json_array_size(list))
         return 0;
     fprintf(out, "  %s\n", title);
     struct mc_table *t = mc_table_new("rlL");
-    while (mc_training_reason(list, &at, count, &why, names)) {
-        mc_table_cell(t, "%s", count);
-        mc_table_cell(t, "%s", why);
-        mc_table_cell(t, "%s", names);
+    while (mc_reason_next(list, "why", &why)) {
+        mc_table_cell(t, "%zu x", why.count);
+        mc_table_cell(t, "%s", why.why);
+        mc_table_cell(t, "%s", why.names);
     }
     int rc = mc_table_print(t, out, 4, columns);
     mc_table_free(t);

@@ -211,6 +211,16 @@ static void long_names_lose_their_middle(void **state)
                         "abcd"); /* never beyond its room */
 }
 
+static void more_is_cut_off(void **state)
+{
+    (void)state;
+    char t[8] = "ab";
+    assert_string_equal(mc_text_add(t, sizeof t, "%s%d", "c", 4), "abc4");
+    assert_string_equal(mc_text_add(t, sizeof t, "%s", "56789"), "abc4567");
+    assert_string_equal(mc_text_add(t, sizeof t, "%s", "x"), "abc4567");
+    assert_string_equal(mc_text_add(t, 1, "%s", "x"), "abc4567");
+}
+
 static void tables_shorten_where_they_may(void **state)
 {
     (void)state;
@@ -238,6 +248,7 @@ int main(void)
         cmocka_unit_test(odd_trees),
         cmocka_unit_test(numbers_for_people),
         cmocka_unit_test(long_names_lose_their_middle),
+        cmocka_unit_test(more_is_cut_off),
         cmocka_unit_test(tables_shorten_where_they_may),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,8 +121,8 @@ static const char markdown[] =
     "\n"
     "|  | reason | weights |\n"
     "|---:|---|---|\n"
-    "| 2 x | scalar | a, c |\n"
-    "| 1 x | mask | b |\n"
+    "| 2 × | scalar | a, c |\n"
+    "| 1 × | mask | b |\n"
     "\n"
     "</details>\n"
     "\n"
@@ -281,15 +281,21 @@ static void odd_trees(void **state)
 {
     (void)state;
     static const char *const odd[] = {
-        "{}",
-        "[]",
-        "{\"ir_version\": 8}",
+        "{}", "[]", "{\"ir_version\": 8}",
         "{\"passes\": [3, {}, {\"layers\": [{}, 3, null, {\"reason\": \"\"}], \"training\": 7}]}",
         "{\"passes\": [{\"training\": {}}]}",
         "{\"passes\": [{\"training\": {\"curve\": [{}, 1], \"epochs_log\": [{}, 1, {\"epoch\": "
         "0}], "
         "\"frozen\": [1, {}], \"recoveries\": [{}, 1], \"best\": 1, \"reinit\": 2, \"loss\": "
         "\"x\"}}]}",
+        /* Numbers with 300 digits. */
+        "{\"agreement\": {\"top1\": 1e306, \"cosine\": -1e308, \"sqnr_db\": 1e308, \"max_abs\": "
+        "1e308}, \"drop\": {\"top1\": 1e306, \"ci95\": [-1e306, 1e306]}, \"passes\": "
+        "[{\"training\": "
+        "{\"best\": {\"epoch\": 1, \"loss\": 1e308, \"top1\": 1e306}, \"samples\": 1, \"updates\": "
+        "1, "
+        "\"batch\": 1e308}, \"search\": {\"goal\": \"bytes\", \"limit\": 1e308, \"after\": 1e308, "
+        "\"drop\": 1e306, \"divergence\": 1e308, \"samples\": 1e15, \"measurements\": 1e15}}]}",
         "{\"arguments\": [1, \"\", {}], \"gates\": [1], \"notes\": [1], \"warnings\": 1, "
         "\"passes\": "
         "[]}"};
