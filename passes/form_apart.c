@@ -2,7 +2,6 @@
  * a point is the sum of theirs, where a layer that stays has the rank of its shorter side: it tells the points apart. */
 #include "passes/svd_run.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "passes/svd_path.h"
@@ -65,7 +64,7 @@ static int offer(const struct mc_svd_run *r, struct member *m, struct mc_err *er
         const struct mc_svd_point *p = &m->curve.point[k];
         if (cost_of(r, p->bytes, p->macs) < whole)
             c->offer[c->n++] = (struct mc_svd_offer){cost_of(r, p->bytes, p->macs),
-                                                     fmax(p->error, 0), 0, (uint32_t)k};
+                                                     mc_svd_point_error(p), 0, (uint32_t)k};
     }
     c->offer[c->n++] = (struct mc_svd_offer){whole, 0, MC_SVD_AS_IT_IS, 0};
     return mc_svd_choice_make(c, err);

@@ -121,7 +121,7 @@ int mc_score_base(struct mc_score *s, const struct mc_array *const *results, int
     }
     s->seen += samples;
     s->samples = samples;
-    if (raw != s->raw) {
+    if (!s->full || raw != s->raw) {
         free(s->full);
         s->full = mc_calloc((size_t)raw, sizeof *s->full);
         s->raw = raw;

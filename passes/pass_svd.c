@@ -231,8 +231,8 @@ static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *
         rc = mc_svd_run_bytes(&r, &r.bytes_after, err);
     if (!rc)
         rc = report(&r, ret_report, err);
-    if (!rc && !ctx->dry_run) {
-        rc = mc_svd_run_apply(&r, err);
+    if (!rc) {
+        rc = ctx->dry_run ? mc_svd_run_leave(&r, err) : mc_svd_run_apply(&r, err);
         if (rc) {
             json_decref(*ret_report);
             *ret_report = NULL;

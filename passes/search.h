@@ -105,7 +105,8 @@ bool mc_search_has_samples(const struct mc_pass_ctx *ctx);
 /* ---- the search ---- */
 
 /* Answers in item[i].choice. With ctx->choices they are taken from there: items that are not named stay as they are,
- * and a dry run or a lack of samples measures nothing. Without samples sets are compared by the sum of `predicted`.
+ * and a dry run or a lack of samples measures nothing. Without samples, or where the model cannot run here, sets are
+ * compared by the sum of `predicted`; only MC_SEARCH_DROP needs both.
  * A limit that cannot be reached is no error: the nearest set, and result.reached false.
  * Work is limited by multiply-accumulates, so the same for any machine and number of threads, and by ctx->deadline.
  * Errors: MC_EUSAGE naming an unknown item or option of ctx->choices and the nearest known; what build, running and

@@ -73,9 +73,8 @@ json_t *mc_search_report(const struct mc_search *s, const struct mc_search_resul
 static int unknown(const char *what, const char *word, const char *where,
                    const struct mc_nearest *near, struct mc_err *err)
 {
-    return mc_fail(err, MC_EUSAGE, "choices: %s%s has no %s '%s'%s%s%s",
-                   where ? where : "the model", "", what, word,
-                   near->name ? "; did you mean '" : "", near->name ? near->name : "",
+    return mc_fail(err, MC_EUSAGE, "choices: %s has no %s '%s'%s%s%s", where ? where : "the model",
+                   what, word, near->name ? "; did you mean '" : "", near->name ? near->name : "",
                    near->name ? "'?" : "");
 }
 

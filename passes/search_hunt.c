@@ -87,13 +87,24 @@ static double limit_of(const struct mc_hunt *h)
     return s->goal == MC_SEARCH_LATENCY ? s->limit * whole : floor(s->limit * whole);
 }
 
+/* What cannot run here may still be searched by what the pass predicts, unless a loss is asked for. */
+static int go_without(const struct mc_search *s, int rc, struct mc_err *err)
+{
+    if (rc != MC_EUNSUP)
+        return rc;
+    return s->goal == MC_SEARCH_DROP
+               ? mc_fail(err, rc, "%s; without running it --keep and --target bytes= work",
+                         err ? err->msg : "")
+               : 0;
+}
+
 int mc_hunt_open(struct mc_search *s, struct mc_hunt *h, struct mc_err *err)
 {
     *h = (struct mc_hunt){.s = s, .scale = 1};
     int rc = open_curves(h, err);
     bool measures = mc_search_has_samples(s->ctx) && !(s->ctx->choices && s->ctx->dry_run);
     if (!rc && measures)
-        rc = open_judge(h, err);
+        rc = go_without(s, open_judge(h, err), err);
     if (!rc)
         rc = mc_hunt_count(h, h->plain.choice, &h->before, err);
     if (!rc)

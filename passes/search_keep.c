@@ -106,6 +106,9 @@ static int keep_decisions(struct mc_judge *j, const struct mc_kept *b, const str
 {
     size_t total = (size_t)(j->samples + b->n);
     int64_t width = b->width[j->counting];
+    if (j->decides && b->rows[j->counting] != b->n)
+        return mc_fail(err, MC_EUNSUP, "output '%s' has a row for each sample of some batches only",
+                       j->output[j->counting].name);
     int *decision = mc_realloc(j->decision, total, sizeof *decision);
     j->decision = decision ? decision : j->decision;
     int64_t *label = mc_realloc(j->label, total, sizeof *label);

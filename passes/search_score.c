@@ -27,7 +27,7 @@ bool mc_scores_are_classes(const struct mc_array *a, int64_t n, bool whole)
         return false;
     for (int i = !whole; i < a->shape.rank; i++)
         wide += a->shape.dim[i] > 1;
-    return wide == 1;
+    return wide == 1 && mc_shape_count(&a->shape) > 0;
 }
 
 static void log_softmax(float *z, int64_t n)

@@ -14,7 +14,8 @@ static struct mc_svd_layer *layer_of(struct mc_svd_run *r, const struct mc_svd_i
 
 /* ---- --rank ---- */
 
-/* The point of the plain product (of the stored one where there is no other) with that rank; ranks beyond those that are known are cut to them. */
+/* The point of the plain product (of the stored one where there is no other) with that rank; ranks beyond those that are
+ * known are cut to them. */
 static void take_rank(struct mc_svd_item *it, int64_t rank)
 {
     const struct mc_svd_curve *c = &it->curve[0];
@@ -58,13 +59,13 @@ static int by_rank(struct mc_svd_run *r, struct mc_err *err)
 
 /* ---- --energy ---- */
 
-/* Doubling keeps the randomised SVD small where few directions are enough. */
 /* A curve may have points beyond what was asked for, where others end that have better ones there. */
 static bool beyond_want(const struct mc_svd_item *it)
 {
     return (double)it->point->bytes > it->want * (double)it->bytes && mc_svd_item_more(it);
 }
 
+/* Doubling keeps the randomised SVD small where few directions are enough. */
 static int by_energy(struct mc_svd_run *r, struct mc_err *err)
 {
     int rc = 0;

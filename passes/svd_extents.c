@@ -25,14 +25,13 @@ static int infer_one(const struct mc_graph *g, struct mc_infer **ret, struct mc_
     return rc;
 }
 
+/* -1 where one is unknown, or for more than there are numbers for. */
 static int64_t product(const int64_t *dim, int n)
 {
     int64_t p = 1;
-    for (int i = 0; i < n; i++) {
-        if (dim[i] < 0)
-            return -1;
-        p *= dim[i];
-    }
+    for (int i = 0; i < n; i++)
+        if (p < 0 || dim[i] < 0 || __builtin_mul_overflow(p, dim[i], &p))
+            p = -1;
     return p;
 }
 
@@ -54,11 +53,12 @@ static int parts_of(const struct mc_infer *inf, const struct mc_node *n, const s
         fits = rank == from->shape.rank;
         for (size_t i = 0; fits && i < n->n_out; i++) {
             const struct mc_vtype *t = n->out[i] ? mc_infer_of(inf, n->out[i]) : to;
-            fits = t->ranked && t->shape.rank == rank && t->shape.dim[rank - 1] * parts == m;
+            fits = t->ranked && t->shape.rank == rank && m % parts == 0 &&
+                   t->shape.dim[rank - 1] == m / parts;
         }
     } else if (mc_node_is(n, "Reshape")) {
         int64_t behind = 1;
-        for (int i = rank - 1; i > 0 && !fits && dim[i] > 0 && behind < m; i--) {
+        for (int i = rank - 1; i > 0 && !fits && dim[i] > 0 && dim[i] <= m / behind; i--) {
             behind *= dim[i];
             parts = dim[i];
             fits = behind == m && i + 1 < rank;
@@ -104,9 +104,10 @@ static void describe(const struct mc_infer *inf, struct mc_svd_layer *l, struct 
         s->in_dim[i - 2] = x->shape.dim[i];
         s->out_dim[i - 2] = y->shape.dim[i];
     }
-    s->rows =
-        n < 2 || y->shape.dim[0] < 0 ? -1 : product(y->shape.dim + 2, n - 2) * y->shape.dim[0];
-    s->rows = s->rows < 0 ? -1 : s->rows;
+    int64_t each[MC_RANK_MAX] = {y->shape.dim[0]}; /* all axes but the channels */
+    for (int i = 2; i < n; i++)
+        each[i - 1] = y->shape.dim[i];
+    s->rows = n < 2 ? -1 : product(each, n - 1);
 }
 
 int mc_svd_extents(const struct mc_model *m, struct mc_svd_layers *l, struct mc_err *err)

@@ -17,6 +17,8 @@ struct mc_svd_point {
     double macs;     /* multiply-accumulates of a sample, in place of the item's; NAN: unknown */
     double error;    /* comparable between items: the norm times mc_svd_run_scale of each layer */
 };
+/* Rounding below 0 is 0, what is not a number is worse than anything. */
+double mc_svd_point_error(const struct mc_svd_point *p);
 
 struct mc_svd_curve {
     const struct mc_svd_form *form;

@@ -85,7 +85,8 @@ static int add_item(struct mc_svd_run *r, const size_t *layer, size_t n, struct 
 
 /* ---- groups ---- */
 
-enum { GROUP_MAX = 16 }; /* more readers of one value are no projections of one layer */
+enum { GROUP_MAX = 16 };     /* more readers of one value are no projections of one layer */
+enum { GROUP_ROWS = 16384 }; /* their norm together [rows, rows] takes 1 GiB */
 
 /* Pairs that were merged stand alone, but those that had one factor in common stay together. */
 static bool same_share(const struct mc_svd_layer *a, const struct mc_svd_layer *b)
@@ -109,11 +110,13 @@ static size_t find_group(const struct mc_svd_run *r, size_t i, const bool *taken
                          size_t ret[GROUP_MAX])
 {
     const struct mc_svd_layer *l = r->layers.item;
+    int64_t rows = l[i].m;
     size_t n = 0;
     ret[n++] = i;
     for (size_t k = i + 1; groups_with(&l[i], &l[i]) && k < r->layers.n; k++)
         if (!taken[k] && groups_with(&l[i], &l[k])) {
-            if (n == GROUP_MAX)
+            rows += l[k].m;
+            if (n == GROUP_MAX || rows > GROUP_ROWS)
                 return 1;
             ret[n++] = k;
         }
@@ -167,6 +170,11 @@ static double cost_of(const struct mc_svd_run *r, const struct mc_svd_point *p)
     return r->by_macs ? p->macs : (double)p->bytes;
 }
 
+double mc_svd_point_error(const struct mc_svd_point *p)
+{
+    return isnan(p->error) ? INFINITY : fmax(p->error, 0);
+}
+
 /* All points of all curves that save something, and the item as it is. */
 static int offer(const struct mc_svd_run *r, struct mc_svd_item *it, struct mc_err *err)
 {
@@ -183,7 +191,7 @@ static int offer(const struct mc_svd_run *r, struct mc_svd_item *it, struct mc_e
         for (size_t p = 0; p < it->curve[k].n; p++) {
             const struct mc_svd_point *at = &it->curve[k].point[p];
             if (cost_of(r, at) < whole && at->bytes < it->bytes)
-                c->offer[c->n++] = (struct mc_svd_offer){cost_of(r, at), fmax(at->error, 0),
+                c->offer[c->n++] = (struct mc_svd_offer){cost_of(r, at), mc_svd_point_error(at),
                                                          (uint32_t)k, (uint32_t)p};
         }
     c->offer[c->n++] = (struct mc_svd_offer){whole, 0, MC_SVD_AS_IT_IS, 0};

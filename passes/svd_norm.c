@@ -261,8 +261,7 @@ const float *mc_svd_norm_mean_part(const struct mc_svd_run *r, size_t i, size_t 
     return r->n_covs && centred(l) ? r->covs[l->sites[site].cov + part].mean : NULL;
 }
 
-/* a += ridge * mean of its diagonal on the diagonal; then its Cholesky factor. NULL in *t if a is 0.
- * Rounding can leave a matrix that is not positive definite: then with more. */
+/* a += ridge * mean of its diagonal on the diagonal; then its Cholesky factor. NULL in *t if a is 0. */
 static int factorise(const struct mc_svd_run *r, struct mc_tensor **t, int64_t n, double ridge,
                      struct mc_err *err)
 {
@@ -376,10 +375,15 @@ static int norms(const struct mc_svd_run *r, size_t i, int64_t part, int64_t fir
         rc = table ? norm_table(r, l, &ret_hold->in, err) : norm_in(r, l, part, &ret_hold->in, err);
     if (!rc && r->n_influences && measurable(r, i))
         rc = norm_out(r, i, first, m, &ret_hold->out, err);
-    if (rc) {
+    if (rc)
         mc_svd_norm_free(ret_hold);
+    if (rc == MC_EDATA)
+        return mc_fail(err, rc,
+                       "%s '%s': numbers of the calibration samples are too large to tell what its "
+                       "errors cost; --norm weights does without them",
+                       l->sites[0].node->op_type, mc_node_label(l->sites[0].node));
+    if (rc)
         return rc;
-    }
     const float *in = ret_hold->in ? mc_storage_data(ret_hold->in->storage) : NULL;
     ret->in = table ? NULL : in;
     ret->in_diagonal = table ? in : NULL;

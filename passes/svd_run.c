@@ -37,15 +37,15 @@ static void sweep(struct mc_model *m)
         mc_edit_sweep(m->functions[i]->body);
 }
 
-/* Pairs whose product stays as it is are pairs again; nodes that nobody reads make way for the names of others. */
+/* Pairs whose product stays as it is, or all, are pairs again; nodes that nobody reads make way for the names of others. */
 static int restore(const struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layers *in_m,
-                   struct mc_err *err)
+                   bool all, struct mc_err *err)
 {
     if (!r->merges.n)
         return 0;
     bool *changed = mc_calloc(r->layers.n, sizeof *changed);
     int rc = changed ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
-    for (size_t i = 0; !rc && i < r->n_items; i++)
+    for (size_t i = 0; !rc && !all && i < r->n_items; i++)
         for (size_t k = 0; k < r->item[i].n_layers; k++)
             if (r->item[i].at && !r->item[i].reason)
                 changed[r->item[i].layer[k]] = true;
@@ -69,7 +69,7 @@ int mc_svd_run_build(struct mc_svd_run *r, bool sizes_only, struct mc_model **re
     m->spill = r->model->spill;
     rc = mc_svd_collect(m, &same, err);
     if (!rc)
-        rc = restore(r, m, &same, err);
+        rc = restore(r, m, &same, false, err);
     for (size_t i = 0; !rc && i < r->n_items; i++) {
         const struct mc_svd_item *it = &r->item[i];
         if (it->at && !it->reason)
@@ -96,9 +96,14 @@ int mc_svd_run_bytes(struct mc_svd_run *r, uint64_t *ret, struct mc_err *err)
     return rc;
 }
 
+int mc_svd_run_leave(struct mc_svd_run *r, struct mc_err *err)
+{
+    return restore(r, r->model, &r->layers, true, err);
+}
+
 int mc_svd_run_apply(struct mc_svd_run *r, struct mc_err *err)
 {
-    int rc = restore(r, r->model, &r->layers, err);
+    int rc = restore(r, r->model, &r->layers, false, err);
     for (size_t i = 0; !rc && i < r->n_items; i++) {
         struct mc_svd_item *it = &r->item[i];
         if (!it->at || it->reason)

@@ -65,6 +65,8 @@ int mc_svd_run_build(struct mc_svd_run *r, bool sizes_only, struct mc_model **re
 /* Bytes it will have. */
 int mc_svd_run_bytes(struct mc_svd_run *r, uint64_t *ret, struct mc_err *err);
 
+/* The model as it was given, but for pairs whose product is no larger: those stay merged. */
+int mc_svd_run_leave(struct mc_svd_run *r, struct mc_err *err);
 /* Put the factors in place. */
 int mc_svd_run_apply(struct mc_svd_run *r, struct mc_err *err);
 

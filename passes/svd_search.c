@@ -9,6 +9,7 @@
  * the last rank (one of the reference cnn's is 1.6 % of a budget); where they are many, neighbours may be further apart.
  * A choices file can name any rank between. */
 enum { OPTIONS = 8192, OPTIONS_MIN = 64 };
+static const double MOST_BYTES = 0x1p63; /* a larger target is none */
 
 struct from { /* where an option of an item comes from */
     const struct mc_svd_curve *at;
@@ -64,7 +65,7 @@ static int add_option(struct items *s, size_t i, const struct mc_svd_curve *at,
         one->bytes = (double)p->bytes - (double)it->bytes;
         one->params = (share - 1) * params_of(s->r, it);
         one->macs = p->macs - it->macs;
-        one->predicted = fmax(0, p->error);
+        one->predicted = mc_svd_point_error(p);
     }
     out->n++;
     return 0;
@@ -113,20 +114,28 @@ static int analyse(struct mc_svd_run *r, const struct mc_search_ask *ask, struct
     return rc;
 }
 
-/* Items are told apart by their first node; where it has several weights (a cell's) by the weight as well. */
+static bool is_taken(const struct items *s, size_t i, const char *name)
+{
+    for (size_t k = 0; k < i; k++)
+        if (!strcmp(s->item[k].name, name))
+            return true;
+    return false;
+}
+
+/* Items are told apart by their first node; where that is not enough (a cell's weights, nodes of one name) by the weight
+ * as well, and where not even that is, by a number. */
 static const char *name_of(struct items *s, size_t i)
 {
     const struct mc_svd_layer *l = &s->r->layers.item[s->r->item[i].layer[0]];
     const char *node = mc_node_label(l->sites[0].node), *weight = l->value->name;
-    bool taken = false;
-    for (size_t k = 0; k < i && !taken; k++)
-        taken = !strcmp(s->item[k].name, node);
-    if (!taken)
+    if (!is_taken(s, i, node))
         return node;
-    size_t n = strlen(node) + strlen(weight) + 4;
+    size_t n = strlen(node) + strlen(weight) + 32;
     char *name = mc_arena_alloc(&s->names, n);
     if (name)
         snprintf(name, n, "%s (%s)", node, weight);
+    for (size_t k = 2; name && is_taken(s, i, name); k++)
+        snprintf(name, n, "%s (%s) %zu", node, weight, k);
     return name;
 }
 
@@ -238,7 +247,7 @@ int mc_svd_search(struct mc_svd_run *r, const struct mc_search_ask *ask, json_t 
     if (!rc) {
         conclude(&s, ask);
         if (ask->goal == MC_SEARCH_BYTES && !ask->choices)
-            r->target = (uint64_t)result.limit;
+            r->target = result.limit < MOST_BYTES ? (uint64_t)result.limit : 0;
         *ret_report = mc_search_report(&search, &result);
         rc = *ret_report ? 0 : no_memory(err);
     }
