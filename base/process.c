@@ -122,10 +122,12 @@ static void take(struct mc_process *p, const char *bytes, size_t n)
     p->fill += n;
 }
 
+/* What is there, and no more: some can write faster than anybody reads. */
 static void drain(struct mc_process *p)
 {
+    enum { BLOCKS = 64 }; /* a pipe holds 16 */
     char block[TAIL];
-    while (p->err_fd >= 0) {
+    for (int i = 0; i < BLOCKS && p->err_fd >= 0; i++) {
         ssize_t n = read(p->err_fd, block, sizeof block);
         if (n < 0 && errno == EINTR)
             continue;

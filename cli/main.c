@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,15 @@ static bool wants_help(int argc, char **argv)
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
             return true;
     return false;
+}
+
+/* A stream that was closed gives its number to the next file that is opened, and what is printed would go there. Reading
+ * where one can only write, and the other way round, fails as from a closed one. */
+static void keep_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            open("/dev/null", fd ? O_RDONLY : O_WRONLY);
 }
 
 /* OpenBLAS chooses its kernels when it is loaded: where it chooses badly, start again with a better choice in
@@ -104,6 +114,7 @@ int main(int argc, char **argv)
     struct mc_err err = {0};
     struct mc_cli cli = {.start = mc_now(), .argc = argc, .argv = argv};
     const char *word = argc > 1 ? argv[1] : NULL;
+    keep_streams();
     give_memory_back();
     mc_signals_install();
     if (!word) {

@@ -23,3 +23,9 @@ ls pipe*
 mcompress info "$M" | true
 mcompress list operators >/dev/full
 echo "$?"
+# What is printed to a stream that is closed is in no file that has its number.
+mcompress batch svd:keep=0.5 "$MODELS/student.onnx" -o closed -j 1 >/dev/null 2>&-
+echo "$?"
+wc -c <closed/.mcompress/lock
+mcompress info "$M" >&-
+echo "$?"
