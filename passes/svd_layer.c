@@ -1,9 +1,6 @@
 #include "passes/svd_layer.h"
 
-#include <float.h>
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "graph/constant.h"
 #include "passes/svd_slot.h"
@@ -277,49 +274,7 @@ int mc_svd_single(struct mc_node *n, struct mc_svd_layer *ret, struct mc_err *er
     return add_site(ret, n, err);
 }
 
-/* ---- graphs ---- */
-
-/* Functions of the model, bodies of a graph's nodes, and theirs, go to the work list: no recursion over hostile nesting. */
-struct graphs {
-    struct mc_graph **item;
-    size_t n, cap;
-};
-
-static int push(struct graphs *g, struct mc_graph *graph, struct mc_err *err)
-{
-    if (!MC_GROW(g->item, g->n, g->cap))
-        return no_memory(err);
-    g->item[g->n++] = graph;
-    return 0;
-}
-
-static int push_bodies(struct graphs *g, const struct mc_node *n, struct mc_err *err)
-{
-    int rc = 0;
-    for (size_t a = 0; a < n->n_attr; a++)
-        for (size_t i = 0; !rc && i < n->attr[a].n && n->attr[a].graphs; i++)
-            rc = push(g, n->attr[a].graphs[i], err);
-    return rc;
-}
-
-int mc_svd_graphs(const struct mc_model *m, struct mc_graph ***ret, size_t *ret_n,
-                  struct mc_err *err)
-{
-    struct graphs g = {0};
-    int rc = push(&g, m->graph, err);
-    for (size_t i = 0; !rc && i < m->n_functions; i++)
-        rc = push(&g, m->functions[i]->body, err);
-    for (size_t k = 0; !rc && k < g.n; k++)
-        for (size_t i = 0; !rc && i < g.item[k]->n_nodes; i++)
-            rc = push_bodies(&g, g.item[k]->nodes[i], err);
-    if (rc) {
-        free(g.item);
-        return rc;
-    }
-    *ret = g.item;
-    *ret_n = g.n;
-    return 0;
-}
+/* ---- all graphs ---- */
 
 /* By id: does an output of the graph depend on the node? */
 static bool *find_live(const struct mc_graph *g)
@@ -412,60 +367,4 @@ void mc_svd_layers_free(struct mc_svd_layers *l)
     free(l->slots);
     free(l->others);
     *l = (struct mc_svd_layers){0};
-}
-
-/* ---- content and cost ---- */
-
-static int not_finite(const struct mc_svd_layer *l, int64_t at, float x, struct mc_err *err)
-{
-    const struct mc_node *n = l->sites[0].node;
-    return mc_fail(
-        err, MC_EDATA, "%s '%s': element %lld of its weight '%s' is %s; repair the model first",
-        n->op_type, mc_node_label(n), (long long)at, l->value->name, isnan(x) ? "NaN" : "infinite");
-}
-
-/* Rows are converted a few at a time: with [n,m] storage each turns into a column, and a cache line of the
- * result should be written whole. */
-int mc_svd_read(const struct mc_svd_layer *l, float **ret, struct mc_err *err)
-{
-    enum { ROWS = 16 };
-    int64_t rows = l->out_major ? l->m : l->n, cols = l->out_major ? l->n : l->m;
-    size_t elem = mc_dtype_info(l->weight->dtype)->bits / 8, bytes = 0;
-    bool fits = mc_size_mul((size_t)rows * sizeof(float), (size_t)cols, &bytes);
-    float *w = fits ? mc_alloc_aligned(bytes) : NULL;
-    float *some = mc_calloc((size_t)cols, ROWS * sizeof *some);
-    int rc = w && some ? 0 : no_memory(err);
-    for (int64_t i = 0; !rc && i < rows; i += ROWS) {
-        int64_t k = rows - i < ROWS ? rows - i : ROWS;
-        float *dst = l->out_major ? w + i * cols : some;
-        rc = mc_dtype_to_f32(l->weight->dtype, l->weight->data + (size_t)(i * cols) * elem, dst,
-                             (size_t)(k * cols), err);
-        for (int64_t j = 0; !rc && j < k * cols; j++)
-            if (!(fabsf(dst[j]) <= FLT_MAX))
-                rc = not_finite(l, i * cols + j, dst[j], err);
-        for (int64_t c = 0; !rc && !l->out_major && c < cols; c++)
-            for (int64_t j = 0; j < k; j++)
-                w[c * rows + i + j] = some[j * cols + c];
-    }
-    free(some);
-    if (rc)
-        free(w);
-    else
-        *ret = w;
-    return rc;
-}
-
-uint64_t mc_svd_dense_bytes(const struct mc_svd_layer *l)
-{
-    return l->given_bytes ? l->given_bytes : l->weight->bytes;
-}
-
-uint64_t mc_svd_rank_bytes(const struct mc_svd_layer *l)
-{
-    return (uint64_t)(l->m + l->parts * l->n) * (mc_dtype_info(l->weight->dtype)->bits / 8);
-}
-
-int64_t mc_svd_rank_cap(const struct mc_svd_layer *l)
-{
-    return (int64_t)((mc_svd_dense_bytes(l) - 1) / mc_svd_rank_bytes(l));
 }

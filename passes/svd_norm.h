@@ -8,6 +8,8 @@
  * model's outputs. */
 int mc_svd_norm_measure(struct mc_svd_run *r, struct mc_err *err);
 void mc_svd_norm_release(struct mc_svd_run *r);
+/* Is there anything to gather of layer i? Values inside bodies have no name outside. */
+bool mc_svd_norm_measurable(const struct mc_svd_run *r, size_t i);
 
 /* The norm of layer i; *ret_hold keeps its matrices until freed. */
 struct mc_svd_norm_hold {
