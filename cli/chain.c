@@ -244,8 +244,11 @@ static int work(struct mc_chain *c, struct mc_job *j, struct mc_err *err)
         c->closed = 0;
         if (!rc)
             rc = take_snapshot(c, i, j, err);
+        bool missed = j->missed;
         if (!rc)
             rc = mc_chain_step_work(c, i, j, err);
+        if (!missed)
+            blame(c, i, j->missed, &j->gate);
         if (!rc && (i + 1 == c->n))
             rc = mc_chain_close(c, j, err);
         if (!rc)

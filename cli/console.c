@@ -10,6 +10,7 @@
 
 #include "base/io.h"
 #include "base/text.h"
+#include "formats/report_format.h"
 
 static bool is_screen(int fd)
 {
@@ -81,10 +82,13 @@ void mc_console_clear(void)
 
 static void line(const char *command, const char *kind, const char *colour, const char *message)
 {
+    char harmless[MC_ERR_MSG]; /* names come from anywhere */
     mc_console_clear();
     bool paint = may_colour(2);
+    snprintf(harmless, sizeof harmless, "%s", message);
+    mc_report_disarm(harmless);
     fprintf(stderr, "%smcompress%s%s:%s %s%s\n", paint ? colour : "", command ? " " : "",
-            command ? command : "", paint ? "\033[0m" : "", kind, message);
+            command ? command : "", paint ? "\033[0m" : "", kind, harmless);
 }
 
 const char *mc_console_name(const struct mc_cli *cli)

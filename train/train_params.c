@@ -35,8 +35,8 @@ const struct mc_param mc_train_params[] = {
      .name = "blocks",
      .arg = "NAME[=NAME]",
      .repeat = true,
-     .help = "inner value to match, and its name in the teacher where it has another; may be given "
-             "several times; without it values that both models have are chosen"},
+     .help = "inner value to match, and its name in the teacher where it has another; without "
+             "it values that both models have are chosen"},
     {.type = MC_PARAM_INT,
      .name = "blank",
      .preset = "0",

@@ -17,3 +17,7 @@ try mcompress info deep.onnx
 mcompress info shallow.onnx | head -n 3
 printf 'esc.\033[2Jonnx' | xargs -0 mcompress info
 try mcompress info - </dev/null
+# A terminal obeys nothing in a name: U+009B begins a command, U+202E turns text round.
+name=$(printf 'a\302\2332J\342\200\256b.onnx')
+: >"$name"
+try mcompress info "$name" | tail -n +2

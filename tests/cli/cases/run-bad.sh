@@ -103,3 +103,5 @@ try mcompress run r.json m.onnx -o out.onnx --report r.json
 try mcompress run r.json m.onnx -o out.onnx --report missing/r.html
 try mcompress run svd:keep=0.3,choices-out=c.json m.onnx -o out.onnx --report c.json
 ls
+# Which step missed what it was to reach.
+mcompress run svd:keep=0.5,svd:keep=0.01 "$MODELS/student.onnx" -o small.onnx -q 2>&1 | sed 's/target of .*/.../'
