@@ -1,6 +1,7 @@
 #include "passes/search_choices.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -111,7 +112,9 @@ static int take(struct mc_search *s, size_t i, const char *label, struct mc_err 
     return 0;
 }
 
-static int read_row(struct mc_search *s, size_t at, const json_t *row, struct mc_err *err)
+/* seen [n]: the items of earlier rows. */
+static int read_row(struct mc_search *s, size_t at, const json_t *row, bool *seen,
+                    struct mc_err *err)
 {
     const json_t *choice = json_object_get(row, "choice");
     const char *name = mc_json_string(row, "name");
@@ -123,9 +126,12 @@ static int read_row(struct mc_search *s, size_t at, const json_t *row, struct mc
                        "choices: layer '%s' has no \"choice\": give one of its options as text",
                        name);
     int rc = find_item(s, name, &i, err);
-    if (rc || json_is_null(choice))
+    if (!rc && seen[i])
+        rc = mc_fail(err, MC_EUSAGE, "choices: layer '%s' is in the list twice", name);
+    if (rc)
         return rc;
-    return take(s, i, json_string_value(choice), err);
+    seen[i] = true;
+    return json_is_null(choice) ? 0 : take(s, i, json_string_value(choice), err);
 }
 
 int mc_search_take_choices(struct mc_search *s, struct mc_err *err)
@@ -134,11 +140,13 @@ int mc_search_take_choices(struct mc_search *s, struct mc_err *err)
     size_t at;
     if (!json_is_array(layers))
         return mc_fail(err, MC_EUSAGE, "choices: there is no list \"layers\" in it");
+    bool *seen = mc_calloc(s->n, sizeof *seen);
+    int rc = seen ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
     json_array_foreach(layers, at, row)
     {
-        int rc = read_row(s, at, row, err);
-        if (rc)
-            return rc;
+        if (!rc)
+            rc = read_row(s, at, row, seen, err);
     }
-    return 0;
+    free(seen);
+    return rc;
 }

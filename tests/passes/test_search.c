@@ -409,6 +409,9 @@ static void choices_by_hand(void **state)
         {"{\"layers\": [{\"name\": \"thrid\", \"choice\": \"7 inputs\"}]}", "'third'?"},
         {"{\"layers\": [{\"name\": \"third\", \"choice\": \"8 inputs\"}]}", "'7 inputs'?"},
         {"{\"layers\": [{\"name\": \"third\", \"choice\": 7}]}", "as text"},
+        {"{\"layers\": [{\"name\": \"third\", \"choice\": null},"
+         " {\"name\": \"third\", \"choice\": \"7 inputs\"}]}",
+         "'third' is in the list twice"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(take(&p, bad[i].text), MC_EUSAGE);
