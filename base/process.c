@@ -76,8 +76,8 @@ int mc_process_start(const char *file, char *const *argv, const struct mc_proces
     int fds[2] = {-1, -1};
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     pid_t parent = getpid(), pid = -1;
-    sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL},
-              NULL); /* ignored, it loses the end */
+    /* Where it is ignored, the end of a process is lost. */
+    sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
     if (p && null_fd >= 0 && !pipe2(fds, O_CLOEXEC)) {
         p->limits = limits ? *limits : (struct mc_process_limits){0, 0};
         fcntl(fds[0], F_SETFL, O_NONBLOCK);

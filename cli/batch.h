@@ -1,7 +1,7 @@
 /* Many models in one go: what the files of `mcompress batch` share.
  *
  * Found (batch_walk), completed with options and keys (batch_options), compared with what an earlier run left
- * (batch_state), run (batch_run, batch_child), told (batch_report). */
+ * (batch_state), run (batch_run), told (batch_report). */
 #ifndef MC_CLI_BATCH_H
 #define MC_CLI_BATCH_H
 

@@ -27,8 +27,7 @@ struct mc_chain_step {
     enum mc_chain_form form;
     json_t *choices;            /* of --choices */
     struct mc_out *choices_out; /* of --choices-out; put in place when all is done */
-    json_t *
-        account; /* {name, options, seconds, bytes_before, bytes_after, …}; borrowed from the job */
+    json_t *account; /* {name, options, seconds, bytes_before, …}; borrowed from the job */
 };
 
 struct mc_chain {
@@ -37,8 +36,8 @@ struct mc_chain {
     uint64_t closed; /* its bytes when training forms were last closed, 0: not */
     uint64_t bytes;  /* of the model after the last step that left it in its file form */
     bool reopened;   /* training forms of earlier runs are in place */
-    struct mc_model *
-        snapshot; /* the model before the first step that makes it smaller, where that is not the first */
+    /* The model before the first step that makes it smaller, where that is not the first. */
+    struct mc_model *snapshot;
     char before_text[96];
     const char *recipe; /* the text of the recipe that it was made of, for the report, or NULL */
     json_t *report;     /* of the job, when all is done */

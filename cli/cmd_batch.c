@@ -70,12 +70,15 @@ static void divide_cpus(struct mc_batch_job *b, size_t todo)
         b->threads = 1;
 }
 
-/* Found out before hours of work: can every --report be written, can the gates be judged? */
-static int check_ends(const struct mc_cli *cli, struct mc_err *err)
+/* Those of the recipe's file are gates as well. */
+static int check_gates(const struct mc_batch_job *b, struct mc_err *err)
 {
-    const char *const files[] = {mc_cli_operand(cli, 0), mc_cli_operand(cli, 1)};
-    int rc = mc_cli_check_reports(cli, files, 2, err);
-    return rc ? rc : mc_gates_check(cli, true, true, true, err);
+    struct mc_cli each = *b->cli;
+    each.values = b->options;
+    int rc = mc_gates_check(&each, true, true, true, err);
+    if (!rc && mc_gates_given(&each) && !json_object_get(b->options, "data"))
+        rc = mc_fail(err, MC_EUSAGE, "a gate needs samples to measure on: pass --data SPEC");
+    return rc;
 }
 
 static int take_limits(struct mc_batch_job *b, struct mc_err *err)
@@ -105,17 +108,18 @@ static int open_batch(struct mc_cli *cli, struct mc_batch_job *b, struct mc_err 
     };
     if (!b->out || !*b->out || !strcmp(b->out, "-"))
         return mc_fail(err, MC_EUSAGE, "needs -o FOLDER for the results");
+    const char *const files[] = {b->recipe, b->dir};
     int rc = take_limits(b, err);
     if (!rc)
-        rc = check_ends(cli, err);
+        rc = mc_cli_check_reports(cli, files, 2, err);
     if (!rc)
         rc = mc_batch_recipe(b, err);
     if (!rc)
         rc = mc_recipe_check(cli, b->steps, err);
     if (!rc)
         rc = mc_batch_options(b, err);
-    if (!rc && mc_gates_given(cli) && !json_object_get(b->options, "data"))
-        rc = mc_fail(err, MC_EUSAGE, "a gate needs samples to measure on: pass --data SPEC");
+    if (!rc)
+        rc = check_gates(b, err);
     if (!rc)
         rc = mc_batch_walk(b, err);
     if (!rc && !b->dry_run)

@@ -169,8 +169,8 @@ int mc_job_data(const struct mc_cli *cli, struct mc_job *j, const struct mc_mode
     if (!rc)
         rc = check_runs(cli, j, err);
     if (!rc && !j->dry_run) {
-        char dir
-            [MC_PATH]; /* new weights lie where the output will be: the disk that must have room */
+        char dir[MC_PATH];
+        /* New weights lie where the output will be: the disk that must have room. */
         rc = mc_spill_new(j->to_stdout ? NULL : mc_path_dir(j->out, dir), &j->spill, err);
     }
     return rc;

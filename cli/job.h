@@ -10,6 +10,8 @@
 #include "cli/models.h"
 #include "formats/onnx.h"
 
+enum { MC_LATENCY_WHY = 512 };
+
 struct mc_job {
     const char *out, *data_spec, *preprocess;
     bool dry_run, to_stdout;
@@ -30,7 +32,7 @@ struct mc_job {
     struct mc_model *result;       /* read back from there */
 
     json_t *input, *output, *gates, *latency; /* parts of the report */
-    char no_latency[512];                     /* why there is none; "": nobody asked */
+    char no_latency[MC_LATENCY_WHY];          /* why there is none; "": nobody asked */
     json_t *passes;  /* what the steps so far say of themselves, in order */
     json_t *account; /* what the present step says of itself */
     double seconds;  /* of its work */

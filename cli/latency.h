@@ -12,7 +12,6 @@
  * speedup: {median, low, high}}; low and high of the times are their first and ninth decile, those of the speedup (time
  * before / time after, of each pair) its 95 % interval. Or *ret is NULL and ret_why says why there is no
  * latency; or an empty text where nobody asked. Errors: MC_EINTR, MC_ENOMEM. */
-enum { MC_LATENCY_WHY = 512 };
 int mc_cli_latency(const struct mc_cli *cli, const struct mc_job *j, json_t **ret,
                    char ret_why[MC_LATENCY_WHY], struct mc_err *err);
 

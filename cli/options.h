@@ -4,8 +4,8 @@
 
 #include "cli/command.h"
 
-extern const struct mc_option_group mc_options_general;
-extern const struct mc_option_group mc_options_bench;  /* --json, -q, -v, --help */
+extern const struct mc_option_group mc_options_general; /* --json, -q, -v, --help */
+extern const struct mc_option_group mc_options_bench;
 extern const struct mc_option_group mc_options_report; /* --report */
 extern const struct mc_option_group mc_options_run;    /* --threads, --seed, --device */
 extern const struct mc_option_group mc_options_data; /* --data, --preprocess, --output, --samples */

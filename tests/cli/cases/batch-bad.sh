@@ -60,5 +60,9 @@ try mcompress batch svd:keep=0.5,finetune in -o new
 try mcompress batch svd:keep=0.5,choices-out=all.json in -o new
 echo '{"steps": ["svd:keep=0.5"]}' >recipe.json
 try mcompress batch recipe.json in -o new --report recipe.json
+printf 'max-drop: 0.01\nsteps: svd\n' >gate.yaml
+try mcompress batch gate.yaml in -o new
+printf 'require: top1=0\nsteps: svd\n' >gate.yaml
+try mcompress batch gate.yaml in -o new --data samples.npy
 try mcompress batch svd:keep=0.5 in -o -
 ls
