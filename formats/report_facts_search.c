@@ -72,3 +72,35 @@ const char *mc_fact_search(const json_t *search, char ret[MC_FACT_TEXT])
         mc_text_add(ret, MC_FACT_TEXT, "; ended by %.40s", ended);
     return ret;
 }
+
+static void refit_layers(const json_t *refit, char ret[2 * MC_TEXT])
+{
+    char all[MC_TEXT], whole[MC_TEXT];
+    double layers = number(refit, "layers"), left = number(refit, "whole");
+    mc_text_group((int64_t)layers, all);
+    int n = snprintf(ret, 2 * MC_TEXT, "%s layer%s", all, layers == 1 ? "" : "s");
+    if (left > 0)
+        snprintf(ret + n, 2 * MC_TEXT - (size_t)n, ", %s of them left whole,",
+                 mc_text_group((int64_t)left, whole));
+}
+
+const char *mc_fact_refit(const json_t *refit, char ret[MC_FACT_TEXT])
+{
+    const char *reason = mc_json_string(refit, "reason");
+    double before = number(refit, "divergence_before"), after = number(refit, "divergence_after");
+    double samples = number(refit, "samples"), judged = number(refit, "judged");
+    char layers[2 * MC_TEXT], on[MC_TEXT], by[MC_TEXT];
+    *ret = 0;
+    if (reason)
+        snprintf(ret, MC_FACT_TEXT, "fit: none, %.200s", reason);
+    if (reason || !(number(refit, "layers") > 0) || !(samples > 0) || !(judged > 0))
+        return ret;
+    refit_layers(refit, layers);
+    snprintf(
+        ret, MC_FACT_TEXT,
+        "fit: %s to make up for errors before them, on %s samples; divergence %.3g -> %.3g on %s%s",
+        layers, mc_text_group((int64_t)samples, on), before, after,
+        mc_text_group((int64_t)judged, by),
+        json_is_true(json_object_get(refit, "kept")) ? "" : ", so taken back");
+    return ret;
+}

@@ -49,6 +49,8 @@ static void sentences(FILE *out, const json_t *report)
         const json_t *search = json_object_get(pass, "search");
         if (json_is_object(search))
             fprintf(out, "  %s\n", mc_fact_search(search, text));
+        if (*mc_fact_refit(json_object_get(pass, "refit"), text))
+            fprintf(out, "  %s\n", text);
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "passes/svd_norm.h"
+#include "passes/svd_refit.h"
 #include "passes/svd_search.h"
 
 static const struct mc_param params[] = {
@@ -21,6 +22,9 @@ static const struct mc_param params[] = {
      "or what that does to the model's outputs; auto takes outputs with --calib, else weights"},
     {MC_PARAM_CHOICE, "svd", 0, false, NULL, "auto", 0, 0, "auto|exact|random",
      "how singular values are computed; auto takes the randomised method where it is much faster"},
+    {MC_PARAM_FLAG, "no-refit", 0, false, NULL, NULL, 0, 0, NULL,
+     "leave factors as they are found; with --calib the last one of each layer is otherwise fitted "
+     "so that it makes up for the errors of layers before it, where that brings outputs closer"},
     {0},
 };
 
@@ -213,6 +217,20 @@ static int decide(struct mc_svd_run *r, const struct mc_search_ask *ask, struct 
     return mc_svd_search(r, ask, &r->search, &r->miss, &r->missed, err);
 }
 
+/* Factors in place, and fitted to each other. */
+static int apply(struct mc_svd_run *r, const json_t *options, json_t *to, struct mc_err *err)
+{
+    struct mc_model *before = NULL;
+    bool refit = r->n_covs && !mc_param_flag(options, "no-refit");
+    int rc = refit ? mc_model_clone(r->model, &before, err) : 0;
+    if (!rc)
+        rc = mc_svd_run_apply(r, err);
+    if (!rc && refit)
+        rc = mc_svd_refit(r, before, to, err);
+    mc_model_free(before);
+    return rc;
+}
+
 static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
                json_t **ret_report, struct mc_err *err)
 {
@@ -232,7 +250,7 @@ static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *
     if (!rc)
         rc = report(&r, ret_report, err);
     if (!rc) {
-        rc = ctx->dry_run ? mc_svd_run_leave(&r, err) : mc_svd_run_apply(&r, err);
+        rc = ctx->dry_run ? mc_svd_run_leave(&r, err) : apply(&r, options, *ret_report, err);
         if (rc) {
             json_decref(*ret_report);
             *ret_report = NULL;

@@ -29,4 +29,17 @@ int mc_observe(const struct mc_graph *g, struct mc_dataset *data, const char *co
                size_t n_names, const struct mc_observe_opts *opts, mc_observe_fn *fn, void *ctx,
                int64_t *ret_samples, struct mc_err *err);
 
+struct mc_observed {
+    const struct mc_graph *g;
+    const char *const *names;
+    size_t n_names;
+};
+
+enum { MC_OBSERVED_MAX = 4 };
+
+/* The same of several graphs side by side on the same samples: first the values of of[0], then those of of[1], … */
+int mc_observe_all(const struct mc_observed *of, int n_of, struct mc_dataset *data,
+                   const struct mc_observe_opts *opts, mc_observe_fn *fn, void *ctx,
+                   int64_t *ret_samples, struct mc_err *err);
+
 #endif
