@@ -12,8 +12,11 @@
 #include "passes/svd_refit_sums.h"
 
 /* Multiply-accumulates of all runs together, and of the sums of a layer that has no factors: some seconds. */
-static const double WORK = 1e12, SUMS_WORK = 2e10;
-enum { SAMPLES_MIN = 64, JUDGED_MAX = 1024 };
+static const double WORK = 2e12, SUMS_WORK = 2e10;
+/* Of both models for a sample, where it is not known. */
+static const double UNKNOWN_WORK = 1e9;
+/* Large images are many rows: few of them do. */
+enum { SAMPLES_MIN = 8, JUDGED_MIN = 32, JUDGED_MAX = 1024 };
 
 struct kept { /* what a constant was */
     struct mc_value *value;
@@ -23,7 +26,8 @@ struct kept { /* what a constant was */
 struct refits {
     struct mc_svd_run *r;
     const struct mc_model *before;
-    int64_t samples, done; /* done: of those that the layer at hand has seen */
+    int64_t samples;
+    double work; /* of both models for a sample */
     struct mc_refit at;
     struct kept *kept;
     size_t n_kept, cap_kept;
@@ -153,7 +157,8 @@ static int divergence(struct refits *f, struct mc_judge *j, double *ret, struct 
 static int fit_and_judge(struct refits *f, const struct mc_svd_layers *l, struct mc_err *err)
 {
     struct mc_judge *j = NULL;
-    int rc = mc_judge_new(f->r->ctx, f->before, JUDGED_MAX, &j, err);
+    int64_t most = (int64_t)fmin(JUDGED_MAX, fmax(JUDGED_MIN, WORK / 4 / f->work));
+    int rc = mc_judge_new(f->r->ctx, f->before, most, &j, err);
     if (!rc)
         rc = divergence(f, j, &f->was, err);
     if (!rc)
@@ -180,11 +185,11 @@ static int count_samples(struct refits *f, const struct mc_svd_layers *l, struct
         rc = mc_summary(f->r->model, &b, err);
     if (rc)
         return rc;
-    size_t n = l->n;
     f->samples = f->r->ctx->calib_count;
-    double work = a.macs >= 0 && b.macs >= 0 ? (a.macs + b.macs) * (double)n : 0;
-    if (work * (double)f->samples > WORK)
-        f->samples = (int64_t)(WORK / work);
+    f->work = a.macs > 0 && b.macs >= 0 ? a.macs + b.macs : UNKNOWN_WORK;
+    double run = f->work / 2 * (double)l->n; /* up to the middle, on average */
+    if (run * (double)f->samples > WORK)
+        f->samples = (int64_t)(WORK / run);
     if (f->samples < SAMPLES_MIN && f->samples < f->r->ctx->calib_count)
         f->reason = "it would take too long";
     return 0;
