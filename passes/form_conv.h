@@ -30,12 +30,13 @@ struct mc_conv_points { /* errors in the layer's own norm */
     struct mc_svd_point *point;
     size_t n, cap;
 };
-/* Sort by bytes and drop what another point beats. */
-void mc_conv_prune(struct mc_conv_points *p);
-/* The same, make errors comparable, hand over to the curve. */
+/* One more, of what the chain takes. */
 int mc_conv_add_point(struct mc_conv_points *p, const struct mc_svd_layer *l,
                       const struct mc_conv_chain *c, int64_t rank0, int64_t rank1, double error,
                       struct mc_err *err);
+/* Sort by bytes and drop what another point beats. */
+void mc_conv_prune(struct mc_conv_points *p);
+/* The same, make errors comparable, hand over to the curve. */
 void mc_conv_curve(struct mc_svd_run *r, size_t layer, struct mc_conv_points *p, bool complete,
                    struct mc_svd_curve *c);
 

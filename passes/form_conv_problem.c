@@ -174,26 +174,6 @@ int mc_conv_unweigh(struct mc_linalg *la, const struct mc_conv_problem *p, int64
     return p->out ? mc_linalg_trsm(la, 'l', 't', k, p->m, p->out, p->m, x, k, err) : 0;
 }
 
-int mc_conv_error(struct mc_linalg *la, const struct mc_conv_problem *p, const float *y,
-                  double *ret, struct mc_err *err)
-{
-    int64_t m = p->m, n = p->n;
-    float *d = mc_conv_floats(m, n), *dc = mc_conv_floats(m, n);
-    int rc = d && dc ? 0 : mc_conv_no_memory(err);
-    for (int64_t i = 0; !rc && i < m * n; i++)
-        d[i] = p->x[i] - y[i];
-    if (!rc && p->cov)
-        rc = mc_linalg_gemm(la, 'n', 'n', m, n, n, 1, d, n, p->cov, n, 0, dc, n, err);
-    double sum = 0;
-    for (int64_t i = 0; !rc && i < m; i++)
-        sum += mc_conv_dot(d + i * n, (p->cov ? dc : d) + i * n, n);
-    if (!rc)
-        *ret = sum > 0 ? sum : 0;
-    free(d);
-    free(dc);
-    return rc;
-}
-
 /* ---- ranks ---- */
 
 size_t mc_conv_ranks(int64_t max, int64_t ret[MC_CONV_RANKS])

@@ -28,9 +28,6 @@ void mc_conv_problem_free(struct mc_conv_problem *p);
 /* L⁻ᵀ P in place, P [m,k]. */
 int mc_conv_unweigh(struct mc_linalg *la, const struct mc_conv_problem *p, int64_t k, float *x,
                     struct mc_err *err);
-/* tr((X - Y) C (X - Y)ᵀ) for any Y [m,n]. Cost: 2mn² operations. */
-int mc_conv_error(struct mc_linalg *la, const struct mc_conv_problem *p, const float *y,
-                  double *ret, struct mc_err *err);
 
 /* ---- what the fits share ---- */
 

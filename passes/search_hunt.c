@@ -100,7 +100,7 @@ static int go_without(const struct mc_search *s, int rc, struct mc_err *err)
 
 int mc_hunt_open(struct mc_search *s, struct mc_hunt *h, struct mc_err *err)
 {
-    *h = (struct mc_hunt){.s = s, .scale = 1};
+    *h = (struct mc_hunt){.s = s};
     int rc = open_curves(h, err);
     bool measures = mc_search_has_samples(s->ctx) && !(s->ctx->choices && s->ctx->dry_run);
     if (!rc && measures)

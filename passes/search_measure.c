@@ -22,7 +22,7 @@ size_t mc_judge_runs(const struct mc_judge *j)
     return j->runs;
 }
 
-bool mc_judge_labelled(const struct mc_judge *j)
+static bool is_labelled(const struct mc_judge *j)
 {
     return j->n_labelled * 2 > j->samples;
 }
@@ -134,7 +134,7 @@ static void conclude(const struct trial *t, struct mc_judgement *ret)
     ret->divergence /= n;
     if (j->decides)
         ret->changed = (double)t->changed / n;
-    if (!j->decides || !mc_judge_labelled(j))
+    if (!j->decides || !is_labelled(j))
         return;
     double plus = (double)t->plus, minus = (double)t->minus, mean = (plus - minus) / labelled;
     ret->lost = mean;

@@ -32,7 +32,6 @@ void mc_judgement_free(struct mc_judgement *m);
 
 int64_t mc_judge_samples(const struct mc_judge *j);
 const char *mc_judge_metric(const struct mc_judge *j);
-bool mc_judge_labelled(const struct mc_judge *j);
 size_t mc_judge_runs(const struct mc_judge *j); /* calls of mc_judge_model that came to their end */
 
 /* Mean of a.each - b.each and its standard error. */

@@ -29,8 +29,6 @@ struct mc_hunt {
     size_t n_sets, cap_sets;
     size_t best;         /* position + 1; 0: none */
     struct mc_set plain; /* what to fall back on where nothing is measured */
-    double scale; /* divergence of the whole beside the sum of single ones, at the best set */
-    double quiet; /* seconds a sample of the model as it was, for latency */
 };
 
 /* ---- search_hunt.c: building, counting, measuring ---- */
