@@ -225,8 +225,9 @@ int mc_svd_refit(struct mc_svd_run *r, const struct mc_model *before, json_t *to
         rc = count_samples(&f, &l, err);
     if (!rc && !f.reason)
         rc = fit_and_judge(&f, &l, err);
-    if (rc == MC_EUNSUP) {
-        f.reason = "the model cannot be run";
+    if (rc && rc != MC_ENOMEM && rc != MC_EINTR) { /* factors are good without it */
+        f.reason = err->msg;
+        f.layers = f.whole = 0;
         rc = 0;
     }
     if (!rc)

@@ -12,7 +12,8 @@
  * fitted on, "judged": measured on, "divergence_before", "divergence_after", "kept"}, or {"layers": 0, …, "reason"}.
  *
  * Passed over: layers inside bodies and functions, in several places, or whose last node is no product with a constant of
- * its own. Errors: MC_ENOMEM, MC_EINTR. Cost: one run of both models a layer; fewer samples, or none, for large ones.
+ * its own. Errors: MC_ENOMEM, MC_EINTR; what else goes wrong in running is the reason in the report.
+ * Cost: one run of both models a layer; fewer samples, or none, for large ones.
  * The same numbers for any thread count. */
 int mc_svd_refit(struct mc_svd_run *r, const struct mc_model *before, json_t *report,
                  struct mc_err *err);
