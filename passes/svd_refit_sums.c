@@ -20,7 +20,7 @@ static bool own(const struct mc_value *v)
     return v && v->n_uses == 1 && !v->is_output && !v->is_input && mc_constant(v);
 }
 
-/* Of m elements along axis `axis` counted from the end. */
+/* Of m elements, all along its last axis. */
 static bool bias_fits(const struct mc_value *v, int64_t m)
 {
     if (!own(v))
@@ -108,7 +108,7 @@ static int output_rows(const struct mc_refit *f, const struct mc_array *a, int64
     *r = (struct mc_rows){.x = a->data, .n = f->m, .total = count / f->m, .inner = 1};
     if (mc_node_is(f->node, "Conv")) {
         r->columns = true;
-        r->inner = count / (a->shape.dim[0] * f->m);
+        r->inner = count ? count / (a->shape.dim[0] * f->m) : 1;
     }
     if (r->total != total || count % f->m)
         return mc_fail(err, MC_ESHAPE, "%s '%s': the shape of '%s' does not fit its weight",

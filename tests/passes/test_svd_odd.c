@@ -151,6 +151,20 @@ static void an_output_of_fixed_rows(void **state)
     close_odd(&o, report);
 }
 
+/* Outputs that are no numbers decide nothing: what a layer's own inputs say is enough for a rank. */
+static void outputs_that_are_no_numbers(void **state)
+{
+    (void)state;
+    struct odd o;
+    json_t *report;
+    open_odd(&o, "a", "b");
+    struct mc_graph *g = o.m->graph;
+    build_output(g, build_unary(g, "Log", "log", o.y));
+    build_ok(svd_run(&o.ctx, o.m, "{'rank': 2, 'norm': 'inputs'}", &report, &err), &err);
+    expect_rank(report, "b", 2);
+    close_odd(&o, report);
+}
+
 /* Pairs that were merged to see what they are are pairs again. */
 static void a_dry_run_changes_nothing(void **state)
 {
@@ -176,9 +190,10 @@ static void a_dry_run_changes_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nodes_of_one_name),       cmocka_unit_test(positions_beyond_numbers),
-        cmocka_unit_test(an_end_that_cannot_run),  cmocka_unit_test(an_empty_output),
-        cmocka_unit_test(an_output_of_fixed_rows), cmocka_unit_test(a_dry_run_changes_nothing),
+        cmocka_unit_test(nodes_of_one_name),           cmocka_unit_test(positions_beyond_numbers),
+        cmocka_unit_test(an_end_that_cannot_run),      cmocka_unit_test(an_empty_output),
+        cmocka_unit_test(an_output_of_fixed_rows),     cmocka_unit_test(a_dry_run_changes_nothing),
+        cmocka_unit_test(outputs_that_are_no_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
