@@ -3,7 +3,7 @@
 #include "../run/alloc_hook.h"
 #include "svd_util.h"
 
-enum { ROWS = 12, CHANNELS = 2, SIDE = 6, MAPS = 8, HIDDEN = 4, CLASSES = 6, SHARE = 60 };
+enum { ROWS = 12, CHANNELS = 2, SIDE = 6, MAPS = 8, HIDDEN = 4, CLASSES = 6, SHARE = 40 };
 
 static bool all;
 
