@@ -13,7 +13,7 @@ import time
 RATIOS = [0.5, 0.25, 0.12, 0.35, 0.7, 0.18, 0.09, 0.06]  # in the order in which they are run
 MODES = {
     "plain": ["--norm", "weights"],
-    "whitened": ["--norm", "inputs", "--calib", "fashion-mnist:train"],
+    "whitened": ["--norm", "inputs", "--no-refit", "--calib", "fashion-mnist:train"],
     "auto": ["--calib", "fashion-mnist:train"],
 }
 
