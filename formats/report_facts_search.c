@@ -79,7 +79,9 @@ static void refit_layers(const json_t *refit, char ret[2 * MC_TEXT])
     double layers = number(refit, "layers"), left = number(refit, "whole");
     mc_text_group((int64_t)layers, all);
     int n = snprintf(ret, 2 * MC_TEXT, "%s layer%s", all, layers == 1 ? "" : "s");
-    if (left > 0)
+    if (left >= layers)
+        mc_text_add(ret, 2 * MC_TEXT, " left whole,");
+    else if (left > 0)
         snprintf(ret + n, 2 * MC_TEXT - (size_t)n, ", %s of them left whole,",
                  mc_text_group((int64_t)left, whole));
 }

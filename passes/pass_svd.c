@@ -9,8 +9,8 @@
 
 static const struct mc_param params[] = {
     {MC_PARAM_REAL, "keep", 'k', false, "R", NULL, 0, 1, NULL,
-     "share of the model's bytes that remains, spread over the layers so that it costs least; the "
-     "default way to say how much, with R 0.5"},
+     "share of the model's bytes that remains, spread over the layers so that it costs least; 0.5 "
+     "where nothing else says how much and there are no samples for --auto"},
     {MC_PARAM_TEXT, "rank", 0, true, "[NAME=]N", NULL, 0, 0, NULL,
      "the same rank N in every layer that it makes smaller, or that of the node or weight NAME "
      "alone"},
@@ -264,7 +264,7 @@ static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *
 
 const struct mc_pass mc_pass_svd = {
     .name = "svd",
-    .summary = "factorise weight matrices into two of low rank",
+    .summary = "factorise weight matrices, convolutions and tables into factors of low rank",
     .example = "mcompress svd model.onnx -o small.onnx --keep 0.4 --calib samples.npz",
     .params = params,
     .applies = mc_svd_applies,
