@@ -83,12 +83,7 @@ static int analyse(struct mc_svd_run *r, const struct mc_svd_item *it, double wa
     if (r->ctx->dry_run)
         drop_directions(s);
     r->raw_total[layer] = s->total;
-    release(c->state);
-    free(c->point);
-    c->state = s;
-    c->point = point;
-    c->complete = (int64_t)n >= cap || n == c->n;
-    c->n = n;
+    mc_svd_curve_replace(c, point, n, (size_t)cap, s);
     return 0;
 }
 

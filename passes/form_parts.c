@@ -118,12 +118,7 @@ int mc_svd_parts_analyse(struct mc_svd_run *r, const struct mc_svd_item *it, dou
         mc_svd_parts_release(s);
         return rc;
     }
-    mc_svd_parts_release(c->state);
-    free(c->point);
-    c->state = s;
-    c->point = point;
-    c->complete = (int64_t)n >= cap || n == c->n;
-    c->n = n;
+    mc_svd_curve_replace(c, point, n, (size_t)cap, s);
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "graph/constant.h"
 #include "graph/edit.h"
 #include "graph/infer.h"
+#include "passes/one_sample.h"
 
 static int no_memory(struct mc_err *err)
 {
@@ -140,21 +141,11 @@ int mc_cut_work(const struct mc_graph *g, const struct mc_infer_opts *o, double 
 static int measure_work(struct mc_cut *c, struct mc_err *err)
 {
     const struct mc_graph *g = c->model->graph;
-    struct mc_infer_input *in = mc_calloc(g->n_inputs, sizeof *in);
-    struct mc_infer_opts o = {.inputs = in};
-    if (!in)
-        return no_memory(err);
-    for (size_t i = 0; i < g->n_inputs; i++) {
-        const struct mc_type *t = &g->inputs[i]->type;
-        if (g->inputs[i]->tensor || t->kind != MC_TYPE_TENSOR || !t->ranked)
-            continue;
-        struct mc_infer_input *one = &in[o.n_inputs++];
-        *one = (struct mc_infer_input){.name = g->inputs[i]->name, .shape = {.rank = t->rank}};
-        for (int k = 0; k < t->rank; k++)
-            one->shape.dim[k] = t->dim[k].value < 0 ? 1 : t->dim[k].value;
-    }
-    int rc = mc_cut_work(g, &o, &c->work, err);
-    free(in);
+    struct mc_infer_opts o = {0};
+    int rc = mc_one_sample(g, MC_RANK_MAX, &o, err);
+    if (!rc)
+        rc = mc_cut_work(g, &o, &c->work, err);
+    free((void *)o.inputs);
     return rc;
 }
 

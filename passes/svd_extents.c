@@ -2,28 +2,8 @@
 #include <stdlib.h>
 
 #include "graph/infer.h"
+#include "passes/one_sample.h"
 #include "passes/svd_layer.h"
-
-/* One sample, where a free first dimension counts them; other free dimensions stay unknown. */
-static int infer_one(const struct mc_graph *g, struct mc_infer **ret, struct mc_err *err)
-{
-    struct mc_infer_input *in = mc_calloc(g->n_inputs, sizeof *in);
-    struct mc_infer_opts o = {.inputs = in};
-    if (!in)
-        return mc_fail(err, MC_ENOMEM, "out of memory");
-    for (size_t i = 0; i < g->n_inputs; i++) {
-        const struct mc_type *t = &g->inputs[i]->type;
-        if (g->inputs[i]->tensor || t->kind != MC_TYPE_TENSOR || !t->ranked)
-            continue;
-        struct mc_infer_input *one = &in[o.n_inputs++];
-        *one = (struct mc_infer_input){.name = g->inputs[i]->name, .shape = {.rank = t->rank}};
-        for (int k = 0; k < t->rank; k++)
-            one->shape.dim[k] = k == 0 && t->dim[k].value < 0 ? 1 : t->dim[k].value;
-    }
-    int rc = mc_infer_run(g, &o, ret, err);
-    free(in);
-    return rc;
-}
 
 /* -1 where one is unknown, or for more than there are numbers for. */
 static int64_t product(const int64_t *dim, int n)
@@ -118,7 +98,11 @@ int mc_svd_extents(const struct mc_model *m, struct mc_svd_layers *l, struct mc_
         for (size_t s = 0; s < l->item[i].n_sites; s++)
             for (int k = 0; k < MC_RANK_MAX; k++)
                 l->item[i].sites[s].in_dim[k] = l->item[i].sites[s].out_dim[k] = -1;
-    int rc = infer_one(m->graph, &inf, &ignored);
+    struct mc_infer_opts o = {0};
+    int rc = mc_one_sample(m->graph, 1, &o, &ignored);
+    if (!rc)
+        rc = mc_infer_run(m->graph, &o, &inf, &ignored);
+    free((void *)o.inputs);
     if (rc == MC_ENOMEM)
         return mc_fail(err, rc, "out of memory");
     for (size_t i = 0; !rc && i < l->n; i++)

@@ -28,12 +28,15 @@ static float *floats(int64_t rows, int64_t cols)
     return mc_alloc_aligned(bytes);
 }
 
-/* Lᵀ W K in a new matrix; w is freed. */
+/* Lᵀ W K in a new matrix. */
 static int weigh(struct mc_linalg *la, const struct mc_svd_layer *l, const struct mc_svd_norm *norm,
-                 float *w, float **ret, struct mc_err *err)
+                 float **ret, struct mc_err *err)
 {
     int64_t m = l->m, n = l->n;
-    int rc = 0;
+    float *w;
+    int rc = mc_svd_read(l, &w, err);
+    if (rc)
+        return rc;
     for (int64_t i = 0; norm->in_diagonal && i < m; i++)
         for (int64_t j = 0; j < n; j++)
             w[i * n + j] *= norm->in_diagonal[j];
@@ -189,10 +192,8 @@ int mc_svd_analyse(struct mc_linalg *la, const struct mc_svd_layer *l,
     if (method == MC_SVD_AUTO && (side <= EXACT_UP_TO || want > side / RANDOM_PART))
         method = MC_SVD_EXACT;
     struct mc_svd_spectrum s = {.known = min64(want, cap)};
-    float *w, *x;
-    int rc = mc_svd_read(l, &w, err);
-    if (!rc)
-        rc = weigh(la, l, norm, w, &x, err);
+    float *x;
+    int rc = weigh(la, l, norm, &x, err);
     if (rc)
         return rc;
     rc = decompose(la, l, norm, method, seed, x, spill, &s, err);
@@ -208,10 +209,8 @@ int mc_svd_analyse(struct mc_linalg *la, const struct mc_svd_layer *l,
 int mc_svd_whole_error(struct mc_linalg *la, const struct mc_svd_layer *l,
                        const struct mc_svd_norm *norm, double *ret, struct mc_err *err)
 {
-    float *w, *x;
-    int rc = mc_svd_read(l, &w, err);
-    if (!rc)
-        rc = weigh(la, l, norm, w, &x, err);
+    float *x;
+    int rc = weigh(la, l, norm, &x, err);
     if (rc)
         return rc;
     *ret = sum_of_squares(x, l->m, l->n);

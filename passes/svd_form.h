@@ -45,6 +45,11 @@ struct mc_svd_form {
     void (*release)(void *state); /* accepts NULL */
 };
 
+/* A longer curve in place of what c had; it takes point and state. Complete at `most` points, or where asking for more gave
+ * none. */
+void mc_svd_curve_replace(struct mc_svd_curve *c, struct mc_svd_point *point, size_t n, size_t most,
+                          void *state);
+
 /* "rank 49", "spatial rank 12", "tucker rank 12x20": the name of a point in reports and choices files. */
 enum { MC_SVD_LABEL = 64 };
 const char *mc_svd_label(const struct mc_svd_form *f, const struct mc_svd_point *p,

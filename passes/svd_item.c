@@ -53,6 +53,17 @@ bool mc_svd_label_read(const struct mc_svd_form *f, const char *label, int64_t r
     return true;
 }
 
+void mc_svd_curve_replace(struct mc_svd_curve *c, struct mc_svd_point *point, size_t n, size_t most,
+                          void *state)
+{
+    c->form->release(c->state);
+    free(c->point);
+    c->state = state;
+    c->point = point;
+    c->complete = n >= most || n == c->n;
+    c->n = n;
+}
+
 /* ---- items ---- */
 
 static int add_forms(struct mc_svd_run *r, struct mc_svd_item *it, struct mc_err *err)
