@@ -1,0 +1,22 @@
+/* What stays makes up for what went, without training.
+ *
+ * Layer by layer, in the order of the nodes: weights that read a value of which units went are fitted by least squares to
+ * what the layer gave in the model before, on calibration samples, with everything in front of it as it has become; biases
+ * take over the mean of what went; running statistics of BatchNormalization are measured anew. */
+#ifndef MC_PASSES_PRUNE_REPAIR_H
+#define MC_PASSES_PRUNE_REPAIR_H
+
+#include <jansson.h>
+
+#include "passes/coupling.h"
+#include "passes/pass.h"
+
+/* m: `before` (c's model) after mc_cut with `gone`. Kept only where the outputs come closer to those of `before` on the
+ * samples that judge a search. Adds "repair" to the report: {"layers", "skipped", "norms", "samples", "judged", "divergence_before",
+ * "divergence_after", "kept"} or a "reason". Without ctx->calib: biases alone, where a removed node is constant.
+ * Errors: MC_ENOMEM, MC_EINTR; what else goes wrong is the reason in the report. The same numbers for any thread count. */
+int mc_prune_repair(struct mc_pass_ctx *ctx, const struct mc_model *before,
+                    const struct mc_coupling *c, const bool *gone, struct mc_model *m,
+                    json_t *report, struct mc_err *err);
+
+#endif
