@@ -1,10 +1,11 @@
 """A control: does a small network of the same bytes, trained from random weights for the teacher's epochs plus those
-of the fine-tuning, do as well as factorising and fine-tuning?
+of the fine-tuning, do as well as compressing and fine-tuning?
 
     python3 tests/bench/control.py build/mcompress models/fashion-mlp.onnx --keep 0.2552 --epochs 13
+    python3 tests/bench/control.py build/mcompress models/fashion-cnn.onnx --compress prune --target bytes=863k --epochs 9
 
-Rows: factorised; factorised and fine-tuned for an epoch; the factorised architecture from random weights, for all
-epochs; a thinner net with the dense layers of the original, likewise. Top-1 on the test images, a number a seed."""
+Rows: compressed; compressed and fine-tuned for an epoch; the compressed architecture from random weights, for all
+epochs; a thinner net with the layers of the original, likewise. Top-1 on the test images, a number a seed."""
 import argparse
 import json
 import os
@@ -35,16 +36,20 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("binary")
     parser.add_argument("model")
-    parser.add_argument("--keep", type=float, required=True)
+    parser.add_argument("--compress", choices=["svd", "prune"], default="svd")
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument("--keep", type=float)
+    how.add_argument("--target")
     parser.add_argument("--epochs", type=int, required=True, help="of the nets from random weights")
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         small, thin, out = (os.path.join(folder, n) for n in ("small.onnx", "thin.onnx", "out.onnx"))
-        svd = ["svd", args.model, "--keep", args.keep, "--calib", "fashion-mnist:train"]
-        first = run(args.binary, *svd, *DATA, "-o", small)
+        much = ["--keep", args.keep] if args.target is None else ["--target", args.target]
+        compress = [args.compress, args.model, *much, "--calib", "fashion-mnist:train"]
+        first = run(args.binary, *compress, *DATA, "-o", small)
         size = first["output"]["bytes"]
-        print(f"factorised, {size} bytes: {100 * first['after']['top1']:.2f}", flush=True)
+        print(f"{args.compress}, {size} bytes: {100 * first['after']['top1']:.2f}", flush=True)
         width = thinner(args.binary, args.model, size)
         # weights do not matter, they are drawn again
         made = run(args.binary, "distill", args.model, "--width", width, *TRAIN, "--epochs", 0.01, "--lr", 1e-6,
@@ -52,8 +57,8 @@ def main():
         print(f"width {width:.4f}: {made['output']['bytes']} bytes", flush=True)
         fresh = ["-o", out, *TRAIN, *DATA, *FRESH, "--epochs", args.epochs]
         ways = {
-            "factorised, 1 epoch": [*svd, *TRAIN, *DATA, "--finetune", 1, "-o", out],
-            f"factorised, {args.epochs} epochs from random weights": ["finetune", small, *fresh],
+            f"{args.compress}, 1 epoch": [*compress, *TRAIN, *DATA, "--finetune", 1, "-o", out],
+            f"{args.compress}, {args.epochs} epochs from random weights": ["finetune", small, *fresh],
             f"thinner, {args.epochs} epochs from random weights": ["finetune", thin, *fresh],
         }
         for name, words in ways.items():
