@@ -6,26 +6,27 @@
 #include "passes/pass.h"
 
 enum mc_importance_kind {
-    MC_IMPORTANCE_AUTO,       /* the best that the given data allows */
-    MC_IMPORTANCE_L1,         /* sum of |w| over all that is the unit's */
-    MC_IMPORTANCE_L2,         /* root of the sum of squares */
-    MC_IMPORTANCE_NODE,       /* norm of incoming times norm of outgoing weights (He et al., ICASSP 2014) */
-    MC_IMPORTANCE_ENTROPY,    /* entropy of its activation (the same paper); samples */
+    MC_IMPORTANCE_AUTO, /* the best that the given data allows */
+    MC_IMPORTANCE_L1,   /* sum of |w| over all that is the unit's */
+    MC_IMPORTANCE_L2,   /* root of the sum of squares */
+    MC_IMPORTANCE_NODE, /* norm of incoming times norm of outgoing weights (He et al., ICASSP 2014) */
+    MC_IMPORTANCE_ENTROPY, /* entropy of its activation (the same paper); samples */
     MC_IMPORTANCE_ACTIVATION, /* root mean square of what consumers read, times their weights; samples */
-    MC_IMPORTANCE_TAYLOR,     /* (a dL/da)² summed (Molchanov et al., CVPR 2019); samples; labels or the outputs themselves */
-    MC_IMPORTANCE_FISHER,     /* diagonal Fisher information of its weights; samples */
-    MC_IMPORTANCE_FPGM,       /* distance to the geometric median of the group (He et al., CVPR 2019) */
-    MC_IMPORTANCE_BN,         /* |scale| of BatchNormalization (Liu et al., ICCV 2017) */
-    MC_IMPORTANCE_OBS,        /* error of the outputs after the rest made up for it by least squares; samples */
-    MC_IMPORTANCE_RANDOM,     /* by seed: the control */
+    MC_IMPORTANCE_TAYLOR, /* (a dL/da)² summed (Molchanov et al., CVPR 2019); samples; labels or the outputs themselves */
+    MC_IMPORTANCE_FISHER, /* diagonal Fisher information of its weights; samples */
+    MC_IMPORTANCE_FPGM,   /* distance to the geometric median of the group (He et al., CVPR 2019) */
+    MC_IMPORTANCE_BN,     /* |scale| of BatchNormalization (Liu et al., ICCV 2017) */
+    MC_IMPORTANCE_OBS, /* error of the outputs after the rest made up for it by least squares; samples */
+    MC_IMPORTANCE_RANDOM, /* by seed: the control */
 };
 extern const char *const mc_importance_names[]; /* "auto", "l1", …; closed by NULL */
 
 struct mc_importance {
-    double *score; /* [c->n_units], >= 0, finite; higher stays. Comparable within a group by the criterion, and between
+    double *
+        score; /* [c->n_units], >= 0, finite; higher stays. Comparable within a group by the criterion, and between
                       groups because each group's are divided by what the criterion says the whole group is worth,
                       or in nats where it says so by itself (taylor, obs) */
-    bool nats;     /* scores add up to about the divergence of the outputs without these units */
+    bool nats; /* scores add up to about the divergence of the outputs without these units */
     enum mc_importance_kind kind; /* never AUTO */
     const char *why; /* of this kind, for the report: "there are inputs, but no labels" */
     int64_t samples;
