@@ -17,7 +17,8 @@ struct mc_cov {
     const struct mc_value *x; /* given: what it multiplies; NULL: in[0] */
     int64_t n;                /* given: elements of a row */
     bool columns;             /* given: the n elements lie along the last but one axis */
-    bool one_hot;             /* given: x are indices of n */
+    bool channels; /* given: all of a sample's values are [n, positions], whatever the node is */
+    bool one_hot;  /* given: x are indices of n */
     int part,
         parts; /* given: only direction `part` of the states Y of a cell, or patches of group `part`; 0 parts: all */
 

@@ -30,6 +30,7 @@ static int by_kind(const struct mc_pass_ctx *ctx, const struct mc_model *m,
     case MC_IMPORTANCE_NODE:
     case MC_IMPORTANCE_FPGM:
     case MC_IMPORTANCE_BN: return mc_importance_weights(m, c, raw, i, err);
+    case MC_IMPORTANCE_OBS: return mc_importance_obs(ctx, m, c, i, err);
     case MC_IMPORTANCE_RANDOM: return by_random(ctx, c, i->score);
     default:
         return mc_fail(err, MC_EUNSUP, "the criterion '%s' is not there yet",

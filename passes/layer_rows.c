@@ -49,14 +49,28 @@ static int find_order(const struct mc_cov *c, const struct mc_array *a, struct m
                           c->node->op_type, mc_node_label(c->node), a->name);
 }
 
+/* [samples, n, positions], whatever the axes are. */
+static int find_channels(const struct mc_cov *c, const struct mc_array *a, struct mc_rows *r,
+                         struct mc_err *err)
+{
+    int64_t samples = a->shape.rank > 0 ? a->shape.dim[0] : 0, count = mc_shape_count(&a->shape);
+    if (samples < 1 || count % (samples * c->n))
+        return mc_fail(err, MC_ESHAPE, "%s '%s': the shape of '%s' does not fit its weight",
+                       c->node->op_type, mc_node_label(c->node), a->name);
+    r->columns = true;
+    r->inner = count / samples / c->n;
+    return 0;
+}
+
 int mc_rows_find(const struct mc_cov *c, const struct mc_array *a, int64_t samples,
                  struct mc_rows *r, struct mc_err *err)
 {
     int64_t count = mc_shape_count(&a->shape);
     *r = (struct mc_rows){.x = a->data, .n = c->n, .total = count / c->n};
-    int rc = mc_node_is(c->node, "Conv") ? find_window(c, a, r, err)
-             : c->columns || c->parts    ? find_order(c, a, r, err)
-                                         : 0;
+    int rc = c->channels                   ? find_channels(c, a, r, err)
+             : mc_node_is(c->node, "Conv") ? find_window(c, a, r, err)
+             : c->columns || c->parts      ? find_order(c, a, r, err)
+                                           : 0;
     r->each = r->total % samples == 0 ? r->total / samples : 0;
     if (!rc && a->dtype != MC_DTYPE_F32) {
         r->own = mc_calloc((size_t)count, sizeof *r->own);

@@ -1,0 +1,288 @@
+/* Units removed one after the other, against fits of what is left by solving for it. */
+#include "../run/run_util.h"
+
+#include "passes/importance_obs_greedy.h"
+
+static struct mc_linalg *la;
+static struct mc_err err;
+
+enum { MOST = 64 };
+
+struct problem { /* y = W x, C the second moment of x */
+    int64_t m, n, units;
+    int64_t start[MOST];
+    double c[MOST * MOST], w[MOST * MOST];
+};
+
+/* C = X Xᵀ / rows + ridge of correlated columns. */
+static void random_problem(struct problem *p, uint64_t seed, int64_t m, int64_t units,
+                           int64_t block, int64_t others)
+{
+    enum { ROWS = 200 };
+    *p = (struct problem){.m = m, .n = units * block + others, .units = units};
+    float x[MOST], mix[MOST * MOST], w[MOST * MOST];
+    mc_rng_fill_normal(seed, 1, 0, mix, (size_t)(p->n * p->n));
+    mc_rng_fill_normal(seed, 2, 0, w, (size_t)(m * p->n));
+    for (int64_t u = 0; u <= units; u++)
+        p->start[u] = u * block;
+    for (int64_t i = 0; i < m * p->n; i++)
+        p->w[i] = (double)w[i];
+    for (int r = 0; r < ROWS; r++) {
+        double y[MOST];
+        mc_rng_fill_normal(seed, 3, (uint64_t)r * MOST, x, MOST);
+        for (int64_t i = 0; i < p->n; i++) {
+            y[i] = 0.3 * (double)x[i];
+            for (int64_t j = 0; j < p->n; j++)
+                y[i] += (double)mix[i * p->n + j] * (double)x[j] / (double)(1 + j);
+        }
+        for (int64_t i = 0; i < p->n; i++)
+            for (int64_t j = 0; j < p->n; j++)
+                p->c[i * p->n + j] += y[i] * y[j] / ROWS;
+    }
+}
+
+/* Gauss elimination with pivots: A x = b for each row of b [rows,n]. */
+static void solve(int64_t n, double *a, int64_t rows, double *b)
+{
+    for (int64_t k = 0; k < n; k++) {
+        int64_t top = k;
+        for (int64_t i = k + 1; i < n; i++)
+            top = fabs(a[i * n + k]) > fabs(a[top * n + k]) ? i : top;
+        for (int64_t j = 0; j < n; j++) {
+            double t = a[k * n + j];
+            a[k * n + j] = a[top * n + j];
+            a[top * n + j] = t;
+        }
+        for (int64_t r = 0; r < rows; r++) {
+            double t = b[r * n + k];
+            b[r * n + k] = b[r * n + top];
+            b[r * n + top] = t;
+        }
+        for (int64_t i = 0; i < n; i++) {
+            double f = i == k ? 0 : a[i * n + k] / a[k * n + k];
+            for (int64_t j = 0; f != 0 && j < n; j++)
+                a[i * n + j] -= f * a[k * n + j];
+            for (int64_t r = 0; f != 0 && r < rows; r++)
+                b[r * n + i] -= f * b[r * n + k];
+        }
+    }
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t k = 0; k < n; k++)
+            b[r * n + k] /= a[k * n + k];
+}
+
+/* What is left of |W x|² when the columns that stay are fitted anew: tr(W C Wᵀ) - tr(W C_:S (C_SS)⁻¹ C_S: Wᵀ). */
+static double residual(const struct problem *p, const bool *gone)
+{
+    int64_t n = p->n, k = 0, stay[MOST];
+    static double a[MOST * MOST], cross[MOST * MOST], fit[MOST * MOST];
+    for (int64_t j = 0; j < n; j++) {
+        bool out = false;
+        for (int64_t u = 0; u < p->units; u++)
+            out = out || (gone[u] && j >= p->start[u] && j < p->start[u + 1]);
+        if (!out)
+            stay[k++] = j;
+    }
+    double sum = 0;
+    for (int64_t r = 0; r < p->m; r++)
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = 0; j < n; j++)
+                sum += p->w[r * n + i] * p->c[i * n + j] * p->w[r * n + j];
+    for (int64_t i = 0; i < k; i++)
+        for (int64_t j = 0; j < k; j++)
+            a[i * k + j] = p->c[stay[i] * n + stay[j]];
+    for (int64_t r = 0; r < p->m; r++)
+        for (int64_t i = 0; i < k; i++) {
+            cross[r * k + i] = 0;
+            for (int64_t j = 0; j < n; j++)
+                cross[r * k + i] += p->w[r * n + j] * p->c[j * n + stay[i]];
+            fit[r * k + i] = cross[r * k + i];
+        }
+    solve(k, a, p->m, fit);
+    for (int64_t i = 0; i < p->m * k; i++)
+        sum -= cross[i] * fit[i];
+    return sum;
+}
+
+static struct mc_obs_reader reader_of(const struct problem *p)
+{
+    struct mc_obs_reader r = {.m = p->m, .n = p->n};
+    r.start = calloc(MOST, sizeof *r.start);
+    r.inverse = calloc(MOST * MOST, sizeof *r.inverse);
+    r.w = calloc(MOST * MOST, sizeof *r.w);
+    assert_true(r.start && r.inverse && r.w);
+    memcpy(r.start, p->start, sizeof p->start);
+    for (int64_t i = 0; i < p->n * p->n; i++)
+        r.inverse[i] = (float)p->c[i];
+    for (int64_t i = 0; i < p->m * p->n; i++)
+        r.w[i] = (float)p->w[i];
+    build_ok(mc_obs_invert(la, p->n, r.inverse, &err), &err);
+    return r;
+}
+
+static void greedy(const struct problem *p, size_t n_problems, int32_t *order, double *cost)
+{
+    struct mc_obs_reader r[4];
+    for (size_t k = 0; k < n_problems; k++)
+        r[k] = reader_of(&p[k]);
+    build_ok(mc_obs_greedy(la, r, n_problems, p->units, order, cost, &err), &err);
+    for (size_t k = 0; k < n_problems; k++) {
+        free(r[k].start);
+        free(r[k].inverse);
+        free(r[k].w);
+    }
+}
+
+/* Every step takes the unit that leaves the least when tried, and says what is left. */
+static void expect_greedy(const struct problem *p, size_t n_problems)
+{
+    int32_t order[MOST];
+    double cost[MOST];
+    bool gone[MOST] = {0};
+    greedy(p, n_problems, order, cost);
+    for (int64_t k = 0; k < p->units; k++) {
+        double best = INFINITY, got = 0;
+        for (int64_t u = 0; u < p->units; u++) {
+            if (gone[u])
+                continue;
+            gone[u] = true;
+            double left = 0;
+            for (size_t i = 0; i < n_problems; i++)
+                left += residual(&p[i], gone);
+            gone[u] = false;
+            best = fmin(best, left);
+            if (u == order[k])
+                got = left;
+        }
+        gone[order[k]] = true;
+        if (!(fabs(got - best) <= 2e-3 * best + 1e-6))
+            fail_msg("%d-th: unit %d leaves %g, another %g", (int)k, order[k], got, best);
+        if (!(fabs(cost[k] - got) <= 2e-3 * got + 1e-6))
+            fail_msg("%d-th: it is said to cost %g, not %g", (int)k, cost[k], got);
+    }
+}
+
+static void single_columns(void **state)
+{
+    (void)state;
+    struct problem p;
+    for (uint64_t seed = 1; seed < 6; seed++) {
+        random_problem(&p, seed, 3, 12, 1, 0);
+        expect_greedy(&p, 1);
+        random_problem(&p, seed, 7, 8, 1, 3); /* others make up for them, and stay */
+        expect_greedy(&p, 1);
+    }
+}
+
+static void blocks_of_columns(void **state)
+{
+    (void)state;
+    struct problem p;
+    for (uint64_t seed = 1; seed < 6; seed++) {
+        random_problem(&p, seed, 4, 6, 4, 2);
+        expect_greedy(&p, 1);
+    }
+}
+
+static void several_readers(void **state)
+{
+    (void)state;
+    struct problem p[2];
+    for (uint64_t seed = 1; seed < 6; seed++) {
+        random_problem(&p[0], seed, 3, 9, 1, 2);
+        random_problem(&p[1], seed + 100, 5, 9, 3, 0);
+        expect_greedy(p, 2);
+    }
+}
+
+/* Some units have no column in a reader, and one has all the others. */
+static void uneven_units(void **state)
+{
+    (void)state;
+    struct problem p;
+    random_problem(&p, 4, 5, 5, 3, 1);
+    int64_t start[] = {0, 1, 1, 6, 13, 15};
+    memcpy(p.start, start, sizeof start);
+    expect_greedy(&p, 1);
+}
+
+/* One channel is a copy of another: either goes for nothing, then neither. */
+static void a_copy_costs_nothing(void **state)
+{
+    (void)state;
+    struct problem p;
+    int32_t order[MOST];
+    double cost[MOST];
+    random_problem(&p, 9, 6, 10, 1, 0);
+    for (int64_t i = 0; i < p.n; i++)
+        p.c[7 * p.n + i] = p.c[2 * p.n + i];
+    for (int64_t i = 0; i < p.n; i++)
+        p.c[i * p.n + 7] = p.c[i * p.n + 2];
+    for (int64_t i = 0; i < p.n; i++)
+        p.c[i * p.n + i] *= 1 + 1e-4;
+    greedy(&p, 1, order, cost);
+    assert_true(order[0] == 7 || order[0] == 2);
+    assert_true(cost[0] < 0.01 * cost[1]);
+    for (int k = 1; k < 4; k++)
+        assert_true(order[k] != 7 && order[k] != 2);
+}
+
+/* More units than go one at a time: what is left is nearly as little. */
+static void many_at_once(void **state)
+{
+    (void)state;
+    enum { UNITS = 400, ROWS = 5 };
+    struct mc_obs_reader r = {.m = ROWS, .n = UNITS};
+    r.start = calloc(UNITS + 1, sizeof *r.start);
+    r.inverse = calloc((size_t)UNITS * UNITS, sizeof *r.inverse);
+    r.w = malloc(sizeof(float) * ROWS * UNITS);
+    assert_true(r.start && r.inverse && r.w);
+    mc_rng_fill_normal(3, 1, 0, r.w, (size_t)ROWS * UNITS);
+    for (int i = 0; i <= UNITS; i++)
+        r.start[i] = i;
+    for (int i = 0; i < UNITS; i++) /* independent columns of growing size */
+        r.inverse[i * UNITS + i] = 1 / (1 + (float)i);
+    double square[UNITS], sum = 0;
+    for (int i = 0; i < UNITS; i++) {
+        square[i] = 0;
+        for (int k = 0; k < ROWS; k++)
+            square[i] += (double)r.w[k * UNITS + i] * (double)r.w[k * UNITS + i] * (1 + i);
+    }
+    int32_t order[UNITS];
+    double cost[UNITS];
+    build_ok(mc_obs_greedy(la, &r, 1, UNITS, order, cost, &err), &err);
+    bool seen[UNITS] = {0};
+    for (int k = 0; k < UNITS; k++) {
+        assert_false(seen[order[k]]);
+        seen[order[k]] = true;
+        sum += square[order[k]];
+        assert_true(k == 0 || square[order[k]] >= square[order[k - 1]]);
+        assert_true(fabs(cost[k] / sum - 1) < 1e-4);
+    }
+    free(r.start);
+    free(r.inverse);
+    free(r.w);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return mc_linalg_new("cpu", &la, &err);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    mc_linalg_free(la);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(single_columns),  cmocka_unit_test(blocks_of_columns),
+        cmocka_unit_test(several_readers), cmocka_unit_test(uneven_units),
+        cmocka_unit_test(many_at_once),    cmocka_unit_test(a_copy_costs_nothing),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
