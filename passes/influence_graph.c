@@ -117,6 +117,8 @@ static int add_copy(struct mc_influence_graph *g, struct mc_value *const *wrt, s
             continue;
         if (v[n + j])
             rc = want(g, v[n + j], place, err);
+        else if (!g->why && why[j] != mc_backward_independent)
+            g->why = why[j];
         j++;
     }
     free(v);
@@ -149,7 +151,7 @@ int mc_influence_graph_build(struct mc_influence_graph *g, const struct mc_model
         rc = mc_activation_join(g->model->graph, NULL, err);
     for (size_t i = 0; !rc && i < n; i++) {
         struct mc_value *v = mc_graph_value(g->model->graph, inf[i].y->name);
-        wrt[i] = v && v->producer && first_of(inf, i) == i ? v : NULL;
+        wrt[i] = v && (v->producer || v->tensor) && first_of(inf, i) == i ? v : NULL;
         found += wrt[i] != NULL;
     }
     if (!rc && !found)

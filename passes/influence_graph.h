@@ -19,6 +19,8 @@ struct mc_influence_graph {
     const char **only; /* what is to be computed */
     size_t n_only;
     int *grad_of; /* [copies * n] place in `only` of value i's gradient, or MC_INFLUENCE_NONE */
+    const char *
+        why; /* of the first value that an operator without a gradient keeps it from; NULL: there is none */
     struct mc_arena mem;
 };
 

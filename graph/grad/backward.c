@@ -7,6 +7,8 @@
 #include "graph/edit.h"
 #include "graph/grad/grad.h"
 
+const char mc_backward_independent[] = "the loss does not depend on it";
+
 static bool is_float(const struct mc_grad *g, const struct mc_value *v)
 {
     enum mc_dtype d = mc_grad_type(g, v)->dtype;
@@ -280,7 +282,7 @@ static int finish(struct mc_grad *g, struct mc_value *const *wrt, size_t n, stru
     for (size_t i = 0; i < n; i++) {
         grad[i] = why[i] ? NULL : g->sum[wrt[i]->index];
         if (!grad[i] && !why[i])
-            why[i] = "the loss does not depend on it";
+            why[i] = mc_backward_independent;
         found += grad[i] != NULL;
     }
     if (!found)

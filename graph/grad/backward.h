@@ -26,4 +26,7 @@ int mc_backward(struct mc_graph *g, struct mc_value *loss, struct mc_value *cons
                 const struct mc_backward_opts *opts, struct mc_value **grad, const char **why,
                 struct mc_err *err);
 
+/* The reason of those that the loss does not depend on, which is no lack of a rule. */
+extern const char mc_backward_independent[];
+
 #endif
