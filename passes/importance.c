@@ -2,15 +2,23 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "base/rng.h"
 #include "passes/importance_parts.h"
+#include "passes/search_slice.h"
 
 const char *const mc_importance_names[] = {"auto",       "l1",     "l2",     "node", "entropy",
                                            "activation", "taylor", "fisher", "fpgm", "bn",
                                            "obs",        "random", NULL};
+
+static int no_memory(struct mc_err *err)
+{
+    return mc_fail(err, MC_ENOMEM, "out of memory for the importance of units");
+}
 
 /* The control: uniform in (0,1], by unit. */
 static int by_random(const struct mc_pass_ctx *ctx, const struct mc_coupling *c, double *score)
@@ -20,21 +28,108 @@ static int by_random(const struct mc_pass_ctx *ctx, const struct mc_coupling *c,
     return 0;
 }
 
+/* ---- samples ---- */
+
+/* Samples, at most: more of them move accuracy by less than its error. */
+enum { SAMPLES = 512 };
+
+static const struct mc_dataset *labelled(const struct mc_pass_ctx *ctx)
+{
+    if (ctx->train && ctx->train->has_labels)
+        return ctx->train;
+    return ctx->calib && ctx->calib->has_labels ? ctx->calib : NULL;
+}
+
+/* What a criterion looks at: for gradients samples that have labels, if there are any. *ret_own: to be freed. */
+static int open_samples(const struct mc_pass_ctx *ctx, const struct mc_importance *i,
+                        struct mc_dataset **ret, int64_t *ret_count, struct mc_dataset **ret_own,
+                        struct mc_err *err)
+{
+    bool gradient = i->kind == MC_IMPORTANCE_TAYLOR || i->kind == MC_IMPORTANCE_FISHER;
+    *ret_own = NULL;
+    *ret = ctx->calib;
+    *ret_count = ctx->calib_count < SAMPLES ? ctx->calib_count : SAMPLES;
+    if (!ctx->calib && !ctx->train)
+        return mc_fail(err, MC_EUSAGE,
+                       "the criterion '%s' looks at samples: give some with --calib, or take one "
+                       "that needs none (l2)",
+                       mc_importance_names[i->kind]);
+    if (ctx->calib && !(gradient && labelled(ctx) == ctx->train && ctx->train))
+        return 0;
+    int rc = mc_slice_open(ctx, SAMPLES, ret_own, err);
+    *ret = *ret_own;
+    *ret_count = SAMPLES;
+    return rc;
+}
+
+static int by_samples(const struct mc_pass_ctx *ctx, const struct mc_model *m,
+                      const struct mc_coupling *c, bool raw, struct mc_importance *i,
+                      struct mc_err *err)
+{
+    struct mc_dataset *data = NULL, *own = NULL;
+    int64_t count = 0;
+    int rc = open_samples(ctx, i, &data, &count, &own, err);
+    if (!rc && (i->kind == MC_IMPORTANCE_TAYLOR || i->kind == MC_IMPORTANCE_FISHER))
+        rc = mc_importance_gradient(ctx, m, c, data, count, i, err);
+    else if (!rc)
+        rc = mc_importance_samples(ctx, m, c, data, count, raw, i, err);
+    mc_dataset_free(own);
+    return rc;
+}
+
+/* ---- one criterion ---- */
+
 static int by_kind(const struct mc_pass_ctx *ctx, const struct mc_model *m,
                    const struct mc_coupling *c, bool raw, struct mc_importance *i,
                    struct mc_err *err)
 {
     switch (i->kind) {
-    case MC_IMPORTANCE_L1:
-    case MC_IMPORTANCE_L2:
-    case MC_IMPORTANCE_NODE:
-    case MC_IMPORTANCE_FPGM:
-    case MC_IMPORTANCE_BN: return mc_importance_weights(m, c, raw, i, err);
     case MC_IMPORTANCE_OBS: return mc_importance_obs(ctx, m, c, i, err);
     case MC_IMPORTANCE_RANDOM: return by_random(ctx, c, i->score);
-    default:
-        return mc_fail(err, MC_EUNSUP, "the criterion '%s' is not there yet",
-                       mc_importance_names[i->kind]);
+    case MC_IMPORTANCE_ENTROPY:
+    case MC_IMPORTANCE_ACTIVATION:
+    case MC_IMPORTANCE_TAYLOR:
+    case MC_IMPORTANCE_FISHER: return by_samples(ctx, m, c, raw, i, err);
+    default: return mc_importance_weights(m, c, raw, i, err);
+    }
+}
+
+/* What comes next where the model cannot be looked at in this way; AUTO: nothing. */
+static enum mc_importance_kind instead_of(enum mc_importance_kind kind, bool chosen)
+{
+    switch (kind) {
+    case MC_IMPORTANCE_OBS: return chosen ? MC_IMPORTANCE_TAYLOR : MC_IMPORTANCE_AUTO;
+    case MC_IMPORTANCE_TAYLOR:
+    case MC_IMPORTANCE_FISHER: return MC_IMPORTANCE_ACTIVATION;
+    case MC_IMPORTANCE_ACTIVATION: return chosen ? MC_IMPORTANCE_L2 : MC_IMPORTANCE_AUTO;
+    default: return MC_IMPORTANCE_AUTO;
+    }
+}
+
+/* i->kind, or what stands for it. chosen: nobody asked for it. */
+static int by_kind_or_next(const struct mc_pass_ctx *ctx, const struct mc_model *m,
+                           const struct mc_coupling *c, bool raw, bool chosen,
+                           struct mc_importance *i, struct mc_err *err)
+{
+    struct mc_err e = {0};
+    for (;;) {
+        int rc = by_kind(ctx, m, c, raw, i, &e);
+        enum mc_importance_kind next = instead_of(i->kind, chosen);
+        if (rc != MC_EUNSUP || next == MC_IMPORTANCE_AUTO) {
+            if (rc && err)
+                *err = e;
+            return rc;
+        }
+        char said[MC_ERR_MSG + 64];
+        snprintf(said, sizeof said, "not %s: %s", mc_importance_names[i->kind], e.msg);
+        enum mc_importance_kind was = next;
+        mc_importance_free(i);
+        *i = (struct mc_importance){.kind = was};
+        i->score = mc_calloc((size_t)c->n_units + 1, sizeof *i->score);
+        i->said = strdup(said);
+        i->why = i->said;
+        if (!i->score || !i->said)
+            return no_memory(err);
     }
 }
 
@@ -53,7 +148,14 @@ static void share_out(const struct mc_coupling *c, double *score)
 
 static enum mc_importance_kind best_kind(const struct mc_pass_ctx *ctx, const char **ret_why)
 {
-    (void)ctx;
+    if (labelled(ctx)) {
+        *ret_why = "there are labels";
+        return MC_IMPORTANCE_TAYLOR;
+    }
+    if (ctx->calib || ctx->train) {
+        *ret_why = "there are inputs, but no labels";
+        return MC_IMPORTANCE_ACTIVATION;
+    }
     *ret_why = "there are no samples";
     return MC_IMPORTANCE_L2;
 }
@@ -63,11 +165,11 @@ int mc_importance_measure(const struct mc_pass_ctx *ctx, const struct mc_model *
                           struct mc_importance *ret, struct mc_err *err)
 {
     struct mc_importance i = {.kind = kind, .why = "it was asked for"};
-    if (kind == MC_IMPORTANCE_AUTO)
+    bool chosen = kind == MC_IMPORTANCE_AUTO;
+    if (chosen)
         i.kind = best_kind(ctx, &i.why);
     i.score = mc_calloc((size_t)c->n_units + 1, sizeof *i.score);
-    int rc = i.score ? by_kind(ctx, m, c, raw, &i, err)
-                     : mc_fail(err, MC_ENOMEM, "out of memory for the importance of units");
+    int rc = i.score ? by_kind_or_next(ctx, m, c, raw, chosen, &i, err) : no_memory(err);
     if (rc) {
         mc_importance_free(&i);
         return rc;
@@ -85,5 +187,6 @@ void mc_importance_free(struct mc_importance *i)
     free(i->score);
     free(i->order);
     free(i->cost);
+    free(i->said);
     *i = (struct mc_importance){0};
 }

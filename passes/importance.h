@@ -22,13 +22,14 @@ enum mc_importance_kind {
 extern const char *const mc_importance_names[]; /* "auto", "l1", …; closed by NULL */
 
 struct mc_importance {
-    double *
-        score; /* [c->n_units], >= 0, finite; higher stays. Comparable within a group by the criterion, and between
-                      groups because each group's are divided by what the criterion says the whole group is worth,
-                      or in nats where it says so by itself (taylor, obs) */
+    /* [c->n_units], >= 0, finite; higher stays. Comparable within a group by the criterion, and between groups because
+     * each group's are divided by what the criterion says the whole group is worth, or in nats where it says so by itself
+     * (taylor, fisher, obs). */
+    double *score;
     bool nats; /* scores add up to about the divergence of the outputs without these units */
     enum mc_importance_kind kind; /* never AUTO */
     const char *why; /* of this kind, for the report: "there are inputs, but no labels" */
+    char *said;      /* why, where it had to be put together */
     int64_t samples;
     /* OBS depends on what went before: order[] of a group's units, first to go first, and cost[k] after k + 1 went; NULL
      * where the criterion has no order of its own. */

@@ -13,6 +13,17 @@
 int mc_importance_weights(const struct mc_model *m, const struct mc_coupling *c, bool raw,
                           struct mc_importance *ret, struct mc_err *err);
 
+/* From samples [0, count) of data, which may be fewer where the model is large: activation, entropy. */
+int mc_importance_samples(const struct mc_pass_ctx *ctx, const struct mc_model *m,
+                          const struct mc_coupling *c, struct mc_dataset *data, int64_t count,
+                          bool raw, struct mc_importance *ret, struct mc_err *err);
+
+/* From gradients: taylor, fisher. Needs labels of data only where it has them.
+ * Errors: MC_EUNSUP where an operator has no gradient. */
+int mc_importance_gradient(const struct mc_pass_ctx *ctx, const struct mc_model *m,
+                           const struct mc_coupling *c, struct mc_dataset *data, int64_t count,
+                           struct mc_importance *ret, struct mc_err *err);
+
 /* OBS. ret->order, ret->cost: mc_calloc(c->n_units, …). */
 int mc_importance_obs(const struct mc_pass_ctx *ctx, const struct mc_model *m,
                       const struct mc_coupling *c, struct mc_importance *ret, struct mc_err *err);

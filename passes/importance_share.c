@@ -1,5 +1,6 @@
 #include "passes/importance_share.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -59,4 +60,18 @@ void mc_unit_share_end(struct mc_unit_share *s)
         s->is_touched[s->touched[i]] = false;
     }
     s->n_touched = 0;
+}
+
+void mc_axis_sums(const struct mc_shape *shape, int axis, const float *x, bool square, double *ret)
+{
+    int64_t n = shape->dim[axis], inner = mc_shape_span(shape, axis + 1, shape->rank);
+    int64_t outer = mc_shape_span(shape, 0, axis);
+    for (int64_t o = 0; o < outer; o++)
+        for (int64_t i = 0; i < n; i++) {
+            const float *row = x + (o * n + i) * inner;
+            double sum = 0;
+            for (int64_t k = 0; k < inner; k++)
+                sum += square ? (double)row[k] * row[k] : fabs((double)row[k]);
+            ret[i] += sum;
+        }
 }

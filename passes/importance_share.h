@@ -29,4 +29,7 @@ void mc_unit_share_end(struct mc_unit_share *s);
 /* Index of the group of a unit. */
 size_t mc_unit_share_group(const struct mc_coupling *c, int32_t unit);
 
+/* ret[n] += sum of |x|, or of x², of each position of an axis. */
+void mc_axis_sums(const struct mc_shape *shape, int axis, const float *x, bool square, double *ret);
+
 #endif

@@ -51,29 +51,13 @@ static bool is_wanted(const struct walk *w, int32_t unit)
 
 /* ---- sums ---- */
 
-/* Sum of |x| or x² of each position of an axis. */
-static void add_positions(const struct mc_shape *shape, int axis, const float *x, bool square,
-                          double *ret)
-{
-    int64_t n = shape->dim[axis], inner = mc_shape_span(shape, axis + 1, shape->rank);
-    int64_t outer = mc_shape_span(shape, 0, axis);
-    for (int64_t o = 0; o < outer; o++)
-        for (int64_t i = 0; i < n; i++) {
-            const float *row = x + (o * n + i) * inner;
-            double sum = 0;
-            for (int64_t k = 0; k < inner; k++)
-                sum += square ? (double)row[k] * row[k] : fabs((double)row[k]);
-            ret[i] += sum;
-        }
-}
-
 static int add_sums(struct walk *w, const struct mc_units *u, const struct mc_shape *shape,
                     int axis, const float *x, struct mc_err *err)
 {
     double *position = mc_calloc((size_t)u->n + 1, sizeof *position);
     if (!position)
         return no_memory(err);
-    add_positions(shape, axis, x, w->what == SQUARES, position);
+    mc_axis_sums(shape, axis, x, w->what == SQUARES, position);
     for (int64_t i = 0; i < u->n * u->per; i++)
         if (is_wanted(w, u->unit[i]))
             mc_unit_share_add(&w->share, u->unit[i], position[i / u->per]);
