@@ -46,6 +46,17 @@ void mc_couple_like(struct mc_couple *w, const struct mc_value *x, const struct 
  * why_not is the reason then ("it is added to a value that stays"); %s-free. */
 void mc_couple_same(struct mc_couple *w, const struct mc_units *a, const struct mc_units *b,
                     const char *why_not);
+/* The same for an axis of a value; a constant that nobody asked for its axis takes u as its own, without new units. */
+void mc_couple_meet(struct mc_couple *w, const struct mc_value *v, int axis,
+                    const struct mc_units *u, const char *why_not);
+struct mc_couple_at {
+    const struct mc_value *v;
+    int axis;
+};
+/* Axes that are broadcast to one: those of length 1 do not count, the others go together. What comes out has the units
+ * returned. Constants take what activations have. */
+const struct mc_units *mc_couple_together(struct mc_couple *w, const struct mc_couple_at *at, int n,
+                                          const char *why_not);
 /* Never removed. The first reason counts. The node is named by the report: "a Softmax goes over it". */
 void mc_couple_hold(struct mc_couple *w, const struct mc_units *u, const char *why);
 void mc_couple_hold_value(struct mc_couple *w, const struct mc_value *v, const char *why);
@@ -98,8 +109,8 @@ int64_t mc_cutting_length(const struct mc_cutting *k, const struct mc_value *v, 
 /* The shape the value had; NULL: not known. */
 const struct mc_shape *mc_cutting_shape(const struct mc_cutting *k, const struct mc_value *v);
 /* A new int64 vector as input `slot`. */
-int mc_cutting_ints(struct mc_cutting *k, struct mc_node *n, size_t slot, const int64_t *x, int count,
-                    struct mc_err *err);
+int mc_cutting_ints(struct mc_cutting *k, struct mc_node *n, size_t slot, const int64_t *x,
+                    int count, struct mc_err *err);
 /* Input `slot` is the shape that output 0 gets (Reshape, Expand): written anew with the lengths after the cut. Elements
  * that no cut changes are taken from what was there, by nodes where that is computed. */
 int mc_cutting_target(struct mc_cutting *k, struct mc_node *n, size_t slot, struct mc_err *err);

@@ -1,0 +1,348 @@
+/* From what rules said to groups of units: what cannot go is held, the rest is numbered. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "passes/couple_state.h"
+
+static int no_memory(struct mc_couple *w)
+{
+    if (!w->rc)
+        w->rc = mc_fail(w->err, MC_ENOMEM, "out of memory");
+    return w->rc;
+}
+
+/* ---- what is known of units ---- */
+
+/* Which objects are axes of values, and what weights make. */
+static void look_at_values(struct mc_couple *w)
+{
+    const struct mc_graph *g = w->c->m->graph;
+    struct mc_couple_state *s = w->c->state;
+    for (size_t i = 0; i < s->n_values && !w->rc; i++) {
+        const struct mc_shape *shape = s->axes[i] ? mc_couple_shape(w, g->values[i]) : NULL;
+        bool constant = shape && mc_axis_is_constant(g->values[i]);
+        for (int d = 0; shape && d < shape->rank; d++) {
+            struct mc_couple_axis *row = &s->axes[i][d];
+            struct mc_couple_axis_units *a = (struct mc_couple_axis_units *)row->u;
+            if (!a)
+                continue;
+            a->refs++;
+            a->constant |= constant;
+            int32_t set[MC_COUPLE_SET];
+            for (int64_t k = 0; row->role == MC_ROLE_MAKES && k < a->u.n; k++) {
+                int n = mc_unit_set(w, a->u.unit + k * a->u.per, a->u.per, set);
+                for (int j = 0; j < n; j++)
+                    s->unit[set[j]].flags |= MC_UNIT_MADE;
+            }
+        }
+    }
+}
+
+static void count_places(struct mc_couple_last *l)
+{
+    struct mc_couple_state *s = l->w->c->state;
+    for (struct mc_couple_axis_units *a = s->all; a; a = a->next) {
+        int32_t set[MC_COUPLE_SET];
+        l->stamped++;
+        for (int64_t i = 0; a->refs && i < a->u.n; i++) {
+            int n = mc_unit_set(l->w, a->u.unit + i * a->u.per, a->u.per, set);
+            for (int k = 0; k < n; k++)
+                if (l->stamp[set[k]] != l->stamped) {
+                    l->stamp[set[k]] = l->stamped;
+                    l->places[set[k]] += a->refs;
+                }
+        }
+    }
+}
+
+static bool is_plain(const struct mc_couple_state *s, int32_t unit)
+{
+    return s->unit[unit].parent == unit && !s->unit[unit].tuple;
+}
+
+/* Units that no weight makes are no nodes; what is in one place alone has no effect elsewhere. */
+static void hold_odd(struct mc_couple_last *l)
+{
+    struct mc_couple_state *s = l->w->c->state;
+    int32_t unmade = mc_unit_reason(l->w, "no weight makes it");
+    int32_t alone = mc_unit_reason(l->w, "nothing else has it");
+    for (size_t i = 0; i < s->n_units && !l->w->rc; i++) {
+        struct mc_unit *u = &s->unit[i];
+        if (!is_plain(s, (int32_t)i) || u->hold)
+            continue;
+        if (l->places[i] < 2)
+            u->hold = alone;
+        else if (!(u->flags & MC_UNIT_MADE))
+            u->hold = unmade;
+    }
+}
+
+static bool hold_wide(struct mc_couple_last *l)
+{
+    struct mc_couple_state *s = l->w->c->state;
+    int32_t reason = mc_unit_reason(l->w, "too much meets in one position"), set[MC_COUPLE_SET];
+    bool any = false;
+    for (struct mc_couple_axis_units *a = s->all; a; a = a->next)
+        for (int64_t i = 0; a->refs && i < a->u.n && !l->w->rc; i++) {
+            int n = mc_unit_set(l->w, a->u.unit + i * a->u.per, a->u.per, set);
+            for (int k = 0; n > MC_UNITS_PER && k < n; k++)
+                mc_unit_hold(l->w, set[k], reason);
+            any |= n > MC_UNITS_PER;
+        }
+    return any;
+}
+
+static void count_free(struct mc_couple_last *l)
+{
+    struct mc_couple_state *s = l->w->c->state;
+    memset(l->free, 0, s->n_batches * sizeof *l->free);
+    for (size_t i = 0; i < s->n_units; i++)
+        if (is_plain(s, (int32_t)i) && !s->unit[i].hold)
+            l->free[mc_batch_root(s, s->unit[i].batch)]++;
+}
+
+static void settle(struct mc_couple_last *l)
+{
+    struct mc_couple *w = l->w;
+    look_at_values(w);
+    count_places(l);
+    if (!w->rc)
+        hold_odd(l);
+    for (bool again = true; again && !w->rc;) {
+        again = hold_wide(l);
+        count_free(l);
+        again |= mc_couple_settle_even(l);
+        count_free(l);
+        again |= mc_couple_settle_cover(l);
+    }
+}
+
+/* ---- names ---- */
+
+static const char *usual_kind(const struct mc_batch *b)
+{
+    const char *op = b->node ? b->node->op_type : "";
+    if (strstr(op, "Conv"))
+        return "channels";
+    if (!strcmp(op, "Gemm") || strstr(op, "MatMul") || !strcmp(op, "Einsum"))
+        return "hidden nodes";
+    return "width";
+}
+
+static const char *kind_of(const struct mc_couple_state *s, int32_t batch)
+{
+    const struct mc_batch *b = &s->batch[batch];
+    return b->kind ? b->kind : b->guess ? b->guess : usual_kind(b);
+}
+
+static bool is_taken(const struct mc_coupling *c, const char *name)
+{
+    for (size_t i = 0; i < c->n_groups; i++)
+        if (!strcmp(c->group[i].name, name))
+            return true;
+    return false;
+}
+
+static const char *name_of(struct mc_couple *w, int32_t batch, const char *kind)
+{
+    const struct mc_couple_state *s = w->c->state;
+    const struct mc_batch *b = &s->batch[batch], *origin = b;
+    while (origin->from >= 0)
+        origin = &s->batch[origin->from];
+    const char *label = origin->node ? mc_node_label(origin->node) : "";
+    char text[512];
+    snprintf(text, sizeof text, b == origin ? "%s" : "%s %s", label, kind);
+    for (int i = 2; is_taken(w->c, text); i++) {
+        if (i == 2)
+            snprintf(text, sizeof text, "%s %s", label, kind);
+        else
+            snprintf(text, sizeof text, "%s %s %d", label, kind, i - 1);
+    }
+    const char *name = mc_arena_strdup(&w->c->mem, text);
+    if (!name)
+        no_memory(w);
+    return name ? name : "";
+}
+
+static const char *why_of(struct mc_couple *w, int32_t reason)
+{
+    const struct mc_couple_reason *r = &w->c->state->reason[reason];
+    if (!reason)
+        return "only one can go";
+    if (!r->n || strchr(r->why, '\''))
+        return r->why;
+    char text[512];
+    snprintf(text, sizeof text, "%s (%s '%s')", r->why, r->n->op_type, mc_node_label(r->n));
+    const char *why = mc_arena_strdup(&w->c->mem, text);
+    return why ? why : r->why;
+}
+
+/* ---- numbers ---- */
+
+static void sort_batches(struct mc_couple_state *s, int32_t *next, int32_t *last)
+{
+    for (size_t i = 0; i < s->n_batches; i++) {
+        int32_t root = mc_batch_root(s, (int32_t)i);
+        next[i] = -1;
+        if ((size_t)root != i)
+            next[last[root]] = (int32_t)i;
+        last[root] = (int32_t)i;
+    }
+}
+
+/* Positions one unit has on the narrowest axis of a constant, for every unit of final number. */
+static void count_nodes(struct mc_couple_last *l, const int32_t *number)
+{
+    struct mc_coupling *c = l->w->c;
+    struct mc_couple_state *s = c->state;
+    int32_t set[MC_COUPLE_SET], *count = l->spare;
+    for (struct mc_couple_axis_units *a = s->all; a; a = a->next) {
+        if (!a->refs || !a->constant)
+            continue;
+        for (int pass = 0; pass < 3; pass++)
+            for (int64_t i = 0; i < a->u.n; i++) {
+                int n = mc_unit_set(l->w, a->u.unit + i * a->u.per, a->u.per, set);
+                for (int k = 0; k < n; k++) {
+                    if (number[set[k]] < 0)
+                        continue;
+                    struct mc_coupling_group *g = &c->group[s->group_of[number[set[k]]]];
+                    if (pass == 0)
+                        count[set[k]] = 0;
+                    else if (pass == 1)
+                        count[set[k]]++;
+                    else if (!g->nodes || count[set[k]] < g->nodes)
+                        g->nodes = count[set[k]];
+                }
+            }
+    }
+    for (size_t i = 0; i < c->n_groups; i++)
+        if (!c->group[i].nodes)
+            c->group[i].nodes = 1;
+}
+
+/* Number the free units of a group, or find why there are none. */
+static void number_group(struct mc_couple_last *l, int32_t batch, const int32_t *next,
+                         int32_t *number)
+{
+    struct mc_couple *w = l->w;
+    struct mc_coupling *c = w->c;
+    struct mc_couple_state *s = c->state;
+    struct mc_coupling_group g = {.first = c->n_units, .exact = true};
+    int32_t head = -1, held = 0, reason = 0, shared = 0;
+    bool can = l->free[batch] > 1;
+    for (int32_t b = batch; b >= 0; b = next[b])
+        for (int32_t i = s->batch[b].first; i < s->batch[b].first + s->batch[b].n; i++) {
+            int32_t root = mc_unit_root(s, i);
+            const struct mc_unit *u = &s->unit[root];
+            if (u->tuple || mc_batch_root(s, u->batch) != batch || l->stamp[root] == l->stamped)
+                continue;
+            l->stamp[root] = l->stamped;
+            shared += l->places[root] > 1 && (u->flags & MC_UNIT_MADE);
+            head = head < 0 ? u->batch : head;
+            if (u->hold || !can) {
+                held++;
+                reason = reason ? reason : u->hold;
+                continue;
+            }
+            g.exact = g.exact && !(u->flags & MC_UNIT_INEXACT);
+            number[root] = c->n_units + (int32_t)g.n++;
+        }
+    if (!can && (!shared || held < 2))
+        return;
+    g.n = can ? g.n : held;
+    g.first = can ? g.first : -1;
+    g.kind = kind_of(s, head);
+    g.name = name_of(w, head, g.kind);
+    g.why = can ? NULL : why_of(w, reason);
+    for (int64_t i = 0; can && i < g.n; i++)
+        s->group_of[c->n_units + i] = (int32_t)c->n_groups;
+    c->n_units += can ? (int32_t)g.n : 0;
+    c->group[c->n_groups++] = g;
+}
+
+static void last_axes(struct mc_couple *w, const int32_t *number)
+{
+    int32_t set[MC_COUPLE_SET];
+    for (struct mc_couple_axis_units *a = w->c->state->all; a && !w->rc; a = a->next) {
+        int per = 0;
+        for (int64_t i = 0; a->refs && i < a->u.n; i++) {
+            int n = mc_unit_set(w, a->u.unit + i * a->u.per, a->u.per, set), kept = 0;
+            for (int k = 0; k < n; k++)
+                kept += number[set[k]] >= 0;
+            per = kept > per ? kept : per;
+        }
+        if (!per)
+            continue;
+        struct mc_units *u = mc_arena_alloc(&w->c->mem, sizeof *u);
+        int32_t *unit = mc_arena_array(&w->c->mem, (size_t)a->u.n, (size_t)per * sizeof *unit);
+        if (!u || !unit) {
+            no_memory(w);
+            return;
+        }
+        *u = (struct mc_units){a->u.n, per, unit};
+        a->last = u;
+        for (int64_t i = 0; i < a->u.n; i++, unit += per) {
+            int n = mc_unit_set(w, a->u.unit + i * a->u.per, a->u.per, set), to = 0;
+            for (int k = 0; k < n; k++)
+                if (number[set[k]] >= 0)
+                    unit[to++] = number[set[k]];
+            while (to < per)
+                unit[to++] = -1;
+        }
+    }
+}
+
+static void number_all(struct mc_couple_last *l, int32_t *number, int32_t *next, int32_t *tail)
+{
+    struct mc_couple *w = l->w;
+    struct mc_coupling *c = w->c;
+    struct mc_couple_state *s = c->state;
+    c->group = mc_arena_array(&c->mem, s->n_batches + 1, sizeof *c->group);
+    s->group_of = mc_arena_array(&c->mem, s->n_units + 1, sizeof *s->group_of);
+    if (!c->group || !s->group_of) {
+        no_memory(w);
+        return;
+    }
+    for (size_t i = 0; i < s->n_units; i++)
+        number[i] = -1;
+    sort_batches(s, next, tail);
+    l->stamped++;
+    for (size_t i = 0; i < s->n_batches && !w->rc; i++)
+        if (mc_batch_root(s, (int32_t)i) == (int32_t)i)
+            number_group(l, (int32_t)i, next, number);
+    count_nodes(l, number);
+    for (size_t i = 0; i < c->n_groups && !w->rc; i++)
+        if (!c->group[i].why)
+            mc_couple_partitions(l, &c->group[i], number);
+    if (!w->rc)
+        last_axes(w, number);
+}
+
+int mc_couple_finish(struct mc_couple *w)
+{
+    struct mc_couple_state *s = w->c->state;
+    w->n = NULL;
+    struct mc_couple_last l = {.w = w};
+    l.stamp = mc_calloc(s->n_units, sizeof *l.stamp);
+    l.spare = mc_calloc(s->n_units, sizeof *l.spare);
+    l.places = mc_calloc(s->n_units, sizeof *l.places);
+    l.free = mc_calloc(s->n_batches, sizeof *l.free);
+    int32_t *number = mc_calloc(s->n_units, sizeof *number);
+    int32_t *next = mc_calloc(s->n_batches, sizeof *next);
+    int32_t *tail = mc_calloc(s->n_batches, sizeof *tail);
+    if (!l.stamp || !l.spare || !l.places || !l.free || !number || !next || !tail)
+        no_memory(w);
+    if (!w->rc)
+        settle(&l);
+    if (!w->rc)
+        number_all(&l, number, next, tail);
+    free(l.stamp);
+    free(l.spare);
+    free(l.places);
+    free(l.free);
+    free(number);
+    free(next);
+    free(tail);
+    return w->rc;
+}

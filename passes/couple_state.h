@@ -1,0 +1,129 @@
+/* Units while rules walk: who is the same as whom, what stays, and who made them. Private to coupling.
+ *
+ * A provisional unit is a number with a parent (union-find). A root is plain, or an alias of a tuple of other units: a
+ * position that has it goes when any of them goes. Tuples only name units that were plain when they were made, and an alias
+ * is never made plain again, so following them ends. */
+#ifndef MC_PASSES_COUPLE_STATE_H
+#define MC_PASSES_COUPLE_STATE_H
+
+#include "passes/couple_rule.h"
+
+enum { MC_COUPLE_SET = 16 }; /* units behind one position, at most */
+
+enum mc_unit_flags {
+    MC_UNIT_INEXACT = 1,
+    MC_UNIT_MADE = 2, /* on an axis of a constant of role MAKES */
+};
+
+struct mc_unit {
+    int32_t parent, tuple; /* tuple: of a root that is an alias; 0: plain */
+    int32_t batch, hold;   /* hold: number of a reason; 0: free */
+    uint8_t flags;
+};
+
+struct mc_tuple {
+    int n;
+    int32_t unit[MC_UNITS_PER];
+};
+
+struct mc_couple_reason {
+    const char *why;
+    const struct mc_node *n; /* or NULL */
+};
+
+/* Units that were made together: alternatives of each other. Batches whose units were joined are one group. */
+struct mc_batch {
+    int32_t parent;
+    int32_t first, n;
+    const struct mc_node *node; /* that asked for them */
+    const struct mc_value *v;   /* the constant they are of, or NULL */
+    int32_t from;               /* they came of splitting units of this batch; -1: none */
+    const char *kind;           /* as a rule called them, or NULL */
+    const char *guess;          /* what they are called where none did, or NULL */
+    bool untouched;             /* none is joined with another yet */
+};
+
+struct mc_couple_axis_units {
+    struct mc_units u;
+    int32_t batch; /* these are all units of this batch, in order; -1: not */
+    int32_t refs;  /* axes of values that have it, once all rules walked */
+    bool constant; /* one of them is of a constant */
+    struct mc_couple_axis_units *next;
+    struct mc_units *last; /* with final numbers; NULL: all stay */
+};
+
+struct mc_couple_axis {
+    const struct mc_units *u;
+    bool known; /* of a constant: somebody asked */
+    enum mc_role role;
+};
+
+struct mc_couple_even {
+    const struct mc_units *u;
+    int64_t parts;
+    const struct mc_node *n;
+    struct mc_couple_even *next;
+};
+
+struct mc_couple_state {
+    struct mc_unit *unit;
+    size_t n_units, cap_units;
+    struct mc_tuple *tuple; /* [0] is void */
+    size_t n_tuples, cap_tuples;
+    struct mc_couple_reason *reason; /* [0] is void */
+    size_t n_reasons, cap_reasons;
+    struct mc_batch *batch;
+    size_t n_batches, cap_batches;
+    struct mc_couple_axis **axes; /* [n_values] [rank]; NULL: not looked at */
+    size_t n_values;
+    struct mc_couple_axis_units *all;
+    struct mc_couple_even *even;
+    int32_t *group_of; /* [c->n_units] */
+};
+
+int32_t mc_unit_root(struct mc_couple_state *s, int32_t unit);
+int32_t mc_batch_root(struct mc_couple_state *s, int32_t batch);
+/* New units, a batch of their own; its number, or -1 (w->rc). */
+int32_t mc_unit_batch(struct mc_couple *w, int64_t n, const struct mc_value *v);
+/* Plain roots behind the units of one position that can still go, without repetition. Returns how many; what goes
+ * beyond the set is held. */
+int mc_unit_set(struct mc_couple *w, const int32_t *unit, int per, int32_t ret[MC_COUPLE_SET]);
+void mc_unit_hold(struct mc_couple *w, int32_t unit, int32_t reason);
+int32_t mc_unit_reason(struct mc_couple *w, const char *why);
+/* Two positions are one. merge: so are the groups of their units; otherwise units of b become what those of a are. */
+void mc_unit_join(struct mc_couple *w, const int32_t *a, int per_a, const int32_t *b, int per_b,
+                  bool merge, int32_t reason);
+/* A plain or aliased unit is the same as a position with these; n of 2 to MC_UNITS_PER. */
+void mc_unit_alias(struct mc_couple *w, int32_t unit, const int32_t *to, int n, int32_t reason);
+
+/* An axis object of n positions, its units to be filled in; NULL: w->rc. */
+struct mc_couple_axis_units *mc_axis_new(struct mc_couple *w, int64_t n, int per, int32_t **ret);
+/* The row of an axis of a value; NULL: rank not known or w->rc. */
+struct mc_couple_axis *mc_axis_row(struct mc_couple *w, const struct mc_value *v, int axis);
+/* Is its content in this place of the main graph, so that a cut can replace it? */
+bool mc_axis_is_constant(const struct mc_value *v);
+
+/* The rule of a node; NULL: nobody described it. */
+const struct mc_couple_rule *mc_couple_rule_of(const struct mc_node *n);
+
+/* What the last steps need to know of every unit, by root. */
+struct mc_couple_last {
+    struct mc_couple *w;
+    int32_t *stamp;  /* for whoever needs one */
+    int32_t stamped; /* the last that was given */
+    int32_t *spare;  /* the same, by root */
+    int32_t *places; /* axes that have it */
+    int32_t *free;   /* by root of batch: units that can go */
+};
+
+/* Hold what cannot go for reasons that show only when all is known. False: nothing new was held. */
+bool mc_couple_settle_even(struct mc_couple_last *l);
+bool mc_couple_settle_cover(struct mc_couple_last *l);
+/* Partitions of a group whose units are numbered: number[root] is the final one, or -1. */
+void mc_couple_partitions(struct mc_couple_last *l, struct mc_coupling_group *g,
+                          const int32_t *number);
+
+/* Settle what stays, number units and groups. */
+int mc_couple_finish(struct mc_couple *w);
+
+#endif
