@@ -21,9 +21,9 @@
 
 enum { MC_UNITS_PER = 4 };
 
-struct mc_units { /* one axis */
-    int64_t n;    /* positions */
-    int per;      /* units a position, at most MC_UNITS_PER */
+struct mc_units {        /* one axis */
+    int64_t n;           /* positions */
+    int per;             /* units a position, at most MC_UNITS_PER */
     const int32_t *unit; /* [n][per]; -1: none */
 };
 
@@ -33,22 +33,25 @@ struct mc_partition { /* of a group: as many units have to stay in every part */
 };
 
 struct mc_coupling_group {
-    const char *name; /* unique: the label of the node whose weights made them first, and more where that is not enough */
-    const char *kind; /* "channels", "hidden nodes", "heads", "head width", "states", "groups", "width", … */
-    const char *why;  /* not NULL: none of them can be removed, for this reason; first is -1 then */
-    int32_t first;    /* units first … first + n - 1 */
+    const char *
+        name; /* unique: the label of the node whose weights made them first, and more where that is not enough */
+    const char *
+        kind; /* "channels", "hidden nodes", "heads", "head width", "states", "groups", "width", … */
+    const char *why; /* not NULL: none of them can be removed, for this reason; first is -1 then */
+    int32_t first;   /* units first … first + n - 1 */
     int64_t n;
-    int64_t nodes;    /* hidden nodes that a unit stands for: 1, or the width of a head */
-    bool exact;       /* false: a norm takes statistics over them, so removing them is not the same as zeros */
+    int64_t nodes; /* hidden nodes that a unit stands for: 1, or the width of a head */
+    bool
+        exact; /* false: a norm takes statistics over them, so removing them is not the same as zeros */
     struct mc_partition partition[2];
     int n_partitions;
 };
 
 enum mc_role { /* of an axis of a constant */
-    MC_ROLE_NONE,
-    MC_ROLE_MAKES, /* its positions are what a product gives: rows of a weight [out,in] */
-    MC_ROLE_READS, /* what a product sums over: columns of it */
-    MC_ROLE_ALONG, /* one number for each: bias, scale, shift, running mean, table of positions */
+               MC_ROLE_NONE,
+               MC_ROLE_MAKES, /* its positions are what a product gives: rows of a weight [out,in] */
+               MC_ROLE_READS, /* what a product sums over: columns of it */
+               MC_ROLE_ALONG, /* one number for each: bias, scale, shift, running mean, table of positions */
 };
 
 struct mc_coupling {
