@@ -17,6 +17,12 @@ static struct mc_value *input(const struct mc_couple *w, int i)
     return i >= 0 && (size_t)i < w->n->n_in ? w->n->in[i] : NULL;
 }
 
+static void hold(struct mc_couple *w, const struct mc_value *v, int axis, const char *why)
+{
+    if (v)
+        mc_couple_meet(w, v, axis, NULL, why);
+}
+
 static struct mc_value *output(const struct mc_couple *w, size_t i)
 {
     return i < w->n->n_out ? w->n->out[i] : NULL;
@@ -27,7 +33,7 @@ static void same_axis(struct mc_couple *w, const struct mc_units *u, const struc
 {
     const struct mc_shape *s = mc_couple_shape(w, v);
     if (s && axis >= 0 && axis < s->rank && s->dim[axis] == length && length > 1)
-        mc_couple_same(w, u, mc_couple_axis(w, v, axis), PAIR);
+        mc_couple_meet(w, v, axis, u, PAIR);
 }
 
 static const struct mc_units *all_heads(struct mc_couple *w, const struct mc_heads *h)
@@ -79,7 +85,7 @@ static void operand(struct mc_couple *w, int i, struct mc_heads *h)
 {
     const struct mc_value *x = input(w, i);
     const struct mc_shape *s = mc_couple_shape(w, x);
-    mc_heads_hold(w, x, s->rank == 4 ? 2 : 1, ROWS);
+    hold(w, x, s->rank == 4 ? 2 : 1, ROWS);
     if (s->rank == 3) {
         h->n_size = s->dim[2] / (h->n_shared * h->n_own);
         mc_heads_apart(w, mc_couple_axis(w, x, 2), h);
@@ -102,23 +108,23 @@ static void attention_rest(struct mc_couple *w, const struct mc_heads *q, const 
         if (m->rank - d == 3)
             same_axis(w, every, input(w, MASK), d, q->n_shared * q->n_own);
         else if (m->rank - d == 4 && m->dim[d] != 1)
-            mc_couple_same(w, batch, mc_couple_axis(w, input(w, MASK), d), PAIR);
+            mc_couple_meet(w, input(w, MASK), d, batch, PAIR);
         else
-            mc_heads_hold(w, input(w, MASK), d, ROWS);
-    mc_couple_same(w, batch, mc_couple_axis(w, input(w, K), 0), PAIR);
-    mc_couple_same(w, batch, mc_couple_axis(w, input(w, V), 0), PAIR);
+            hold(w, input(w, MASK), d, ROWS);
+    mc_couple_meet(w, input(w, K), 0, batch, PAIR);
+    mc_couple_meet(w, input(w, V), 0, batch, PAIR);
     if (input(w, VALID))
-        mc_couple_same(w, batch, mc_couple_axis(w, input(w, VALID), 0), PAIR);
+        mc_couple_meet(w, input(w, VALID), 0, batch, PAIR);
     for (int i = 0; i < 2; i++) {
         const struct mc_heads *h = i ? v : k;
         const struct mc_value *past = input(w, PAST_K + i),
                               *present = output(w, PRESENT_K + (size_t)i);
         if (past) {
-            mc_couple_same(w, batch, mc_couple_axis(w, past, 0), PAIR);
-            mc_couple_same(w, h->shared, mc_couple_axis(w, past, 1), PAIR);
-            mc_couple_same(w, h->size, mc_couple_axis(w, past, 3), PAIR);
+            mc_couple_meet(w, past, 0, batch, PAIR);
+            mc_couple_meet(w, past, 1, h->shared, PAIR);
+            mc_couple_meet(w, past, 3, h->size, PAIR);
         }
-        mc_heads_hold(w, past, 2, ROWS);
+        hold(w, past, 2, ROWS);
         if (present) {
             mc_couple_put(w, present, 0, batch);
             mc_couple_put(w, present, 1, h->shared);
@@ -242,8 +248,8 @@ static void ms_past(struct mc_couple *w, const struct places *p, const struct mc
         if (both && (past || present))
             mc_couple_same(w, k->size, v->size, PAIR);
         if (past) {
-            mc_couple_same(w, h->shared, mc_couple_axis(w, past, head), PAIR);
-            mc_couple_same(w, h->size, mc_couple_axis(w, past, head + 2), PAIR);
+            mc_couple_meet(w, past, head, h->shared, PAIR);
+            mc_couple_meet(w, past, head + 2, h->size, PAIR);
         }
         if (present) {
             mc_couple_put(w, present, head, h->shared);
@@ -277,21 +283,21 @@ static void ms_walk(struct mc_couple *w)
         joined[i] = (struct mc_couple_part){columns(w, &h[i], &h[i]), width[i]};
         at += width[i];
         for (int d = 0; d < 2; d++)
-            mc_heads_hold(w, from[i], d, ROWS);
+            hold(w, from[i], d, ROWS);
     }
     meet(w, &h[0], &h[1], &h[2]);
     if (weight) {
-        mc_couple_same(w, mc_couple_axis(w, x, 2), mc_couple_axis(w, weight, 0), PAIR);
+        mc_couple_meet(w, weight, 0, mc_couple_axis(w, x, 2), PAIR);
         mc_couple_role(w, weight, 0, MC_ROLE_READS);
         mc_couple_role(w, weight, 1, MC_ROLE_MAKES);
     }
     if (bias) {
-        mc_couple_same(w, mc_couple_concat(w, joined, 3), mc_couple_axis(w, bias, 0), PAIR);
+        mc_couple_meet(w, bias, 0, mc_couple_concat(w, joined, 3), PAIR);
         mc_couple_role(w, bias, 0, MC_ROLE_ALONG);
     }
     same_axis(w, h[0].shared, input(w, p->scores), 1, heads);
     for (int d = 2; d < 4; d++)
-        mc_heads_hold(w, input(w, p->scores), d, ROWS);
+        hold(w, input(w, p->scores), d, ROWS);
     if (input(w, p->mask))
         mc_couple_hold_value(w, input(w, p->mask), ROWS);
     ms_past(w, p, &h[1], &h[2]);

@@ -16,12 +16,6 @@ void mc_heads_apart(struct mc_couple *w, const struct mc_units *u, struct mc_hea
     mc_couple_kind(w, h->size, "head width");
 }
 
-void mc_heads_hold(struct mc_couple *w, const struct mc_value *v, int axis, const char *why)
-{
-    if (v && !v->tensor)
-        mc_couple_hold(w, mc_couple_axis(w, v, axis), why);
-}
-
 int mc_heads_left(const struct mc_cutting *k, const struct mc_value *v, int axis, int64_t heads,
                   int64_t *ret_heads, int64_t *ret_size, struct mc_err *err)
 {

@@ -11,9 +11,6 @@ struct mc_heads {                               /* position ((i_shared, i_own), 
 
 /* u (or NULL), of n_shared * n_own * n_size positions, taken apart. */
 void mc_heads_apart(struct mc_couple *w, const struct mc_units *u, struct mc_heads *h);
-/* The axis of v stays. One of an initializer is not asked for, and so has no units. */
-void mc_heads_hold(struct mc_couple *w, const struct mc_value *v, int axis, const char *why);
-
 /* After the cut: how many heads of which width are left on an axis that had `heads`. Errors: MC_ENOMEM. */
 int mc_heads_left(const struct mc_cutting *k, const struct mc_value *v, int axis, int64_t heads,
                   int64_t *ret_heads, int64_t *ret_size, struct mc_err *err);

@@ -1,4 +1,7 @@
 /* RotaryEmbedding of ai.onnx and of com.microsoft: columns of a head that are turned together go together, with their angle. */
+#include <stdlib.h>
+
+#include "base/mem.h"
 #include "graph/edit.h"
 #include "passes/couple_heads.h"
 
@@ -8,6 +11,12 @@ static const char PAIR[] = "it is turned by an angle that stays";
 static struct mc_value *input(const struct mc_couple *w, int i)
 {
     return (size_t)i < w->n->n_in ? w->n->in[i] : NULL;
+}
+
+static void hold(struct mc_couple *w, const struct mc_value *v, int axis, const char *why)
+{
+    if (v)
+        mc_couple_meet(w, v, axis, NULL, why);
 }
 
 static struct mc_value *output(const struct mc_couple *w, size_t i)
@@ -34,9 +43,27 @@ static bool turned_of(const struct mc_node *n, const struct mc_shape *x,
     return t->heads > 0 && t->size > 0;
 }
 
+/* Columns that are turned together: one half with the other, or each even one with the next. */
+static const struct mc_units *pairs(struct mc_couple *w, const struct mc_units *u, int64_t half,
+                                    bool interleaved)
+{
+    const struct mc_units *part[2] = {NULL, NULL};
+    int64_t *index = mc_calloc((size_t)half, sizeof *index);
+    if (!index && !w->rc)
+        w->rc = mc_fail(w->err, MC_ENOMEM, "out of memory");
+    for (int which = 0; which < 2 && index && u; which++) {
+        for (int64_t i = 0; i < half; i++)
+            index[i] = interleaved ? 2 * i + which : which * half + i;
+        part[which] = mc_couple_take(w, u, index, half);
+    }
+    free(index);
+    mc_couple_same(w, part[0], part[1], PAIR);
+    return part[0];
+}
+
 static void turned_walk(struct mc_couple *w)
 {
-    bool ms = w->n->domain[0] != 0, interleaved = mc_node_int(w->n, "interleaved", 0) != 0;
+    bool ms = w->n->domain[0] != 0;
     struct turned t = {.cosine = ms ? 2 : 1, .sine = ms ? 3 : 2, .position = ms ? 1 : 3};
     const struct mc_value *x = input(w, 0), *cosine = input(w, t.cosine), *sine = input(w, t.sine);
     const struct mc_shape *s = mc_couple_shape(w, x), *c = mc_couple_shape(w, cosine);
@@ -49,22 +76,21 @@ static void turned_walk(struct mc_couple *w)
     if (s->rank == 4)
         h.size = mc_couple_axis(w, x, 3);
     int64_t half = c->dim[c->rank - 1];
-    const struct mc_units *angle = mc_couple_axis(w, cosine, c->rank - 1);
-    mc_couple_same(w, angle, mc_couple_axis(w, sine, c->rank - 1), PAIR);
-    mc_couple_role(w, cosine, c->rank - 1, MC_ROLE_ALONG);
-    mc_couple_role(w, sine, c->rank - 1, MC_ROLE_ALONG);
-    struct mc_couple_part pair[] = {{interleaved ? angle : NULL, interleaved ? half : 2},
-                                    {interleaved ? NULL : angle, interleaved ? 2 : half}};
+    const struct mc_units *angle = NULL;
     if (2 * half == t.size)
-        mc_couple_same(w, h.size, mc_couple_merge(w, pair, 2), PAIR);
+        angle = pairs(w, h.size, half, mc_node_int(w->n, "interleaved", 0) != 0);
     else
         mc_couple_hold(w, h.size, "only a part of each head is turned by its position");
+    mc_couple_meet(w, cosine, c->rank - 1, angle, PAIR);
+    mc_couple_meet(w, sine, c->rank - 1, angle, PAIR);
+    mc_couple_role(w, cosine, c->rank - 1, MC_ROLE_ALONG);
+    mc_couple_role(w, sine, c->rank - 1, MC_ROLE_ALONG);
     for (int d = 0; d < s->rank; d++)
         if (d == 0 || d == s->rank - 2)
-            mc_heads_hold(w, x, d, ROWS);
+            hold(w, x, d, ROWS);
     for (int d = 0; d < c->rank - 1; d++) {
-        mc_heads_hold(w, cosine, d, ROWS);
-        mc_heads_hold(w, sine, d, ROWS);
+        hold(w, cosine, d, ROWS);
+        hold(w, sine, d, ROWS);
     }
     if (input(w, t.position))
         mc_couple_hold_value(w, input(w, t.position), ROWS);
