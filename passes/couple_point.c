@@ -55,6 +55,6 @@ const struct mc_couple_rule mc_couple_point[] = {
      "BitwiseOr BitwiseXor Equal Greater GreaterOrEqual Less LessOrEqual ",
      broadcast, NULL},
     {"", " Constant Shape Size ", nothing, NULL},
-    {"com.microsoft", " Gelu FastGelu QuickGelu ", first_input, NULL},
+    {"com.microsoft", " Gelu QuickGelu ", first_input, NULL},
     {0},
 };

@@ -4,10 +4,16 @@
 
 #include "passes/couple_rule.h"
 
-extern const struct mc_couple_rule mc_couple_linear[]; /* couple_linear.c: Conv, Gemm, MatMul */
-extern const struct mc_couple_rule mc_couple_einsum[]; /* couple_einsum.c */
-extern const struct mc_couple_rule mc_couple_point[];  /* couple_point.c: element by element */
-extern const struct mc_couple_rule mc_couple_norm[];   /* couple_norm.c: normalizations */
-extern const struct mc_couple_rule mc_couple_reduce[]; /* couple_reduce.c: pools, reductions */
+extern const struct mc_couple_rule mc_couple_linear[];    /* couple_linear.c: Conv, Gemm, MatMul */
+extern const struct mc_couple_rule mc_couple_einsum[];    /* couple_einsum.c */
+extern const struct mc_couple_rule mc_couple_point[];     /* couple_point.c: element by element */
+extern const struct mc_couple_rule mc_couple_norm[];      /* couple_norm.c: normalizations */
+extern const struct mc_couple_rule mc_couple_reduce[];    /* couple_reduce.c: pools, reductions */
+extern const struct mc_couple_rule mc_couple_cell[];      /* couple_cell.c: LSTM, GRU, RNN */
+extern const struct mc_couple_rule mc_couple_attention[]; /* couple_attention.c */
+extern const struct mc_couple_rule mc_couple_rotary[];    /* couple_rotary.c */
+extern const struct mc_couple_rule mc_couple_quant[];     /* couple_quant.c: scales */
+extern const struct mc_couple_rule mc_couple_fused[];     /* couple_fused.c: several in one */
+extern const struct mc_couple_rule mc_couple_alike[]; /* couple_alike.c: others by another name */
 
 #endif
