@@ -54,7 +54,7 @@ const struct mc_couple_rule mc_couple_point[] = {
      " Add Sub Mul Div Pow Min Max Sum Mean PRelu Where Mod BitShift And Or Xor BitwiseAnd "
      "BitwiseOr BitwiseXor Equal Greater GreaterOrEqual Less LessOrEqual ",
      broadcast, NULL},
-    {"", " Constant Shape Size ", nothing, NULL},
+    {"", " Constant ", nothing, NULL},
     {"com.microsoft", " Gelu QuickGelu ", first_input, NULL},
     {0},
 };

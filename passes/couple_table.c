@@ -5,7 +5,9 @@
 
 /* One line a file of rules. */
 static const struct mc_couple_rule *const tables[] = {
-    mc_couple_linear, mc_couple_einsum, mc_couple_point, mc_couple_norm, mc_couple_reduce,
+    mc_couple_linear, mc_couple_einsum,  mc_couple_point, mc_couple_norm,
+    mc_couple_reduce, mc_couple_reshape, mc_couple_join,  mc_couple_slice,
+    mc_couple_gather, mc_couple_pad,     mc_couple_grow,  mc_couple_space,
 };
 
 static bool is_named(const char *names, const char *word, size_t length)
