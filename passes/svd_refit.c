@@ -8,8 +8,8 @@
 #include "graph/constant.h"
 #include "graph/run/observe.h"
 #include "graph/summary.h"
+#include "passes/refit.h"
 #include "passes/search_measure.h"
-#include "passes/svd_refit_sums.h"
 
 /* Multiply-accumulates of all runs together, and of the sums of a layer that has no factors: some seconds. */
 static const double WORK = 2e12, SUMS_WORK = 2e10;
@@ -49,8 +49,8 @@ static int batch(void *ctx, const struct mc_array *const *values, int64_t first,
                  const struct mc_batch *b, struct mc_err *err)
 {
     struct refits *f = ctx;
-    return mc_refit_add(&f->at, f->r->la, values[0], values[1], values[2], first, b->n, f->samples,
-                        err);
+    return mc_refit_add(&f->at, f->r->la, f->r->ctx->pool, values[0], values[1], values[2], first,
+                        b->n, f->samples, err);
 }
 
 static int keep(struct refits *f, struct mc_value *v, struct mc_err *err)
@@ -69,7 +69,13 @@ static int keep(struct refits *f, struct mc_value *v, struct mc_err *err)
 static bool too_large(const struct mc_refit *f)
 {
     double rows = fmax(16384, 16 * (double)f->n);
-    return rows * (double)f->n * (double)(f->n + f->m) > SUMS_WORK;
+    return rows * (double)f->groups * (double)f->n * (double)(f->n + f->m) > SUMS_WORK;
+}
+
+/* What the pass itself leaves behind. */
+static bool plain(const struct mc_refit *f)
+{
+    return f->groups == 1 && !f->columns && !mc_node_is(f->node, "ConvTranspose");
 }
 
 /* `name` is the layer's output in both models. Rows that the numbers cannot be fitted to are none that count. */
@@ -78,11 +84,11 @@ static int fit(struct refits *f, const char *name, bool whole, struct mc_err *er
     struct mc_graph *g = f->r->model->graph;
     struct mc_value *y = mc_graph_value(g, name);
     if (!y || !mc_graph_value(f->before->graph, name) || !mc_refit_find(y, &f->at) ||
-        (whole && too_large(&f->at))) {
+        !plain(&f->at) || (whole && too_large(&f->at))) {
         f->skipped += !whole;
         return 0;
     }
-    const char *const have[] = {f->at.node->in[0]->name, name};
+    const char *const have[] = {f->at.x->name, name};
     struct mc_observed of[] = {{g, have, 2}, {f->before->graph, &name, 1}};
     struct mc_observe_opts o = {.pool = f->r->ctx->pool, .count = f->samples};
     int rc = mc_observe_all(of, 2, f->r->ctx->calib, &o, batch, f, NULL, err);
@@ -91,7 +97,7 @@ static int fit(struct refits *f, const char *name, bool whole, struct mc_err *er
     if (!rc)
         rc = keep(f, f->at.bias, err);
     if (!rc)
-        rc = mc_refit_solve(&f->at, f->r->la, f->r->model->spill, err);
+        rc = mc_refit_solve(&f->at, f->r->la, f->r->model->spill, NULL, err);
     mc_refit_release(&f->at);
     bool passed = rc && rc != MC_ENOMEM && rc != MC_EINTR;
     f->layers += !rc;

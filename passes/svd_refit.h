@@ -5,7 +5,7 @@
 #include "passes/svd_run.h"
 
 /* After mc_svd_run_apply: layer by layer, in the order of the nodes, the last factor of what was changed is fitted to the
- * calibration samples (svd_refit_sums.h), with everything in front of it as it has become; without --rank also the
+ * calibration samples (refit.h), with everything in front of it as it has become; without --rank also the
  * weights of layers behind it that were left whole. `before` is a clone of the model from before the factors. Kept only
  * where the model's outputs come closer to those of `before` on the samples that judge a search; otherwise the model
  * stays as it is. Adds "refit" to the report: {"layers": fitted, "whole": of them without factors, "skipped", "samples":

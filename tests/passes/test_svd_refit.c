@@ -1,7 +1,7 @@
 #include "svd_util.h"
 
 #include "base/threads.h"
-#include "passes/svd_refit_sums.h"
+#include "passes/refit.h"
 
 static struct mc_err err;
 static struct mc_linalg *la;
@@ -118,7 +118,7 @@ static void expect_fitted(struct mc_model *from, struct mc_model *to, const char
                 *b = (const float *)mc_constant(g.weight)->data;
     for (int64_t i = 0; i < m; i++) {
         for (int64_t j = 0; j < n; j++) {
-            int64_t at = f.out_major ? i * n + j : j * m + i;
+            int64_t at = i * f.at_m + j * f.at_n;
             if (!(fabs(a[at] + d[i * n + j] - b[at]) <= 2e-5))
                 fail_msg("%s[%d,%d]: %g, not %g", node, (int)i, (int)j, b[at],
                          a[at] + d[i * n + j]);
@@ -290,8 +290,8 @@ static void a_convolution_with_a_window(void **state)
     struct mc_array t = array_of("x", MC_DTYPE_F32, 4, DIMS(BATCH, C, SIZE, SIZE), x);
     struct mc_array a = array_of("is", MC_DTYPE_F32, 4, DIMS(BATCH, M, HALF, HALF), is);
     struct mc_array b = array_of("should", MC_DTYPE_F32, 4, DIMS(BATCH, M, HALF, HALF), should);
-    build_ok(mc_refit_add(&f, la, &t, &a, &b, 0, BATCH, BATCH, &err), &err);
-    build_ok(mc_refit_solve(&f, la, NULL, &err), &err);
+    build_ok(mc_refit_add(&f, la, NULL, &t, &a, &b, 0, BATCH, BATCH, &err), &err);
+    build_ok(mc_refit_solve(&f, la, NULL, NULL, &err), &err);
 
     float *rows = calloc(ROWS * TAPS, sizeof *rows), *e = calloc(ROWS * M, sizeof *e);
     double d[M * TAPS], more[M];

@@ -1,0 +1,284 @@
+#include "passes/refit.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/threads.h"
+#include "graph/constant.h"
+#include "passes/refit_rows.h"
+#include "passes/refit_solve.h"
+
+enum { BLOCK = 512 };
+
+static int no_memory(struct mc_err *err)
+{
+    return mc_fail(err, MC_ENOMEM, "out of memory for fitting a product");
+}
+
+struct batch {
+    struct mc_refit *f;
+    struct mc_linalg *la;
+    struct mc_refit_rows t;
+    struct mc_rows is, should;
+    int64_t first, samples, all, take;
+};
+
+/* ---- sums ---- */
+
+static int begin_sums(const struct mc_refit *f, struct mc_refit_sums *s, struct mc_err *err)
+{
+    size_t n = (size_t)f->n, m = (size_t)f->m, g = (size_t)f->groups;
+    s->t = mc_calloc(g, n * sizeof *s->t);
+    s->e = mc_calloc(g, m * sizeof *s->e);
+    s->square = mc_calloc(g, m * sizeof *s->square);
+    s->second = mc_calloc(g * n, n * sizeof *s->second);
+    s->cross = mc_calloc(g * m, n * sizeof *s->cross);
+    return s->t && s->e && s->square && s->second && s->cross ? 0 : no_memory(err);
+}
+
+static int begin(struct mc_refit *f, struct batch *b, struct mc_err *err)
+{
+    int64_t few = b->t.r.total < BLOCK ? b->t.r.total : BLOCK;
+    float *row = mc_calloc((size_t)f->n, sizeof *row);
+    f->shift = mc_calloc((size_t)f->groups, (size_t)f->n * sizeof *f->shift);
+    int rc = f->shift && row ? 0 : no_memory(err);
+    for (int i = 0; !rc && i < f->folds; i++)
+        rc = begin_sums(f, &f->sums[i], err);
+    for (int64_t g = 0; !rc && f->bias && g < f->groups; g++)
+        for (int64_t i = 0; i < few; i++) {
+            mc_refit_rows_get(&b->t, g, i * (b->t.r.total / few), row);
+            for (int64_t j = 0; j < f->n; j++)
+                f->shift[g * f->n + j] += row[j] / (float)few;
+        }
+    free(row);
+    return rc;
+}
+
+/* Behind a clip an output that should be outside, and is, lacks nothing (Zhang et al., Accelerating Very Deep Convolutional
+ * Networks, TPAMI 2016, the nonlinear case; here by majorisation: what is inside counts in full). */
+static float lack(const struct mc_refit *f, float should, float is)
+{
+    if (!f->clipped || (should > f->low && should < f->high))
+        return should - is;
+    float end = should <= f->low ? f->low : f->high;
+    return (should <= f->low ? is <= end : is >= end) ? 0 : end - is;
+}
+
+struct piece { /* a group's rows of a fold */
+    struct batch *b;
+    struct mc_refit_sums *s;
+    struct mc_refit_rows t;
+    int64_t group, every, begin;
+    float *rows, *e, *other;
+};
+
+/* k rows from number i of the fold on. */
+static void fill(const struct piece *p, int64_t i, int64_t k)
+{
+    const struct batch *b = p->b;
+    struct mc_refit *f = b->f;
+    struct mc_refit_rows t = p->t;
+    const float *shift = f->shift + p->group * f->n;
+    double *sum_t = p->s->t + p->group * f->n, *sum_e = p->s->e + p->group * f->m;
+    double *square = p->s->square + p->group * f->m;
+    int64_t each = t.r.each ? t.r.each : t.r.total;
+    float *row = p->rows, *e = p->e;
+    for (int64_t r = 0; r < k; r++, row += f->n, e += f->m) {
+        int64_t s = p->begin + (i + r) / b->take * p->every;
+        int64_t at = s * each + mc_rows_spread(each, b->take, (i + r) % b->take, b->first + s);
+        mc_refit_rows_get(&t, p->group, at, row);
+        mc_refit_rows_result(f, &b->should, p->group, at, e);
+        mc_refit_rows_result(f, &b->is, p->group, at, p->other);
+        for (int64_t j = 0; j < f->n; j++)
+            row[j] -= shift[j];
+        for (int64_t j = 0; !f->again && j < f->n; j++)
+            sum_t[j] += row[j];
+        for (int64_t j = 0; j < f->m; j++) {
+            e[j] = lack(f, e[j], p->other[j]);
+            sum_e[j] += e[j];
+            square[j] += (double)e[j] * e[j];
+        }
+    }
+}
+
+static int add_rows(struct piece *p, int64_t rows, struct mc_err *err)
+{
+    struct mc_refit *f = p->b->f;
+    struct mc_linalg *la = p->b->la;
+    int64_t most = rows < BLOCK ? rows : BLOCK, n = f->n, m = f->m;
+    float *second = p->s->second + p->group * n * n, *cross = p->s->cross + p->group * m * n;
+    p->rows = mc_calloc((size_t)most, (size_t)n * sizeof *p->rows);
+    p->e = mc_calloc((size_t)most + 1, (size_t)m * sizeof *p->e);
+    int rc = p->rows && p->e ? 0 : no_memory(err);
+    p->other = p->e + most * m;
+    for (int64_t i = 0; !rc && i < rows; i += BLOCK) {
+        int64_t k = rows - i < BLOCK ? rows - i : BLOCK;
+        fill(p, i, k);
+        if (!f->again)
+            rc = mc_linalg_syrk(la, n, k, 1, p->rows, n, 1, second, n, err);
+        if (!rc)
+            rc = mc_linalg_gemm(la, 't', 'n', m, n, k, 1, p->e, m, p->rows, n, 1, cross, n, err);
+    }
+    free(p->rows);
+    free(p->e);
+    return rc;
+}
+
+struct pieces {
+    struct batch *b;
+    int *rc;
+    struct mc_err *errs;
+};
+
+static int64_t fold_samples(const struct batch *b, int fold, int64_t *ret_begin)
+{
+    int folds = b->t.r.each ? b->f->folds : 1; /* without a batch axis no half can be held back */
+    *ret_begin = folds > 1 ? ((fold - b->first) % folds + folds) % folds : 0;
+    if (fold >= folds)
+        return 0;
+    int64_t all = b->t.r.each ? b->samples : 1;
+    return all > *ret_begin ? (all - *ret_begin - 1) / folds + 1 : 0;
+}
+
+static void one(void *ctx, int64_t i, int worker)
+{
+    (void)worker;
+    struct pieces *p = ctx;
+    struct batch *b = p->b;
+    int fold = (int)(i / b->f->groups);
+    struct piece q = {
+        .b = b, .s = &b->f->sums[fold], .t = b->t, .group = i % b->f->groups, .every = b->f->folds};
+    int64_t rows = fold_samples(b, fold, &q.begin) * b->take;
+    p->rc[i] = rows > 0 ? add_rows(&q, rows, &p->errs[i]) : 0;
+}
+
+static int add_all(struct batch *b, struct mc_pool *pool, struct mc_err *err)
+{
+    struct mc_refit *f = b->f;
+    size_t n = (size_t)(f->folds * f->groups);
+    struct pieces p = {b, mc_calloc(n, sizeof *p.rc), mc_calloc(n, sizeof *p.errs)};
+    int rc = p.rc && p.errs ? 0 : no_memory(err);
+    if (!rc)
+        mc_pool_run(pool, (int64_t)n, one, &p);
+    for (size_t i = 0; !rc && i < n; i++)
+        if (p.rc[i])
+            rc = mc_fail(err, p.rc[i], "%s", p.errs[i].msg);
+    for (int i = 0; !rc && i < f->folds; i++) {
+        int64_t from;
+        f->sums[i].rows += fold_samples(b, i, &from) * b->take;
+    }
+    free(p.rc);
+    free(p.errs);
+    return rc;
+}
+
+int mc_refit_add(struct mc_refit *f, struct mc_linalg *la, struct mc_pool *pool,
+                 const struct mc_array *t, const struct mc_array *is, const struct mc_array *should,
+                 int64_t first, int64_t samples, int64_t all, struct mc_err *err)
+{
+    struct batch b = {.f = f, .la = la, .first = first, .samples = samples, .all = all};
+    int rc = mc_refit_rows_in(f, t, samples, &b.t, err);
+    if (!rc)
+        rc = mc_refit_rows_out(f, is, b.t.r.total, &b.is, err);
+    if (!rc)
+        rc = mc_refit_rows_out(f, should, b.t.r.total, &b.should, err);
+    if (!rc && b.t.r.total > 0) {
+        b.take = mc_rows_take(&b.t.r, all);
+        rc = f->shift ? 0 : begin(f, &b, err);
+        if (!rc)
+            rc = add_all(&b, pool, err);
+    }
+    free(b.t.r.own);
+    free(b.is.own);
+    free(b.should.own);
+    return rc;
+}
+
+/* ---- the result ---- */
+
+static int replace(struct mc_value *v, const float *x, struct mc_spill *spill, struct mc_err *err)
+{
+    const struct mc_tensor *old = mc_constant(v);
+    struct mc_tensor *t;
+    int rc = mc_constant_make(x, &old->shape, old->dtype, spill, &t, err);
+    if (rc)
+        return rc;
+    rc = mc_constant_replace(v, t, err);
+    mc_tensor_unref(t);
+    return rc;
+}
+
+/* What a slope this small gives back is no news of the product. */
+static float by(const float *slope, int64_t i)
+{
+    return !slope ? 1 : fabsf(slope[i]) > 1e-6F ? 1 / slope[i] : 0;
+}
+
+static int put(struct mc_refit *f, const float *d, const double *more, struct mc_spill *spill,
+               struct mc_err *err)
+{
+    float *a = NULL, *b = NULL;
+    int64_t count;
+    int rc = mc_constant_f32(f->weight, &a, &count, err);
+    if (!rc && f->bias)
+        rc = mc_constant_f32(f->bias, &b, &count, err);
+    for (int64_t g = 0; !rc && g < f->groups; g++)
+        for (int64_t i = 0; i < f->m; i++) {
+            const float *row = d + (g * f->m + i) * f->n;
+            float *at = a + g * f->at_group + i * f->at_m, scale = by(f->slope, g * f->m + i);
+            for (int64_t j = 0; j < f->n; j++)
+                at[j / f->taps * f->at_n + j % f->taps] += scale * row[j];
+            if (b)
+                b[g * f->m + i] += (float)more[g * f->m + i] * by(f->slope_bias, g * f->m + i);
+        }
+    if (!rc)
+        rc = replace(f->weight, a, spill, err);
+    if (!rc && b)
+        rc = replace(f->bias, b, spill, err);
+    free(a);
+    free(b);
+    return rc;
+}
+
+int mc_refit_solve(struct mc_refit *f, struct mc_linalg *la, struct mc_spill *spill,
+                   bool *ret_better, struct mc_err *err)
+{
+    struct mc_refit_answer a = {0};
+    int rc = mc_refit_answer(f, la, &a, err);
+    if (!rc && a.better)
+        rc = put(f, a.d, a.more, spill, err);
+    if (!rc && ret_better)
+        *ret_better = a.better;
+    free(a.d);
+    free(a.more);
+    return rc;
+}
+
+void mc_refit_again(struct mc_refit *f)
+{
+    size_t n = (size_t)f->n, m = (size_t)(f->groups * f->m);
+    for (int i = 0; i < f->folds && f->shift; i++) {
+        struct mc_refit_sums *s = &f->sums[i];
+        memset(s->e, 0, m * sizeof *s->e);
+        memset(s->square, 0, m * sizeof *s->square);
+        memset(s->cross, 0, m * n * sizeof *s->cross);
+        s->rows = 0;
+    }
+    f->again = true;
+}
+
+void mc_refit_release(struct mc_refit *f)
+{
+    for (int i = 0; i < MC_REFIT_FOLDS; i++) {
+        free(f->sums[i].t);
+        free(f->sums[i].e);
+        free(f->sums[i].square);
+        free(f->sums[i].second);
+        free(f->sums[i].cross);
+    }
+    free(f->shift);
+    free(f->slope);
+    free(f->slope_bias);
+    *f = (struct mc_refit){0};
+}
