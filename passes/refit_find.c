@@ -18,13 +18,13 @@ static int behind_outputs(const struct mc_refit *f)
     return f->columns;
 }
 
-/* One element an output, along their axis. */
-static bool bias_fits(const struct mc_refit *f, const struct mc_value *v)
+/* One element an output, along the axis that `behind` others follow. */
+static bool bias_fits(const struct mc_refit *f, const struct mc_value *v, int behind)
 {
     if (!own(v))
         return false;
     const struct mc_shape *s = &mc_constant(v)->shape;
-    int axis = s->rank - 1 - behind_outputs(f);
+    int axis = s->rank - 1 - behind;
     int64_t m = f->groups * f->m;
     return axis >= 0 && mc_shape_count(s) == m && s->dim[axis] == m;
 }
@@ -95,7 +95,7 @@ bool mc_refit_of(struct mc_node *n, struct mc_refit *ret)
                                                                          : false;
     if (!fits || ret->m <= 0 || ret->n <= 0)
         return false;
-    if (n->n_in > 2 && n->in[2] && bias_fits(ret, n->in[2]))
+    if (n->n_in > 2 && n->in[2] && bias_fits(ret, n->in[2], 0))
         ret->bias = n->in[2];
     return true;
 }
@@ -124,7 +124,7 @@ bool mc_refit_find(struct mc_value *y, struct mc_refit *ret)
     if (!n || !mc_refit_of(n, ret))
         return false;
     ret->y = y;
-    if (added && bias_fits(ret, added))
+    if (added && bias_fits(ret, added, behind_outputs(ret)))
         ret->bias = added;
     return true;
 }
@@ -178,7 +178,7 @@ static bool behind_sum(struct mc_refit *f, const struct mc_node *add)
     if (!v || v == f->y)
         return false;
     if (mc_constant(v)) {
-        if (!f->bias && bias_fits(f, v))
+        if (!f->bias && bias_fits(f, v, behind_outputs(f)))
             f->bias = v;
         return true;
     }
