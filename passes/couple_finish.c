@@ -93,13 +93,14 @@ static bool hold_wide(struct mc_couple_last *l)
     return any;
 }
 
+/* Units are numbered by roots: the older batch, the lower position first. */
 static void count_free(struct mc_couple_last *l)
 {
     struct mc_couple_state *s = l->w->c->state;
     memset(l->free, 0, s->n_batches * sizeof *l->free);
     for (size_t i = 0; i < s->n_units; i++)
         if (is_plain(s, (int32_t)i) && !s->unit[i].hold)
-            l->free[mc_batch_root(s, s->unit[i].batch)]++;
+            l->index[i] = l->free[mc_batch_root(s, s->unit[i].batch)]++;
 }
 
 static void settle(struct mc_couple_last *l)
@@ -113,8 +114,7 @@ static void settle(struct mc_couple_last *l)
         again = hold_wide(l);
         count_free(l);
         again |= mc_couple_settle_even(l);
-        count_free(l);
-        again |= mc_couple_settle_cover(l);
+        again = again || mc_couple_settle_cover(l);
     }
 }
 
@@ -180,17 +180,6 @@ static const char *why_of(struct mc_couple *w, int32_t reason)
 
 /* ---- numbers ---- */
 
-static void sort_batches(struct mc_couple_state *s, int32_t *next, int32_t *last)
-{
-    for (size_t i = 0; i < s->n_batches; i++) {
-        int32_t root = mc_batch_root(s, (int32_t)i);
-        next[i] = -1;
-        if ((size_t)root != i)
-            next[last[root]] = (int32_t)i;
-        last[root] = (int32_t)i;
-    }
-}
-
 /* Positions one unit has on the narrowest axis of a constant, for every unit of final number. */
 static void count_nodes(struct mc_couple_last *l, const int32_t *number)
 {
@@ -221,43 +210,52 @@ static void count_nodes(struct mc_couple_last *l, const int32_t *number)
             c->group[i].nodes = 1;
 }
 
-/* Number the free units of a group, or find why there are none. */
-static void number_group(struct mc_couple_last *l, int32_t batch, const int32_t *next,
-                         int32_t *number)
+/* What is found out about a group before it is one, by root of its batch. */
+struct draft {
+    int32_t head, held, reason; /* batch of the first unit; units that stay, and why */
+    bool shared, inexact;
+};
+
+static void draft_groups(struct mc_couple_last *l, struct draft *d)
+{
+    struct mc_couple_state *s = l->w->c->state;
+    for (size_t i = 0; i < s->n_batches; i++)
+        d[i] = (struct draft){.head = -1};
+    for (size_t i = 0; i < s->n_units; i++) {
+        const struct mc_unit *u = &s->unit[i];
+        if (!is_plain(s, (int32_t)i))
+            continue;
+        struct draft *g = &d[mc_batch_root(s, u->batch)];
+        g->head = g->head < 0 ? u->batch : g->head;
+        g->shared |= l->places[i] > 1 && (u->flags & MC_UNIT_MADE);
+        g->inexact |= !u->hold && (u->flags & MC_UNIT_INEXACT);
+        g->held += u->hold != 0;
+        g->reason = g->reason ? g->reason : u->hold;
+    }
+}
+
+/* A group of its free units, or of none with the reason. */
+static void make_group(struct mc_couple_last *l, int32_t batch, const struct draft *d)
 {
     struct mc_couple *w = l->w;
     struct mc_coupling *c = w->c;
-    struct mc_couple_state *s = c->state;
-    struct mc_coupling_group g = {.first = c->n_units, .exact = true};
-    int32_t head = -1, held = 0, reason = 0, shared = 0;
-    bool can = l->free[batch] > 1;
-    for (int32_t b = batch; b >= 0; b = next[b])
-        for (int32_t i = s->batch[b].first; i < s->batch[b].first + s->batch[b].n; i++) {
-            int32_t root = mc_unit_root(s, i);
-            const struct mc_unit *u = &s->unit[root];
-            if (u->tuple || mc_batch_root(s, u->batch) != batch || l->stamp[root] == l->stamped)
-                continue;
-            l->stamp[root] = l->stamped;
-            shared += l->places[root] > 1 && (u->flags & MC_UNIT_MADE);
-            head = head < 0 ? u->batch : head;
-            if (u->hold || !can) {
-                held++;
-                reason = reason ? reason : u->hold;
-                continue;
-            }
-            g.exact = g.exact && !(u->flags & MC_UNIT_INEXACT);
-            number[root] = c->n_units + (int32_t)g.n++;
-        }
-    if (!can && (!shared || held < 2))
+    int64_t n = l->free[batch];
+    bool can = n > 1;
+    if (d->head < 0 || (!can && (!d->shared || n + d->held < 2)))
         return;
-    g.n = can ? g.n : held;
-    g.first = can ? g.first : -1;
-    g.kind = kind_of(s, head);
-    g.name = name_of(w, head, g.kind);
-    g.why = can ? NULL : why_of(w, reason);
-    for (int64_t i = 0; can && i < g.n; i++)
-        s->group_of[c->n_units + i] = (int32_t)c->n_groups;
-    c->n_units += can ? (int32_t)g.n : 0;
+    struct mc_coupling_group g = {.first = can ? c->n_units : -1,
+                                  .n = can ? n : n + d->held,
+                                  .exact = !d->inexact,
+                                  .kind = kind_of(c->state, d->head)};
+    g.name = name_of(w, d->head, g.kind);
+    g.why = can ? NULL : why_of(w, d->reason);
+    if (can) {
+        g.n_partitions = l->parts[batch].n;
+        memcpy(g.partition, l->parts[batch].partition, sizeof g.partition);
+        for (int64_t i = 0; i < n; i++)
+            c->state->group_of[c->n_units + i] = (int32_t)c->n_groups;
+        c->n_units += (int32_t)n;
+    }
     c->group[c->n_groups++] = g;
 }
 
@@ -293,7 +291,7 @@ static void last_axes(struct mc_couple *w, const int32_t *number)
     }
 }
 
-static void number_all(struct mc_couple_last *l, int32_t *number, int32_t *next, int32_t *tail)
+static void number_all(struct mc_couple_last *l, int32_t *number, int32_t *first, struct draft *d)
 {
     struct mc_couple *w = l->w;
     struct mc_coupling *c = w->c;
@@ -304,17 +302,17 @@ static void number_all(struct mc_couple_last *l, int32_t *number, int32_t *next,
         no_memory(w);
         return;
     }
-    for (size_t i = 0; i < s->n_units; i++)
-        number[i] = -1;
-    sort_batches(s, next, tail);
-    l->stamped++;
-    for (size_t i = 0; i < s->n_batches && !w->rc; i++)
-        if (mc_batch_root(s, (int32_t)i) == (int32_t)i)
-            number_group(l, (int32_t)i, next, number);
+    draft_groups(l, d);
+    for (size_t i = 0; i < s->n_batches && !w->rc; i++) {
+        first[i] = c->n_units;
+        make_group(l, (int32_t)i, &d[i]);
+    }
+    for (size_t i = 0; i < s->n_units; i++) {
+        int32_t batch = mc_batch_root(s, s->unit[i].batch);
+        bool can = is_plain(s, (int32_t)i) && !s->unit[i].hold && l->free[batch] > 1;
+        number[i] = can ? first[batch] + l->index[i] : -1;
+    }
     count_nodes(l, number);
-    for (size_t i = 0; i < c->n_groups && !w->rc; i++)
-        if (!c->group[i].why)
-            mc_couple_partitions(l, &c->group[i], number);
     if (!w->rc)
         last_axes(w, number);
 }
@@ -324,25 +322,25 @@ int mc_couple_finish(struct mc_couple *w)
     struct mc_couple_state *s = w->c->state;
     w->n = NULL;
     struct mc_couple_last l = {.w = w};
-    l.stamp = mc_calloc(s->n_units, sizeof *l.stamp);
-    l.spare = mc_calloc(s->n_units, sizeof *l.spare);
-    l.places = mc_calloc(s->n_units, sizeof *l.places);
-    l.free = mc_calloc(s->n_batches, sizeof *l.free);
-    int32_t *number = mc_calloc(s->n_units, sizeof *number);
-    int32_t *next = mc_calloc(s->n_batches, sizeof *next);
-    int32_t *tail = mc_calloc(s->n_batches, sizeof *tail);
-    if (!l.stamp || !l.spare || !l.places || !l.free || !number || !next || !tail)
+    int32_t *ints = mc_calloc(s->n_units, 5 * sizeof *ints);
+    int32_t *first = mc_calloc(s->n_batches, 2 * sizeof *first);
+    struct draft *draft = mc_calloc(s->n_batches, sizeof *draft);
+    l.parts = mc_calloc(s->n_batches, sizeof *l.parts);
+    if (!ints || !first || !draft || !l.parts) {
         no_memory(w);
-    if (!w->rc)
+    } else {
+        l.stamp = ints;
+        l.spare = l.stamp + s->n_units;
+        l.places = l.spare + s->n_units;
+        l.index = l.places + s->n_units;
+        l.free = first + s->n_batches;
         settle(&l);
-    if (!w->rc)
-        number_all(&l, number, next, tail);
-    free(l.stamp);
-    free(l.spare);
-    free(l.places);
-    free(l.free);
-    free(number);
-    free(next);
-    free(tail);
+        if (!w->rc)
+            number_all(&l, l.index + s->n_units, first, draft);
+    }
+    free(ints);
+    free(first);
+    free(draft);
+    free(l.parts);
     return w->rc;
 }

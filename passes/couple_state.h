@@ -106,22 +106,27 @@ bool mc_axis_is_constant(const struct mc_value *v);
 /* The rule of a node; NULL: nobody described it. */
 const struct mc_couple_rule *mc_couple_rule_of(const struct mc_node *n);
 
-/* What the last steps need to know of every unit, by root. */
-struct mc_couple_last {
-    struct mc_couple *w;
-    int32_t *stamp;  /* for whoever needs one */
-    int32_t stamped; /* the last that was given */
-    int32_t *spare;  /* the same, by root */
-    int32_t *places; /* axes that have it */
-    int32_t *free;   /* by root of batch: units that can go */
+struct mc_couple_parts {
+    struct mc_partition partition[2];
+    int n;
 };
 
-/* Hold what cannot go for reasons that show only when all is known. False: nothing new was held. */
+/* What the last steps need to know. By root of a unit, or of a batch. */
+struct mc_couple_last {
+    struct mc_couple *w;
+    int32_t *stamp;                /* of units, for whoever needs one */
+    int32_t stamped;               /* the last that was given */
+    int32_t *spare;                /* of units, the same */
+    int32_t *places;               /* of units: axes that have it */
+    int32_t *index;                /* of units that can go: place in their group */
+    int32_t *free;                 /* of batches: how many those are */
+    struct mc_couple_parts *parts; /* of batches */
+};
+
+/* Hold what cannot go for reasons that show only when all is known. False: nothing new was held. The first fills in
+ * `parts`. */
 bool mc_couple_settle_even(struct mc_couple_last *l);
 bool mc_couple_settle_cover(struct mc_couple_last *l);
-/* Partitions of a group whose units are numbered: number[root] is the final one, or -1. */
-void mc_couple_partitions(struct mc_couple_last *l, struct mc_coupling_group *g,
-                          const int32_t *number);
 
 /* Settle what stays, number units and groups. */
 int mc_couple_finish(struct mc_couple *w);
