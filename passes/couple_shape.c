@@ -17,7 +17,8 @@ static const struct mc_units *joined(struct mc_couple *w, const struct mc_value 
         part[n++] = (struct mc_couple_part){NULL, b->over_out};
     for (int i = 0; i < b->n_in; i++) {
         part[n] = (struct mc_couple_part){mc_couple_axis(w, x, b->in[i]), s->dim[b->in[i]]};
-        any = any || part[n++].u;
+        any = any || part[n].u;
+        n++;
     }
     if (b->over_out > 1 && b->inside)
         part[n++] = (struct mc_couple_part){NULL, b->over_out};
