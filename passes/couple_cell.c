@@ -120,6 +120,7 @@ static void walk(struct mc_couple *w)
         scales(w, &c);
     mc_couple_meet(w, input(w, X), 1 - batch_axis, NULL, over);
     states(w, &c, batch_axis, mc_couple_axis(w, input(w, X), batch_axis));
+    mc_couple_kind(w, c.h, "states"); /* also where a first state had them before */
 }
 
 static int cut(struct mc_cutting *k, struct mc_node *n, struct mc_err *err)

@@ -31,7 +31,7 @@ static void look_at_values(struct mc_couple *w)
             a->constant |= constant;
             int32_t set[MC_COUPLE_SET];
             for (int64_t k = 0; row->role == MC_ROLE_MAKES && k < a->u.n; k++) {
-                int n = mc_unit_set(w, a->u.unit + k * a->u.per, a->u.per, set);
+                int n = mc_unit_roots(s, a->u.unit + k * a->u.per, a->u.per, set, 0);
                 for (int j = 0; j < n; j++)
                     s->unit[set[j]].flags |= MC_UNIT_MADE;
             }
@@ -46,7 +46,7 @@ static void count_places(struct mc_couple_last *l)
         int32_t set[MC_COUPLE_SET];
         l->stamped++;
         for (int64_t i = 0; a->refs && i < a->u.n; i++) {
-            int n = mc_unit_set(l->w, a->u.unit + i * a->u.per, a->u.per, set);
+            int n = mc_unit_roots(s, a->u.unit + i * a->u.per, a->u.per, set, 0);
             for (int k = 0; k < n; k++)
                 if (l->stamp[set[k]] != l->stamped) {
                     l->stamp[set[k]] = l->stamped;

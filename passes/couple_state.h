@@ -88,6 +88,10 @@ int32_t mc_unit_batch(struct mc_couple *w, int64_t n, const struct mc_value *v);
 /* Plain roots behind the units of one position that can still go, without repetition. Returns how many; what goes
  * beyond the set is held. */
 int mc_unit_set(struct mc_couple *w, const int32_t *unit, int per, int32_t ret[MC_COUPLE_SET]);
+/* Plain roots behind one position behind the first n of ret, also those that stay, perhaps with repetition: as many of them as
+ * there is room for. */
+int mc_unit_roots(struct mc_couple_state *s, const int32_t *unit, int per,
+                  int32_t ret[MC_COUPLE_SET], int n);
 void mc_unit_hold(struct mc_couple *w, int32_t unit, int32_t reason);
 int32_t mc_unit_reason(struct mc_couple *w, const char *why);
 /* Two positions are one. merge: so are the groups of their units; otherwise units of b become what those of a are. */

@@ -5,9 +5,10 @@
 
 /* One line a file of rules. */
 static const struct mc_couple_rule *const tables[] = {
-    mc_couple_linear, mc_couple_einsum,  mc_couple_point, mc_couple_norm,
-    mc_couple_reduce, mc_couple_reshape, mc_couple_join,  mc_couple_slice,
-    mc_couple_gather, mc_couple_pad,     mc_couple_grow,  mc_couple_space,
+    mc_couple_linear, mc_couple_einsum,    mc_couple_point,  mc_couple_norm,  mc_couple_reduce,
+    mc_couple_cell,   mc_couple_attention, mc_couple_rotary, mc_couple_quant, mc_couple_fused,
+    mc_couple_alike,  mc_couple_reshape,   mc_couple_join,   mc_couple_slice, mc_couple_gather,
+    mc_couple_pad,    mc_couple_grow,      mc_couple_space,
 };
 
 static bool is_named(const char *names, const char *word, size_t length)

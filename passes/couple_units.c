@@ -127,6 +127,20 @@ int mc_unit_set(struct mc_couple *w, const int32_t *unit, int per, int32_t ret[M
     return n;
 }
 
+int mc_unit_roots(struct mc_couple_state *s, const int32_t *unit, int per,
+                  int32_t ret[MC_COUPLE_SET], int n)
+{
+    for (int i = 0; i < per; i++) {
+        int32_t root = unit[i] < 0 ? -1 : mc_unit_root(s, unit[i]);
+        const struct mc_tuple *t = root < 0 ? NULL : &s->tuple[s->unit[root].tuple];
+        if (t && s->unit[root].tuple)
+            n = mc_unit_roots(s, t->unit, t->n, ret, n);
+        else if (t && n < MC_COUPLE_SET)
+            ret[n++] = root;
+    }
+    return n;
+}
+
 /* ---- joining; roots are plain and free ---- */
 
 static void merge_batches(struct mc_couple_state *s, int32_t a, int32_t b)
