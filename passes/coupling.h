@@ -64,6 +64,12 @@ struct mc_coupling {
     struct mc_couple_state *state; /* private */
 };
 
+/* To call before mc_coupling_find, on a model that mc_prepare has seen: whatever inference knows of lengths that the graph
+ * reads at run time becomes constants, so that axes whose lengths are read can be cut as well: what is computed with a length
+ * goes on with what it was, what is written into a shape is corrected. What m computes stays the same.
+ * Errors: MC_ENOMEM; what inference gives. Cost: linear in nodes. */
+int mc_coupling_prepare(struct mc_model *m, struct mc_err *err);
+
 /* m must be prepared (graph/run/fold.h) and outlive c. Only the main graph is looked at: what bodies read stays.
  * Errors: MC_ENOMEM; what inference gives. Cost: linear in nodes and in positions of the axes that have units: under
  * 2 s for 100 MB of weights. */
