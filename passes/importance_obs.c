@@ -1,26 +1,18 @@
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/rng.h"
-#include "passes/importance_obs_greedy.h"
-#include "passes/importance_obs_measure.h"
+#include "passes/importance_obs_reader.h"
 #include "passes/importance_parts.h"
+#include "passes/search_slice.h"
 
-/* More outputs are mixed at random to so many: sums of squares are then right to about 6 %. */
-enum { ROWS_UP_TO = 512 };
-
-/* What a folded column's neighbours are to each other: their correlation is taken for this. */
-static const double FOLDED = 0.5;
+/* Samples, at most, as for the other criteria. */
+enum { SAMPLES = 512 };
 
 struct job { /* all groups; each is on its own */
-    const struct mc_pass_ctx *ctx;
-    const struct mc_coupling *c;
-    const struct mc_obs_sites *sites;
-    const struct mc_obs_stats *stats;
-    struct mc_linalg *la;
+    struct mc_obs_job of;
     struct mc_importance *to;
-    int *rc; /* [groups] */
+    bool *read; /* [groups] by a site */
+    int *rc;    /* [groups] */
     struct mc_err *errs;
 };
 
@@ -29,196 +21,7 @@ static int no_memory(struct mc_err *err)
     return mc_fail(err, MC_ENOMEM, "out of memory for the importance of units");
 }
 
-static float *floats(int64_t rows, int64_t cols)
-{
-    size_t count;
-    return mc_size_mul((size_t)rows, (size_t)cols, &count) ? mc_calloc(count + 1, sizeof(float))
-                                                           : NULL;
-}
-
-/* ---- one reader: all sites that multiply the same rows ---- */
-
-static int64_t columns(const struct mc_obs_site *s)
-{
-    return s->n / s->fold;
-}
-
-static int64_t rows(const struct mc_obs_site *s)
-{
-    return s->m * s->fold;
-}
-
-/* perm[i]: which column comes i-th, so that those of a unit are neighbours. *ret_any: are there units of the group. */
-static int sort_columns(const struct job *j, const struct mc_obs_site *s,
-                        const struct mc_coupling_group *g, int64_t *start, int64_t **ret_perm,
-                        bool *ret_any, struct mc_err *err)
-{
-    int64_t n = columns(s);
-    int64_t *unit = mc_calloc((size_t)n, sizeof *unit), *perm = mc_calloc((size_t)n, sizeof *perm);
-    int64_t *next = mc_calloc((size_t)g->n + 1, sizeof *next);
-    if (!unit || !perm || !next) {
-        free(unit);
-        free(perm);
-        free(next);
-        return no_memory(err);
-    }
-    for (int64_t i = 0; i < n; i++) {
-        int32_t u = mc_obs_site_unit(j->c, s, g, i);
-        unit[i] = u < 0 ? g->n : u - g->first;
-        if (u >= 0)
-            start[unit[i] + 1]++;
-    }
-    for (int64_t u = 0; u < g->n; u++)
-        start[u + 1] += start[u];
-    memcpy(next, start, (size_t)(g->n + 1) * sizeof *next);
-    for (int64_t i = 0; i < n; i++)
-        perm[next[unit[i]]++] = i;
-    *ret_any = start[g->n] > 0;
-    *ret_perm = perm;
-    free(unit);
-    free(next);
-    return 0;
-}
-
-/* C in the order of perm and scaled to a diagonal of ones, then inverted; scale[i] is the root of what was there. */
-static int invert(const struct job *j, const struct mc_obs_site *s, const int64_t *perm,
-                  bool about_mean, float *scale, float **ret, struct mc_err *err)
-{
-    int64_t n = columns(s);
-    float *c = NULL, *p = floats(n, n);
-    int rc = p ? mc_obs_second(j->stats, s, about_mean, &c, err) : no_memory(err);
-    for (int64_t i = 0; !rc && i < n; i++)
-        scale[i] = sqrtf(c[perm[i] * n + perm[i]]);
-    for (int64_t i = 0; !rc && i < n; i++)
-        for (int64_t k = 0; k <= i; k++) {
-            int64_t a = perm[i], b = perm[k];
-            p[i * n + k] = (a >= b ? c[a * n + b] : c[b * n + a]) / (scale[i] * scale[k]);
-        }
-    free(c);
-    if (!rc)
-        rc = mc_obs_invert(j->la, n, p, err);
-    if (rc)
-        free(p);
-    else
-        *ret = p;
-    return rc;
-}
-
-/* w [m, n] becomes [m fold, n / fold]: every place in a run for itself, mixed by the root (1 - f) I + f 1 1ᵀ has. */
-static int unfold(const struct mc_obs_site *s, float **w, struct mc_err *err)
-{
-    int64_t b = s->fold, n = columns(s);
-    if (b == 1)
-        return 0;
-    float *out = floats(rows(s), n);
-    if (!out)
-        return no_memory(err);
-    float own = (float)sqrt(1 - FOLDED);
-    float all = (float)((sqrt(1 - FOLDED + FOLDED * (double)b) - sqrt(1 - FOLDED)) / (double)b);
-    for (int64_t i = 0; i < s->m; i++)
-        for (int64_t k = 0; k < n; k++) {
-            const float *x = *w + i * s->n + k * b;
-            float sum = 0;
-            for (int64_t t = 0; t < b; t++)
-                sum += x[t];
-            for (int64_t t = 0; t < b; t++)
-                out[(i * b + t) * n + k] = own * x[t] + all * sum;
-        }
-    free(*w);
-    *w = out;
-    return 0;
-}
-
-/* Rows of one site, weighed by what their errors cost, to out [rows, n]. */
-static int add_rows(const struct job *j, const struct mc_obs_site *s, const int64_t *perm,
-                    const float *scale, float *out, struct mc_err *err)
-{
-    float *w = NULL;
-    int64_t n = columns(s);
-    int rc = mc_obs_site_weight(s, &w, err);
-    if (!rc)
-        rc = mc_obs_weigh(j->stats, s, j->la, s->m / s->repeat, s->n * s->repeat, &w, err);
-    if (!rc)
-        rc = unfold(s, &w, err);
-    for (int64_t i = 0; !rc && i < rows(s); i++)
-        for (int64_t k = 0; k < n; k++)
-            out[i * n + k] = w[i * n + perm[k]] * scale[k];
-    free(w);
-    return rc;
-}
-
-/* Squares of columns stay what they are on the average.
- * Source: Achlioptas, Database-friendly Random Projections, 2003. */
-static int mix(const struct job *j, struct mc_obs_reader *r, struct mc_err *err)
-{
-    if (r->m <= ROWS_UP_TO)
-        return 0;
-    float *sign = floats(ROWS_UP_TO, r->m), *out = floats(ROWS_UP_TO, r->n);
-    int rc = sign && out ? 0 : no_memory(err);
-    for (int64_t i = 0; !rc && i < ROWS_UP_TO * r->m; i++)
-        sign[i] = mc_rng_uniform(j->ctx->seed, 11, (uint64_t)i) < 0.5f ? -1 : 1;
-    if (!rc)
-        rc = mc_linalg_gemm(j->la, 'n', 'n', ROWS_UP_TO, r->n, r->m, 1 / sqrtf(ROWS_UP_TO), sign,
-                            r->m, r->w, r->n, 0, out, r->n, err);
-    free(sign);
-    if (rc) {
-        free(out);
-        return rc;
-    }
-    free(r->w);
-    r->w = out;
-    r->m = ROWS_UP_TO;
-    return 0;
-}
-
-/* Of site `first` and all behind it with the same rows. *ret stays empty where none has units of the group. */
-static int make_reader(const struct job *j, size_t first, const struct mc_coupling_group *g,
-                       struct mc_obs_reader *ret, struct mc_err *err)
-{
-    const struct mc_obs_site *s = &j->sites->item[first];
-    struct mc_obs_reader r = {.n = columns(s)};
-    int64_t *perm = NULL, at = 0;
-    bool any = false, about_mean = true;
-    float *scale = floats(1, r.n);
-    r.start = mc_calloc((size_t)g->n + 2, sizeof *r.start);
-    int rc = scale && r.start ? sort_columns(j, s, g, r.start, &perm, &any, err) : no_memory(err);
-    for (size_t i = first; !rc && any && i < j->sites->n; i++)
-        if (j->sites->item[i].cov == s->cov) {
-            r.m += rows(&j->sites->item[i]);
-            about_mean = about_mean && j->sites->item[i].bias;
-        }
-    if (!rc && any) {
-        r.w = floats(r.m, r.n);
-        rc = r.w ? invert(j, s, perm, about_mean, scale, &r.inverse, err) : no_memory(err);
-    }
-    for (size_t i = first; !rc && any && i < j->sites->n; i++)
-        if (j->sites->item[i].cov == s->cov) {
-            rc = add_rows(j, &j->sites->item[i], perm, scale, r.w + at * r.n, err);
-            at += rows(&j->sites->item[i]);
-        }
-    if (!rc && any)
-        rc = mix(j, &r, err);
-    free(perm);
-    free(scale);
-    if (rc || !any) {
-        free(r.start);
-        free(r.inverse);
-        free(r.w);
-        return rc;
-    }
-    *ret = r;
-    return 0;
-}
-
 /* ---- one group ---- */
-
-static bool first_of_its_rows(const struct mc_obs_sites *l, size_t i)
-{
-    for (size_t k = 0; k < i; k++)
-        if (l->item[k].cov == l->item[i].cov)
-            return false;
-    return true;
-}
 
 /* What a unit adds, never less than one that went before it. */
 static void score(const struct mc_coupling_group *g, const int32_t *order, const double *cost,
@@ -234,30 +37,30 @@ static void score(const struct mc_coupling_group *g, const int32_t *order, const
 
 static int measure_group(const struct job *j, const struct mc_coupling_group *g, struct mc_err *err)
 {
-    struct mc_obs_reader *r = mc_calloc(j->sites->n + 1, sizeof *r);
+    const struct mc_obs_sites *l = &j->of.sites;
+    struct mc_obs_reader *r = mc_calloc(l->n + 1, sizeof *r);
+    float *pairs = NULL;
     size_t n = 0;
-    int rc = r ? 0 : no_memory(err);
-    for (size_t i = 0; i < j->sites->n && !rc; i++)
-        if (first_of_its_rows(j->sites, i)) {
-            rc = make_reader(j, i, g, &r[n], err);
+    int rc = r ? mc_obs_pairs_make(&j->of, g, &pairs, err) : no_memory(err);
+    for (size_t i = 0; i < l->n && !rc; i++)
+        if (mc_obs_reader_first(l, i)) {
+            rc = mc_obs_reader_make(&j->of, i, g, &r[n], err);
             n += !rc && r[n].n > 0;
         }
     int32_t *order = j->to->order + g->first;
     double *cost = j->to->cost + g->first;
     if (!rc)
-        rc = mc_obs_greedy(j->la, r, n, g->n, order, cost, err);
+        rc = mc_obs_greedy(j->of.la, r, n, pairs, g->n, order, cost, err);
     for (int64_t k = 0; k < g->n && !rc; k++) {
         order[k] += g->first;
         cost[k] /= 2; /* second order: half the square */
     }
     if (!rc)
         score(g, order, cost, j->to->score);
-    for (size_t i = 0; r && i < j->sites->n; i++) {
-        free(r[i].start);
-        free(r[i].inverse);
-        free(r[i].w);
-    }
+    for (size_t i = 0; i < n; i++)
+        mc_obs_reader_free(&r[i]);
     free(r);
+    free(pairs);
     return rc;
 }
 
@@ -265,49 +68,126 @@ static void one(void *ctx, int64_t i, int worker)
 {
     (void)worker;
     struct job *j = ctx;
-    const struct mc_coupling_group *g = &j->c->group[i];
-    if (!g->why && g->first >= 0 && g->n > 0)
+    const struct mc_coupling_group *g = &j->of.c->group[i];
+    if (!g->why && g->first >= 0 && j->read[i])
         j->rc[i] = measure_group(j, g, &j->errs[i]);
 }
 
 static int measure_groups(struct job *j, struct mc_err *err)
 {
-    size_t n = j->c->n_groups;
+    size_t n = j->of.c->n_groups;
     j->rc = mc_calloc(n + 1, sizeof *j->rc);
     j->errs = mc_calloc(n + 1, sizeof *j->errs);
     int rc = j->rc && j->errs ? 0 : no_memory(err);
     if (!rc)
-        mc_pool_run(j->ctx->pool, (int64_t)n, one, j);
+        mc_pool_run(j->of.ctx->pool, (int64_t)n, one, j);
     for (size_t i = 0; i < n && !rc; i++)
         if (j->rc[i])
-            rc = mc_fail(err, j->rc[i], "%s: %s", j->c->group[i].name, j->errs[i].msg);
+            rc = mc_fail(err, j->rc[i], "%s: %s", j->of.c->group[i].name, j->errs[i].msg);
     free(j->rc);
     free(j->errs);
+    return rc;
+}
+
+/* ---- groups of which nothing is known here ---- */
+
+struct ranked {
+    double score;
+    int32_t unit;
+};
+
+static int by_score(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    return x->score != y->score ? (x->score > y->score) - (x->score < y->score) : y->unit - x->unit;
+}
+
+static int take_scores(struct job *j, const struct mc_coupling_group *g,
+                       const struct mc_importance *from, struct mc_err *err)
+{
+    struct ranked *r = mc_calloc((size_t)g->n, sizeof *r);
+    double sum = 0;
+    if (!r)
+        return no_memory(err);
+    for (int64_t k = 0; k < g->n; k++)
+        r[k] = (struct ranked){from->score[g->first + k], (int32_t)(g->first + k)};
+    qsort(r, (size_t)g->n, sizeof *r, by_score);
+    for (int64_t k = 0; k < g->n; k++) {
+        j->to->order[g->first + k] = r[k].unit;
+        j->to->cost[g->first + k] = sum += r[k].score;
+        j->to->score[r[k].unit] = r[k].score;
+    }
+    free(r);
+    return 0;
+}
+
+static int measure_others(struct job *j, const struct mc_model *m, struct mc_err *err)
+{
+    struct mc_importance taylor = {0};
+    int rc = 0;
+    for (size_t i = 0; i < j->of.c->n_groups && !rc; i++) {
+        const struct mc_coupling_group *g = &j->of.c->group[i];
+        if (j->read[i] || g->why || g->first < 0)
+            continue;
+        if (!taylor.score)
+            rc = mc_importance_measure(j->of.ctx, m, j->c, MC_IMPORTANCE_TAYLOR, false, &taylor,
+                                       err);
+        if (!rc)
+            rc = take_scores(j, g, &taylor, err);
+    }
+    mc_importance_free(&taylor);
+    return rc;
+}
+
+/* ---- all ---- */
+
+static int measure(struct job *j, const struct mc_model *m, struct mc_err *err)
+{
+    struct mc_obs_job *o = &j->of;
+    int rc = mc_linalg_new("cpu", &o->la, err);
+    if (!rc)
+        rc = mc_obs_sites_find(m, o->c, &o->sites, err);
+    if (!rc)
+        rc = mc_obs_measure(o->ctx, m, o->la, &o->sites, &o->stats, err);
+    for (size_t g = 0; g < o->c->n_groups && !rc; g++)
+        for (size_t i = 0; i < o->sites.n && !j->read[g]; i++)
+            j->read[g] = mc_obs_site_reads(o->c, &o->sites.item[i], &o->c->group[g]);
+    if (!rc)
+        rc = measure_groups(j, err);
+    if (!rc)
+        rc = measure_others(j, m, err);
+    j->to->nats = o->stats.nats;
+    j->to->samples = o->stats.samples;
     return rc;
 }
 
 int mc_importance_obs(const struct mc_pass_ctx *ctx, const struct mc_model *m,
                       const struct mc_coupling *c, struct mc_importance *ret, struct mc_err *err)
 {
-    if (!ctx->calib)
-        return mc_fail(err, MC_EUSAGE, "the criterion 'obs' needs samples: --calib");
-    struct mc_obs_sites sites = {0};
-    struct mc_obs_stats stats = {0};
-    struct mc_linalg *la = NULL;
+    struct mc_pass_ctx with = *ctx;
+    struct mc_dataset *own = NULL;
+    struct job j = {.of = {.ctx = &with, .c = c}, .to = ret};
+    if (!ctx->calib && !ctx->train)
+        return mc_fail(err, MC_EUSAGE,
+                       "the criterion 'obs' looks at samples: give some with --calib, or take one "
+                       "that needs none (l2)");
     ret->order = mc_calloc((size_t)c->n_units + 1, sizeof *ret->order);
     ret->cost = mc_calloc((size_t)c->n_units + 1, sizeof *ret->cost);
-    int rc = ret->order && ret->cost ? mc_linalg_new("cpu", &la, err) : no_memory(err);
+    j.read = mc_calloc(c->n_groups + 1, sizeof *j.read);
+    int rc = ret->order && ret->cost && j.read ? 0 : no_memory(err);
+    if (!rc && !ctx->calib) {
+        rc = mc_slice_open(ctx, SAMPLES, &own, err);
+        with.calib = own;
+        with.calib_count = SAMPLES;
+    }
+    if (with.calib_count > SAMPLES)
+        with.calib_count = SAMPLES;
     if (!rc)
-        rc = mc_obs_sites_find(m, c, &sites, err);
-    if (!rc)
-        rc = mc_obs_measure(ctx, m, la, &sites, &stats, err);
-    struct job j = {.ctx = ctx, .c = c, .sites = &sites, .stats = &stats, .la = la, .to = ret};
-    if (!rc)
-        rc = measure_groups(&j, err);
-    ret->nats = stats.nats;
-    ret->samples = stats.samples;
-    mc_obs_stats_free(&stats);
-    mc_obs_sites_free(&sites);
-    mc_linalg_free(la);
+        rc = measure(&j, m, err);
+    mc_obs_stats_free(&j.of.stats);
+    mc_obs_sites_free(&j.of.sites);
+    mc_linalg_free(j.of.la);
+    mc_dataset_free(own);
+    free(j.read);
     return rc;
 }

@@ -13,6 +13,20 @@ static int no_memory(struct mc_err *err)
     return mc_fail(err, MC_ENOMEM, "out of memory for the importance of units");
 }
 
+static const struct mc_shape *shape_of(const struct mc_coupling *c, const struct mc_value *v)
+{
+    const struct mc_vtype *t = v ? mc_infer_of(c->inf, v) : NULL;
+    return t && t->ranked ? &t->shape : NULL;
+}
+
+static bool has_unit(const struct mc_units *u, const struct mc_coupling_group *g)
+{
+    for (int64_t i = 0; u && i < u->n * u->per; i++)
+        if (u->unit[i] >= g->first && u->unit[i] < g->first + g->n)
+            return true;
+    return false;
+}
+
 /* ---- one site ---- */
 
 /* Its output goes into a norm or a sum with a constant, and nowhere else. */
@@ -105,6 +119,48 @@ static bool describe(struct mc_obs_site *s, size_t slot)
                                                               : false;
 }
 
+/* ---- where units end ---- */
+
+/* Has an output units of the group of u's first? */
+static bool goes_on(const struct mc_coupling *c, const struct mc_node *n,
+                    const struct mc_coupling_group *g)
+{
+    for (size_t i = 0; i < n->n_out; i++) {
+        const struct mc_shape *s = shape_of(c, n->out[i]);
+        for (int axis = 0; s && axis < s->rank; axis++)
+            if (has_unit(mc_coupling_axis(c, n->out[i], axis), g))
+                return true;
+    }
+    return false;
+}
+
+static const struct mc_coupling_group *ends(const struct mc_coupling *c, const struct mc_node *n,
+                                            const struct mc_value *v, int axis)
+{
+    const struct mc_units *u = v ? mc_coupling_axis(c, v, axis) : NULL;
+    for (int64_t i = 0; u && i < u->n * u->per; i++)
+        if (u->unit[i] >= 0) {
+            const struct mc_coupling_group *g = mc_coupling_group_of(c, u->unit[i]);
+            return g->why || goes_on(c, n, g) ? NULL : g;
+        }
+    return NULL;
+}
+
+/* How rows are found on this axis of x, or false. */
+static bool value(const struct mc_coupling *c, struct mc_obs_site *s, const struct mc_value *x)
+{
+    const struct mc_shape *shape = shape_of(c, x);
+    *s = (struct mc_obs_site){.kind = MC_OBS_VALUE,
+                              .node = s->node,
+                              .weight = x,
+                              .axis = s->axis,
+                              .y_axis = s->axis == shape->rank - 1 ? -1 : s->axis,
+                              .taps = 1,
+                              .repeat = 1};
+    s->n = s->m = shape->dim[s->axis];
+    return s->axis == 1 || s->axis >= shape->rank - 2;
+}
+
 static int add(struct mc_obs_sites *l, struct mc_obs_site s, struct mc_err *err)
 {
     int parts = s.parts ? s.parts : 1;
@@ -148,6 +204,11 @@ static bool locate(const struct mc_obs_sites *l, const struct mc_infer *inf, str
     s->x = s->kind == MC_OBS_RECURRENT ? l->probe.states[n->id]
                                        : measured(l, n->in[s->kind == MC_OBS_LEFT]);
     s->y = in_cell ? l->probe.sums[n->id] : measured(l, n->out[0]);
+    if (s->kind == MC_OBS_VALUE) {
+        s->x = s->y = measured(l, s->weight);
+        s->y_m = s->m;
+        return s->x;
+    }
     if (s->kind == MC_OBS_LEFT) {
         const struct mc_vtype *y = mc_infer_of(inf, n->out[0]);
         s->y_axis = y->ranked ? y->shape.rank - 2 : -1;
@@ -182,22 +243,55 @@ static void choose_fold(const struct mc_coupling *c, struct mc_obs_site *s)
         s->fold = run_length(mc_coupling_axis(c, s->weight, s->axis));
 }
 
+/* Constants that the node multiplies by. *ret_any: there are some. */
+static int find_products(const struct mc_coupling *c, struct mc_node *n, struct mc_obs_sites *l,
+                         bool *ret_any, struct mc_err *err)
+{
+    int rc = 0;
+    for (size_t k = 0; k < n->n_in && !rc; k++) {
+        const struct mc_tensor *t = n->in[k] ? mc_constant(n->in[k]) : NULL;
+        for (int axis = 0; t && axis < t->shape.rank && !rc; axis++) {
+            struct mc_obs_site s = {.node = n, .weight = n->in[k], .axis = axis};
+            if (mc_coupling_role(c, n->in[k], axis) == MC_ROLE_READS &&
+                mc_coupling_axis(c, n->in[k], axis) && describe(&s, k)) {
+                *ret_any = true;
+                rc = add(l, s, err);
+            }
+        }
+    }
+    return rc;
+}
+
+/* Values whose units are in none of the node's outputs. */
+static int find_ends(const struct mc_coupling *c, struct mc_node *n, struct mc_obs_sites *l,
+                     struct mc_err *err)
+{
+    size_t first = l->n;
+    int rc = 0;
+    for (size_t k = 0; k < n->n_in && !rc; k++) {
+        const struct mc_shape *x = shape_of(c, n->in[k]);
+        bool given = n->in[k] && !mc_constant(n->in[k]);
+        for (int axis = 0; given && x && axis < x->rank && !rc; axis++) {
+            struct mc_obs_site s = {.node = n, .axis = axis};
+            if (ends(c, n, n->in[k], axis) && value(c, &s, n->in[k]))
+                rc = add(l, s, err);
+        }
+    }
+    for (size_t i = first; i < l->n; i++)
+        l->item[i].of = (int)(l->n - first);
+    return rc;
+}
+
 int mc_obs_sites_find(const struct mc_model *m, const struct mc_coupling *c,
                       struct mc_obs_sites *ret, struct mc_err *err)
 {
     struct mc_obs_sites l = {0};
     int rc = 0;
     for (size_t i = 0; i < m->graph->n_nodes && !rc; i++) {
-        struct mc_node *n = m->graph->nodes[i];
-        for (size_t k = 0; k < n->n_in && !rc; k++) {
-            const struct mc_tensor *t = n->in[k] ? mc_constant(n->in[k]) : NULL;
-            for (int axis = 0; t && axis < t->shape.rank && !rc; axis++) {
-                struct mc_obs_site s = {.node = n, .weight = n->in[k], .axis = axis};
-                if (mc_coupling_role(c, n->in[k], axis) == MC_ROLE_READS &&
-                    mc_coupling_axis(c, n->in[k], axis) && describe(&s, k))
-                    rc = add(&l, s, err);
-            }
-        }
+        bool any = false;
+        rc = find_products(c, m->graph->nodes[i], &l, &any, err);
+        if (!rc && !any)
+            rc = find_ends(c, m->graph->nodes[i], &l, err);
     }
     if (!rc)
         rc = make_probe(m, &l, err);
@@ -238,6 +332,15 @@ int32_t mc_obs_site_unit(const struct mc_coupling *c, const struct mc_obs_site *
             return unit;
     }
     return -1;
+}
+
+bool mc_obs_site_reads(const struct mc_coupling *c, const struct mc_obs_site *s,
+                       const struct mc_coupling_group *g)
+{
+    for (int64_t j = 0; j < s->n / s->fold; j++)
+        if (mc_obs_site_unit(c, s, g, j) >= 0)
+            return true;
+    return false;
 }
 
 int mc_obs_site_weight(const struct mc_obs_site *s, float **ret, struct mc_err *err)

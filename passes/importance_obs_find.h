@@ -1,4 +1,4 @@
-/* Where a model multiplies what has units by a constant. */
+/* Where a model multiplies what has units by a constant, and where they end otherwise. */
 #ifndef MC_PASSES_IMPORTANCE_OBS_FIND_H
 #define MC_PASSES_IMPORTANCE_OBS_FIND_H
 
@@ -12,6 +12,7 @@ enum mc_obs_kind {
     MC_OBS_TRANSPOSED, /* ConvTranspose: a pixel, of which each tap is an output */
     MC_OBS_INPUT,      /* W of a cell, all directions */
     MC_OBS_RECURRENT,  /* R of a cell, one direction */
+    MC_OBS_VALUE,      /* anything else that reads them: what is missing in x itself counts */
 };
 
 struct
@@ -19,7 +20,7 @@ struct
     enum mc_obs_kind kind;
     struct mc_node *node;
     const struct mc_value *weight;
-    int axis; /* of the weight: what it sums over */
+    int axis; /* of the weight, or of a value: what is summed over */
     int part, parts;
     int64_t m, n, taps;
     /* So many neighbouring columns, of one unit, are taken for one, because [n,n] would be too large; what they are to each
@@ -49,6 +50,9 @@ void mc_obs_sites_free(struct mc_obs_sites *s);
 /* Unit of column j < n / fold that is of the group; -1: none. */
 int32_t mc_obs_site_unit(const struct mc_coupling *c, const struct mc_obs_site *s,
                          const struct mc_coupling_group *g, int64_t j);
+/* Has it any unit of the group? */
+bool mc_obs_site_reads(const struct mc_coupling *c, const struct mc_obs_site *s,
+                       const struct mc_coupling_group *g);
 /* W [m,n] in a new buffer. */
 int mc_obs_site_weight(const struct mc_obs_site *s, float **ret, struct mc_err *err);
 

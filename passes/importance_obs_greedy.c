@@ -21,6 +21,9 @@ struct greedy {
     double *joint;  /* [take] what each adds */
     bool *leaves;   /* [units] */
     int64_t *stays; /* [n] columns */
+    const float *pairs;
+    int64_t all; /* units there were */
+    double *own; /* [all] by number: what pairs say of one more */
 };
 
 static int no_memory(struct mc_err *err)
@@ -137,7 +140,8 @@ static bool singles(const struct mc_obs_reader *r, int64_t units)
 static int weigh(struct greedy *g, struct mc_err *err)
 {
     int rc = mc_interrupt_check(err);
-    memset(g->each, 0, (size_t)g->units * sizeof *g->each);
+    for (int64_t u = 0; u < g->units; u++)
+        g->each[u] = g->own[g->name[u]];
     for (size_t k = 0; k < g->n_readers && !rc; k++) {
         const struct mc_obs_reader *r = &g->reader[k];
         bool one = singles(r, g->units);
@@ -275,6 +279,12 @@ static void choose(struct greedy *g, int64_t take)
         g->leaves[g->gone[i]] = true;
 }
 
+static void goes(struct greedy *g, int32_t unit)
+{
+    for (int64_t u = 0; g->pairs && u < g->all; u++)
+        g->own[u] += 2 * (double)g->pairs[unit * g->all + u];
+}
+
 static int step(struct greedy *g, int64_t done, int32_t *order, double *cost, struct mc_err *err)
 {
     int64_t take = g->units > AT_ONCE ? g->units / AT_ONCE : 1;
@@ -288,7 +298,8 @@ static int step(struct greedy *g, int64_t done, int32_t *order, double *cost, st
     double sum = done ? cost[done - 1] : 0;
     for (int64_t i = 0; i < take && !rc; i++) {
         order[done + i] = g->name[g->gone[i]];
-        cost[done + i] = sum += g->joint[i];
+        cost[done + i] = sum += g->joint[i] + g->own[order[done + i]];
+        goes(g, order[done + i]);
     }
     int64_t left = 0;
     for (int64_t u = 0; u < g->units; u++)
@@ -299,25 +310,36 @@ static int step(struct greedy *g, int64_t done, int32_t *order, double *cost, st
 }
 
 int mc_obs_greedy(struct mc_linalg *la, struct mc_obs_reader *reader, size_t n_readers,
-                  int64_t units, int32_t *order, double *cost, struct mc_err *err)
+                  const float *pairs, int64_t units, int32_t *order, double *cost,
+                  struct mc_err *err)
 {
-    struct greedy g = {.la = la, .reader = reader, .n_readers = n_readers, .units = units};
+    struct greedy g = {.la = la,
+                       .reader = reader,
+                       .n_readers = n_readers,
+                       .units = units,
+                       .all = units,
+                       .pairs = pairs};
     int64_t n = 0;
     for (size_t k = 0; k < n_readers; k++)
         n = reader[k].n > n ? reader[k].n : n;
     size_t count = (size_t)units + 1;
     g.name = mc_calloc(count, sizeof *g.name);
+    g.own = mc_calloc(count, sizeof *g.own);
     g.each = mc_calloc(count, sizeof *g.each);
     g.gone = mc_calloc(count, sizeof *g.gone);
     g.joint = mc_calloc(count, sizeof *g.joint);
     g.leaves = mc_calloc(count, sizeof *g.leaves);
     g.stays = mc_calloc((size_t)n + 1, sizeof *g.stays);
-    int rc = g.name && g.each && g.gone && g.joint && g.leaves && g.stays ? 0 : no_memory(err);
+    int rc =
+        g.name && g.own && g.each && g.gone && g.joint && g.leaves && g.stays ? 0 : no_memory(err);
     for (int64_t u = 0; !rc && u < units; u++)
         g.name[u] = (int32_t)u;
+    for (int64_t u = 0; !rc && pairs && u < units; u++)
+        g.own[u] = (double)pairs[u * units + u];
     while (!rc && g.units > 0)
         rc = step(&g, units - g.units, order, cost, err);
     free(g.name);
+    free(g.own);
     free(g.each);
     free(g.gone);
     free(g.joint);

@@ -25,7 +25,8 @@ struct mc_obs_reader {
  * that are cheapest by themselves; their cost is that of all.
  * Errors: MC_ENOMEM; MC_EDATA for what is no number; MC_EFAIL where C⁻¹ is none. Cost: about n² (n + m) operations a reader. */
 int mc_obs_greedy(struct mc_linalg *la, struct mc_obs_reader *reader, size_t n_readers,
-                  int64_t units, int32_t *order, double *cost, struct mc_err *err);
+                  const float *pairs, int64_t units, int32_t *order, double *cost,
+                  struct mc_err *err);
 
 /* a [n,n], lower triangle, positive definite, gives way to its inverse, lower triangle. */
 int mc_obs_invert(struct mc_linalg *la, int64_t n, float *a, struct mc_err *err);

@@ -22,6 +22,12 @@ static int no_memory(struct mc_err *err)
 
 static struct mc_cov cov_of(const struct mc_obs_site *s)
 {
+    if (s->kind == MC_OBS_VALUE)
+        return (struct mc_cov){.node = s->node,
+                               .x = s->x,
+                               .n = s->n,
+                               .columns = s->y_axis >= 0,
+                               .channels = s->y_axis == 1};
     return (struct mc_cov){.node = s->node,
                            .x = s->x,
                            .n = s->n / s->fold,
@@ -39,6 +45,11 @@ static bool same_cov(const struct mc_cov *a, const struct mc_cov *b)
            a->parts == b->parts && a->part == b->part && (a->node == b->node || !windows);
 }
 
+static bool same_influence(const struct mc_influence *i, const struct mc_obs_site *s)
+{
+    return i->y == s->y && i->axis == s->y_axis;
+}
+
 static int list(struct mc_obs_sites *l, struct mc_obs_stats *r, struct mc_err *err)
 {
     for (size_t i = 0; i < l->n; i++) {
@@ -53,7 +64,7 @@ static int list(struct mc_obs_sites *l, struct mc_obs_stats *r, struct mc_err *e
         if (!s->y)
             continue;
         for (s->influence = 0;
-             s->influence < r->n_influence && r->influence[s->influence].y != s->y;)
+             s->influence < r->n_influence && !same_influence(&r->influence[s->influence], s);)
             s->influence++;
         if (s->influence == r->n_influence &&
             !MC_GROW(r->influence, r->n_influence, r->cap_influence))
@@ -200,4 +211,17 @@ int mc_obs_weigh(const struct mc_obs_stats *s, const struct mc_obs_site *site, s
     free(*w);
     *w = out;
     return 0;
+}
+
+double mc_obs_missing(const struct mc_obs_stats *s, const struct mc_obs_site *site, int64_t a,
+                      int64_t b)
+{
+    const struct mc_cov *c = &s->cov[site->cov];
+    const struct mc_influence *inf = s->nats ? &s->influence[site->influence] : NULL;
+    const float *g = inf && inf->cost ? mc_storage_data(inf->cost->storage) : NULL;
+    const float *second = mc_storage_data(c->second->storage);
+    int64_t i = a > b ? a : b, k = a > b ? b : a, n = site->n;
+    double square = (double)second[i * n + k] + (double)c->mean[i] * (double)c->mean[k];
+    double one = i == k ? (inf ? inf->mean : 1) : 0;
+    return square * (g ? (double)g[i * n + k] : one);
 }

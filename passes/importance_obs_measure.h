@@ -25,6 +25,9 @@ void mc_obs_stats_free(struct mc_obs_stats *s);
  * lacking; about the mean or not. Errors: MC_ENOMEM. */
 int mc_obs_second(const struct mc_obs_stats *s, const struct mc_obs_site *site, bool about_mean,
                   float **ret, struct mc_err *err);
+/* What it costs if positions a and b of a value are zero: their share of the square. */
+double mc_obs_missing(const struct mc_obs_stats *s, const struct mc_obs_site *site, int64_t a,
+                      int64_t b);
 /* w [m, cols] gives way to Rᵀ w, where R Rᵀ is what errors of the site's outputs cost; m = site->m / site->repeat. */
 int mc_obs_weigh(const struct mc_obs_stats *s, const struct mc_obs_site *site, struct mc_linalg *la,
                  int64_t m, int64_t cols, float **w, struct mc_err *err);

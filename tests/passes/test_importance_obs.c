@@ -125,7 +125,7 @@ static void greedy(const struct problem *p, size_t n_problems, int32_t *order, d
     struct mc_obs_reader r[4];
     for (size_t k = 0; k < n_problems; k++)
         r[k] = reader_of(&p[k]);
-    build_ok(mc_obs_greedy(la, r, n_problems, p->units, order, cost, &err), &err);
+    build_ok(mc_obs_greedy(la, r, n_problems, NULL, p->units, order, cost, &err), &err);
     for (size_t k = 0; k < n_problems; k++) {
         free(r[k].start);
         free(r[k].inverse);
@@ -250,7 +250,7 @@ static void many_at_once(void **state)
     }
     int32_t order[UNITS];
     double cost[UNITS];
-    build_ok(mc_obs_greedy(la, &r, 1, UNITS, order, cost, &err), &err);
+    build_ok(mc_obs_greedy(la, &r, 1, NULL, UNITS, order, cost, &err), &err);
     bool seen[UNITS] = {0};
     for (int k = 0; k < UNITS; k++) {
         assert_false(seen[order[k]]);
@@ -262,6 +262,35 @@ static void many_at_once(void **state)
     free(r.start);
     free(r.inverse);
     free(r.w);
+}
+
+/* Without a reader a set costs what its pairs add up to. */
+static void pairs_alone(void **state)
+{
+    (void)state;
+    enum { N = 7 };
+    float x[N * N], pairs[N * N] = {0};
+    int32_t order[N];
+    double cost[N];
+    mc_rng_fill_normal(8, 1, 0, x, N * N);
+    for (int i = 0; i < N * N; i++)
+        for (int k = 0; k < N; k++)
+            pairs[i] += x[i / N * N + k] * x[i % N * N + k];
+    build_ok(mc_obs_greedy(la, NULL, 0, pairs, N, order, cost, &err), &err);
+    for (int k = 0; k < N; k++) {
+        double sum = 0, best = INFINITY;
+        for (int i = 0; i <= k; i++)
+            for (int j = 0; j <= k; j++)
+                sum += (double)pairs[order[i] * N + order[j]];
+        for (int other = k; other < N; other++) {
+            double with = (double)pairs[order[other] * N + order[other]];
+            for (int i = 0; i < k; i++)
+                with += 2 * (double)pairs[order[i] * N + order[other]];
+            best = fmin(best, with);
+        }
+        assert_true(fabs(cost[k] - sum) < 1e-4 * sum + 1e-5);
+        assert_true(fabs(cost[k] - (k ? cost[k - 1] : 0) - best) < 1e-4 * sum + 1e-5);
+    }
 }
 
 static int setup(void **state)
@@ -280,9 +309,10 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(single_columns),  cmocka_unit_test(blocks_of_columns),
-        cmocka_unit_test(several_readers), cmocka_unit_test(uneven_units),
-        cmocka_unit_test(many_at_once),    cmocka_unit_test(a_copy_costs_nothing),
+        cmocka_unit_test(single_columns),       cmocka_unit_test(blocks_of_columns),
+        cmocka_unit_test(several_readers),      cmocka_unit_test(uneven_units),
+        cmocka_unit_test(many_at_once),         cmocka_unit_test(pairs_alone),
+        cmocka_unit_test(a_copy_costs_nothing),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,0 +1,242 @@
+#include "passes/importance_obs_reader.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+
+/* More outputs are mixed at random to so many: sums of squares are then right to about 6 %. */
+enum { ROWS_UP_TO = 512 };
+
+/* What a folded column's neighbours are to each other: their correlation is taken for this. */
+static const double FOLDED = 0.5;
+
+static int no_memory(struct mc_err *err)
+{
+    return mc_fail(err, MC_ENOMEM, "out of memory for the importance of units");
+}
+
+static float *floats(int64_t rows, int64_t cols)
+{
+    size_t count;
+    return mc_size_mul((size_t)rows, (size_t)cols, &count) ? mc_calloc(count + 1, sizeof(float))
+                                                           : NULL;
+}
+
+/* ---- one reader: all sites that multiply the same rows ---- */
+
+static int64_t columns(const struct mc_obs_site *s)
+{
+    return s->n / s->fold;
+}
+
+static int64_t rows(const struct mc_obs_site *s)
+{
+    return s->m * s->fold;
+}
+
+/* perm[i]: which column comes i-th, so that those of a unit are neighbours. *ret_any: are there units of the group. */
+static int sort_columns(const struct mc_obs_job *j, const struct mc_obs_site *s,
+                        const struct mc_coupling_group *g, int64_t *start, int64_t **ret_perm,
+                        bool *ret_any, struct mc_err *err)
+{
+    int64_t n = columns(s);
+    int64_t *unit = mc_calloc((size_t)n, sizeof *unit), *perm = mc_calloc((size_t)n, sizeof *perm);
+    int64_t *next = mc_calloc((size_t)g->n + 1, sizeof *next);
+    if (!unit || !perm || !next) {
+        free(unit);
+        free(perm);
+        free(next);
+        return no_memory(err);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        int32_t u = mc_obs_site_unit(j->c, s, g, i);
+        unit[i] = u < 0 ? g->n : u - g->first;
+        if (u >= 0)
+            start[unit[i] + 1]++;
+    }
+    for (int64_t u = 0; u < g->n; u++)
+        start[u + 1] += start[u];
+    memcpy(next, start, (size_t)(g->n + 1) * sizeof *next);
+    for (int64_t i = 0; i < n; i++)
+        perm[next[unit[i]]++] = i;
+    *ret_any = start[g->n] > 0;
+    *ret_perm = perm;
+    free(unit);
+    free(next);
+    return 0;
+}
+
+/* C in the order of perm and scaled to a diagonal of ones, then inverted; scale[i] is the root of what was there. */
+static int invert(const struct mc_obs_job *j, const struct mc_obs_site *s, const int64_t *perm,
+                  bool about_mean, float *scale, float **ret, struct mc_err *err)
+{
+    int64_t n = columns(s);
+    float *c = NULL, *p = floats(n, n);
+    int rc = p ? mc_obs_second(&j->stats, s, about_mean, &c, err) : no_memory(err);
+    for (int64_t i = 0; !rc && i < n; i++)
+        scale[i] = sqrtf(c[perm[i] * n + perm[i]]);
+    for (int64_t i = 0; !rc && i < n; i++)
+        for (int64_t k = 0; k <= i; k++) {
+            int64_t a = perm[i], b = perm[k];
+            p[i * n + k] = (a >= b ? c[a * n + b] : c[b * n + a]) / (scale[i] * scale[k]);
+        }
+    free(c);
+    if (!rc)
+        rc = mc_obs_invert(j->la, n, p, err);
+    if (rc)
+        free(p);
+    else
+        *ret = p;
+    return rc;
+}
+
+/* w [m, n] becomes [m fold, n / fold]: every place in a run for itself, mixed by the root (1 - f) I + f 1 1ᵀ has. */
+static int unfold(const struct mc_obs_site *s, float **w, struct mc_err *err)
+{
+    int64_t b = s->fold, n = columns(s);
+    if (b == 1)
+        return 0;
+    float *out = floats(rows(s), n);
+    if (!out)
+        return no_memory(err);
+    float own = (float)sqrt(1 - FOLDED);
+    float all = (float)((sqrt(1 - FOLDED + FOLDED * (double)b) - sqrt(1 - FOLDED)) / (double)b);
+    for (int64_t i = 0; i < s->m; i++)
+        for (int64_t k = 0; k < n; k++) {
+            const float *x = *w + i * s->n + k * b;
+            float sum = 0;
+            for (int64_t t = 0; t < b; t++)
+                sum += x[t];
+            for (int64_t t = 0; t < b; t++)
+                out[(i * b + t) * n + k] = own * x[t] + all * sum;
+        }
+    free(*w);
+    *w = out;
+    return 0;
+}
+
+/* Rows of one site, weighed by what their errors cost, to out [rows, n]. */
+static int add_rows(const struct mc_obs_job *j, const struct mc_obs_site *s, const int64_t *perm,
+                    const float *scale, float *out, struct mc_err *err)
+{
+    float *w = NULL;
+    int64_t n = columns(s);
+    int rc = mc_obs_site_weight(s, &w, err);
+    if (!rc)
+        rc = mc_obs_weigh(&j->stats, s, j->la, s->m / s->repeat, s->n * s->repeat, &w, err);
+    if (!rc)
+        rc = unfold(s, &w, err);
+    for (int64_t i = 0; !rc && i < rows(s); i++)
+        for (int64_t k = 0; k < n; k++)
+            out[i * n + k] = w[i * n + perm[k]] * scale[k];
+    free(w);
+    return rc;
+}
+
+/* Squares of columns stay what they are on the average.
+ * Source: Achlioptas, Database-friendly Random Projections, 2003. */
+static int mix(const struct mc_obs_job *j, struct mc_obs_reader *r, struct mc_err *err)
+{
+    if (r->m <= ROWS_UP_TO)
+        return 0;
+    float *sign = floats(ROWS_UP_TO, r->m), *out = floats(ROWS_UP_TO, r->n);
+    int rc = sign && out ? 0 : no_memory(err);
+    for (int64_t i = 0; !rc && i < ROWS_UP_TO * r->m; i++)
+        sign[i] = mc_rng_uniform(j->ctx->seed, 11, (uint64_t)i) < 0.5f ? -1 : 1;
+    if (!rc)
+        rc = mc_linalg_gemm(j->la, 'n', 'n', ROWS_UP_TO, r->n, r->m, 1 / sqrtf(ROWS_UP_TO), sign,
+                            r->m, r->w, r->n, 0, out, r->n, err);
+    free(sign);
+    if (rc) {
+        free(out);
+        return rc;
+    }
+    free(r->w);
+    r->w = out;
+    r->m = ROWS_UP_TO;
+    return 0;
+}
+
+static bool together(const struct mc_obs_site *a, const struct mc_obs_site *b)
+{
+    return a->cov == b->cov && b->kind != MC_OBS_VALUE;
+}
+
+bool mc_obs_reader_first(const struct mc_obs_sites *l, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (together(&l->item[i], &l->item[k]))
+            return false;
+    return l->item[i].kind != MC_OBS_VALUE;
+}
+
+int mc_obs_reader_make(const struct mc_obs_job *j, size_t first, const struct mc_coupling_group *g,
+                       struct mc_obs_reader *ret, struct mc_err *err)
+{
+    const struct mc_obs_site *s = &j->sites.item[first];
+    struct mc_obs_reader r = {.n = columns(s)};
+    int64_t *perm = NULL, at = 0;
+    bool any = false, about_mean = true;
+    float *scale = floats(1, r.n);
+    r.start = mc_calloc((size_t)g->n + 2, sizeof *r.start);
+    int rc = scale && r.start ? sort_columns(j, s, g, r.start, &perm, &any, err) : no_memory(err);
+    for (size_t i = first; !rc && any && i < j->sites.n; i++)
+        if (together(s, &j->sites.item[i])) {
+            r.m += rows(&j->sites.item[i]);
+            about_mean = about_mean && j->sites.item[i].bias;
+        }
+    if (!rc && any) {
+        r.w = floats(r.m, r.n);
+        rc = r.w ? invert(j, s, perm, about_mean, scale, &r.inverse, err) : no_memory(err);
+    }
+    for (size_t i = first; !rc && any && i < j->sites.n; i++)
+        if (together(s, &j->sites.item[i])) {
+            rc = add_rows(j, &j->sites.item[i], perm, scale, r.w + at * r.n, err);
+            at += rows(&j->sites.item[i]);
+        }
+    if (!rc && any)
+        rc = mix(j, &r, err);
+    free(perm);
+    free(scale);
+    if (rc || !any)
+        mc_obs_reader_free(&r);
+    else
+        *ret = r;
+    return rc;
+}
+
+void mc_obs_reader_free(struct mc_obs_reader *r)
+{
+    free(r->start);
+    free(r->inverse);
+    free(r->w);
+    *r = (struct mc_obs_reader){0};
+}
+
+/* ---- values that count as they are ---- */
+
+int mc_obs_pairs_make(const struct mc_obs_job *j, const struct mc_coupling_group *g, float **ret,
+                      struct mc_err *err)
+{
+    float *pairs = NULL;
+    for (size_t i = 0; i < j->sites.n; i++) {
+        const struct mc_obs_site *s = &j->sites.item[i];
+        if (s->kind != MC_OBS_VALUE || !mc_obs_site_reads(j->c, s, g))
+            continue;
+        if (!pairs && !(pairs = floats(g->n, g->n)))
+            return no_memory(err);
+        for (int64_t a = 0; a < s->n; a++) {
+            int32_t u = mc_obs_site_unit(j->c, s, g, a);
+            for (int64_t b = 0; u >= 0 && b < s->n; b++) {
+                int32_t v = mc_obs_site_unit(j->c, s, g, b);
+                if (v >= 0)
+                    pairs[(u - g->first) * g->n + v - g->first] +=
+                        (float)(mc_obs_missing(&j->stats, s, a, b) / s->of);
+            }
+        }
+    }
+    *ret = pairs;
+    return 0;
+}
