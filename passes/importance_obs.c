@@ -130,7 +130,7 @@ static int measure_others(struct job *j, const struct mc_model *m, struct mc_err
         if (j->read[i] || g->why || g->first < 0)
             continue;
         if (!taylor.score)
-            rc = mc_importance_measure(j->of.ctx, m, j->c, MC_IMPORTANCE_TAYLOR, false, &taylor,
+            rc = mc_importance_measure(j->of.ctx, m, j->of.c, MC_IMPORTANCE_TAYLOR, false, &taylor,
                                        err);
         if (!rc)
             rc = take_scores(j, g, &taylor, err);

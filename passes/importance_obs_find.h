@@ -32,6 +32,7 @@ struct
     int y_axis;
     int64_t y_first, y_m; /* rows of W are m / repeat of these channels, from y_first on */
     int64_t repeat;       /* neighbouring rows that belong to one channel of y */
+    int of;               /* that many such values of the node stand for the same */
     size_t cov,
         influence; /* which of those that were measured; of the sites with one cov the columns are the same */
 };
