@@ -163,7 +163,8 @@ static int apply(struct mc_prune_run *r, json_t *report, struct mc_err *err)
         rc = mc_prune_gone(r, level, gone, err);
     if (!rc)
         rc = mc_cut(r->c, r->model, gone, 0, err);
-    (void)report;
+    if (!rc && r->repairs)
+        rc = mc_prune_repair(r->ctx, r->before, r->c, gone, r->model, report, err);
     free(level);
     free(gone);
     return rc;
