@@ -318,6 +318,8 @@ void mc_couple_role(struct mc_couple *w, const struct mc_value *v, int axis, enu
     struct mc_couple_axis *row = mc_axis_is_constant(v) ? mc_axis_row(w, v, axis) : NULL;
     if (row && (row->role == MC_ROLE_NONE || row->role == MC_ROLE_ALONG))
         row->role = role;
+    if (row && role == MC_ROLE_MAKES && !row->maker)
+        row->maker = w->n;
 }
 
 void mc_couple_balance(struct mc_couple *w, const struct mc_units *u, int64_t parts)

@@ -14,9 +14,24 @@ static int no_memory(struct mc_couple *w)
 
 /* ---- what is known of units ---- */
 
-/* Which objects are axes of values, and what weights make. */
-static void look_at_values(struct mc_couple *w)
+static void look_at_maker(struct mc_couple_last *l, const struct mc_couple_axis *row)
 {
+    struct mc_couple_state *s = l->w->c->state;
+    int32_t set[MC_COUPLE_SET], at = (int32_t)row->maker->pos + 1;
+    for (int64_t k = 0; k < row->u->n; k++) {
+        int n = mc_unit_roots(s, row->u->unit + k * row->u->per, row->u->per, set, 0);
+        for (int j = 0; j < n; j++) {
+            s->unit[set[j]].flags |= MC_UNIT_MADE;
+            if (!l->maker[set[j]] || at < l->maker[set[j]])
+                l->maker[set[j]] = at;
+        }
+    }
+}
+
+/* Which objects are axes of values, and what weights make. */
+static void look_at_values(struct mc_couple_last *l)
+{
+    struct mc_couple *w = l->w;
     const struct mc_graph *g = w->c->m->graph;
     struct mc_couple_state *s = w->c->state;
     for (size_t i = 0; i < s->n_values && !w->rc; i++) {
@@ -29,12 +44,8 @@ static void look_at_values(struct mc_couple *w)
                 continue;
             a->refs++;
             a->constant |= constant;
-            int32_t set[MC_COUPLE_SET];
-            for (int64_t k = 0; row->role == MC_ROLE_MAKES && k < a->u.n; k++) {
-                int n = mc_unit_roots(s, a->u.unit + k * a->u.per, a->u.per, set, 0);
-                for (int j = 0; j < n; j++)
-                    s->unit[set[j]].flags |= MC_UNIT_MADE;
-            }
+            if (row->maker)
+                look_at_maker(l, row);
         }
     }
 }
@@ -106,7 +117,7 @@ static void count_free(struct mc_couple_last *l)
 static void settle(struct mc_couple_last *l)
 {
     struct mc_couple *w = l->w;
-    look_at_values(w);
+    look_at_values(l);
     count_places(l);
     if (!w->rc)
         hold_odd(l);
@@ -120,20 +131,27 @@ static void settle(struct mc_couple_last *l)
 
 /* ---- names ---- */
 
-static const char *usual_kind(const struct mc_batch *b)
+/* What is found out about a group before it is one, by root of its batch. */
+struct draft {
+    int32_t head, held, reason; /* batch of the first unit; units that stay, and why */
+    int32_t maker;              /* the first of its units */
+    const char *kind;
+    bool shared, inexact;
+};
+
+static const char *kind_of(const struct mc_couple_state *s, const struct draft *d,
+                           const struct mc_node *maker)
 {
-    const char *op = b->node ? b->node->op_type : "";
+    const char *op = maker ? maker->op_type : "";
+    if (d->kind)
+        return d->kind;
+    if (s->batch[d->head].guess)
+        return s->batch[d->head].guess;
     if (strstr(op, "Conv"))
         return "channels";
     if (!strcmp(op, "Gemm") || strstr(op, "MatMul") || !strcmp(op, "Einsum"))
         return "hidden nodes";
     return "width";
-}
-
-static const char *kind_of(const struct mc_couple_state *s, int32_t batch)
-{
-    const struct mc_batch *b = &s->batch[batch];
-    return b->kind ? b->kind : b->guess ? b->guess : usual_kind(b);
 }
 
 static bool is_taken(const struct mc_coupling *c, const char *name)
@@ -144,20 +162,19 @@ static bool is_taken(const struct mc_coupling *c, const char *name)
     return false;
 }
 
-static const char *name_of(struct mc_couple *w, int32_t batch, const char *kind)
+/* Of the node whose weight makes the units; what came of splitting an axis says what it is, too. */
+static const char *name_of(struct mc_couple *w, const struct draft *d, const struct mc_node *maker,
+                           const char *kind)
 {
-    const struct mc_couple_state *s = w->c->state;
-    const struct mc_batch *b = &s->batch[batch], *origin = b;
-    while (origin->from >= 0)
-        origin = &s->batch[origin->from];
-    const char *label = origin->node ? mc_node_label(origin->node) : "";
+    bool split = w->c->state->batch[d->head].from >= 0;
+    const char *label = maker ? mc_node_label(maker) : "";
     char text[512];
-    snprintf(text, sizeof text, b == origin ? "%s" : "%s %s", label, kind);
+    snprintf(text, sizeof text, split ? "%s %s" : "%s", label, kind);
     for (int i = 2; is_taken(w->c, text); i++) {
-        if (i == 2)
+        if (i == 2 && !split)
             snprintf(text, sizeof text, "%s %s", label, kind);
         else
-            snprintf(text, sizeof text, "%s %s %d", label, kind, i - 1);
+            snprintf(text, sizeof text, "%s %s %d", label, kind, i - !split);
     }
     const char *name = mc_arena_strdup(&w->c->mem, text);
     if (!name)
@@ -185,7 +202,7 @@ static void count_nodes(struct mc_couple_last *l, const int32_t *number)
 {
     struct mc_coupling *c = l->w->c;
     struct mc_couple_state *s = c->state;
-    int32_t set[MC_COUPLE_SET], *count = l->spare;
+    int32_t set[MC_COUPLE_SET], *count = l->count;
     for (struct mc_couple_axis_units *a = s->all; a; a = a->next) {
         if (!a->refs || !a->constant)
             continue;
@@ -210,23 +227,24 @@ static void count_nodes(struct mc_couple_last *l, const int32_t *number)
             c->group[i].nodes = 1;
 }
 
-/* What is found out about a group before it is one, by root of its batch. */
-struct draft {
-    int32_t head, held, reason; /* batch of the first unit; units that stay, and why */
-    bool shared, inexact;
-};
-
 static void draft_groups(struct mc_couple_last *l, struct draft *d)
 {
     struct mc_couple_state *s = l->w->c->state;
     for (size_t i = 0; i < s->n_batches; i++)
         d[i] = (struct draft){.head = -1};
     for (size_t i = 0; i < s->n_units; i++) {
-        const struct mc_unit *u = &s->unit[i];
-        if (!is_plain(s, (int32_t)i))
+        int32_t root = mc_unit_root(s, (int32_t)i);
+        const struct mc_unit *u = &s->unit[root];
+        if (u->tuple)
             continue;
         struct draft *g = &d[mc_batch_root(s, u->batch)];
+        if (!g->kind)
+            g->kind = s->batch[s->unit[i].batch].kind;
+        if ((size_t)root != i)
+            continue;
         g->head = g->head < 0 ? u->batch : g->head;
+        if (!g->maker || (l->maker[i] && l->maker[i] < g->maker))
+            g->maker = l->maker[i];
         g->shared |= l->places[i] > 1 && (u->flags & MC_UNIT_MADE);
         g->inexact |= !u->hold && (u->flags & MC_UNIT_INEXACT);
         g->held += u->hold != 0;
@@ -243,11 +261,11 @@ static void make_group(struct mc_couple_last *l, int32_t batch, const struct dra
     bool can = n > 1;
     if (d->head < 0 || (!can && (!d->shared || n + d->held < 2)))
         return;
-    struct mc_coupling_group g = {.first = can ? c->n_units : -1,
-                                  .n = can ? n : n + d->held,
-                                  .exact = !d->inexact,
-                                  .kind = kind_of(c->state, d->head)};
-    g.name = name_of(w, d->head, g.kind);
+    struct mc_coupling_group g = {
+        .first = can ? c->n_units : -1, .n = can ? n : n + d->held, .exact = !d->inexact};
+    const struct mc_node *maker = d->maker ? c->m->graph->nodes[d->maker - 1] : NULL;
+    g.kind = kind_of(c->state, d, maker);
+    g.name = name_of(w, d, maker, g.kind);
     g.why = can ? NULL : why_of(w, d->reason);
     if (can) {
         g.n_partitions = l->parts[batch].n;
@@ -322,7 +340,7 @@ int mc_couple_finish(struct mc_couple *w)
     struct mc_couple_state *s = w->c->state;
     w->n = NULL;
     struct mc_couple_last l = {.w = w};
-    int32_t *ints = mc_calloc(s->n_units, 5 * sizeof *ints);
+    int32_t *ints = mc_calloc(s->n_units, 6 * sizeof *ints);
     int32_t *first = mc_calloc(s->n_batches, 2 * sizeof *first);
     struct draft *draft = mc_calloc(s->n_batches, sizeof *draft);
     l.parts = mc_calloc(s->n_batches, sizeof *l.parts);
@@ -330,8 +348,9 @@ int mc_couple_finish(struct mc_couple *w)
         no_memory(w);
     } else {
         l.stamp = ints;
-        l.spare = l.stamp + s->n_units;
-        l.places = l.spare + s->n_units;
+        l.maker = l.stamp + s->n_units;
+        l.count = l.maker + s->n_units;
+        l.places = l.count + s->n_units;
         l.index = l.places + s->n_units;
         l.free = first + s->n_batches;
         settle(&l);

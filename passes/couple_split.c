@@ -68,7 +68,7 @@ static void take_apart(struct splitting *s, const int32_t *root, const int *dims
             return;
         }
         state->batch[batch].from = from;
-        state->batch[batch].guess = n == 2 ? guess[k] : NULL;
+        state->batch[batch].guess = k + 2 >= n ? guess[k + 2 - n] : NULL;
         for (int64_t i = 0; i < s->dim[dims[k]]; i++)
             made[k][i] = state->batch[batch].first + (int32_t)i;
     }

@@ -56,6 +56,7 @@ struct mc_couple_axis {
     const struct mc_units *u;
     bool known; /* of a constant: somebody asked */
     enum mc_role role;
+    const struct mc_node *maker; /* the first that makes positions of it: role MAKES */
 };
 
 struct mc_couple_even {
@@ -118,12 +119,13 @@ struct mc_couple_parts {
 /* What the last steps need to know. By root of a unit, or of a batch. */
 struct mc_couple_last {
     struct mc_couple *w;
-    int32_t *stamp;                /* of units, for whoever needs one */
-    int32_t stamped;               /* the last that was given */
-    int32_t *spare;                /* of units, the same */
-    int32_t *places;               /* of units: axes that have it */
-    int32_t *index;                /* of units that can go: place in their group */
-    int32_t *free;                 /* of batches: how many those are */
+    int32_t *stamp;  /* of units, for whoever needs one */
+    int32_t stamped; /* the last that was given */
+    int32_t *maker;  /* of units: the first node whose weight makes it, from 1; 0: none */
+    int32_t *count;  /* of units, spare */
+    int32_t *places; /* of units: axes that have it */
+    int32_t *index;  /* of units that can go: place in their group */
+    int32_t *free;   /* of batches: how many those are */
     struct mc_couple_parts *parts; /* of batches */
 };
 
