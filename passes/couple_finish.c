@@ -261,6 +261,9 @@ static void make_group(struct mc_couple_last *l, int32_t batch, const struct dra
     bool can = n > 1;
     if (d->head < 0 || (!can && (!d->shared || n + d->held < 2)))
         return;
+    const struct mc_batch *head = &c->state->batch[d->head];
+    if (!can && head->from >= 0 && !head->guess && !d->kind)
+        return; /* what is neither heads nor their width: queries, keys, values */
     struct mc_coupling_group g = {
         .first = can ? c->n_units : -1, .n = can ? n : n + d->held, .exact = !d->inexact};
     const struct mc_node *maker = d->maker ? c->m->graph->nodes[d->maker - 1] : NULL;

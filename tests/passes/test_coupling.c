@@ -16,6 +16,7 @@ static void real_models_are_cut_right(void **state)
         struct mc_err err;
         build_ok(mc_onnx_read(models[i], &m, &err), &err);
         build_ok(mc_prepare(m, NULL, &err), &err);
+        build_ok(mc_coupling_prepare(m, &err), &err);
         print_message("%s\n", models[i]);
         assert_true(prune_check(m, 0.5, 1, true) <= 1e-5);
         mc_model_free(m);
