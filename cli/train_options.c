@@ -72,8 +72,9 @@ const struct mc_option_group mc_options_distill = {
         {MC_PARAM_TEXT, "student", 0, false, "MODEL", NULL, 0, 0, NULL,
          "the model that is trained to answer as the teacher does"},
         {MC_PARAM_REAL, "width", 0, false, "RATIO", NULL, 0.001, 1, NULL,
-         "make the student: a copy of the teacher that keeps this share of the channels of every "
-         "layer, the strongest"},
+         "make the student: a copy of the teacher that keeps this share of the hidden nodes, "
+         "channels, "
+         "states and heads of every layer, the strongest"},
         TRAIN,
         UNLABELLED,
         EPOCHS("8"),
