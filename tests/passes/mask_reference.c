@@ -81,15 +81,16 @@ static struct mc_value *truth(struct mask *k, const struct mc_units *u, int rank
     return v;
 }
 
-/* y with zeros at what goes of the axes of `like`, which it has the shape of. */
+/* y with a number at what goes of the axes of `like`, which it has the shape of. */
 static struct mc_value *masked(struct mask *k, size_t *pos, struct mc_value *y,
-                               const struct mc_value *like)
+                               const struct mc_value *like, double number)
 {
     const struct mc_vtype *t = type_of(k, like);
     for (int a = 0; t->ranked && a < t->shape.rank; a++) {
         const struct mc_units *u = changed(k, like, a);
         if (u)
-            y = node(k, pos, "Where", truth(k, u, t->shape.rank, a), y, scalar(k, t->dtype, 0));
+            y = node(k, pos, "Where", truth(k, u, t->shape.rank, a), y,
+                     scalar(k, t->dtype, number));
     }
     return y;
 }
@@ -145,7 +146,7 @@ static int norm_axes(const struct mask *k, const struct mc_node *n, int64_t *axi
     } else if (mc_node_is(n, "InstanceNormalization")) {
         for (int a = 2; a < rank; a++)
             axis[count++] = a;
-    } else if (mc_node_is(n, "ReduceMean")) {
+    } else if (strstr(" ReduceMean ReduceMax ReduceMin ", n->op_type)) {
         size_t listed;
         const int64_t *list = mc_node_ints(n, "axes", &listed);
         if (n->n_in > 1 && n->in[1]) {
@@ -169,7 +170,7 @@ static struct mc_value *written_norm(struct mask *k, const struct mc_node *n, si
     struct mc_value *x = n->in[0], *scale = n->in[1], *shift = n->n_in > 2 ? n->in[2] : NULL;
     const struct mc_vtype *t = type_of(k, like);
     struct mc_value *mean = mean_of(k, pos, x, like, axis, count, true);
-    struct mc_value *d = masked(k, pos, node(k, pos, "Sub", x, mean, NULL), like);
+    struct mc_value *d = masked(k, pos, node(k, pos, "Sub", x, mean, NULL), like, 0);
     struct mc_value *square = node(k, pos, "Mul", d, d, NULL);
     struct mc_value *var = mean_of(k, pos, square, like, axis, count, true);
     double eps = (double)mc_node_float(n, "epsilon", 1e-5f);
@@ -195,11 +196,16 @@ static void write_norm(struct mask *k, struct mc_node *n, const struct mc_node *
     struct mc_err err;
     size_t pos = n->pos;
     const struct mc_value *like = first->in[0];
+    k->norms++;
+    if (mc_node_is(n, "ReduceMax") || mc_node_is(n, "ReduceMin")) {
+        double far = mc_node_is(n, "ReduceMax") ? -1e30 : 1e30;
+        build_ok(mc_edit_set_input(n, 0, masked(k, &pos, n->in[0], like, far), &err), &err);
+        return;
+    }
     struct mc_value *y = mc_node_is(n, "ReduceMean")
                              ? mean_of(k, &pos, n->in[0], like, axis, count, keep)
                              : written_norm(k, n, &pos, like, axis, count);
     build_ok(mc_edit_replace_uses(n->out[0], y, &err), &err); /* masks behind it among them */
-    k->norms++;
 }
 
 /* ---- values and constants ---- */
@@ -211,7 +217,7 @@ static void mask_value(struct mask *k, struct mc_value *v)
     if (dtype != MC_DTYPE_F32 && dtype != MC_DTYPE_F64 && dtype != MC_DTYPE_F16)
         return;
     size_t pos = v->producer->pos + 1;
-    struct mc_value *end = masked(k, &pos, v, v);
+    struct mc_value *end = masked(k, &pos, v, v, 0);
     if (end == v)
         return;
     struct mc_node *first = end->producer;
