@@ -146,10 +146,15 @@ int mc_cutting_target(struct mc_cutting *k, struct mc_node *n, size_t slot, stru
             if (t.length[axis] >= 0 && x[i] != -1 && x[i] != 1) {
                 x[i] = t.length[axis];
                 any = true;
+            } else if (x[i] == 0 && mc_cutting_changed(k, n->in[0], i) && y->dim[axis] > 0) {
+                x[i] = y->dim[axis]; /* copied from an axis that happened to be as long */
+                any = true;
             }
         }
         return any ? mc_cutting_ints(k, n, slot, x, count, err) : 0;
     }
+    for (int i = 0; i < t.rank; i++) /* as known, whatever it was computed from */
+        t.length[i] = t.length[i] < 0 && y->dim[i] > 0 ? y->dim[i] : t.length[i];
     if (count_of(&t, v) == t.rank)
         rc = computed(&t, v, slot);
     free(t.piece);
