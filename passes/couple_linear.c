@@ -101,7 +101,7 @@ static void grouped(struct mc_couple *w, int64_t groups)
         return;
     }
     int64_t rows = ks->dim[0] / groups, columns = ks->dim[1];
-    mc_couple_role(w, k, 0, columns == 1 ? MC_ROLE_ALONG : MC_ROLE_MAKES);
+    mc_couple_role(w, k, 0, columns == 1 && rows == 1 ? MC_ROLE_ALONG : MC_ROLE_MAKES);
     if (columns == 1 && rows == 1) {
         mc_couple_meet(w, k, 0, ux, unequal);
         mc_couple_put(w, y, 1, ux);
@@ -118,6 +118,7 @@ static void grouped(struct mc_couple *w, int64_t groups)
     mc_couple_split(w, uk, (const int64_t[]){groups, rows}, 2, out);
     mc_couple_same(w, in[0], out[0], "groups of a convolution that stays");
     mc_couple_kind(w, out[0], columns > 1 ? "groups" : "channels");
+    mc_couple_kind(w, out[1], columns > 1 ? "channels" : "multiplier");
     if (columns > 1) {
         mc_couple_hold(w, in[1], "only whole groups go");
         mc_couple_hold(w, out[1], "only whole groups go");
