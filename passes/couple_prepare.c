@@ -12,6 +12,7 @@
 #include "graph/infer.h"
 #include "graph/run/fold.h"
 #include "graph/shape.h"
+#include "passes/couple_rewrite.h"
 #include "passes/coupling.h"
 
 struct origin { /* where an element of a vector comes from */
@@ -287,17 +288,32 @@ static int look_at(struct remake *r, struct mc_node *n)
     return rc;
 }
 
-int mc_coupling_prepare(struct mc_model *m, struct mc_err *err)
+static int infer(struct mc_graph *g, struct mc_infer **inf, struct mc_err *err)
 {
     struct mc_infer_opts o = {.eval = mc_fold_eval, .undeclared = true};
+    mc_infer_free(*inf);
+    *inf = NULL;
+    return mc_infer_run(g, &o, inf, err);
+}
+
+int mc_coupling_prepare(struct mc_model *m, struct mc_err *err)
+{
     struct mc_arena mem = {0};
-    struct remake r = {.g = m->graph, .n_values = m->graph->n_values, .err = err};
+    struct remake r = {.g = m->graph, .err = err};
+    struct mc_node **node = NULL;
+    bool choices = false, joins = false;
+    int rc = infer(r.g, &r.inf, err);
+    rc = rc ? rc : mc_rewrite_choices(r.g, r.inf, &choices, err);
+    rc = rc || !choices ? rc : infer(r.g, &r.inf, err);
+    rc = rc ? rc : mc_rewrite_joins(r.g, r.inf, &joins, err);
+    rc = rc || !joins ? rc : infer(r.g, &r.inf, err);
     size_t n_nodes = r.g->n_nodes;
-    int rc = mc_infer_run(r.g, &o, &r.inf, err);
-    struct mc_node **node = mc_arena_array(&mem, n_nodes + 1, sizeof *node); /* some are added */
-    r.made = mc_arena_array(&mem, r.n_values + 1, sizeof *r.made);
-    if (!rc && (!node || !r.made))
-        rc = no_memory(err);
+    r.n_values = r.g->n_values;
+    if (!rc) {
+        node = mc_arena_array(&mem, n_nodes + 1, sizeof(void *)); /* some are added */
+        r.made = mc_arena_array(&mem, r.n_values + 1, sizeof(void *));
+        rc = node && r.made ? 0 : no_memory(err);
+    }
     if (!rc)
         memcpy(node, r.g->nodes, n_nodes * sizeof *node);
     for (size_t i = 0; i < n_nodes && !rc; i++)

@@ -1,0 +1,15 @@
+/* Parts of a graph that only hide what goes with what, written more plainly before a cut. For mc_coupling_prepare. */
+#ifndef MC_PASSES_COUPLE_REWRITE_H
+#define MC_PASSES_COUPLE_REWRITE_H
+
+#include "graph/infer.h"
+
+/* Where(s == -1, …, s) of a shape s without a -1 is s. *ret_any: something changed, and inf is out of date. */
+int mc_rewrite_choices(struct mc_graph *g, const struct mc_infer *inf, bool *ret_any,
+                       struct mc_err *err);
+/* Reshape, Transpose, Reshape that join an axis with one of unknown length and take it apart again (batch times heads):
+ * without joining. */
+int mc_rewrite_joins(struct mc_graph *g, const struct mc_infer *inf, bool *ret_any,
+                     struct mc_err *err);
+
+#endif
