@@ -140,6 +140,20 @@ static void sort_cells(const struct mc_coupling_group *g, const double *score, s
     }
 }
 
+/* Whole numbers, of which sums along a path are exact: an equal path is never taken for a better one. */
+static void make_whole(struct ranked *unit, int64_t n)
+{
+    double largest = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (isfinite(unit[i].score) && fabs(unit[i].score) > largest)
+            largest = fabs(unit[i].score);
+    for (int64_t i = 0; i < n; i++) {
+        double share = largest > 0 ? unit[i].score / largest : 0;
+        share = isfinite(unit[i].score) ? share : unit[i].score > 0 ? 2 : -2;
+        unit[i].score = rint(share * 0x1p36);
+    }
+}
+
 int mc_coupling_choose(const struct mc_coupling_group *g, const double *score, int64_t keep,
                        bool *gone, struct mc_err *err)
 {
@@ -167,8 +181,9 @@ int mc_coupling_choose(const struct mc_coupling_group *g, const double *score, i
             for (int i = 0; i < c.a; i++)
                 c.taken[i] = c.row[i];
         else
-            while (advance(&c))
-                ;
+            make_whole(unit, g->n);
+        while (c.b > 1 && advance(&c))
+            ;
         for (int64_t i = 0; i < g->n; i++)
             gone[g->first + i] = true;
         for (size_t k = 0; k < n_cells; k++)
