@@ -68,11 +68,25 @@ static json_t *gates(const struct mc_job *j, bool *ok)
     return list;
 }
 
+/* What passes have to say. */
+static void put_notes(const struct mc_job *j, json_t *notes, bool *ok)
+{
+    size_t i, k;
+    const json_t *pass;
+    json_t *note;
+    json_array_foreach(j->passes, i, pass)
+    {
+        json_array_foreach(json_object_get(pass, "notes"), k, note)
+            mc_json_add(notes, json_incref(note), ok);
+    }
+}
+
 static void put_remarks(const struct mc_job *j, json_t *r, bool *ok)
 {
     json_t *warnings = json_array(), *notes = json_array();
     if (j->overlap)
         mc_json_add(warnings, json_string(j->overlap), ok);
+    put_notes(j, notes, ok);
     if (j->dry_run && json_array_size(j->passes) > 1)
         mc_json_add(notes,
                     json_string("a dry run plans every step on the model as it is; what the steps "

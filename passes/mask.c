@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "graph/constant.h"
 #include "passes/mask_choose.h"
 #include "passes/mask_inputs.h"
@@ -202,6 +203,19 @@ static json_t *row(const struct job *j, size_t i)
     return NULL;
 }
 
+static json_t *note(int64_t zeros, int64_t elements, bool *ok)
+{
+    char a[MC_TEXT], b[MC_TEXT], text[256];
+    json_t *list = json_array();
+    snprintf(
+        text, sizeof text,
+        "%s of %s weights are 0; the file stays as large and dense runtimes as slow, since zeros "
+        "are stored and multiplied like other numbers: zip and kernels for sparse weights gain",
+        mc_text_group(zeros, a), mc_text_group(elements, b));
+    mc_json_add(list, json_string(text), ok);
+    return list;
+}
+
 static int account(const struct job *j, json_t *report)
 {
     bool ok = true;
@@ -223,38 +237,58 @@ static int account(const struct job *j, json_t *report)
                 &ok);
     mc_json_put(mask, "zeros", json_integer(zeros), &ok);
     mc_json_put(mask, "elements", json_integer(elements), &ok);
-    mc_json_put(mask, "note",
-                json_string("the file is as large and a dense runtime as slow as before: zeros are "
-                            "stored and multiplied like other numbers; a compressed copy (zip, "
-                            "gzip) and kernels for sparse weights gain"),
-                &ok);
     mc_json_put(report, "mask", mask, &ok);
+    mc_json_put(report, "notes", note(zeros, elements, &ok), &ok);
     mc_json_put(report, "layers", rows, &ok);
     return ok ? 0 : no_memory(j->err);
 }
 
 /* ---- the whole ---- */
 
+/* Options that remove nodes, or say how many. */
+static const char *other_of(const struct job *j, const json_t *options)
+{
+    static const char *const others[] = {"keep", "target", "auto"};
+    if (json_object_get(options, "pattern") && json_object_get(options, "sparsity"))
+        return "--pattern and --sparsity exclude each other";
+    if (j->ctx->choices)
+        return "--choices removes nodes; --pattern and --sparsity make single weights 0";
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        const json_t *v = json_object_get(options, others[i]);
+        if (v && !json_is_false(v) && !json_is_null(v) && (!json_is_array(v) || json_array_size(v)))
+            return "--keep, --target and --auto remove nodes; --pattern and --sparsity make single "
+                   "weights 0";
+    }
+    return NULL;
+}
+
 static int read_options(struct job *j, const json_t *options)
 {
-    const char *pattern = mc_json_string(options, "pattern");
+    const char *pattern = mc_json_string(options, "pattern"), *other = other_of(j, options);
     int end = 0;
     j->sparsity = mc_json_number(options, "sparsity", 0);
     j->by_layer = !strcmp(mc_json_string_or(options, "scope", "global"), "layer");
-    if (!pattern)
-        return 0;
+    if (other)
+        return mc_fail(j->err, MC_EUSAGE, "%s; give one of them", other);
+    if (!pattern && !(j->sparsity > 0 && j->sparsity < 1))
+        return mc_fail(j->err, MC_EUSAGE, "--sparsity takes a share above 0 and below 1, not %g",
+                       j->sparsity);
     enum { LONGEST = 64 };
-    if (sscanf(pattern, "%9d:%9d%n", &j->keep, &j->run, &end) != 2 || pattern[end] || j->keep < 1 ||
-        j->run <= j->keep || j->run > LONGEST)
+    if (pattern && (sscanf(pattern, "%9d:%9d%n", &j->keep, &j->run, &end) != 2 || pattern[end] ||
+                    j->keep < 1 || j->run <= j->keep || j->run > LONGEST))
         return mc_fail(j->err, MC_EUSAGE,
                        "--pattern takes N:M, of which N of every M stay, as 2:4; M to %d, not '%s'",
                        LONGEST, pattern);
     return 0;
 }
 
-static int run(struct job *j, json_t *report)
+static int run(struct job *j, const json_t *options, json_t *report)
 {
     int rc = mc_mask_sites_find(j->m->graph, &j->s, j->err);
+    if (!rc)
+        rc = mc_mask_sites_select(&j->s, "only", mc_json_string(options, "only"), true, j->err);
+    if (!rc)
+        rc = mc_mask_sites_select(&j->s, "skip", mc_json_string(options, "skip"), false, j->err);
     j->made = rc ? NULL : mc_calloc(j->s.n + 1, sizeof *j->made);
     if (!rc && !j->made)
         rc = no_memory(j->err);
@@ -280,7 +314,7 @@ int mc_mask_apply(struct mc_pass_ctx *ctx, const json_t *options, struct mc_mode
 {
     struct job j = {.ctx = ctx, .m = m, .err = err};
     int rc = read_options(&j, options);
-    rc = rc ? rc : run(&j, report);
+    rc = rc ? rc : run(&j, options, report);
     for (size_t i = 0; i < j.s.n; i++) {
         free(j.made ? j.made[i].gone : NULL);
         free(j.square ? j.square[i] : NULL);

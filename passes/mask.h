@@ -14,7 +14,7 @@
  *   "sparsity": share of all these elements that goes: "scope" "layer": the same of each layer; else where it costs
  *               least: the smallest w² / (sum of the w² of that layer that are not smaller).
  * With ctx->calib |w| counts times the root mean square of what it is multiplied with.
- * Adds to the report: "mask": {"pattern" or "sparsity", "score", "zeros", "elements", "note"} and "layers".
+ * Adds to the report: "mask": {"pattern" or "sparsity", "score", "zeros", "elements"}, "notes" and "layers".
  * Errors: MC_EUSAGE for a pattern that is none; MC_EUNSUP if no weight can be masked; what running gives.
  * Source: Sun et al., A Simple and Effective Pruning Approach for Large Language Models (Wanda), ICLR 2024, eq. (1);
  * Lee et al., Layer-adaptive Sparsity for the Magnitude-based Pruning, ICLR 2021, eq. (3). */

@@ -1,5 +1,6 @@
 #include "passes/mask_site.h"
 
+#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,6 +89,35 @@ int mc_mask_sites_find(const struct mc_graph *g, struct mc_mask_sites *ret, stru
     else
         *ret = s;
     return rc;
+}
+
+int mc_mask_sites_select(struct mc_mask_sites *s, const char *option, const char *text, bool keeps,
+                         struct mc_err *err)
+{
+    regex_t pattern;
+    char reason[128];
+    size_t hits = 0;
+    int bad = text ? regcomp(&pattern, text, REG_EXTENDED | REG_NOSUB) : 0;
+    if (!text)
+        return 0;
+    if (bad) {
+        regerror(bad, &pattern, reason, sizeof reason);
+        return mc_fail(err, MC_EUSAGE, "--%s '%s': %s", option, text, reason);
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        struct mc_mask_site *m = &s->item[i];
+        bool hit = !regexec(&pattern, mc_node_label(m->node), 0, NULL, 0) ||
+                   !regexec(&pattern, m->value->name, 0, NULL, 0);
+        hits += hit;
+        if (hit != keeps && !m->why)
+            m->why = keeps ? "--only does not name it" : "--skip names it";
+    }
+    regfree(&pattern);
+    return hits ? 0
+                : mc_fail(err, MC_EUSAGE,
+                          "--%s: no layer and no weight matches '%s'; --dry-run "
+                          "lists them",
+                          option, text);
 }
 
 void mc_mask_sites_free(struct mc_mask_sites *s)

@@ -23,6 +23,10 @@ struct mc_mask_sites {
 
 /* In the order of the nodes of the main graph, each weight once. Errors: MC_ENOMEM. */
 int mc_mask_sites_find(const struct mc_graph *g, struct mc_mask_sites *ret, struct mc_err *err);
+/* Leave those whose node or weight an extended regular expression does (keeps: does not) match; text may be NULL.
+ * Errors: MC_EUSAGE for a bad expression and for one that matches nothing; option is its name. */
+int mc_mask_sites_select(struct mc_mask_sites *s, const char *option, const char *text, bool keeps,
+                         struct mc_err *err);
 void mc_mask_sites_free(struct mc_mask_sites *s);
 
 #endif

@@ -214,6 +214,33 @@ static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *
     return rc;
 }
 
+/* ---- masks stay in place while weights are trained ---- */
+
+static int convert(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+                   struct mc_err *err)
+{
+    (void)ctx;
+    return masks(options) ? mc_mask_open(m, true, err) : 0;
+}
+
+static int finish(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+                  struct mc_err *err)
+{
+    (void)ctx;
+    (void)options;
+    return mc_mask_close(m, err);
+}
+
+static int reopen(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+                  struct mc_err *err)
+{
+    const char *history = mc_model_meta(m, "ai.mcompress.history");
+    (void)ctx;
+    (void)options;
+    return mc_mask_open(m, history && (strstr(history, "sparsity") || strstr(history, "pattern")),
+                        err);
+}
+
 const struct mc_pass mc_pass_prune = {
     .name = "prune",
     .summary = "remove hidden nodes, channels and heads, so that tensors become smaller",
@@ -221,4 +248,7 @@ const struct mc_pass mc_pass_prune = {
     .params = params,
     .applies = applies,
     .run = run,
+    .convert = convert,
+    .finish = finish,
+    .reopen = reopen,
 };

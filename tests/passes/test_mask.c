@@ -305,6 +305,26 @@ static void bad_options(void **state)
         json_decref(o);
         json_decref(report);
     }
+    static const char *const others[][2] = {
+        {"{\"pattern\": \"2:4\", \"sparsity\": 0.5}", "exclude each other"},
+        {"{\"pattern\": \"2:4\", \"keep\": [\"0.5\"]}", "remove nodes"},
+        {"{\"sparsity\": 1}", "above 0 and below 1"},
+        {"{\"sparsity\": 0.5, \"only\": \"nothing\"}", "no layer and no weight matches"},
+        {"{\"sparsity\": 0.5, \"skip\": \"(\"}", "--skip '('"},
+        {"{\"sparsity\": 0.5, \"skip\": \".\"}", "--skip names it"},
+    };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        json_t *o = json_loads(others[i][0], 0, NULL), *report = json_object();
+        int want = i == 5 ? MC_EUNSUP : MC_EUSAGE;
+        assert_int_equal(mc_mask_apply(&ctx, o, m, report, &err), want);
+        if (!strstr(err.msg, others[i][1]))
+            fail_msg("'%s' does not say '%s'", err.msg, others[i][1]);
+        json_decref(o);
+        json_decref(report);
+    }
+    json_decref(apply(m, NULL, "{\"pattern\": \"2:4\", \"only\": \"d1\"}"));
+    assert_int_equal(zeros_of(m, "conv.w"), 0);
+    assert_int_equal(zeros_of(m, "turned.w"), 16 * 48 / 2);
     mc_model_free(m);
 }
 
