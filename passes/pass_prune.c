@@ -211,6 +211,7 @@ static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *
     if (!rc && r.missed)
         rc = mc_fail(err, MC_EGATE, "%s", r.miss.msg);
     mc_prune_free(&r);
+    json_decref(r.search);
     return rc;
 }
 

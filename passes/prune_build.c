@@ -1,7 +1,6 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "graph/summary.h"
 #include "passes/prune_run.h"
 
 int mc_prune_build(const struct mc_prune_run *r, const size_t *level, bool sizes_only,
@@ -21,27 +20,5 @@ int mc_prune_build(const struct mc_prune_run *r, const size_t *level, bool sizes
         mc_model_free(m);
     else
         *ret = m;
-    return rc;
-}
-
-int mc_prune_cost(const struct mc_prune_run *r, const size_t *level, enum mc_search_goal goal,
-                  double *ret, struct mc_err *err)
-{
-    struct mc_model *m;
-    struct mc_summary sum;
-    uint64_t bytes;
-    int rc = mc_prune_build(r, level, true, &m, err);
-    if (rc)
-        return rc;
-    if (goal == MC_SEARCH_BYTES) {
-        rc = r->ctx->bytes_of(r->ctx->host, m, &bytes, err);
-        if (!rc)
-            *ret = (double)bytes;
-    } else {
-        rc = mc_summary(m, &sum, err);
-        if (!rc)
-            *ret = goal == MC_SEARCH_MACS ? sum.macs : (double)sum.parameters;
-    }
-    mc_model_free(m);
     return rc;
 }

@@ -253,7 +253,7 @@ int mc_prune_weights(struct mc_prune_run *r, struct mc_err *err)
 static double share(const struct mc_prune_run *r, const size_t *level, size_t g)
 {
     const struct mc_prune_group *a = &r->group[g];
-    return a->n_levels ? (double)a->level[level[g]].keep / (double)a->of->n : 1;
+    return level && a->n_levels ? (double)a->level[level[g]].keep / (double)a->of->n : 1;
 }
 
 static double part_share(const struct mc_prune_run *r, const size_t *level,

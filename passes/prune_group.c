@@ -252,36 +252,50 @@ static int fill_errors(const struct mc_prune_run *r, struct mc_prune_group *g, b
         memcpy(sorted, r->imp.score + of->first, (size_t)of->n * sizeof *sorted);
         qsort(sorted, (size_t)of->n, sizeof *sorted, by_score);
     }
-    for (size_t l = 1; !rc && l < g->n_levels; l++) {
+    for (size_t l = 0; !rc && l < g->n_levels; l++) {
         int64_t gone_n = of->n - g->level[l].keep;
+        double *error = &g->level[l].error;
         if (g->order_cost) {
-            g->level[l].error = g->order_cost[gone_n - 1];
+            *error = gone_n ? g->order_cost[gone_n - 1] : 0;
         } else if (of->n_partitions) {
-            rc = error_of(r, g, g->level[l].keep, gone, &g->level[l].error, err);
+            rc = error_of(r, g, g->level[l].keep, gone, error, err);
         } else {
             for (; at < gone_n; at++)
                 sum += sorted[at];
-            g->level[l].error = sum;
+            *error = sum;
         }
-        g->level[l].error = fmax(g->level[l].error, g->level[l - 1].error);
+        *error = l ? fmax(*error, g->level[l - 1].error) : *error;
     }
     free(sorted);
     return rc;
 }
 
-/* How many may stay, from all downwards. */
+/* Levels of all groups together, so that a plan is made in time; where groups are few every number is one. */
+enum { LEVELS = 8192, LEVELS_MIN = 64 };
+
+static int64_t nearest(const struct mc_prune_run *r, const struct mc_prune_group *g, double share)
+{
+    return mc_coupling_feasible(g->of, (int64_t)floor(share * (double)g->of->n + 0.5), r->round_to);
+}
+
+/* How many may stay, from the most downwards: between max_keep and min_keep, or what was said of this group. */
 static int make_levels(const struct mc_prune_run *r, struct mc_prune_group *g, struct mc_err *err)
 {
-    const struct mc_coupling_group *of = g->of;
-    bool named = !isnan(g->given);
-    int64_t low = named ? 1 : (int64_t)ceil(r->min_keep * (double)of->n - 1e-9);
-    g->level = mc_calloc((size_t)of->n + 1, sizeof *g->level);
+    int64_t n = g->of->n, most = LEVELS / (int64_t)r->n;
+    int64_t high = r->max_keep < 1 ? nearest(r, g, r->max_keep) : n;
+    int64_t low = nearest(r, g, r->min_keep);
+    if (!isnan(g->given))
+        high = low = g->given < 1 ? nearest(r, g, g->given) : n;
+    most = most < LEVELS_MIN ? LEVELS_MIN : most;
+    int64_t step = (high - low + most) / most;
+    g->level = mc_calloc((size_t)(high > low ? high - low : 0) + 2, sizeof *g->level);
     if (!g->level)
         return no_memory(err);
-    g->level[g->n_levels++].keep = of->n;
-    for (int64_t k = of->n - 1; k >= 1 && k >= low; k--) {
-        int64_t keep = mc_coupling_feasible(of, k, r->round_to);
-        if (keep < g->level[g->n_levels - 1].keep && keep >= low)
+    g->level[g->n_levels++].keep = high;
+    for (int64_t k = high - 1; k >= low; k--) {
+        int64_t keep = mc_coupling_feasible(g->of, k, r->round_to);
+        int64_t last = g->level[g->n_levels - 1].keep;
+        if (keep >= low && keep < last && (last - keep >= step || k == low))
             g->level[g->n_levels++].keep = keep;
     }
     return 0;
@@ -300,9 +314,29 @@ int mc_prune_levels(struct mc_prune_run *r, struct mc_err *err)
             rc = make_levels(r, g, err);
         if (!rc)
             rc = fill_errors(r, g, gone, err);
-        if (!rc && g->n_levels < 2)
-            g->why = r->round_to > 1 ? "no smaller number is a multiple of --round-to"
-                                     : "no smaller number of them can stay";
+        if (!rc && g->n_levels < 2 && g->level[0].keep == g->of->n)
+            g->why = !isnan(g->given)  ? "--keep says so"
+                     : r->round_to > 1 ? "no smaller number is a multiple of --round-to"
+                                       : "no smaller number of them can stay";
+    }
+    free(gone);
+    return rc;
+}
+
+int mc_prune_level_add(struct mc_prune_run *r, size_t group, int64_t keep, size_t *ret,
+                       struct mc_err *err)
+{
+    struct mc_prune_group *g = &r->group[group];
+    bool *gone = mc_calloc((size_t)r->c->n_units + 1, sizeof *gone);
+    struct mc_prune_level *level = mc_realloc(g->level, g->n_levels + 1, sizeof *level);
+    g->level = level ? level : g->level;
+    int rc = gone && level ? 0 : no_memory(err);
+    if (!rc) {
+        struct mc_prune_level *l = &level[g->n_levels];
+        *l = (struct mc_prune_level){.keep = keep};
+        rc = error_of(r, g, keep, gone, &l->error, err);
+        if (!rc)
+            *ret = g->n_levels++;
     }
     free(gone);
     return rc;
@@ -322,7 +356,7 @@ int mc_prune_gone(const struct mc_prune_run *r, const size_t *level, bool *gone,
     int rc = 0;
     memset(gone, 0, (size_t)r->c->n_units * sizeof *gone);
     for (size_t i = 0; !rc && i < r->n; i++)
-        if (!r->group[i].why && level[i])
+        if (!r->group[i].why)
             rc = mc_coupling_choose(r->group[i].of, r->group[i].score,
                                     r->group[i].level[level[i]].keep, gone, err);
     return rc;

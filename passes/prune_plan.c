@@ -11,7 +11,6 @@ struct plan {
     const double *const *error;
     const struct mc_prune_limits *limits;
     size_t *level;
-    size_t *least; /* [n] levels above these are not allowed: max_keep */
     bool *full;    /* [n] would pass a limit with one more */
     size_t **hull; /* [n] from level l down the hull: the next level, or l */
     double *price[MC_PRUNE_UNITS];
@@ -20,17 +19,11 @@ struct plan {
 
 /* ---- what is given ---- */
 
-static double top_keep(const struct mc_prune_run *r, const struct mc_prune_group *g)
-{
-    return isnan(g->given) ? r->max_keep : g->given;
-}
-
 void mc_prune_uniform(const struct mc_prune_run *r, double keep, size_t *level)
 {
     for (size_t i = 0; i < r->n; i++) {
         const struct mc_prune_group *g = &r->group[i];
-        double k = isnan(g->given) ? fmin(keep, r->max_keep) : g->given;
-        level[i] = g->why ? 0 : mc_prune_level_for(g, k * (double)g->of->n);
+        level[i] = g->why ? 0 : mc_prune_level_for(g, keep * (double)g->of->n);
     }
 }
 
@@ -90,7 +83,6 @@ static void close_plan(struct plan *p)
     for (size_t i = 0; p->hull && i < p->r->n; i++)
         free(p->hull[i]);
     free(p->hull);
-    free(p->least);
     free(p->full);
     for (int u = 0; u < MC_PRUNE_UNITS; u++)
         free(p->price[u]);
@@ -100,9 +92,8 @@ static bool open_plan(struct plan *p)
 {
     const struct mc_prune_run *r = p->r;
     p->hull = mc_calloc(r->n + 1, sizeof *p->hull);
-    p->least = mc_calloc(r->n + 1, sizeof *p->least);
     p->full = mc_calloc(r->n + 1, sizeof *p->full);
-    bool ok = p->hull && p->least && p->full;
+    bool ok = p->hull && p->full;
     for (int u = 0; ok && u < MC_PRUNE_UNITS; u++)
         ok = (p->price[u] = mc_calloc(r->n + 1, sizeof **p->price));
     for (size_t i = 0; ok && i < r->n; i++) {
@@ -112,9 +103,6 @@ static bool open_plan(struct plan *p)
         ok = (p->hull[i] = mc_calloc(g->n_levels, sizeof **p->hull));
         if (ok)
             draw_hull(g, p->error[i], p->hull[i]);
-        double top = top_keep(r, g) * (double)g->of->n;
-        while (p->least[i] + 1 < g->n_levels && (double)g->level[p->least[i]].keep > top + 0.5)
-            p->least[i]++;
     }
     return ok;
 }
@@ -149,12 +137,6 @@ static double worth(const struct plan *p, size_t g, bool all)
     return sum;
 }
 
-/* Named groups stay where they were put. */
-static bool is_free(const struct plan *p, size_t g)
-{
-    return !p->r->group[g].why && isnan(p->r->group[g].given);
-}
-
 /* The step down that costs least for what it is worth. */
 static size_t cheapest(const struct plan *p, bool all, double *ret_cost)
 {
@@ -162,7 +144,7 @@ static size_t cheapest(const struct plan *p, bool all, double *ret_cost)
     *ret_cost = INFINITY;
     for (size_t i = 0; i < p->r->n; i++) {
         size_t l = p->level[i];
-        if (!is_free(p, i) || p->hull[i][l] == l)
+        if (p->r->group[i].why || p->hull[i][l] == l)
             continue;
         const struct mc_prune_level *at = p->r->group[i].level;
         size_t to = p->hull[i][l];
@@ -206,7 +188,7 @@ static bool go_down(struct plan *p)
 static double gain_up(const struct plan *p, size_t g)
 {
     size_t l = p->level[g];
-    if (!is_free(p, g) || l <= p->least[g])
+    if (p->r->group[g].why || l == 0)
         return 0;
     double units = (double)(p->r->group[g].level[l - 1].keep - p->r->group[g].level[l].keep);
     return (p->error[g][l] - p->error[g][l - 1]) / fmax(worth(p, g, true) * units, 1e-300);

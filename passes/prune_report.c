@@ -7,22 +7,27 @@
 #include "graph/summary.h"
 #include "passes/prune_run.h"
 
-static const char *left_because(const struct mc_prune_group *g)
+static const char *left_because(const struct mc_prune_run *r, const struct mc_prune_group *g)
 {
-    return g->why ? g->why : g->at ? NULL : "all of them are worth what they cost";
+    if (g->why)
+        return g->why;
+    if (g->level[g->at].keep < g->of->n)
+        return NULL;
+    return r->ctx->choices ? "the choices leave it as it is"
+                           : "as it is it gives more for its cost";
 }
 
 /* One row a group. */
-static json_t *row(const struct mc_prune_run *r, size_t i, const size_t *none, const size_t *level)
+static json_t *row(const struct mc_prune_run *r, size_t i, const size_t *level)
 {
     const struct mc_prune_group *g = &r->group[i];
     double before[MC_PRUNE_UNITS], after[MC_PRUNE_UNITS];
     bool ok = true;
     json_t *o = json_object();
-    const char *why = left_because(g);
+    const char *why = left_because(r, g);
     int64_t kept = g->n_levels ? g->level[g->at].keep : g->of->n;
     char choice[64];
-    mc_prune_count_row(r, none, i, before);
+    mc_prune_count_row(r, NULL, i, before);
     mc_prune_count_row(r, level, i, after);
     snprintf(choice, sizeof choice, "keep %lld of %lld", (long long)kept, (long long)g->of->n);
     mc_json_put(o, "name", mc_json_text(g->of->name), &ok);
@@ -60,14 +65,14 @@ static json_t *importance(const struct mc_prune_run *r, bool *ok)
 int mc_prune_report(const struct mc_prune_run *r, json_t **ret, struct mc_err *err)
 {
     static const char *const names[] = {"nodes", "params", "bytes", "macs"};
-    size_t *none = mc_calloc(r->n + 1, sizeof *none), *level = mc_calloc(r->n + 1, sizeof *level);
+    size_t *level = mc_calloc(r->n + 1, sizeof *level);
     double after[MC_PRUNE_UNITS];
-    bool ok = none && level;
+    bool ok = level != NULL;
     json_t *o = json_object(), *rows = json_array(), *cost = json_object();
     for (size_t i = 0; ok && i < r->n; i++)
         level[i] = r->group[i].at;
     for (size_t i = 0; ok && i < r->n; i++)
-        mc_json_add(rows, row(r, i, none, level), &ok);
+        mc_json_add(rows, row(r, i, level), &ok);
     if (ok)
         mc_prune_count(r, level, after);
     for (int u = 0; ok && u < MC_PRUNE_UNITS; u++) {
@@ -82,7 +87,6 @@ int mc_prune_report(const struct mc_prune_run *r, json_t **ret, struct mc_err *e
     mc_json_put(o, "counts", cost, &ok);
     if (r->search)
         mc_json_put(o, "search", json_incref(r->search), &ok);
-    free(none);
     free(level);
     if (!ok) {
         json_decref(o);

@@ -20,7 +20,7 @@ struct mc_prune_group {
     double given;                 /* --keep NAME=R; NAN: none */
     double *score;                /* [of->n] who stays first */
     double *order_cost;           /* borrowed: error after so many went, or NULL */
-    struct mc_prune_level *level; /* [n_levels] by falling keep; [0]: all stay */
+    struct mc_prune_level *level; /* [n_levels] by falling keep; [0]: as many as may stay */
     size_t n_levels;
     size_t at; /* the level that was decided */
 };
@@ -87,6 +87,9 @@ int mc_prune_select(struct mc_prune_run *r, const json_t *options, struct mc_err
 int mc_prune_share(const char *whole, const char *text, double *ret, struct mc_err *err);
 /* Levels of all groups, when importance is measured. */
 int mc_prune_levels(struct mc_prune_run *r, struct mc_err *err);
+/* One more level, behind the others: for a choices file. */
+int mc_prune_level_add(struct mc_prune_run *r, size_t group, int64_t keep, size_t *ret,
+                       struct mc_err *err);
 /* The level with about so many units. */
 size_t mc_prune_level_for(const struct mc_prune_group *g, double keep);
 /* Mark what goes. gone [c->n_units]; level [n]. */
@@ -102,7 +105,7 @@ bool mc_prune_makes(const struct mc_prune_run *r, const struct mc_prune_weight *
 /* In whose row of the report each weight stands: owner. */
 void mc_prune_owners(struct mc_prune_run *r);
 /* What the model costs with these levels; what one unit of each group [n] is worth there; what the weights in a group's
- * row cost. Cost: weights times groups of their axes. */
+ * row cost. level NULL: nothing is cut. Cost: weights times groups of their axes. */
 void mc_prune_count(const struct mc_prune_run *r, const size_t *level, double ret[MC_PRUNE_UNITS]);
 void mc_prune_prices(const struct mc_prune_run *r, const size_t *level, enum mc_prune_unit unit,
                      double *ret);
@@ -114,13 +117,10 @@ void mc_prune_count_row(const struct mc_prune_run *r, const size_t *level, size_
 /* The model with these levels. sizes_only: it is only counted. */
 int mc_prune_build(const struct mc_prune_run *r, const size_t *level, bool sizes_only,
                    struct mc_model **ret, struct mc_err *err);
-/* What it costs, counted on the model itself: one of params, bytes, macs; seconds of a sample for latency. */
-int mc_prune_cost(const struct mc_prune_run *r, const size_t *level, enum mc_search_goal goal,
-                  double *ret, struct mc_err *err);
 
-/* ---- prune_decide.c ---- */
+/* ---- prune_search.c ---- */
 
-/* at of every group, by --keep, or by a target without samples; errors and `missed` as in passes/search.h. */
+/* at of every group: by --keep, a target, --auto or choices. Errors and `missed` as in passes/search.h. */
 int mc_prune_decide(struct mc_prune_run *r, const struct mc_search_ask *ask, struct mc_err *err);
 
 /* ---- prune_report.c ---- */

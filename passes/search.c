@@ -91,6 +91,7 @@ static const char *amount(enum mc_search_goal goal, double v, char ret[MC_TEXT])
     case MC_SEARCH_LATENCY: snprintf(ret, MC_TEXT, "%.3g ms", v * 1e3); return ret;
     case MC_SEARCH_MACS:
     case MC_SEARCH_PARAMS: return mc_text_group((int64_t)v, ret);
+    case MC_SEARCH_KEEP: snprintf(ret, MC_TEXT, "%.3f", v); return ret;
     default: snprintf(ret, MC_TEXT, "%.0f", v); return ret;
     }
 }
@@ -98,8 +99,8 @@ static const char *amount(enum mc_search_goal goal, double v, char ret[MC_TEXT])
 int mc_search_missed(const struct mc_search *s, const struct mc_search_result *r,
                      struct mc_err *err)
 {
-    static const char *const units[] = {"bytes", "parameters", "multiply-accumulates", "a sample",
-                                        "bytes"};
+    static const char *const units[] = {"bytes",    "parameters", "multiply-accumulates",
+                                        "a sample", "bytes",      "of the nodes"};
     char asked[MC_TEXT], got[MC_TEXT];
     return mc_fail(err, MC_EGATE, "the target of %s %s cannot be reached; the least is %s (%.3f)",
                    amount(s->goal, r->limit, asked), units[s->goal], amount(s->goal, r->cost, got),

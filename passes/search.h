@@ -40,6 +40,7 @@ enum mc_search_goal {
     MC_SEARCH_MACS,    /* at most `limit` multiply-accumulates per sample */
     MC_SEARCH_LATENCY, /* at most `limit` seconds for one sample, measured on this machine */
     MC_SEARCH_DROP,    /* the fewest bytes whose loss on the samples is at most `limit`: --auto */
+    MC_SEARCH_KEEP,    /* at most `limit`, as count() of the pass has it */
 };
 extern const char *const mc_search_goal_names[]; /* "bytes", … "drop" */
 
@@ -75,6 +76,16 @@ struct mc_search {
      * listed): appended to the item's options, its number in *ret_option; or 0 where it means nothing. May be NULL. */
     int (*find)(void *self, struct mc_search *s, size_t item, const char *label, size_t *ret_option,
                 struct mc_err *err);
+    /* Cost of a set with MC_SEARCH_KEEP; otherwise not asked. */
+    int (*count)(void *self, const size_t *choice, double *ret, struct mc_err *err);
+    /* Where costs of items do not add up, since a layer's size is a product of two items: the set of least sum of
+     * errors (error[i][k] of option k of item i, rising in k) that by the pass's reckoning costs at most `limit`, and what it
+     * costs; both in the unit of the goal, in which the model as it was costs `before`. May be NULL: costs are added. */
+    int (*plan)(void *self, const double *const *error, double before, double limit, size_t *choice,
+                double *ret_cost, struct mc_err *err);
+    bool
+        planned; /* sets are taken from plan() as they are: nothing is exchanged or measured alone */
+    size_t most; /* measurements at most; 0: by work alone */
 };
 
 /* ---- what the user asked for ---- */

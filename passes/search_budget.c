@@ -39,6 +39,8 @@ static struct ranked *rank_items(const struct mc_hunt *h, const size_t *choice)
 int mc_hunt_anchors(struct mc_hunt *h, const size_t *choice, struct mc_err *err)
 {
     static const double ratios[] = {1, 4, 0.25, 16, 1.0 / 16};
+    if (h->s->planned)
+        return 0;
     struct ranked *order = rank_items(h, choice);
     if (!order)
         return no_memory(err);
@@ -72,7 +74,7 @@ static int try_plan(struct mc_hunt *h, double limit, bool *ret_better, struct mc
         h->set[set - h->set].cost = cost;
         *ret_better = mc_hunt_closer(h, set, mc_hunt_best(h));
         rc = *ret_better ? mc_hunt_keep(h, set, err) : 0;
-        for (size_t i = 0; !rc && i < h->s->n; i++)
+        for (size_t i = 0; !rc && !h->s->planned && i < h->s->n; i++)
             rc = mc_curve_measure(h, i, choice[i], err);
     }
     free(choice);
@@ -244,6 +246,8 @@ int mc_hunt_refine(struct mc_hunt *h, double limit, struct mc_err *err)
     enum { ROUNDS = 6 };
     struct moves m = {0};
     bool better = true;
+    if (h->s->planned)
+        return 0;
     int rc = open_moves(h, &m, err);
     for (int round = 0; !rc && better && round < ROUNDS && !mc_hunt_over(h); round++) {
         rc = measure_moves(h, &m, err);

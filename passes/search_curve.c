@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "graph/summary.h"
 #include "passes/search_plan.h"
 #include "passes/search_state.h"
 
@@ -99,14 +100,36 @@ static int cost_by_pass(struct mc_hunt *h, size_t i, struct mc_err *err)
     return rc;
 }
 
+/* With a plan of the pass's own: they only tell which exchanges to try, so nothing is built for them. */
+static int cost_for_plan(struct mc_hunt *h, size_t i, struct mc_err *err)
+{
+    struct mc_search_item *it = &h->s->item[i];
+    struct mc_summary sum = {.macs = -1};
+    int rc = 0;
+    if (h->s->goal == MC_SEARCH_LATENCY && i == 0) /* seconds as if all work took the same */
+        rc = mc_summary(h->s->before, &sum, err);
+    if (sum.macs > 0)
+        h->per_mac = h->before / sum.macs;
+    for (size_t k = 1; !rc && k < it->n; k++) {
+        if (h->s->goal == MC_SEARCH_KEEP)
+            rc = count_alone(h, i, k, &h->curve[i].cost[k], err);
+        else if (h->s->goal == MC_SEARCH_LATENCY)
+            h->curve[i].cost[k] = it->option[k].macs * h->per_mac;
+        else
+            h->curve[i].cost[k] = *given(h, &it->option[k]);
+    }
+    return rc;
+}
+
 int mc_curves_cost(struct mc_hunt *h, struct mc_err *err)
 {
     enum { TIMED = 3 }; /* they take time, and are not exact anyway */
     int rc = 0;
     for (size_t i = 0; !rc && i < h->s->n; i++) {
         mc_hunt_tell(h, "costs of options", (double)i, (double)h->s->n);
-        rc = h->s->goal == MC_SEARCH_LATENCY ? cost_by_some(h, i, TIMED, err)
-                                             : cost_by_pass(h, i, err);
+        rc = h->s->plan                        ? cost_for_plan(h, i, err)
+             : h->s->goal == MC_SEARCH_LATENCY ? cost_by_some(h, i, TIMED, err)
+                                               : cost_by_pass(h, i, err);
     }
     return rc;
 }
@@ -222,6 +245,20 @@ size_t mc_curve_near(const struct mc_hunt *h, size_t i, size_t k, double ratio)
 
 /* ---- plans ---- */
 
+/* By the pass's own reckoning; error as in plan(). */
+static int plan_by_pass(struct mc_hunt *h, double **error, double budget, size_t *choice,
+                        double *ret_cost, struct mc_err *err)
+{
+    double cost = h->before;
+    for (size_t i = 0; i < h->s->n; i++)
+        for (size_t k = 1; k < h->s->item[i].n; k++)
+            error[i][k] = fmax(error[i][k], error[i][k - 1]);
+    int rc = h->s->plan(h->s->self, (const double *const *)error, h->before, h->before + budget,
+                        choice, &cost, err);
+    *ret_cost = cost - h->before;
+    return rc;
+}
+
 static int plan(struct mc_hunt *h, double budget, size_t *choice, double *ret_cost,
                 struct mc_err *err)
 {
@@ -235,7 +272,9 @@ static int plan(struct mc_hunt *h, double budget, size_t *choice, double *ret_co
             error[i][k] = h->curve[i].error[k] * h->curve[i].factor;
         item[i] = (struct mc_plan_item){n, h->curve[i].cost, error[i]};
     }
-    int rc = ok ? mc_search_plan(item, h->s->n, budget, choice, ret_cost, err) : no_memory(err);
+    int rc = !ok          ? no_memory(err)
+             : h->s->plan ? plan_by_pass(h, error, budget, choice, ret_cost, err)
+                          : mc_search_plan(item, h->s->n, budget, choice, ret_cost, err);
     for (size_t i = 0; error && i < h->s->n; i++)
         free(error[i]);
     free(error);

@@ -57,6 +57,8 @@ static int open_judge(struct mc_hunt *h, struct mc_err *err)
         return rc;
     double runs = WORK / work / (double)mc_judge_samples(h->judge);
     h->left = (size_t)fmax(RUNS_MIN, fmin(RUNS_MAX, runs));
+    if (h->s->most && h->left > h->s->most)
+        h->left = h->s->most;
     return 0;
 }
 
@@ -172,6 +174,8 @@ int mc_hunt_count(struct mc_hunt *h, const size_t *choice, double *ret, struct m
     struct mc_model *m;
     bool sizes_only = h->s->goal != MC_SEARCH_LATENCY;
     int rc = mc_interrupt_check(err);
+    if (!rc && h->s->goal == MC_SEARCH_KEEP)
+        return h->s->count(h->s->self, choice, ret, err);
     if (!rc)
         rc = h->s->build(h->s->self, choice, sizes_only, &m, err);
     if (rc)

@@ -24,7 +24,7 @@ const struct mc_param mc_search_params[] = {
     {0},
 };
 
-const char *const mc_search_goal_names[] = {"bytes", "params", "macs", "latency", "drop"};
+const char *const mc_search_goal_names[] = {"bytes", "params", "macs", "latency", "drop", "keep"};
 
 /* Half a point of accuracy: what people mean by "the same". */
 static const double DROP = 0.005;

@@ -22,6 +22,7 @@ struct mc_hunt {
     struct mc_search *s;
     struct mc_judge *judge; /* NULL: nothing to measure on */
     struct mc_curve_of *curve;
+    double per_mac;       /* seconds, where the pass plans */
     double before, limit; /* in the goal's unit; DROP: before in bytes, limit the loss */
     size_t left;          /* measurements that the work budget still has */
     bool late;            /* the deadline passed */
