@@ -15,10 +15,10 @@
 static const double WORK = 1e13;
 /* Of both models for a sample, where it is not known. */
 static const double UNKNOWN_WORK = 1e9;
-enum { SAMPLES_MIN = 8, JUDGED_MIN = 32, JUDGED_MAX = 1024, SWEEPS = 2 };
+enum { SAMPLES_MIN = 8, JUDGED_MIN = 32, JUDGED_MAX = 1024 };
 
 struct account {
-    int64_t layers, norms, skipped, sweeps, judged;
+    int64_t layers, norms, skipped, judged;
     double was, is; /* divergence */
     bool kept;
     const char *reason;
@@ -87,7 +87,6 @@ static int sweep(struct mc_repair *r, struct account *a, struct mc_err *err)
 {
     struct mc_graph *g = r->m->graph;
     int rc = 0;
-    a->layers = a->norms = a->skipped = 0;
     for (size_t i = 0; !rc && i < g->n_nodes; i++) {
         enum mc_repair_result is = MC_REPAIR_NONE;
         if (!reads_touched(r, g->nodes[i]))
@@ -119,33 +118,21 @@ static int divergence(struct mc_repair *r, struct mc_judge *j, double *ret, stru
     return 0;
 }
 
-/* Each sweep is kept where it gets closer, and is the last where it does not. */
-static int sweeps(struct mc_repair *r, struct mc_judge *j, struct account *a, struct mc_err *err)
+/* Once: a second time over all layers brought nothing on the reference models. */
+static int fit_and_judge(struct mc_repair *r, struct mc_judge *j, struct account *a,
+                         struct mc_err *err)
 {
     int rc = divergence(r, j, &a->was, err);
     a->is = a->was;
-    bool on = true;
-    for (int i = 0; !rc && on && i < SWEEPS; i++) {
-        struct account this = *a;
-        rc = sweep(r, &this, err);
-        on = !rc && this.layers + this.norms > 0;
-        if (on)
-            rc = divergence(r, j, &this.is, err);
-        on = on && !rc && this.is < a->is;
-        if (on) {
-            this.kept = true;
-            this.sweeps++;
-            *a = this;
-        } else if (rc != MC_ENOMEM) {
-            struct mc_err other;
-            int back = restore(r, rc ? &other : err);
-            rc = rc ? rc : back;
-        }
-        if (!on && i == 0) {
-            this.kept = false;
-            *a = this;
-        }
-        forget(r);
+    if (!rc)
+        rc = sweep(r, a, err);
+    if (!rc && a->layers + a->norms > 0)
+        rc = divergence(r, j, &a->is, err);
+    a->kept = !rc && a->is < a->was;
+    if (!a->kept && rc != MC_ENOMEM) {
+        struct mc_err other;
+        int back = restore(r, rc ? &other : err);
+        rc = rc ? rc : back;
     }
     return rc;
 }
@@ -177,7 +164,7 @@ static int repair(struct mc_repair *r, struct account *a, struct mc_err *err)
     if (!rc)
         a->judged = mc_judge_samples(j);
     if (!rc)
-        rc = sweeps(r, j, a, err);
+        rc = fit_and_judge(r, j, a, err);
     mc_judge_free(j);
     return rc;
 }
@@ -193,7 +180,6 @@ static int report(const struct mc_repair *r, const struct account *a, json_t *to
     if (a->reason) {
         mc_json_put(o, "reason", mc_json_text(a->reason), &ok);
     } else {
-        mc_json_put(o, "sweeps", json_integer(a->sweeps), &ok);
         mc_json_put(o, "samples", json_integer(r->samples), &ok);
         mc_json_put(o, "judged", json_integer(a->judged), &ok);
         mc_json_put(o, "divergence_before", mc_json_real(a->was), &ok);

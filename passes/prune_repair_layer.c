@@ -2,10 +2,8 @@
 #include "graph/run/observe.h"
 #include "passes/prune_repair_parts.h"
 
-/* Elements of sums of one layer: 1 GiB. */
-static const double SUMS_MOST = 1 << 28;
-/* Rounds for what a clip hides; the first takes no notice of it. */
-enum { ROUNDS = 3 };
+/* Floats of one layer's sums: 1 GiB; of rows that are kept: 64 MiB. */
+enum { SUMS_MOST = 1 << 28, KEEPS = 1 << 24 };
 
 struct fit {
     struct mc_repair *r;
@@ -26,40 +24,24 @@ static int batch(void *ctx, const struct mc_array *const *values, int64_t first,
                              b->n, f->r->samples, err);
 }
 
-static int run(struct fit *f, bool *ret_better, struct mc_err *err)
+static int fit(struct fit *f, enum mc_repair_result *ret, struct mc_err *err)
 {
     struct mc_repair *r = f->r;
     const char *const have[] = {f->f.x->name, f->f.y->name};
     struct mc_observed of[] = {{r->m->graph, have, 2}, {r->before->graph, have + 1, 1}};
     struct mc_observe_opts o = {.pool = r->ctx->pool, .count = r->samples};
-    int rc = mc_observe_all(of, 2, r->ctx->calib, &o, batch, f, NULL, err);
-    return rc ? rc : mc_refit_solve(&f->f, r->la, r->m->spill, ret_better, err);
-}
-
-static bool too_large(const struct mc_refit *f)
-{
-    double n = (double)f->n, m = (double)f->m;
-    return (double)f->groups * n * (n + m) * MC_REFIT_FOLDS > SUMS_MOST;
-}
-
-static int fit(struct fit *f, enum mc_repair_result *ret, struct mc_err *err)
-{
-    struct mc_repair *r = f->r;
+    bool better;
     int rc = mc_repair_keep(r, f->f.weight, err);
     if (!rc)
         rc = mc_repair_keep(r, f->f.bias, err);
-    bool clipped = f->f.clipped, better = true;
-    *ret = MC_REPAIR_LEFT;
-    for (int i = 0; !rc && better && i < (clipped ? ROUNDS : 1); i++) {
-        if (i > 0)
-            mc_refit_again(&f->f);
-        f->f.clipped = i > 0;
+    if (!rc)
         rc = mc_interrupt_check(err);
-        if (!rc)
-            rc = run(f, &better, err);
-        if (!rc && better)
-            *ret = MC_REPAIR_FITTED;
-    }
+    if (!rc)
+        rc = mc_observe_all(of, 2, r->ctx->calib, &o, batch, f, NULL, err);
+    if (!rc)
+        rc = mc_refit_solve(&f->f, r->la, r->m->spill, &better, err);
+    if (!rc)
+        *ret = better ? MC_REPAIR_FITTED : MC_REPAIR_LEFT;
     return rc;
 }
 
@@ -69,9 +51,11 @@ int mc_repair_layer(struct mc_repair *r, struct mc_node *n, enum mc_repair_resul
     struct fit f = {.r = r};
     bool found = mc_refit_of(n, &f.f);
     *ret = found ? MC_REPAIR_SKIPPED : MC_REPAIR_NONE;
-    if (!found || too_large(&f.f))
+    if (!found)
         return 0;
     f.f.folds = MC_REFIT_FOLDS;
+    f.f.keeps = KEEPS;
+    f.f.most = SUMS_MOST;
     int rc = mc_refit_behind(&f.f, err);
     const struct mc_value *was = mc_repair_was(r, f.f.y);
     if (!rc && was)

@@ -2,10 +2,10 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/threads.h"
 #include "graph/constant.h"
+#include "passes/refit_rounds.h"
 #include "passes/refit_rows.h"
 #include "passes/refit_solve.h"
 
@@ -26,15 +26,42 @@ struct batch {
 
 /* ---- sums ---- */
 
+static bool too_large(const struct mc_refit *f)
+{
+    double n = (double)f->n, m = (double)f->m;
+    return f->most && !f->few && f->folds * (double)f->groups * n * (n + m) > (double)f->most;
+}
+
 static int begin_sums(const struct mc_refit *f, struct mc_refit_sums *s, struct mc_err *err)
 {
     size_t n = (size_t)f->n, m = (size_t)f->m, g = (size_t)f->groups;
     s->t = mc_calloc(g, n * sizeof *s->t);
     s->e = mc_calloc(g, m * sizeof *s->e);
     s->square = mc_calloc(g, m * sizeof *s->square);
-    s->second = mc_calloc(g * n, n * sizeof *s->second);
-    s->cross = mc_calloc(g * m, n * sizeof *s->cross);
-    return s->t && s->e && s->square && s->second && s->cross ? 0 : no_memory(err);
+    if (!f->few) {
+        s->second = mc_calloc(g * n, n * sizeof *s->second);
+        s->cross = mc_calloc(g * m, n * sizeof *s->cross);
+    }
+    return s->t && s->e && s->square && (f->few || (s->second && s->cross)) ? 0 : no_memory(err);
+}
+
+static int begin_kept(struct mc_refit *f, const struct batch *b, struct mc_err *err)
+{
+    int64_t most = b->t.r.each ? ((b->all - 1) / f->folds + 1) * b->take : 0;
+    int64_t m = f->m * f->groups, n = f->n * f->groups;
+    if (!most || (double)f->folds * (double)most * (double)(n + 2 * m) > (double)f->keeps)
+        return 0;
+    f->few = f->groups == 1 && f->folds * most < n;
+    for (int i = 0; i < f->folds; i++) {
+        struct mc_refit_kept *k = &f->kept[i];
+        k->most = most;
+        k->t = mc_calloc((size_t)n, (size_t)most * sizeof *k->t);
+        k->is = mc_calloc((size_t)m, (size_t)most * sizeof *k->is);
+        k->should = mc_calloc((size_t)m, (size_t)most * sizeof *k->should);
+        if (!k->t || !k->is || !k->should)
+            return no_memory(err);
+    }
+    return 0;
 }
 
 static int begin(struct mc_refit *f, struct batch *b, struct mc_err *err)
@@ -42,7 +69,10 @@ static int begin(struct mc_refit *f, struct batch *b, struct mc_err *err)
     int64_t few = b->t.r.total < BLOCK ? b->t.r.total : BLOCK;
     float *row = mc_calloc((size_t)f->n, sizeof *row);
     f->shift = mc_calloc((size_t)f->groups, (size_t)f->n * sizeof *f->shift);
-    int rc = f->shift && row ? 0 : no_memory(err);
+    int rc = f->shift && row ? begin_kept(f, b, err) : no_memory(err);
+    if (!rc && too_large(f))
+        rc = mc_fail(err, MC_EUNSUP, "%s '%s': its sums would take too much memory",
+                     f->node->op_type, mc_node_label(f->node));
     for (int i = 0; !rc && i < f->folds; i++)
         rc = begin_sums(f, &f->sums[i], err);
     for (int64_t g = 0; !rc && f->bias && g < f->groups; g++)
@@ -55,22 +85,13 @@ static int begin(struct mc_refit *f, struct batch *b, struct mc_err *err)
     return rc;
 }
 
-/* Behind a clip an output that should be outside, and is, lacks nothing (Zhang et al., Accelerating Very Deep Convolutional
- * Networks, TPAMI 2016, the nonlinear case; here by majorisation: what is inside counts in full). */
-static float lack(const struct mc_refit *f, float should, float is)
-{
-    if (!f->clipped || (should > f->low && should < f->high))
-        return should - is;
-    float end = should <= f->low ? f->low : f->high;
-    return (should <= f->low ? is <= end : is >= end) ? 0 : end - is;
-}
-
 struct piece { /* a group's rows of a fold */
     struct batch *b;
     struct mc_refit_sums *s;
+    const struct mc_refit_kept *kept;
     struct mc_refit_rows t;
     int64_t group, every, begin;
-    float *rows, *e, *other;
+    float *rows, *is, *should; /* of the block that is worked on */
 };
 
 /* k rows from number i of the fold on. */
@@ -80,48 +101,45 @@ static void fill(const struct piece *p, int64_t i, int64_t k)
     struct mc_refit *f = b->f;
     struct mc_refit_rows t = p->t;
     const float *shift = f->shift + p->group * f->n;
-    double *sum_t = p->s->t + p->group * f->n, *sum_e = p->s->e + p->group * f->m;
-    double *square = p->s->square + p->group * f->m;
+    double *sum_t = p->s->t + p->group * f->n;
     int64_t each = t.r.each ? t.r.each : t.r.total;
-    float *row = p->rows, *e = p->e;
-    for (int64_t r = 0; r < k; r++, row += f->n, e += f->m) {
+    float *row = p->rows;
+    for (int64_t r = 0; r < k; r++, row += f->n) {
         int64_t s = p->begin + (i + r) / b->take * p->every;
         int64_t at = s * each + mc_rows_spread(each, b->take, (i + r) % b->take, b->first + s);
         mc_refit_rows_get(&t, p->group, at, row);
-        mc_refit_rows_result(f, &b->should, p->group, at, e);
-        mc_refit_rows_result(f, &b->is, p->group, at, p->other);
+        mc_refit_rows_result(f, &b->should, p->group, at, p->should + r * f->m);
+        mc_refit_rows_result(f, &b->is, p->group, at, p->is + r * f->m);
         for (int64_t j = 0; j < f->n; j++)
-            row[j] -= shift[j];
-        for (int64_t j = 0; !f->again && j < f->n; j++)
-            sum_t[j] += row[j];
-        for (int64_t j = 0; j < f->m; j++) {
-            e[j] = lack(f, e[j], p->other[j]);
-            sum_e[j] += e[j];
-            square[j] += (double)e[j] * e[j];
-        }
+            sum_t[j] += row[j] -= shift[j];
     }
 }
 
 static int add_rows(struct piece *p, int64_t rows, struct mc_err *err)
 {
     struct mc_refit *f = p->b->f;
-    struct mc_linalg *la = p->b->la;
     int64_t most = rows < BLOCK ? rows : BLOCK, n = f->n, m = f->m;
-    float *second = p->s->second + p->group * n * n, *cross = p->s->cross + p->group * m * n;
-    p->rows = mc_calloc((size_t)most, (size_t)n * sizeof *p->rows);
-    p->e = mc_calloc((size_t)most + 1, (size_t)m * sizeof *p->e);
-    int rc = p->rows && p->e ? 0 : no_memory(err);
-    p->other = p->e + most * m;
+    const struct mc_refit_kept *kept = p->kept;
+    int64_t place = kept->t ? p->group * kept->most + p->s->rows : 0;
+    float *own = NULL, *e = mc_calloc((size_t)most, (size_t)m * sizeof *e);
+    if (!kept->t)
+        own = mc_calloc((size_t)most, (size_t)(n + 2 * m) * sizeof *own);
+    int rc = e && (own || kept->t) ? 0 : no_memory(err);
     for (int64_t i = 0; !rc && i < rows; i += BLOCK) {
         int64_t k = rows - i < BLOCK ? rows - i : BLOCK;
+        p->rows = own ? own : kept->t + (place + i) * n;
+        p->is = own ? own + most * n : kept->is + (place + i) * m;
+        p->should = own ? own + most * (n + m) : kept->should + (place + i) * m;
         fill(p, i, k);
-        if (!f->again)
-            rc = mc_linalg_syrk(la, n, k, 1, p->rows, n, 1, second, n, err);
+        if (!f->few)
+            rc = mc_linalg_syrk(p->b->la, n, k, 1, p->rows, n, 1, p->s->second + p->group * n * n,
+                                n, err);
         if (!rc)
-            rc = mc_linalg_gemm(la, 't', 'n', m, n, k, 1, p->e, m, p->rows, n, 1, cross, n, err);
+            rc = mc_refit_lacks(f, p->b->la, p->s, p->group, false, k, p->rows, p->is, p->should, e,
+                                err);
     }
-    free(p->rows);
-    free(p->e);
+    free(own);
+    free(e);
     return rc;
 }
 
@@ -131,14 +149,18 @@ struct pieces {
     struct mc_err *errs;
 };
 
-static int64_t fold_samples(const struct batch *b, int fold, int64_t *ret_begin)
+/* Rows of a fold in this batch; *ret_begin: its first sample. */
+static int64_t fold_rows(const struct batch *b, int fold, int64_t *ret_begin)
 {
     int folds = b->t.r.each ? b->f->folds : 1; /* without a batch axis no half can be held back */
     *ret_begin = folds > 1 ? ((fold - b->first) % folds + folds) % folds : 0;
     if (fold >= folds)
         return 0;
     int64_t all = b->t.r.each ? b->samples : 1;
-    return all > *ret_begin ? (all - *ret_begin - 1) / folds + 1 : 0;
+    int64_t rows = all > *ret_begin ? ((all - *ret_begin - 1) / folds + 1) * b->take : 0;
+    int64_t room = b->f->kept[fold].most - b->f->sums[fold].rows;
+    /* samples that differ in shape can be more than was planned for */
+    return b->f->kept[fold].t && rows > room ? room : rows;
 }
 
 static void one(void *ctx, int64_t i, int worker)
@@ -147,9 +169,13 @@ static void one(void *ctx, int64_t i, int worker)
     struct pieces *p = ctx;
     struct batch *b = p->b;
     int fold = (int)(i / b->f->groups);
-    struct piece q = {
-        .b = b, .s = &b->f->sums[fold], .t = b->t, .group = i % b->f->groups, .every = b->f->folds};
-    int64_t rows = fold_samples(b, fold, &q.begin) * b->take;
+    struct piece q = {.b = b,
+                      .s = &b->f->sums[fold],
+                      .kept = &b->f->kept[fold],
+                      .t = b->t,
+                      .group = i % b->f->groups,
+                      .every = b->f->folds};
+    int64_t rows = fold_rows(b, fold, &q.begin);
     p->rc[i] = rows > 0 ? add_rows(&q, rows, &p->errs[i]) : 0;
 }
 
@@ -166,7 +192,7 @@ static int add_all(struct batch *b, struct mc_pool *pool, struct mc_err *err)
             rc = mc_fail(err, p.rc[i], "%s", p.errs[i].msg);
     for (int i = 0; !rc && i < f->folds; i++) {
         int64_t from;
-        f->sums[i].rows += fold_samples(b, i, &from) * b->take;
+        f->sums[i].rows += fold_rows(b, i, &from);
     }
     free(p.rc);
     free(p.errs);
@@ -246,6 +272,8 @@ int mc_refit_solve(struct mc_refit *f, struct mc_linalg *la, struct mc_spill *sp
 {
     struct mc_refit_answer a = {0};
     int rc = mc_refit_answer(f, la, &a, err);
+    if (!rc && a.better && f->clipped && f->kept[0].t)
+        rc = mc_refit_rounds(f, la, &a, err);
     if (!rc && a.better)
         rc = put(f, a.d, a.more, spill, err);
     if (!rc && ret_better)
@@ -253,19 +281,6 @@ int mc_refit_solve(struct mc_refit *f, struct mc_linalg *la, struct mc_spill *sp
     free(a.d);
     free(a.more);
     return rc;
-}
-
-void mc_refit_again(struct mc_refit *f)
-{
-    size_t n = (size_t)f->n, m = (size_t)(f->groups * f->m);
-    for (int i = 0; i < f->folds && f->shift; i++) {
-        struct mc_refit_sums *s = &f->sums[i];
-        memset(s->e, 0, m * sizeof *s->e);
-        memset(s->square, 0, m * sizeof *s->square);
-        memset(s->cross, 0, m * n * sizeof *s->cross);
-        s->rows = 0;
-    }
-    f->again = true;
 }
 
 void mc_refit_release(struct mc_refit *f)
@@ -276,6 +291,9 @@ void mc_refit_release(struct mc_refit *f)
         free(f->sums[i].square);
         free(f->sums[i].second);
         free(f->sums[i].cross);
+        free(f->kept[i].t);
+        free(f->kept[i].is);
+        free(f->kept[i].should);
     }
     free(f->shift);
     free(f->slope);

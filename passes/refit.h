@@ -18,35 +18,49 @@
 
 enum { MC_REFIT_FOLDS = 2 };
 
-struct mc_refit_sums { /* of the samples of one fold; [groups] of each */
+/* Of the samples of one fold, group by group: sums of t - shift [n], of e [m] and its square; (t - shift)(t - shift)ᵀ [n,n],
+ * lower triangle, and e (t - shift)ᵀ [m,n]. */
+struct mc_refit_sums {
     int64_t rows;
-    double *t, *e, *square; /* [n], [m], [m]: sums of t - shift, of e, of e² */
-    float *second,
-        *cross; /* [n,n] lower triangle, [m,n]: (t - shift)(t - shift)ᵀ, e (t - shift)ᵀ */
+    double *t, *e, *square;
+    float *second, *cross;
+};
+
+/* The rows themselves: [groups,most,n] less the shift, [groups,most,m]. */
+struct mc_refit_kept {
+    int64_t most;
+    float *t, *is, *should;
 };
 
 struct mc_refit {
-    struct mc_node *
-        node; /* MatMul, Gemm, Conv or ConvTranspose with a constant weight that nobody else reads */
-    struct mc_value *x, *weight, *bias; /* bias NULL: there is none, or it is not its own */
-    struct mc_value *y;                 /* where its result is compared */
-    int64_t groups, m, n;               /* m, n: of one group */
-    int64_t at_m, at_n,
-        at_group;              /* where a weight's elements lie: strides of i, j / taps, group; */
-    int64_t taps;              /* j = channel * taps + tap, taps together */
-    bool columns;              /* rows lie along the last axis but one */
-    float *slope, *slope_bias; /* [groups * m] of y by the product and by the bias; NULL: 1 */
-    bool clipped;              /* what is below low and above high is all the same behind y */
+    /* MatMul, Gemm, Conv or ConvTranspose with a constant weight that nobody else reads. bias NULL: there is none, or it is
+     * not its own. y: where its result is compared. */
+    struct mc_node *node;
+    struct mc_value *x, *weight, *bias, *y;
+    int64_t groups, m, n; /* m, n: of one group */
+    /* Element i, j of a group's weight is at group * at_group + i * at_m + j / taps * at_n + j % taps. */
+    int64_t at_group, at_m, at_n, taps;
+    bool columns; /* rows lie along the last axis but one */
+    /* [groups * m] of y by the product and by the bias; NULL: 1. */
+    float *slope, *slope_bias;
+    /* What is below low and above high is all the same behind y. */
+    bool clipped;
     float low, high;
 
-    int folds; /* 2: the ridge is chosen, and whether to fit at all, by fitting one half of the samples and
-                * measuring on the other; otherwise mc_refit_ridge says it */
-    bool again; /* sums of t are there from an earlier run over the same samples: only e is added */
-    float *
-        shift; /* [groups * n] mean of t in the first batch, taken off against cancellation; 0 without a bias */
+    /* To be set before the first batch. 2 folds: the ridge is chosen, and whether to fit at all, by fitting one half of the
+     * samples and measuring on the other; 1: mc_refit_ridge says it. keeps: floats that rows may take; most: that sums may, 0: any number. Where they are
+     * enough, what a clip hides is seen, round by round, and where there are fewer rows than n, no matrix [n,n] is made. */
+    int folds;
+    int64_t keeps, most;
+
+    /* Taken off t against cancellation: its mean in the first batch [groups * n]; 0 without a bias. */
+    float *shift;
     struct mc_refit_sums sums[MC_REFIT_FOLDS];
-    double was,
-        is; /* after solving with folds: mean square of e before, and by the other half after */
+    struct mc_refit_kept kept[MC_REFIT_FOLDS];
+    bool few;         /* the sums have no second and no cross */
+    bool clipped_now; /* e is counted behind the clip, in later rounds */
+    /* After solving with folds, mean squares of e: before; of each half, after what the other says. */
+    double was, is;
 };
 
 /* The product of a node; false where it cannot be fitted. */
@@ -68,8 +82,6 @@ double mc_refit_ridge(int64_t n, int64_t rows);
  * change, and nothing is changed then. Errors: MC_EDATA, MC_EFAIL where there is no solution. */
 int mc_refit_solve(struct mc_refit *f, struct mc_linalg *la, struct mc_spill *spill,
                    bool *ret_better, struct mc_err *err);
-/* For another round over the same samples: sums of e are zero again, those of t stay. */
-void mc_refit_again(struct mc_refit *f);
 void mc_refit_release(struct mc_refit *f);
 
 #endif

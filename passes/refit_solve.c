@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Shares of the mean square that are tried, the strongest first. */
-static const double RIDGES[] = {1, 0.1, 1e-2, 1e-3, 1e-4, 1e-5};
+/* Shares of the mean square that are tried, the strongest first; INFINITY: the bias alone. */
+static const double RIDGES[] = {INFINITY, 1, 0.1, 1e-2, 1e-3, 1e-4, 1e-5};
 enum { N_RIDGES = sizeof RIDGES / sizeof *RIDGES };
 
 struct solver {
@@ -160,61 +160,77 @@ static int held_out(struct solver *s, double ridge, struct mc_refit_answer *a, d
     return 0;
 }
 
+static void take(struct mc_refit *f, double e, double ridge, double *ret_ridge, int *since)
+{
+    ++*since;
+    if (e < f->is) {
+        f->is = e;
+        *ret_ridge = ridge;
+        *since = 0;
+    }
+}
+
 static int choose(struct solver *s, struct mc_refit *f, struct mc_refit_answer *a,
                   double *ret_ridge, struct mc_err *err)
 {
+    double e[N_RIDGES];
+    int rc = 0, since = 0;
     f->was = 0;
     for (int k = 0; k < 2; k++)
         for (int64_t i = 0; i < f->groups * f->m; i++)
             f->was += f->sums[k].square[i] / (double)f->sums[k].rows / 2;
     f->is = f->was;
     *ret_ridge = NAN;
-    double e;
-    int rc = 0, since = 0;
-    for (int i = f->bias ? -1 : 0; !rc && i < N_RIDGES && since < 2; i++) {
-        double ridge = i < 0 ? INFINITY : RIDGES[i];
-        rc = held_out(s, ridge, a, &e, err);
-        since++;
-        if (!rc && e < f->is) {
-            f->is = e;
-            *ret_ridge = ridge;
-            since = 0;
-        }
+    if (f->few)
+        rc = mc_refit_few_errors(f, s->la, RIDGES, N_RIDGES, e, err);
+    for (int i = f->bias ? 0 : 1; !rc && i < N_RIDGES && since < 2; i++) {
+        if (!f->few)
+            rc = held_out(s, RIDGES[i], a, &e[i], err);
+        if (!rc)
+            take(f, e[i], RIDGES[i], ret_ridge, &since);
     }
+    return rc;
+}
+
+static int fit(struct mc_refit *f, struct mc_linalg *la, struct mc_refit_answer *a,
+               struct mc_err *err)
+{
+    size_t n = (size_t)f->n, m = (size_t)f->m, wide = f->few ? 0 : n;
+    struct solver s = {.f = f, .la = la};
+    s.second = mc_calloc(wide + 1, wide * sizeof *s.second + 1);
+    s.product = mc_calloc(f->few ? 1 : m, n * sizeof *s.product);
+    s.mean_t = mc_calloc(n, sizeof *s.mean_t);
+    s.mean_e = mc_calloc(m, sizeof *s.mean_e);
+    int rc = s.second && s.product && s.mean_t && s.mean_e ? 0 : no_memory(err);
+    double ridge = mc_refit_ridge(f->n, f->sums[0].rows + f->sums[1].rows);
+    bool blind = false;
+    if (!rc && f->folds > 1 && f->sums[0].rows && f->sums[1].rows)
+        rc = choose(&s, f, a, &ridge, err);
+    a->better = !rc && !isnan(ridge);
+    if (a->better && f->few)
+        rc = mc_refit_few_solve(f, la, ridge, a->d, a->more, err);
+    else if (a->better)
+        rc = solve_all(&s, 0, f->folds, ridge, a, &blind, err);
+    if (!rc && blind && f->folds == 1)
+        rc = mc_fail(err, MC_EDATA, "its input is 0 on all samples");
+    free(s.second);
+    free(s.product);
+    free(s.mean_t);
+    free(s.mean_e);
     return rc;
 }
 
 int mc_refit_answer(struct mc_refit *f, struct mc_linalg *la, struct mc_refit_answer *ret,
                     struct mc_err *err)
 {
-    size_t n = (size_t)f->n, m = (size_t)f->m, g = (size_t)f->groups;
-    int64_t rows = f->sums[0].rows + f->sums[1].rows;
-    if (!f->shift || rows == 0)
+    size_t n = (size_t)f->n, m = (size_t)(f->m * f->groups);
+    if (!f->shift || f->sums[0].rows + f->sums[1].rows == 0)
         return mc_fail(err, MC_EDATA, "there are no rows to fit to");
-    struct solver s = {.f = f, .la = la};
-    ret->d = mc_calloc(g * m, n * sizeof *ret->d);
-    ret->more = mc_calloc(g, m * sizeof *ret->more);
-    s.second = mc_calloc(n, n * sizeof *s.second);
-    s.product = mc_calloc(m, n * sizeof *s.product);
-    s.mean_t = mc_calloc(n, sizeof *s.mean_t);
-    s.mean_e = mc_calloc(m, sizeof *s.mean_e);
-    int rc =
-        ret->d && ret->more && s.second && s.product && s.mean_t && s.mean_e ? 0 : no_memory(err);
-    double ridge = mc_refit_ridge(f->n, rows);
-    bool blind = false;
-    if (!rc && f->folds > 1 && f->sums[0].rows && f->sums[1].rows)
-        rc = choose(&s, f, ret, &ridge, err);
-    ret->better = !rc && !isnan(ridge);
-    if (ret->better)
-        rc = solve_all(&s, 0, f->folds, ridge, ret, &blind, err);
-    if (!rc && blind && f->folds == 1)
-        rc = mc_fail(err, MC_EDATA, "its input is 0 on all samples");
+    ret->d = mc_calloc(m, n * sizeof *ret->d);
+    ret->more = mc_calloc(m, sizeof *ret->more);
+    int rc = ret->d && ret->more ? fit(f, la, ret, err) : no_memory(err);
     for (int64_t i = 0; !rc && i < f->groups * f->m; i++)
         for (int64_t j = 0; f->bias && j < f->n; j++)
             ret->more[i] -= ret->d[i * f->n + j] * f->shift[i / f->m * f->n + j];
-    free(s.second);
-    free(s.product);
-    free(s.mean_t);
-    free(s.mean_e);
     return rc;
 }

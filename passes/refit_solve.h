@@ -15,5 +15,16 @@ struct mc_refit_answer { /* in units of y */
  * for every ridge. */
 int mc_refit_answer(struct mc_refit *f, struct mc_linalg *la, struct mc_refit_answer *ret,
                     struct mc_err *err);
+/* What is lacking of a result; clipped: behind f's bounds. */
+float mc_refit_lack(const struct mc_refit *f, bool clipped, float should, float is);
+
+/* ---- refit_few.c: over rows instead of sums ---- */
+
+/* ret [count]: mean square that is left on either half after a fit to the other; INFINITY: no solution. */
+int mc_refit_few_errors(struct mc_refit *f, struct mc_linalg *la, const double *ridges, int count,
+                        double *ret, struct mc_err *err);
+/* d [m,n], more [m] over t - shift, from all rows. */
+int mc_refit_few_solve(struct mc_refit *f, struct mc_linalg *la, double ridge, float *d,
+                       double *more, struct mc_err *err);
 
 #endif
