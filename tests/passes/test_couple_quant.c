@@ -305,9 +305,8 @@ static void fused_operators(void **state)
     x = nodes_add(g, MS, "FusedConv", "c1", 3, in, &n);
     assert_int_equal(mc_edit_attr_string(n, "activation", "Relu", NULL), 0);
     in[0] = in[3] = x;
-    in[1] = random_const(g, "w2", 3, DIMS(8, 1, 1), 3);
+    in[1] = random_const(g, "w2", 3, DIMS(8, 8, 1), 3);
     x = nodes_add(g, MS, "FusedConv", "c2", 4, in, &n);
-    nodes_int(n, "group", 8);
     assert_int_equal(mc_edit_attr_string(n, "activation", "Relu", NULL), 0);
     x = nodes_turn(g, "rows", x, 3, DIMS(0, 2, 1));
     x = nodes_add(g, MS, "FusedMatMul", "d1", 2,

@@ -11,7 +11,7 @@ echo "$?"
 zeros share.onnx
 mcompress finetune share.onnx $T --epochs 0.02 -o trained.onnx -q
 zeros trained.onnx
-mcompress prune "$M" --sparsity 0.8 --calib fashion-mnist:train --calib-count 128 -o calib.onnx -q \
+mcompress prune "$M" --sparsity 0.6 --calib fashion-mnist:train --calib-count 128 -o calib.onnx -q \
     --data fashion-mnist:test --samples 500 --require 'agreement>=0.95'
 echo "$?"
 short() { try "$@" | sed "s|$MODELS|MODELS|g"; }
