@@ -127,11 +127,15 @@ static int check_any(const struct mc_prune_run *r, struct mc_err *err)
 static int prepare(struct mc_prune_run *r, const json_t *options, struct mc_err *err)
 {
     mc_edit_sweep(r->model->graph);
-    int rc = mc_model_clone(r->model, &r->before, err);
+    int rc = r->ctx->dry_run ? 0 : mc_coupling_prepare(r->model, err);
+    if (!rc)
+        rc = mc_model_clone(r->model, &r->before, err);
     if (!rc) {
         r->before->spill = r->model->spill;
-        rc = mc_coupling_find(r->before, &r->c, err);
+        rc = r->ctx->dry_run ? mc_coupling_prepare(r->before, err) : 0;
     }
+    if (!rc)
+        rc = mc_coupling_find(r->before, &r->c, err);
     if (!rc)
         rc = mc_prune_groups(r, err);
     if (!rc)

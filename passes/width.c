@@ -148,7 +148,9 @@ int mc_width_reduce(struct mc_model *m, double ratio, json_t **ret_report, struc
 {
     struct thin t = {.m = m, .err = err};
     *ret_report = NULL;
-    int rc = mc_coupling_find(m, &t.c, err);
+    int rc = mc_coupling_prepare(m, err);
+    if (!rc)
+        rc = mc_coupling_find(m, &t.c, err);
     if (!rc)
         rc = reduce(&t, ratio, ret_report);
     mc_importance_free(&t.score);

@@ -147,6 +147,15 @@ static void cut_one(uint64_t seed)
     build_ok(mc_verify(r.m, &err), &err);
     build_ok(mc_prepare(r.m, NULL, &err), &err);
     write(r.m, "first");
+    if (rg_chance(&r, 50)) {
+        struct mc_model *as_it_was;
+        build_ok(mc_model_clone(r.m, &as_it_was, &err), &err);
+        build_ok(mc_coupling_prepare(r.m, &err), &err);
+        build_ok(mc_verify(r.m, &err), &err);
+        write(r.m, "prepared");
+        expect_same(as_it_was, r.m, x, seed);
+        mc_model_free(as_it_was);
+    }
     build_ok(mc_coupling_find(r.m, &c, &err), &err);
     bool *gone = calloc((size_t)c->n_units + 1, sizeof *gone);
     assert_non_null(gone);
