@@ -11,9 +11,16 @@ static void no_memory(struct mc_couple *w)
 
 /* ---- axes of values ---- */
 
+const struct mc_value *mc_axis_owner(const struct mc_value *v)
+{
+    while (v->outer)
+        v = v->outer;
+    return v;
+}
+
 const struct mc_shape *mc_couple_shape(const struct mc_couple *w, const struct mc_value *v)
 {
-    const struct mc_vtype *t = v ? mc_infer_of(w->c->inf, v) : NULL;
+    const struct mc_vtype *t = v ? mc_infer_of(w->c->inf, mc_axis_owner(v)) : NULL;
     return t && t->ranked ? &t->shape : NULL;
 }
 
@@ -21,21 +28,23 @@ struct mc_couple_axis *mc_axis_row(struct mc_couple *w, const struct mc_value *v
 {
     struct mc_couple_state *s = w->c->state;
     const struct mc_shape *shape = mc_couple_shape(w, v);
-    if (!shape || w->rc || v->index >= s->n_values || axis < 0 || axis >= shape->rank)
+    if (!shape || w->rc || axis < 0 || axis >= shape->rank)
         return NULL;
-    if (!s->axes[v->index]) {
-        s->axes[v->index] = mc_arena_array(&w->c->mem, (size_t)shape->rank, sizeof **s->axes);
-        if (!s->axes[v->index]) {
-            no_memory(w);
-            return NULL;
-        }
+    v = mc_axis_owner(v);
+    struct mc_couple_axis **row = &s->values[v->graph->index].axes[v->index];
+    if (!*row)
+        *row = mc_arena_array(&w->c->mem, (size_t)shape->rank, sizeof **row);
+    if (!*row) {
+        no_memory(w);
+        return NULL;
     }
-    return &s->axes[v->index][axis];
+    return &(*row)[axis];
 }
 
 bool mc_axis_is_constant(const struct mc_value *v)
 {
-    bool here = v->producer ? mc_node_is(v->producer, "Constant") : v->tensor && !v->outer;
+    v = mc_axis_owner(v);
+    bool here = v->producer ? mc_node_is(v->producer, "Constant") : v->tensor != NULL;
     return here && mc_constant(v);
 }
 
@@ -45,8 +54,8 @@ static const char *kept_as_it_is(const struct mc_value *v)
     if (v->is_output)
         return "an axis of an output";
     for (size_t i = 0; i < v->n_uses; i++)
-        if (v->uses[i].slot < 0)
-            return "a body of a node reads it";
+        if (v->uses[i].slot < 0 && kept_as_it_is(v->uses[i].proxy))
+            return "an axis of an output";
     return NULL;
 }
 
@@ -91,7 +100,7 @@ const struct mc_units *mc_couple_axis(struct mc_couple *w, const struct mc_value
     int64_t n = mc_couple_shape(w, v)->dim[axis];
     if (!row->known && !row->u && mc_axis_is_constant(v) && n > 1) {
         row->u = own_units(w, n, v);
-        const char *why = kept_as_it_is(v);
+        const char *why = kept_as_it_is(mc_axis_owner(v));
         if (row->u && why)
             mc_couple_hold(w, row->u, why);
     }
@@ -110,7 +119,7 @@ void mc_couple_put(struct mc_couple *w, const struct mc_value *v, int axis,
             mc_couple_hold(w, u, "a rank is not known");
         return;
     }
-    const char *why = kept_as_it_is(v);
+    const char *why = kept_as_it_is(mc_axis_owner(v));
     int64_t n = mc_couple_shape(w, v)->dim[axis];
     if (n != u->n)
         why = "its length is not known";
@@ -185,7 +194,7 @@ void mc_couple_meet(struct mc_couple *w, const struct mc_value *v, int axis,
         mc_couple_hold(w, u, "a rank is not known");
         return;
     }
-    if (row->known || row->u || !mc_axis_is_constant(v) || kept_as_it_is(v)) {
+    if (row->known || row->u || !mc_axis_is_constant(v) || kept_as_it_is(mc_axis_owner(v))) {
         mc_couple_same(w, u, mc_couple_axis(w, v, axis), why_not);
         return;
     }
@@ -305,7 +314,7 @@ static const struct mc_value *behind(const struct mc_value *v, int *axis)
             return v;
         if (!n->in[0])
             return v;
-        v = n->in[0];
+        v = mc_axis_owner(n->in[0]);
     }
     return v;
 }
@@ -314,12 +323,12 @@ void mc_couple_role(struct mc_couple *w, const struct mc_value *v, int axis, enu
 {
     if (!v || w->rc)
         return;
-    v = behind(v, &axis);
+    v = behind(mc_axis_owner(v), &axis);
     struct mc_couple_axis *row = mc_axis_is_constant(v) ? mc_axis_row(w, v, axis) : NULL;
     if (row && (row->role == MC_ROLE_NONE || row->role == MC_ROLE_ALONG))
         row->role = role;
     if (row && role == MC_ROLE_MAKES && !row->maker)
-        row->maker = w->n;
+        row->maker = (int32_t)w->c->state->n_walked;
 }
 
 void mc_couple_balance(struct mc_couple *w, const struct mc_units *u, int64_t parts)

@@ -17,7 +17,7 @@ static int no_memory(struct mc_couple *w)
 static void look_at_maker(struct mc_couple_last *l, const struct mc_couple_axis *row)
 {
     struct mc_couple_state *s = l->w->c->state;
-    int32_t set[MC_COUPLE_SET], at = (int32_t)row->maker->pos + 1;
+    int32_t set[MC_COUPLE_SET], at = row->maker;
     for (int64_t k = 0; k < row->u->n; k++) {
         int n = mc_unit_roots(s, row->u->unit + k * row->u->per, row->u->per, set, 0);
         for (int j = 0; j < n; j++) {
@@ -29,16 +29,14 @@ static void look_at_maker(struct mc_couple_last *l, const struct mc_couple_axis 
 }
 
 /* Which objects are axes of values, and what weights make. */
-static void look_at_values(struct mc_couple_last *l)
+static void look_at_values(struct mc_couple_last *l, const struct mc_couple_values *t)
 {
     struct mc_couple *w = l->w;
-    const struct mc_graph *g = w->c->m->graph;
-    struct mc_couple_state *s = w->c->state;
-    for (size_t i = 0; i < s->n_values && !w->rc; i++) {
-        const struct mc_shape *shape = s->axes[i] ? mc_couple_shape(w, g->values[i]) : NULL;
-        bool constant = shape && mc_axis_is_constant(g->values[i]);
+    for (size_t i = 0; i < t->n && !w->rc; i++) {
+        const struct mc_shape *shape = t->axes[i] ? mc_couple_shape(w, t->g->values[i]) : NULL;
+        bool constant = shape && mc_axis_is_constant(t->g->values[i]);
         for (int d = 0; shape && d < shape->rank; d++) {
-            struct mc_couple_axis *row = &s->axes[i][d];
+            struct mc_couple_axis *row = &t->axes[i][d];
             struct mc_couple_axis_units *a = (struct mc_couple_axis_units *)row->u;
             if (!a)
                 continue;
@@ -117,7 +115,8 @@ static void count_free(struct mc_couple_last *l)
 static void settle(struct mc_couple_last *l)
 {
     struct mc_couple *w = l->w;
-    look_at_values(l);
+    for (size_t i = 0; i < w->c->state->n_graphs; i++)
+        look_at_values(l, &w->c->state->values[i]);
     count_places(l);
     if (!w->rc)
         hold_odd(l);
@@ -266,7 +265,7 @@ static void make_group(struct mc_couple_last *l, int32_t batch, const struct dra
         return; /* what is neither heads nor their width: queries, keys, values */
     struct mc_coupling_group g = {
         .first = can ? c->n_units : -1, .n = can ? n : n + d->held, .exact = !d->inexact};
-    const struct mc_node *maker = d->maker ? c->m->graph->nodes[d->maker - 1] : NULL;
+    const struct mc_node *maker = d->maker ? c->state->walked[d->maker - 1] : NULL;
     g.kind = kind_of(c->state, d, maker);
     g.name = name_of(w, d, maker, g.kind);
     g.why = can ? NULL : why_of(w, d->reason);

@@ -4,6 +4,7 @@
 
 #include "graph/constant.h"
 #include "graph/edit.h"
+#include "passes/couple_state.h"
 #include "passes/couple_table.h"
 #include "passes/cut_tensor.h"
 
@@ -79,9 +80,10 @@ static void matmul(struct mc_couple *w)
 /* Where a weight cannot be cut by its node: its axis of columns means other channels in every group. */
 static bool is_own_constant(const struct mc_value *v)
 {
-    return v->n_uses == 1 && !v->is_output &&
-           (v->producer ? mc_node_is(v->producer, "Constant") : v->tensor && !v->outer) &&
-           mc_constant(v);
+    for (; v->outer; v = v->outer)
+        if (v->n_uses != 1)
+            return false;
+    return v->n_uses == 1 && !v->is_output && mc_axis_is_constant(v);
 }
 
 /* Groups cut evenly, each with a choice of its own; otherwise whole groups go. */

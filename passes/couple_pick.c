@@ -5,6 +5,7 @@
 
 #include "graph/constant.h"
 #include "graph/edit.h"
+#include "passes/couple_state.h"
 
 int mc_pick_ints(const struct mc_infer *inf, const struct mc_value *v, int64_t *value, bool *known,
                  int max)
@@ -67,8 +68,7 @@ bool mc_pick_ranked(struct mc_couple *w, const struct mc_value *x, const struct 
 
 const struct mc_value *mc_pick_original(const struct mc_cutting *k, const struct mc_value *v)
 {
-    const struct mc_graph *g = k->c->m->graph;
-    return v->graph->index == g->index && v->index < g->n_values ? g->values[v->index] : NULL;
+    return mc_axis_origin(k->c, v);
 }
 
 int64_t mc_pick_kept(const struct mc_cutting *k, const struct mc_value *x, int x_axis,

@@ -56,7 +56,13 @@ struct mc_couple_axis {
     const struct mc_units *u;
     bool known; /* of a constant: somebody asked */
     enum mc_role role;
-    const struct mc_node *maker; /* the first that makes positions of it: role MAKES */
+    int32_t maker; /* the first node that makes positions of it, from 1; 0: role is another */
+};
+
+struct mc_couple_values {         /* of one graph */
+    const struct mc_graph *g;     /* NULL: no rule walked it */
+    struct mc_couple_axis **axes; /* [n] [rank]; NULL: not looked at */
+    size_t n;
 };
 
 struct mc_couple_even {
@@ -75,8 +81,10 @@ struct mc_couple_state {
     size_t n_reasons, cap_reasons;
     struct mc_batch *batch;
     size_t n_batches, cap_batches;
-    struct mc_couple_axis **axes; /* [n_values] [rank]; NULL: not looked at */
-    size_t n_values;
+    struct mc_couple_values *values; /* by index of graph */
+    size_t n_graphs;
+    const struct mc_node **walked; /* in this order */
+    size_t n_walked, cap_walked;
     struct mc_couple_axis_units *all;
     struct mc_couple_even *even;
     int32_t *group_of; /* [c->n_units] */
@@ -103,9 +111,13 @@ void mc_unit_alias(struct mc_couple *w, int32_t unit, const int32_t *to, int n, 
 
 /* An axis object of n positions, its units to be filled in; NULL: w->rc. */
 struct mc_couple_axis_units *mc_axis_new(struct mc_couple *w, int64_t n, int per, int32_t **ret);
+/* The value that a body means by a name of a graph around it. */
+const struct mc_value *mc_axis_owner(const struct mc_value *v);
 /* The row of an axis of a value; NULL: rank not known or w->rc. */
 struct mc_couple_axis *mc_axis_row(struct mc_couple *w, const struct mc_value *v, int axis);
-/* Is its content in this place of the main graph, so that a cut can replace it? */
+/* The value of c's model that v, of it or of a clone, is; NULL: it is newer. */
+const struct mc_value *mc_axis_origin(const struct mc_coupling *c, const struct mc_value *v);
+/* Has it, or what it means, a content that a cut can replace? */
 bool mc_axis_is_constant(const struct mc_value *v);
 
 /* The rule of a node; NULL: nobody described it. */

@@ -49,10 +49,9 @@ int64_t mc_cut_kept(const struct mc_units *u, int64_t n, const bool *gone, int64
 
 const struct mc_shape *mc_cutting_shape(const struct mc_cutting *k, const struct mc_value *v)
 {
-    if (!v || v->index >= k->c->state->n_values)
-        return NULL;
-    const struct mc_vtype *t = mc_infer_of(k->c->inf, k->c->m->graph->values[v->index]);
-    return t->ranked ? &t->shape : NULL;
+    v = mc_axis_origin(k->c, v);
+    const struct mc_vtype *t = v ? mc_infer_of(k->c->inf, v) : NULL;
+    return t && t->ranked ? &t->shape : NULL;
 }
 
 bool mc_cutting_changed(const struct mc_cutting *k, const struct mc_value *v, int axis)
@@ -119,12 +118,11 @@ static int cut_constant(const struct mc_cutting *k, struct mc_value *v, struct m
 
 static int cut_value(const struct mc_cutting *k, struct mc_value *v, struct mc_err *err)
 {
-    if (!v || !any_changed(k, v))
+    if (!v || v->outer || !any_changed(k, v))
         return 0;
     if (mc_axis_is_constant(v))
         return cut_constant(k, v, err);
-    return mc_edit_type(v, mc_infer_of(k->c->inf, k->c->m->graph->values[v->index])->dtype, -1,
-                        NULL)
+    return mc_edit_type(v, mc_infer_of(k->c->inf, mc_axis_origin(k->c, v))->dtype, -1, NULL)
                ? 0
                : no_memory(err);
 }
@@ -140,23 +138,32 @@ static int cut_node(struct mc_cutting *k, struct mc_node *n, struct mc_err *err)
     return changed ? r->cut(k, n, err) : 0;
 }
 
-int mc_cut(const struct mc_coupling *c, struct mc_model *m, const bool *gone, unsigned flags,
-           struct mc_err *err)
+static int cut_graph(struct mc_cutting *k, struct mc_graph *g, struct mc_err *err)
 {
-    struct mc_cutting k = {c, m, gone, flags};
-    struct mc_graph *g = m->graph;
     size_t n_values = g->n_values, n_nodes = g->n_nodes;
     struct mc_node **node = mc_calloc(n_nodes, sizeof *node); /* rules may add some */
     if (!node)
         return no_memory(err);
     memcpy(node, g->nodes, n_nodes * sizeof *node);
     int rc = 0;
-    for (size_t i = 0; i < n_values && i < c->state->n_values && !rc; i++)
-        rc = cut_value(&k, g->values[i], err);
-    for (size_t i = 0; i < n_nodes && !rc; i++)
-        rc = cut_node(&k, node[i], err);
+    for (size_t i = 0; i < n_values && !rc; i++)
+        rc = cut_value(k, g->values[i], err);
+    for (size_t i = 0; i < n_nodes && !rc; i++) {
+        rc = cut_node(k, node[i], err);
+        for (size_t a = 0; a < node[i]->n_attr && !rc; a++)
+            for (size_t b = 0; node[i]->attr[a].graphs && b < node[i]->attr[a].n && !rc; b++)
+                rc = cut_graph(k, node[i]->attr[a].graphs[b], err);
+    }
     free(node);
+    return rc;
+}
+
+int mc_cut(const struct mc_coupling *c, struct mc_model *m, const bool *gone, unsigned flags,
+           struct mc_err *err)
+{
+    struct mc_cutting k = {c, m, gone, flags};
+    int rc = cut_graph(&k, m->graph, err);
     if (!rc)
-        mc_edit_sweep(g);
+        mc_edit_sweep(m->graph);
     return rc;
 }

@@ -34,6 +34,14 @@ static inline bool prune_is_gone(const struct mc_units *u, int64_t i, const bool
     return false;
 }
 
+/* A place where a constant lies. */
+static inline bool prune_is_constant(const struct mc_value *v)
+{
+    return v && !v->outer &&
+           (v->producer ? mc_node_is(v->producer, "Constant") : v->tensor != NULL) &&
+           mc_constant(v);
+}
+
 static inline void prune_zero_constant(struct mc_value *v, const struct mc_coupling *c,
                                        const bool *gone)
 {
@@ -72,12 +80,11 @@ static inline struct mc_model *prune_zeroed(const struct mc_model *m, const stru
     struct mc_model *z;
     struct mc_err err;
     build_ok(mc_model_clone(m, &z, &err), &err);
-    size_t n = z->graph->n_values;
-    for (size_t i = 0; i < n; i++) {
-        struct mc_value *v = z->graph->values[i];
-        if (v && (v->producer ? mc_node_is(v->producer, "Constant") : v->tensor != NULL) &&
-            mc_constant(v))
-            prune_zero_constant(v, c, gone);
+    for (size_t k = 0; k < z->n_graphs; k++) {
+        struct mc_graph *g = z->graphs[k];
+        for (size_t i = 0; i < g->n_values; i++)
+            if (prune_is_constant(g->values[i]))
+                prune_zero_constant(g->values[i], c, gone);
     }
     return z;
 }
@@ -188,17 +195,17 @@ static inline double prune_difference(struct mc_model *a, struct mc_model *b, ui
     return worst / largest;
 }
 
-/* Parameters of all constants of the main graph. */
+/* Parameters of all constants that are there. */
 static inline int64_t prune_parameters(const struct mc_model *m)
 {
     int64_t n = 0;
-    for (size_t i = 0; i < m->graph->n_values; i++) {
-        const struct mc_value *v = m->graph->values[i];
-        bool own = v && (v->producer ? mc_node_is(v->producer, "Constant") : v->tensor != NULL);
-        const struct mc_tensor *t = own ? mc_constant(v) : NULL;
-        if (t && mc_dtype_info(t->dtype)->kind == MC_KIND_FLOAT)
-            n += mc_tensor_count(t);
-    }
+    for (size_t k = 0; k < m->n_graphs; k++)
+        for (size_t i = 0; i < m->graphs[k]->n_values; i++) {
+            const struct mc_value *v = m->graphs[k]->values[i];
+            const struct mc_tensor *t = prune_is_constant(v) ? mc_constant(v) : NULL;
+            if (t && mc_dtype_info(t->dtype)->kind == MC_KIND_FLOAT)
+                n += mc_tensor_count(t);
+        }
     return n;
 }
 
