@@ -211,6 +211,8 @@ void mc_doc_search(const struct mc_doc *d, const json_t *pass, size_t step, FILE
     size_t i, n = 0;
     if (*mc_fact_refit(json_object_get(pass, "refit"), text))
         d->remark(out, MC_REMARK_DETAIL, text);
+    if (*mc_fact_repair(json_object_get(pass, "repair"), text))
+        d->remark(out, MC_REMARK_DETAIL, text);
     if (!json_is_object(search))
         return;
     mc_fact_search(search, text);

@@ -86,23 +86,50 @@ static void refit_layers(const json_t *refit, char ret[2 * MC_TEXT])
                  mc_text_group((int64_t)left, whole));
 }
 
-const char *mc_fact_refit(const json_t *refit, char ret[MC_FACT_TEXT])
+/* What fitting brought: "NAME: LAYERS WHY, on 512 samples; …". */
+static const char *fitted(const json_t *o, const char *name, const char *layers, const char *why,
+                          char ret[MC_FACT_TEXT])
 {
-    const char *reason = mc_json_string(refit, "reason");
-    double before = number(refit, "divergence_before"), after = number(refit, "divergence_after");
-    double samples = number(refit, "samples"), judged = number(refit, "judged");
-    char layers[2 * MC_TEXT], on[MC_TEXT], by[MC_TEXT];
+    double before = number(o, "divergence_before"), after = number(o, "divergence_after");
+    char on[MC_TEXT], by[MC_TEXT];
+    snprintf(ret, MC_FACT_TEXT,
+             "%s: %s to make up for %s, on %s samples; divergence %.3g -> %.3g on %s%s", name,
+             layers, why, mc_text_group((int64_t)number(o, "samples"), on), before, after,
+             mc_text_group((int64_t)number(o, "judged"), by),
+             json_is_true(json_object_get(o, "kept")) ? "" : ", so taken back");
+    return ret;
+}
+
+static bool was_judged(const json_t *o, const char *name, char ret[MC_FACT_TEXT])
+{
+    const char *reason = mc_json_string(o, "reason");
     *ret = 0;
     if (reason)
-        snprintf(ret, MC_FACT_TEXT, "fit: none, %.200s", reason);
-    if (reason || !(number(refit, "layers") > 0) || !(samples > 0) || !(judged > 0))
+        snprintf(ret, MC_FACT_TEXT, "%s: none, %.200s", name, reason);
+    return !reason && number(o, "samples") > 0 && number(o, "judged") > 0;
+}
+
+const char *mc_fact_refit(const json_t *refit, char ret[MC_FACT_TEXT])
+{
+    char layers[2 * MC_TEXT];
+    if (!was_judged(refit, "fit", ret) || !(number(refit, "layers") > 0))
         return ret;
     refit_layers(refit, layers);
-    snprintf(
-        ret, MC_FACT_TEXT,
-        "fit: %s to make up for errors before them, on %s samples; divergence %.3g -> %.3g on %s%s",
-        layers, mc_text_group((int64_t)samples, on), before, after,
-        mc_text_group((int64_t)judged, by),
-        json_is_true(json_object_get(refit, "kept")) ? "" : ", so taken back");
-    return ret;
+    return fitted(refit, "fit", layers, "errors before them", ret);
+}
+
+const char *mc_fact_repair(const json_t *repair, char ret[MC_FACT_TEXT])
+{
+    char count[MC_TEXT], layers[2 * MC_TEXT] = "";
+    double products = number(repair, "layers"), norms = number(repair, "norms");
+    if (!was_judged(repair, "repair", ret) || !(products + norms > 0))
+        return ret;
+    if (products > 0)
+        mc_text_add(layers, sizeof layers, "%s layer%s", mc_text_group((int64_t)products, count),
+                    products == 1 ? "" : "s");
+    if (norms > 0)
+        mc_text_add(layers, sizeof layers, "%s%s norm%s", products > 0 ? " and " : "",
+                    mc_text_group((int64_t)norms, count), norms == 1 ? "" : "s");
+    mc_text_add(layers, sizeof layers, " fitted");
+    return fitted(repair, "repair", layers, "what went", ret);
 }

@@ -51,6 +51,8 @@ static void sentences(FILE *out, const json_t *report)
             fprintf(out, "  %s\n", mc_fact_search(search, text));
         if (*mc_fact_refit(json_object_get(pass, "refit"), text))
             fprintf(out, "  %s\n", text);
+        if (*mc_fact_repair(json_object_get(pass, "repair"), text))
+            fprintf(out, "  %s\n", text);
     }
 }
 
