@@ -11,7 +11,7 @@
 /* Multiply-accumulates, at most: 512 samples with four vectors each of a model of 250 M. */
 static const double WORK = 2e12;
 enum {
-    FISHER_BATCH = 16
+    FISHER_BATCH = 4
 }; /* draws of a square that is a sum over the batch: the fewer, the more there are */
 static const size_t ROW_BYTES = (size_t)64 << 20;
 
