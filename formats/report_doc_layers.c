@@ -209,6 +209,8 @@ void mc_doc_search(const struct mc_doc *d, const json_t *pass, size_t step, FILE
     const json_t *search = json_object_get(pass, "search"), *layer;
     char text[MC_FACT_TEXT], title[MC_DOC_STEP + 8], which[MC_DOC_STEP];
     size_t i, n = 0;
+    if (*mc_fact_prune(pass, text))
+        d->remark(out, MC_REMARK_DETAIL, text);
     if (*mc_fact_refit(json_object_get(pass, "refit"), text))
         d->remark(out, MC_REMARK_DETAIL, text);
     if (*mc_fact_repair(json_object_get(pass, "repair"), text))

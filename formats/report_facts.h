@@ -57,6 +57,9 @@ const char *mc_fact_refit(const json_t *refit, char ret[MC_FACT_TEXT]);
 /* A pass's "repair": the same of layers that make up for what was cut. Begins with "repair: ". */
 const char *mc_fact_repair(const json_t *repair, char ret[MC_FACT_TEXT]);
 
+/* Of a pass that removes nodes: how many stay, and by what they were chosen. Begins with "nodes: "; "" for others. */
+const char *mc_fact_prune(const json_t *pass, char ret[MC_FACT_TEXT]);
+
 /* The drop in top-1 and its interval as shares; false where there is none. *ret_limit: of --max-drop, or NAN. */
 bool mc_fact_interval(const json_t *report, double ret[3], double *ret_limit);
 

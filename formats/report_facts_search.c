@@ -16,6 +16,12 @@ static const char *points(double share, char ret[MC_TEXT])
     return ret;
 }
 
+static const char *percent(double share, char ret[MC_TEXT])
+{
+    snprintf(ret, MC_TEXT, "%.1f %%", 100 * share);
+    return ret;
+}
+
 static const struct goal {
     const char *goal, *before, *after; /* round the limit */
     const char *(*text)(double, char *);
@@ -24,6 +30,7 @@ static const struct goal {
     {"params", "at most ", " parameters", mc_text_count},
     {"macs", "at most ", " MACs per sample", mc_text_count},
     {"latency", "at most ", " for one sample", mc_text_duration},
+    {"keep", "at most ", " of the hidden nodes and of what parameters may be", percent},
     {"drop", "as small as it gets with a drop of at most ", "", points},
 };
 
@@ -116,6 +123,25 @@ const char *mc_fact_refit(const json_t *refit, char ret[MC_FACT_TEXT])
         return ret;
     refit_layers(refit, layers);
     return fitted(refit, "fit", layers, "errors before them", ret);
+}
+
+const char *mc_fact_prune(const json_t *pass, char ret[MC_FACT_TEXT])
+{
+    const json_t *by = json_object_get(pass, "importance");
+    const json_t *nodes = json_object_get(json_object_get(pass, "counts"), "nodes");
+    double before = json_number_value(json_array_get(nodes, 0));
+    double after = json_number_value(json_array_get(nodes, 1));
+    const char *why = mc_json_string(by, "why"), *scope = mc_json_string_or(pass, "scope", "");
+    char a[MC_TEXT], b[MC_TEXT];
+    *ret = 0;
+    if (!by || !(before > 0))
+        return ret;
+    snprintf(ret, MC_FACT_TEXT, "nodes: %s of %s stay (%.1f %%), %s; chosen by %.40s%s%.200s",
+             mc_text_group((int64_t)after, a), mc_text_group((int64_t)before, b),
+             100 * after / before,
+             strcmp(scope, "global") ? "the same share of every layer" : "where it costs least",
+             mc_json_string_or(by, "criterion", "?"), why ? ": " : "", why ? why : "");
+    return ret;
 }
 
 const char *mc_fact_repair(const json_t *repair, char ret[MC_FACT_TEXT])

@@ -141,6 +141,7 @@ static void figure(FILE *out, enum mc_figure what, const json_t *of)
     case MC_FIGURE_STEPS: mc_svg_steps(out, of); break;
     case MC_FIGURE_LAYERS:
         fputs("<div class=\"figures\">\n", out);
+        mc_svg_units(out, list);
         mc_svg_sizes(out, list);
         mc_svg_errors(out, list, error_note(of));
         fputs("</div>\n", out);

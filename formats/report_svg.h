@@ -16,6 +16,8 @@ void mc_svg_bytes(FILE *out, const json_t *report);
 /* Size of every layer before and after, and the error of those that were changed. list: a pass's "layers". */
 void mc_svg_sizes(FILE *out, const json_t *list);
 void mc_svg_errors(FILE *out, const json_t *list, const char *note);
+/* Of a pass that removes nodes: how many of each layer stay. */
+void mc_svg_units(FILE *out, const json_t *list);
 /* Size against error of the options of changed layers, as a pass's "search" has them. */
 void mc_svg_search(FILE *out, const json_t *pass);
 /* Size after each of several steps. */

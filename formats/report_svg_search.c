@@ -66,7 +66,7 @@ static int by_size(const void *a, const void *b)
     return (p->size > q->size) - (p->size < q->size);
 }
 
-/* Sizes and errors of the options; their bytes are what they change. Of many that are only predicted some are
+/* Sizes and errors of the options; their bytes are what they change, where they do not say what share they leave. Of many that are only predicted some are
  * taken. */
 static void read_curves(const json_t *pass, const json_t *layer, struct curves *ret)
 {
@@ -78,7 +78,8 @@ static void read_curves(const json_t *pass, const json_t *layer, struct curves *
     ret->measured.n = ret->predicted.n = 0;
     json_array_foreach(options, i, o)
     {
-        double size = 100 * (whole + mc_json_number(o, "bytes", NAN)) / whole;
+        double bytes = 100 * (whole + mc_json_number(o, "bytes", NAN)) / whole;
+        double size = 100 * mc_json_number(o, "share", bytes / 100);
         bool chosen = !strcmp(mc_json_string_or(o, "option", ""), choice);
         take(&ret->measured, size, mc_json_number(o, "error", NAN), chosen);
         if (i % stride == 0 || chosen)
@@ -206,17 +207,20 @@ static struct range range_of(const json_t *pass, const json_t *layers, struct cu
     return r;
 }
 
-static void caption(FILE *out, int panels, int all, bool logarithmic)
+static void caption(FILE *out, const json_t *layers, int panels, int all, bool logarithmic)
 {
-    fputs("<figure class=\"wide\"><figcaption>Size against error of the options", out);
+    const json_t *options = json_object_get(json_array_get(layers, 0), "options");
+    bool shares = json_object_get(json_array_get(options, 0), "share") != NULL;
+    fprintf(out, "<figure class=\"wide\"><figcaption>%s against error of the options",
+            shares ? "What stays" : "Size");
     if (all > panels)
         fprintf(out, ", %d of %d layers", panels, all);
     fprintf(
         out,
-        " <span class=\"key\">across: share of the layer's bytes; up: error of the outputs with "
+        " <span class=\"key\">across: share of the layer's %s; up: error of the outputs with "
         "that layer alone changed%s; <i class=\"now dot\"></i>measured <i class=\"dot\"></i>chosen "
         "<i class=\"guess\"></i>predicted</span></figcaption>\n<div class=\"panels\">\n",
-        logarithmic ? ", logarithmic" : "");
+        shares ? "nodes" : "bytes", logarithmic ? ", logarithmic" : "");
 }
 
 void mc_svg_search(FILE *out, const json_t *pass)
@@ -229,7 +233,7 @@ void mc_svg_search(FILE *out, const json_t *pass)
     if (c)
         r = range_of(pass, layers, c, &panels, &all);
     if (panels) {
-        caption(out, panels, all, r.log);
+        caption(out, layers, panels, all, r.log);
         json_array_foreach(layers, i, layer)
         {
             if (drawn == panels || !changed(layer))

@@ -47,6 +47,8 @@ static void sentences(FILE *out, const json_t *report)
     json_array_foreach(json_object_get(report, "passes"), i, pass)
     {
         const json_t *search = json_object_get(pass, "search");
+        if (*mc_fact_prune(pass, text))
+            fprintf(out, "  %s\n", text);
         if (json_is_object(search))
             fprintf(out, "  %s\n", mc_fact_search(search, text));
         if (*mc_fact_refit(json_object_get(pass, "refit"), text))

@@ -114,8 +114,8 @@ void mc_prune_count_row(const struct mc_prune_run *r, const size_t *level, size_
 
 /* ---- prune_build.c ---- */
 
-/* The model with these levels. sizes_only: it is only counted. */
-int mc_prune_build(const struct mc_prune_run *r, const size_t *level, bool sizes_only,
+/* A clone of the model before without these units. sizes_only: it is only counted. */
+int mc_prune_build(const struct mc_prune_run *r, const bool *gone, bool sizes_only,
                    struct mc_model **ret, struct mc_err *err);
 
 /* ---- prune_search.c ---- */

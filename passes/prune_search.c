@@ -7,6 +7,9 @@
 
 #include "base/mem.h"
 #include "passes/prune_plan.h"
+#include "passes/prune_repair.h"
+
+enum { JUDGED = 14 }; /* sets of --auto, each of them repaired */
 
 struct items {
     struct mc_prune_run *r;
@@ -16,6 +19,7 @@ struct items {
     size_t *level;               /* [r->n] for what is asked */
     double **error;              /* [r->n] borrowed, or those of the levels */
     struct mc_prune_limits keep; /* of --keep */
+    bool repairs;                /* sets are judged as they will be */
     struct mc_arena names;
 };
 
@@ -43,6 +47,7 @@ static int fill_option(struct items *s, size_t i, size_t l, const double whole[M
         .bytes = count[MC_PRUNE_BYTES] - whole[MC_PRUNE_BYTES],
         .macs = count[MC_PRUNE_MACS] - whole[MC_PRUNE_MACS],
         .params = count[MC_PRUNE_PARAMS] - whole[MC_PRUNE_PARAMS],
+        .share = (double)g->level[l].keep / (double)g->of->n,
         .predicted = g->level[l].error - g->level[0].error,
         .measured = NAN,
         .seconds = NAN,
@@ -98,12 +103,37 @@ static void take(struct items *s, const size_t *choice)
         s->level[s->group[i]] = choice[i];
 }
 
+/* On fewer samples than in the end: a fit of many layers takes its time, and this is one of a dozen. */
+static int repair(const struct items *s, const bool *gone, struct mc_model *m, struct mc_err *err)
+{
+    enum { SAMPLES = 128 };
+    struct mc_pass_ctx own = *s->r->ctx;
+    json_t *report = json_object();
+    own.calib_count = own.calib_count < SAMPLES ? own.calib_count : SAMPLES;
+    int rc = report ? mc_prune_repair(&own, s->r->before, s->r->c, gone, m, report, err)
+                    : no_memory(err);
+    json_decref(report);
+    return rc;
+}
+
 static int build(void *self, const size_t *choice, bool sizes_only, struct mc_model **ret,
                  struct mc_err *err)
 {
     struct items *s = self;
+    struct mc_model *m = NULL;
+    bool *gone = mc_calloc((size_t)s->r->c->n_units + 1, sizeof *gone);
     take(s, choice);
-    return mc_prune_build(s->r, s->level, sizes_only, ret, err);
+    int rc = gone ? mc_prune_gone(s->r, s->level, gone, err) : no_memory(err);
+    if (!rc)
+        rc = mc_prune_build(s->r, gone, sizes_only, &m, err);
+    if (!rc && s->repairs && !sizes_only)
+        rc = repair(s, gone, m, err);
+    free(gone);
+    if (rc)
+        mc_model_free(m);
+    else
+        *ret = m;
+    return rc;
 }
 
 /* Share of --keep: of nodes or parameters, of what they may be; the larger counts. */
@@ -226,6 +256,8 @@ static void limit_keep(struct items *s)
         s->keep.of[u] = fmax(floor(r->keep * r->before_of[u]), count[u]);
 }
 
+/* Errors of `obs` are those after the fit, and one of a layer alone that is measured before it misleads: the reference
+ * mobilenet at 121 kB and repaired came to 90.38 % by measurements, and to 90.82 % without. */
 static int search(struct items *s, const struct mc_search_ask *ask, struct mc_err *err)
 {
     struct mc_prune_run *r = s->r;
@@ -243,8 +275,13 @@ static int search(struct items *s, const struct mc_search_ask *ask, struct mc_er
                                .find = find,
                                .count = count,
                                .plan = plan,
-                               .planned = !r->global};
+                               .planned = !r->global || r->imp.order || s->goal == MC_SEARCH_DROP};
     own.dry_run = r->ctx->dry_run && !ask->given;
+    if (search.planned && s->goal != MC_SEARCH_DROP)
+        own.calib = own.train = NULL;
+    if (search.planned)
+        search.most = JUDGED;
+    s->repairs = r->repairs && r->ctx->calib && search.planned;
     if (search.share && (s->goal == MC_SEARCH_PARAMS || s->goal == MC_SEARCH_MACS)) {
         search.limit =
             floor(ask->limit * r->before_of[unit_of(s)]); /* also where some are cut anyway */

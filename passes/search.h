@@ -21,6 +21,7 @@ struct mc_search_option {
         label; /* "rank 49", "spatial rank 12": unique in its item; the name in a choices file; borrowed */
     /* Change against option 0, negative where it saves. NAN: counted by building where the goal asks for it. */
     double bytes, macs, params;
+    double share;     /* of the item that it leaves, for the chart; 0: its bytes are that */
     double predicted; /* error by the pass's own model: comparable between all items; NAN: none */
     double measured;  /* out: divergence of the outputs with this option alone; NAN: not measured */
     double seconds;   /* out: change of the latency of one sample; NAN: not measured */

@@ -16,6 +16,8 @@ static json_t *option_row(const struct mc_search_option *o, bool *ok)
     mc_json_put(r, "bytes", mc_json_real(o->bytes), ok);
     mc_json_put(r, "macs", mc_json_real(o->macs), ok);
     mc_json_put(r, "params", mc_json_real(o->params), ok);
+    if (o->share > 0)
+        mc_json_put(r, "share", mc_json_real(o->share), ok);
     mc_json_put(r, "error", mc_json_real(o->measured), ok);
     mc_json_put(r, "predicted", mc_json_real(o->predicted), ok);
     if (!isnan(o->seconds))
