@@ -7,12 +7,13 @@
 #include "base/mem.h"
 #include "cli/console.h"
 #include "cli/chain.h"
+#include "cli/chain_rounds.h"
 #include "cli/history.h"
 #include "graph/edit.h"
 #include "passes/search.h"
 
-int mc_chain_add(struct mc_chain *c, const struct mc_cli *cli, const struct mc_command *command,
-                 const struct mc_pass *pass, json_t *values, struct mc_err *err)
+static int add_one(struct mc_chain *c, const struct mc_cli *cli, const struct mc_command *command,
+                   const struct mc_pass *pass, json_t *values, int rounds_left, struct mc_err *err)
 {
     struct mc_chain_step *grown = realloc(c->step, (c->n + 1) * sizeof *grown);
     if (!grown)
@@ -26,7 +27,25 @@ int mc_chain_add(struct mc_chain *c, const struct mc_cli *cli, const struct mc_c
     s->thins = !pass && mc_param_has(values, "width");
     s->epochs = mc_param_real(values, pass ? "finetune" : "epochs", 1);
     s->train.command = pass ? "--finetune" : "training";
+    s->rounds_left = rounds_left;
     return 0;
+}
+
+int mc_chain_add(struct mc_chain *c, const struct mc_cli *cli, const struct mc_command *command,
+                 const struct mc_pass *pass, json_t *values, struct mc_err *err)
+{
+    int n = mc_chain_rounds(values), rc = 0;
+    if (n < 2)
+        return add_one(c, cli, command, pass, values, 1, err);
+    for (int left = n; !rc && left > 0; left--) {
+        json_t *own;
+        rc = mc_chain_rounds_values(values, n, &own, err);
+        if (rc)
+            break;
+        rc = add_one(c, cli, command, pass, own, left, err);
+        json_decref(own);
+    }
+    return rc;
 }
 
 void mc_chain_free(struct mc_chain *c)

@@ -21,6 +21,7 @@ struct mc_chain_step {
     bool trains, thins; /* thins: distill makes its own student */
     bool follows;       /* the teacher is the model before the chain made it smaller */
     double epochs;
+    int rounds_left; /* of --steps, this one's among them */
     struct mc_job_train train;
     struct mc_cli_model student; /* of distill --student */
     struct mc_model *taught;     /* of distill as a later step: the model before it, its teacher */
@@ -43,7 +44,8 @@ struct mc_chain {
     json_t *report;     /* of the job, when all is done */
 };
 
-/* One more step: `values` are all options it sees, run-wide ones included. A new reference is taken. */
+/* One more step, or with --steps several: `values` are all options it sees, run-wide ones included. A new reference is
+ * taken. Errors: MC_EUSAGE for --steps with options that it does not go with. */
 int mc_chain_add(struct mc_chain *c, const struct mc_cli *cli, const struct mc_command *command,
                  const struct mc_pass *pass, json_t *values, struct mc_err *err);
 

@@ -5,6 +5,7 @@
 #include "base/interrupt.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "cli/chain_rounds.h"
 #include "cli/choices.h"
 #include "cli/deliver.h"
 #include "graph/edit.h"
@@ -143,7 +144,9 @@ static int run_pass(struct mc_chain_step *s, bool first, struct mc_job *j, struc
     struct mc_pass_ctx ctx = context(s, j);
     const char *choices = mc_param_text(s->cli.values, "choices-out");
     double begin = mc_now();
-    int rc = mc_job_bytes(j, first ? j->original.model : j->work, &ctx.bytes_original, err);
+    int rc = mc_chain_rounds_aim(s, j, err);
+    if (!rc)
+        rc = mc_job_bytes(j, first ? j->original.model : j->work, &ctx.bytes_original, err);
     j->given = ctx.bytes_original;
     if (!rc)
         rc = s->cli.pass->run(&ctx, s->cli.values, j->work, &j->account, err);

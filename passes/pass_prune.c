@@ -28,6 +28,9 @@ static const struct mc_param params[] = {
     {MC_PARAM_TEXT, "only", 0, false, "REGEX", NULL, 0, 0, NULL,
      "cut only layers whose name, or that of their weight, matches"},
     {MC_PARAM_TEXT, "skip", 0, false, "REGEX", NULL, 0, 0, NULL, "leave layers that match"},
+    {MC_PARAM_INT, "steps", 0, false, "N", NULL, 1, 100, NULL,
+     "cut and train in turns: N times, each time the same share of what is there, with an N-th of "
+     "--finetune"},
     {MC_PARAM_FLAG, "no-repair", 0, false, NULL, NULL, 0, 0, NULL,
      "leave what stays as it is; with --calib the layers behind a cut are otherwise fitted so that "
      "they make up for what went"},
