@@ -146,6 +146,63 @@ static void share_out(const struct mc_coupling *c, double *score)
     }
 }
 
+static double worth_of(const struct mc_coupling_group *of, const double *score)
+{
+    double sum = 0;
+    for (int64_t k = 0; of->first >= 0 && k < of->n; k++)
+        sum += score[of->first + k];
+    return sum;
+}
+
+/* Weakest first, at what they are worth together. */
+static void put_order(const struct mc_coupling_group *of, struct mc_importance *i)
+{
+    double sum = 0;
+    for (int32_t k = 0; k < of->n; k++) {
+        int32_t at = k;
+        for (; at && i->score[i->order[of->first + at - 1]] > i->score[of->first + k]; at--)
+            i->order[of->first + at] = i->order[of->first + at - 1];
+        i->order[of->first + at] = of->first + k;
+    }
+    for (int64_t k = 0; k < of->n; k++) {
+        sum += i->score[i->order[of->first + k]];
+        i->cost[of->first + k] = sum;
+    }
+}
+
+/* Groups of which samples say nothing, as in a branch that none of them takes: by their weights, at the mean of what the
+ * others are worth. */
+static int fill_blank(const struct mc_model *m, const struct mc_coupling *c,
+                      struct mc_importance *i, struct mc_err *err)
+{
+    size_t blank = 0, known = 0;
+    double all = 0;
+    for (size_t g = 0; g < c->n_groups; g++) {
+        double worth = worth_of(&c->group[g], i->score);
+        blank += c->group[g].first >= 0 && !(worth > 0);
+        known += worth > 0;
+        all += worth;
+    }
+    struct mc_importance by = {.kind = MC_IMPORTANCE_L2};
+    if (!blank || i->kind == MC_IMPORTANCE_L2 || i->kind == MC_IMPORTANCE_RANDOM)
+        return 0;
+    by.score = mc_calloc((size_t)c->n_units + 1, sizeof *by.score);
+    int rc = by.score ? mc_importance_weights(m, c, false, &by, err) : no_memory(err);
+    if (!rc)
+        share_out(c, by.score);
+    for (size_t g = 0; g < c->n_groups && !rc; g++) {
+        const struct mc_coupling_group *of = &c->group[g];
+        if (of->first < 0 || worth_of(of, i->score) > 0)
+            continue;
+        for (int64_t k = of->first; k < of->first + of->n; k++)
+            i->score[k] = by.score[k] * (known ? all / (double)known : 1);
+        if (i->order)
+            put_order(of, i);
+    }
+    mc_importance_free(&by);
+    return rc;
+}
+
 static enum mc_importance_kind best_kind(const struct mc_pass_ctx *ctx, const char **ret_why)
 {
     if (labelled(ctx)) {
@@ -170,6 +227,8 @@ int mc_importance_measure(const struct mc_pass_ctx *ctx, const struct mc_model *
         i.kind = best_kind(ctx, &i.why);
     i.score = mc_calloc((size_t)c->n_units + 1, sizeof *i.score);
     int rc = i.score ? by_kind_or_next(ctx, m, c, raw, chosen, &i, err) : no_memory(err);
+    if (!rc)
+        rc = fill_blank(m, c, &i, err);
     if (rc) {
         mc_importance_free(&i);
         return rc;

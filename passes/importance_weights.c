@@ -216,9 +216,10 @@ static int add_constant(struct walk *w, const struct mc_value *v, struct mc_err 
 static int walk(struct walk *w, const struct mc_model *m, struct mc_err *err)
 {
     int rc = 0;
-    for (size_t i = 0; !rc && i < m->graph->n_values; i++)
-        if (m->graph->values[i])
-            rc = add_constant(w, m->graph->values[i], err);
+    for (size_t k = 0; k < m->n_graphs; k++) /* bodies too */
+        for (size_t i = 0; !rc && i < m->graphs[k]->n_values; i++)
+            if (m->graphs[k]->values[i] && !m->graphs[k]->values[i]->outer)
+                rc = add_constant(w, m->graphs[k]->values[i], err);
     return rc;
 }
 
