@@ -455,6 +455,53 @@ static void no_axis_is_left_empty(void **state)
     finish(m, c);
 }
 
+static struct mc_graph *branch(struct mc_graph *g, struct mc_node *n, const char *name)
+{
+    struct mc_graph *b = mc_edit_graph(g->model, g, n, name);
+    struct mc_err err;
+    assert_non_null(b);
+    build_ok(mc_edit_attr_graph(n, name, b, &err), &err);
+    return b;
+}
+
+/* What branches read from outside, and what they have by themselves. */
+static void branches(void **state)
+{
+    (void)state;
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 2, DIMS(2, 5));
+    struct mc_value *sum = build_node(g, "ReduceSum", "sum", 1, &x, NULL);
+    struct mc_value *condition =
+        build_binary(g, "Greater", "greater", sum, f32_const(g, "zero", 0, NULL, F(0)));
+    struct mc_value *h = dense(g, "h", x, 5, 8);
+    random_const(g, "outside", 2, DIMS(8, 3), 1);
+    struct mc_node *n;
+    struct mc_err err;
+    build_ok(mc_edit_node(g, g->n_nodes, "If", "", 0, "if", &condition, 1,
+                          (struct mc_value *[]){mc_edit_fresh(g, "y")}, 1, &n, &err),
+             &err);
+    struct mc_graph *a = branch(g, n, "then_branch"), *b = branch(g, n, "else_branch");
+    build_output(a, build_binary(a, "MatMul", "a", mc_edit_resolve(a, h->name),
+                                 mc_edit_resolve(a, "outside")));
+    struct mc_value *k = relu(b, dense(b, "b", mc_edit_resolve(b, h->name), 8, 6));
+    build_output(b, build_binary(b, "MatMul", "c", k, random_const(b, "inside", 2, DIMS(6, 3), 2)));
+    build_output(g, n->out[0]);
+    struct mc_coupling *c = found(m);
+    expect(c, "h", "hidden nodes", 8);
+    expect(c, "b", "hidden nodes", 6);
+    expect_held(c, "a", "an axis of an output");
+    bool *gone = prune_random(c, 0.5, 3);
+    struct mc_model *cut = prune_cut(m, c, gone);
+    assert_int_equal(mc_graph_value(cut->graph, "outside")->tensor->shape.dim[0], 4);
+    assert_int_equal(prune_parameters(cut), 5 * 4 + 4 + 4 * 3 + 4 * 3 + 3 + 3 * 3 + 1);
+    mc_model_free(cut);
+    free(gone);
+    for (uint64_t i = 0; i < 8; i++) /* both branches are taken by some */
+        assert_true(prune_check(m, 0.5, i, false) <= 1e-12);
+    finish(m, c);
+}
+
 static void real_models_are_cut_right(void **state)
 {
     (void)state;
@@ -490,6 +537,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(reductions),
         cmocka_unit_test(what_nobody_described),
         cmocka_unit_test(no_axis_is_left_empty),
+        cmocka_unit_test(branches),
         cmocka_unit_test(real_models_are_cut_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
