@@ -125,6 +125,10 @@ void mc_obs_stats_free(struct mc_obs_stats *s)
 
 /* ---- what is read ---- */
 
+/* What few rows have not seen is worth something by its weights alone, so the ridge is the same for all elements. With one
+ * in proportion to each, channels that 16 images leave dark go first: resnet and mobilenet at keep 0.8 and repaired are at
+ * KL divergences of 0.065 and 0.051 then, instead of 0.039 and 0.033. The mean of roots, because single elements of a
+ * transformer's stream are as large as all others together. */
 int mc_obs_second(const struct mc_obs_stats *s, const struct mc_obs_site *site, bool about_mean,
                   float **ret, struct mc_err *err)
 {
@@ -135,18 +139,19 @@ int mc_obs_second(const struct mc_obs_stats *s, const struct mc_obs_site *site, 
     if (!a)
         return no_memory(err);
     const float *second = mc_storage_data(c->second->storage);
-    double trace = 0, ridge = fmin(1, fmax(1e-3, (double)n / (5 * (double)c->rows)));
+    double ridge = fmin(1, fmax(1e-3, (double)n / (5 * (double)c->rows))), sum = 0;
     for (int64_t i = 0; i < n; i++) {
         for (int64_t j = 0; j <= i; j++) {
             double mean = about_mean ? 0 : (double)c->mean[i] * (double)c->mean[j];
             a[i * n + j] = (float)((double)second[i * n + j] + mean);
         }
         a[i * n + i] = fmaxf(a[i * n + i], 0);
-        trace += (double)a[i * n + i];
+        sum += sqrt((double)a[i * n + i]);
     }
-    double least = trace > 0 ? 1e-6 * trace / (double)n : 1;
+    sum /= (double)n;
+    float more = (float)(sum > 0 ? ridge * sum * sum : 1);
     for (int64_t i = 0; i < n; i++)
-        a[i * n + i] = (float)((double)a[i * n + i] * (1 + ridge) + least);
+        a[i * n + i] += more;
     *ret = a;
     return 0;
 }
@@ -213,15 +218,16 @@ int mc_obs_weigh(const struct mc_obs_stats *s, const struct mc_obs_site *site, s
     return 0;
 }
 
-double mc_obs_missing(const struct mc_obs_stats *s, const struct mc_obs_site *site, int64_t a,
-                      int64_t b)
+double mc_obs_missing(const struct mc_obs_stats *s, const struct mc_obs_site *site, const float *k,
+                      int64_t a, int64_t b)
 {
     const struct mc_cov *c = &s->cov[site->cov];
-    const struct mc_influence *inf = s->nats ? &s->influence[site->influence] : NULL;
-    const float *g = inf && inf->cost ? mc_storage_data(inf->cost->storage) : NULL;
+    const struct mc_influence *inf = s->nats && !k ? &s->influence[site->influence] : NULL;
     const float *second = mc_storage_data(c->second->storage);
-    int64_t i = a > b ? a : b, k = a > b ? b : a, n = site->n;
-    double square = (double)second[i * n + k] + (double)c->mean[i] * (double)c->mean[k];
-    double one = i == k ? (inf ? inf->mean : 1) : 0;
-    return square * (g ? (double)g[i * n + k] : one);
+    int64_t i = a > b ? a : b, j = a > b ? b : a, n = site->n;
+    double square = (double)second[i * n + j] + (double)c->mean[i] * (double)c->mean[j];
+    double one = i == j ? (inf ? inf->mean : 1) : 0;
+    if (!k && inf && inf->cost)
+        k = mc_storage_data(inf->cost->storage);
+    return square * (k ? (double)k[i * n + j] : one) / (site->of ? site->of : 1);
 }

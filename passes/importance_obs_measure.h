@@ -21,13 +21,14 @@ int mc_obs_measure(const struct mc_pass_ctx *ctx, const struct mc_model *m, stru
                    struct mc_obs_sites *sites, struct mc_obs_stats *ret, struct mc_err *err);
 void mc_obs_stats_free(struct mc_obs_stats *s);
 
-/* C [n,n] of a site in a new buffer, lower triangle, n = s->n / s->fold, shrunk towards its diagonal the more rows are
+/* C [n,n] of a site in a new buffer, lower triangle, n = s->n / s->fold, with a ridge that grows with the rows that are
  * lacking; about the mean or not. Errors: MC_ENOMEM. */
 int mc_obs_second(const struct mc_obs_stats *s, const struct mc_obs_site *site, bool about_mean,
                   float **ret, struct mc_err *err);
-/* What it costs if positions a and b of a value are zero: their share of the square. */
-double mc_obs_missing(const struct mc_obs_stats *s, const struct mc_obs_site *site, int64_t a,
-                      int64_t b);
+/* What it costs that positions a and b of x are zero: their share of the square. k [n,n], lower triangle: what errors of x
+ * cost; NULL: x is a value whose influence was measured. */
+double mc_obs_missing(const struct mc_obs_stats *s, const struct mc_obs_site *site, const float *k,
+                      int64_t a, int64_t b);
 /* w [m, cols] gives way to Rᵀ w, where R Rᵀ is what errors of the site's outputs cost; m = site->m / site->repeat. */
 int mc_obs_weigh(const struct mc_obs_stats *s, const struct mc_obs_site *site, struct mc_linalg *la,
                  int64_t m, int64_t cols, float **w, struct mc_err *err);

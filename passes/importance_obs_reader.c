@@ -159,9 +159,15 @@ static int mix(const struct mc_obs_job *j, struct mc_obs_reader *r, struct mc_er
     return 0;
 }
 
+/* Weights of cells are not fitted: an error of theirs comes back to them. */
+static bool fitted(const struct mc_obs_site *s)
+{
+    return s->kind != MC_OBS_VALUE && s->kind != MC_OBS_INPUT && s->kind != MC_OBS_RECURRENT;
+}
+
 static bool together(const struct mc_obs_site *a, const struct mc_obs_site *b)
 {
-    return a->cov == b->cov && b->kind != MC_OBS_VALUE;
+    return a->cov == b->cov && fitted(b);
 }
 
 bool mc_obs_reader_first(const struct mc_obs_sites *l, size_t i)
@@ -169,7 +175,7 @@ bool mc_obs_reader_first(const struct mc_obs_sites *l, size_t i)
     for (size_t k = 0; k < i; k++)
         if (together(&l->item[i], &l->item[k]))
             return false;
-    return l->item[i].kind != MC_OBS_VALUE;
+    return fitted(&l->item[i]);
 }
 
 int mc_obs_reader_make(const struct mc_obs_job *j, size_t first, const struct mc_coupling_group *g,
@@ -215,28 +221,65 @@ void mc_obs_reader_free(struct mc_obs_reader *r)
     *r = (struct mc_obs_reader){0};
 }
 
-/* ---- values that count as they are ---- */
+/* ---- what counts as it is ---- */
+
+/* K [n,n], lower triangle: what an error of x costs behind W. NULL for a value. */
+static int through_weight(const struct mc_obs_job *j, const struct mc_obs_site *s, float **ret,
+                          struct mc_err *err)
+{
+    float *w = NULL, *k = NULL;
+    if (s->kind == MC_OBS_VALUE)
+        return 0;
+    int rc = mc_obs_site_weight(s, &w, err);
+    if (!rc)
+        rc = mc_obs_weigh(&j->stats, s, j->la, s->m, s->n, &w, err);
+    if (!rc && !(k = floats(s->n, s->n)))
+        rc = no_memory(err);
+    if (!rc)
+        rc = mc_linalg_syrk(j->la, s->n, s->m, 1, w, s->n, 0, k, s->n, err);
+    free(w);
+    if (rc)
+        free(k);
+    else
+        *ret = k;
+    return rc;
+}
+
+static int add_pairs(const struct mc_obs_job *j, const struct mc_obs_site *s,
+                     const struct mc_coupling_group *g, float *pairs, struct mc_err *err)
+{
+    float *k = NULL;
+    int rc = through_weight(j, s, &k, err);
+    for (int64_t a = 0; !rc && a < s->n; a++) {
+        int32_t u = mc_obs_site_unit(j->c, s, g, a);
+        for (int64_t b = 0; u >= 0 && b < s->n; b++) {
+            int32_t v = mc_obs_site_unit(j->c, s, g, b);
+            if (v >= 0)
+                pairs[(u - g->first) * g->n + v - g->first] +=
+                    (float)mc_obs_missing(&j->stats, s, k, a, b);
+        }
+    }
+    free(k);
+    return rc;
+}
 
 int mc_obs_pairs_make(const struct mc_obs_job *j, const struct mc_coupling_group *g, float **ret,
                       struct mc_err *err)
 {
     float *pairs = NULL;
-    for (size_t i = 0; i < j->sites.n; i++) {
+    int rc = 0;
+    for (size_t i = 0; i < j->sites.n && !rc; i++) {
         const struct mc_obs_site *s = &j->sites.item[i];
-        if (s->kind != MC_OBS_VALUE || !mc_obs_site_reads(j->c, s, g))
+        if (fitted(s) || !mc_obs_site_reads(j->c, s, g))
             continue;
         if (!pairs && !(pairs = floats(g->n, g->n)))
-            return no_memory(err);
-        for (int64_t a = 0; a < s->n; a++) {
-            int32_t u = mc_obs_site_unit(j->c, s, g, a);
-            for (int64_t b = 0; u >= 0 && b < s->n; b++) {
-                int32_t v = mc_obs_site_unit(j->c, s, g, b);
-                if (v >= 0)
-                    pairs[(u - g->first) * g->n + v - g->first] +=
-                        (float)(mc_obs_missing(&j->stats, s, a, b) / s->of);
-            }
-        }
+            rc = no_memory(err);
+        if (!rc)
+            rc = add_pairs(j, s, g, pairs, err);
     }
-    *ret = pairs;
-    return 0;
+    if (rc)
+        free(pairs);
+    else
+        *ret = pairs;
+    return rc;
 }
