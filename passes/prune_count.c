@@ -246,11 +246,64 @@ static int count_macs(struct mc_prune_run *r, struct mc_err *err)
     size_t *at = mc_calloc(g->n_values + 1, sizeof *at);
     int rc = at ? infer_one(r, &inf, err) : no_memory(err);
     for (size_t i = 0; !rc && i < r->n_weights; i++)
-        at[r->weight[i].value->index] = i + 1;
+        if (r->weight[i].value)
+            at[r->weight[i].value->index] = i + 1;
     for (size_t i = 0; !rc && i < g->n_nodes; i++)
         rc = add_macs(r, inf, at, g->nodes[i], err);
     mc_infer_free(inf);
     free(at);
+    return rc;
+}
+
+/* ---- nodes ---- */
+
+static bool has_tuple(const struct mc_prune_run *r, size_t from, const struct mc_prune_part *p)
+{
+    for (size_t i = from; i < r->n_weights; i++)
+        if (is_same(&r->part[r->weight[i].axis[0].first], p))
+            return true;
+    return false;
+}
+
+/* Nodes that a set of groups makes together: a head's width is cut as a whole and by heads. */
+static int add_nodes(struct mc_prune_run *r, const struct mc_prune_part *p, struct mc_err *err)
+{
+    struct mc_prune_weight w = {.n_axes = 1};
+    double nodes = p->n == 1 ? (double)r->group[p->group[0]].of->nodes : 1;
+    for (int k = 0; k < p->n; k++)
+        nodes *= (double)r->group[p->group[k]].of->n;
+    w.amount[MC_PRUNE_NODES] = nodes;
+    w.axis[0] = (struct mc_prune_axis){.first = r->n_parts, .n = 1, .length = nodes};
+    if (!MC_GROW(r->part, r->n_parts, r->cap_parts) ||
+        !MC_GROW(r->weight, r->n_weights, r->cap_weights))
+        return no_memory(err);
+    r->part[r->n_parts] = *p;
+    r->part[r->n_parts++].positions = nodes;
+    r->weight[r->n_weights++] = w;
+    for (int k = 0; k < p->n; k++)
+        if (r->group[p->group[k]].together < p->n)
+            r->group[p->group[k]].together = p->n;
+    return 0;
+}
+
+/* Each set of groups that weights make once. */
+static int count_nodes(struct mc_prune_run *r, struct mc_err *err)
+{
+    size_t constants = r->n_weights;
+    int rc = 0;
+    for (size_t i = 0; i < constants; i++)
+        for (int a = 0; a < r->weight[i].n_axes; a++) {
+            const struct mc_prune_axis axis = r->weight[i].axis[a];
+            for (size_t p = axis.first;
+                 !rc && axis.role == MC_ROLE_MAKES && p < axis.first + axis.n; p++) {
+                struct mc_prune_part part = r->part[p];
+                if (part.n && !has_tuple(r, constants, &part))
+                    rc = add_nodes(r, &part, err);
+            }
+        }
+    for (size_t g = 0; !rc && g < r->n; g++) /* what no weight makes */
+        if (r->group[g].of->first >= 0 && !r->group[g].together)
+            rc = add_nodes(r, &(struct mc_prune_part){.group = {g}, .n = 1}, err);
     return rc;
 }
 
@@ -266,6 +319,8 @@ int mc_prune_weights(struct mc_prune_run *r, struct mc_err *err)
     if (!rc)
         rc = count_macs(r, err);
     if (!rc)
+        rc = count_nodes(r, err);
+    if (!rc)
         rc = mc_summary(r->before, &sum, err);
     if (!rc)
         rc = r->ctx->bytes_of(r->ctx->host, r->before, &bytes, err);
@@ -274,11 +329,11 @@ int mc_prune_weights(struct mc_prune_run *r, struct mc_err *err)
     double whole[] = {0, (double)sum.parameters, (double)bytes, sum.macs < 0 ? NAN : sum.macs};
     memcpy(r->rest, whole, sizeof whole);
     for (size_t i = 0; i < r->n_weights; i++)
-        for (int k = 1; k < MC_PRUNE_UNITS; k++)
-            r->rest[k] -= r->weight[i].amount[k];
-    for (size_t i = 0; i < r->n; i++)
-        if (r->group[i].of->first >= 0)
-            whole[MC_PRUNE_NODES] += (double)(r->group[i].of->n * r->group[i].of->nodes);
+        for (int k = 0; k < MC_PRUNE_UNITS; k++)
+            if (k == MC_PRUNE_NODES)
+                whole[k] += r->weight[i].amount[k];
+            else
+                r->rest[k] -= r->weight[i].amount[k];
     memcpy(r->before_of, whole, sizeof whole);
     return 0;
 }
@@ -321,14 +376,9 @@ static double weight_share(const struct mc_prune_run *r, const size_t *level,
 void mc_prune_count(const struct mc_prune_run *r, const size_t *level, double ret[MC_PRUNE_UNITS])
 {
     memcpy(ret, r->rest, sizeof r->rest);
-    for (size_t g = 0; g < r->n; g++) {
-        const struct mc_coupling_group *of = r->group[g].of;
-        if (of->first >= 0)
-            ret[MC_PRUNE_NODES] += share(r, level, g) * (double)(of->n * of->nodes);
-    }
     for (size_t i = 0; i < r->n_weights; i++) {
         double s = weight_share(r, level, &r->weight[i]);
-        for (int k = 1; k < MC_PRUNE_UNITS; k++)
+        for (int k = 0; k < MC_PRUNE_UNITS; k++)
             ret[k] += s * r->weight[i].amount[k];
     }
 }
@@ -362,7 +412,7 @@ void mc_prune_prices(const struct mc_prune_run *r, const size_t *level, enum mc_
                      double *ret)
 {
     for (size_t g = 0; g < r->n; g++)
-        ret[g] = unit == MC_PRUNE_NODES ? (double)r->group[g].of->nodes : 0;
+        ret[g] = 0;
     for (size_t i = 0; i < r->n_weights; i++) {
         const struct mc_prune_weight *w = &r->weight[i];
         double now[MC_PRUNE_AXES];

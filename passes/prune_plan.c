@@ -23,7 +23,8 @@ void mc_prune_uniform(const struct mc_prune_run *r, double keep, size_t *level)
 {
     for (size_t i = 0; i < r->n; i++) {
         const struct mc_prune_group *g = &r->group[i];
-        level[i] = g->why ? 0 : mc_prune_level_for(g, keep * (double)g->of->n);
+        double own = g->together > 1 ? pow(keep, 1.0 / g->together) : keep;
+        level[i] = g->why ? 0 : mc_prune_level_for(g, own * (double)g->of->n);
     }
 }
 

@@ -14,12 +14,13 @@ struct mc_prune_level { /* how far a group may be cut */
 
 struct mc_prune_group {
     const struct mc_coupling_group *of;
-    size_t number;                /* c->group[number] == *of */
-    const char *op;               /* of the node whose weights made it; "" */
-    const char *why;              /* left as it is, for this reason; NULL: it may be cut */
-    double given;                 /* --keep NAME=R; NAN: none */
-    double *score;                /* [of->n] who stays first */
-    double *order_cost;           /* borrowed: error after so many went, or NULL */
+    size_t number;      /* c->group[number] == *of */
+    const char *op;     /* of the node whose weights made it; "" */
+    const char *why;    /* left as it is, for this reason; NULL: it may be cut */
+    int together;       /* the most groups that share positions with it, itself among them */
+    double given;       /* --keep NAME=R; NAN: none */
+    double *score;      /* [of->n] who stays first */
+    double *order_cost; /* borrowed: error after so many went, or NULL */
     struct mc_prune_level *level; /* [n_levels] by falling keep; [0]: as many as may stay */
     size_t n_levels;
     size_t at; /* the level that was decided */
