@@ -1,4 +1,5 @@
 #include "base/interrupt.h"
+#include "graph/constant.h"
 #include "graph/run/observe.h"
 #include "passes/prune_repair_parts.h"
 
@@ -45,12 +46,24 @@ static int fit(struct fit *f, enum mc_repair_result *ret, struct mc_err *err)
     return rc;
 }
 
+/* A product with a constant, also one that others read, or of a kind that is not known. */
+static bool has_weight(const struct mc_node *n)
+{
+    bool product = mc_node_is(n, "MatMul") || mc_node_is(n, "Gemm") || mc_node_is(n, "Conv") ||
+                   mc_node_is(n, "ConvTranspose") || mc_node_is(n, "Einsum") ||
+                   mc_node_is(n, "LSTM") || mc_node_is(n, "GRU") || mc_node_is(n, "RNN");
+    for (size_t i = 0; product && i < n->n_in && i < 2; i++)
+        if (n->in[i] && mc_constant(n->in[i]))
+            return true;
+    return false;
+}
+
 int mc_repair_layer(struct mc_repair *r, struct mc_node *n, enum mc_repair_result *ret,
                     struct mc_err *err)
 {
     struct fit f = {.r = r};
     bool found = mc_refit_of(n, &f.f);
-    *ret = found ? MC_REPAIR_SKIPPED : MC_REPAIR_NONE;
+    *ret = has_weight(n) ? MC_REPAIR_SKIPPED : MC_REPAIR_NONE;
     if (!found)
         return 0;
     f.f.folds = MC_REFIT_FOLDS;

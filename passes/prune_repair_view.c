@@ -157,6 +157,19 @@ static bool mixes(const struct mc_node *n)
     return !strncmp(n->op_type, "Reduce", 6) || *n->domain;
 }
 
+/* A weight that sums over less. Columns of a grouped convolution go where their group's channels do, and are no units. */
+static bool reads_less(const struct mc_repair *r, const struct mc_value *v,
+                       const struct mc_tensor *t)
+{
+    const struct mc_value *was = mc_repair_was(r, v);
+    const struct mc_tensor *full = was ? mc_constant(was) : NULL;
+    for (int i = 0; full && i < t->shape.rank && i < full->shape.rank; i++)
+        if (mc_repair_lost(r, v, i) ? mc_coupling_role(r->c, was, i) == MC_ROLE_READS
+                                    : t->shape.dim[i] != full->shape.dim[i])
+            return true;
+    return false;
+}
+
 static bool differs(const struct mc_repair *r, const struct mc_node *n)
 {
     bool lost = false;
@@ -167,10 +180,8 @@ static bool differs(const struct mc_repair *r, const struct mc_node *n)
             continue;
         if (r->touched[v->index])
             return true;
-        const struct mc_value *was = t ? mc_repair_was(r, v) : NULL;
-        for (int a = 0; was && a < t->shape.rank; a++)
-            if (mc_coupling_role(r->c, was, a) == MC_ROLE_READS && mc_repair_lost(r, v, a))
-                return true;
+        if (t && reads_less(r, v, t))
+            return true;
         lost = lost || (!t && mc_repair_lost(r, v, -1));
     }
     return lost && mixes(n);
