@@ -30,6 +30,7 @@ static void pick(struct mc_couple *w, const struct mc_units *u, int axis, const 
     if (s->rank == 1) {
         mc_couple_put(w, y, axis, taken);
     } else if (s->rank == 0) {
+        mc_couple_kind(w, taken, "parts");
         mc_couple_hold(w, taken, "it is taken by its number");
     } else if (taken) {
         mc_couple_split(w, taken, s->dim, s->rank, part);

@@ -87,7 +87,10 @@ static void split_axis(struct mc_couple *w, int axis, const struct mc_units *u)
             mc_couple_hold(w, u, "the sizes of a Split are not known");
             return;
         }
-        mc_couple_put(w, n->out[i], axis, run(w, u, from, length));
+        const struct mc_units *part = run(w, u, from, length);
+        if (length == 1)
+            mc_couple_kind(w, part, "parts");
+        mc_couple_put(w, n->out[i], axis, part);
         from += length;
     }
 }

@@ -1,5 +1,6 @@
 #include "passes/couple_rewrite.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "graph/constant.h"
@@ -233,4 +234,44 @@ int mc_rewrite_joins(struct mc_graph *g, const struct mc_infer *inf, bool *ret_a
         *ret_any |= x != NULL;
     }
     return 0;
+}
+
+/* ---- what is shared by chance ---- */
+
+static bool is_fresh_vector(const struct mc_tensor *t)
+{
+    size_t size = mc_dtype_info(t->dtype)->bits / 8;
+    int64_t n = mc_tensor_count(t), longest = 0;
+    for (int i = 0; i < t->shape.rank; i++)
+        longest = t->shape.dim[i] > longest ? t->shape.dim[i] : longest;
+    return mc_dtype_info(t->dtype)->kind == MC_KIND_FLOAT && size && n > 1 && n == longest &&
+           !memcmp(t->data, t->data + size, t->bytes - size);
+}
+
+int mc_rewrite_shared(struct mc_graph *g, struct mc_err *err)
+{
+    size_t n_values = g->n_values;
+    bool *seen = mc_calloc(n_values + 1, sizeof *seen);
+    int rc = seen ? 0 : no_memory(err);
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        struct mc_node *n = g->nodes[i];
+        for (size_t k = 0; k < n->n_in && !rc && !mc_node_is(n, "Identity"); k++) {
+            struct mc_value *v = n->in[k];
+            const struct mc_tensor *t = v ? mc_constant(v) : NULL;
+            if (!t || !is_fresh_vector(t))
+                continue;
+            while (v->producer && mc_node_is(v->producer, "Identity"))
+                v = v->producer->in[0];
+            if (v->outer || v->index >= n_values)
+                continue;
+            if (seen[v->index]) {
+                struct mc_value *own = mc_edit_constant(g, v->name, mc_tensor_ref(t));
+                mc_tensor_unref((struct mc_tensor *)(uintptr_t)t);
+                rc = own ? mc_edit_set_input(n, k, own, err) : no_memory(err);
+            }
+            seen[v->index] = true;
+        }
+    }
+    free(seen);
+    return rc;
 }

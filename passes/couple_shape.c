@@ -44,6 +44,11 @@ static void hand_on(struct mc_couple *w, const struct mc_value *x, const struct 
         part[0] = u;
     else
         mc_couple_split(w, u, dim, n, part);
+    if (n == 3 && part[0] && part[1] && part[2]) { /* queries, keys and values in one */
+        mc_couple_kind(w, part[0], "parts");
+        mc_couple_kind(w, part[1], "heads");
+        mc_couple_kind(w, part[2], "head width");
+    }
     for (int i = 0; i < b->n_out; i++)
         mc_couple_put(w, y, b->out[i], part[first + i]);
     if (b->over_in > 1)
