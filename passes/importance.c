@@ -2,12 +2,12 @@
 
 #include <assert.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "passes/importance_parts.h"
 #include "passes/search_slice.h"
 
@@ -106,29 +106,39 @@ static enum mc_importance_kind instead_of(enum mc_importance_kind kind, bool cho
     }
 }
 
+/* The model, not the caller, is why a criterion failed. */
+static bool is_of_model(int rc, bool chosen)
+{
+    return rc == MC_EUNSUP ||
+           (chosen && (rc == MC_EFAIL || rc == MC_ESHAPE || rc == MC_EDTYPE || rc == MC_EDATA));
+}
+
 /* i->kind, or what stands for it. chosen: nobody asked for it. */
 static int by_kind_or_next(const struct mc_pass_ctx *ctx, const struct mc_model *m,
                            const struct mc_coupling *c, bool raw, bool chosen,
                            struct mc_importance *i, struct mc_err *err)
 {
-    struct mc_err e = {0};
+    char said[2 * MC_ERR_MSG] = "";
     for (;;) {
+        struct mc_err e = {0};
         int rc = by_kind(ctx, m, c, raw, i, &e);
         enum mc_importance_kind next = instead_of(i->kind, chosen);
-        if (rc != MC_EUNSUP || next == MC_IMPORTANCE_AUTO) {
+        if (!rc && said[0]) {
+            i->said = strdup(said);
+            i->why = i->said;
+            return i->said ? 0 : no_memory(err);
+        }
+        if (!is_of_model(rc, chosen) || next == MC_IMPORTANCE_AUTO) {
             if (rc && err)
                 *err = e;
             return rc;
         }
-        char said[MC_ERR_MSG + 64];
-        snprintf(said, sizeof said, "not %s: %s", mc_importance_names[i->kind], e.msg);
-        enum mc_importance_kind was = next;
+        mc_text_add(said, sizeof said, "%snot %s: %s", said[0] ? "; " : "",
+                    mc_importance_names[i->kind], e.msg);
         mc_importance_free(i);
-        *i = (struct mc_importance){.kind = was};
+        *i = (struct mc_importance){.kind = next};
         i->score = mc_calloc((size_t)c->n_units + 1, sizeof *i->score);
-        i->said = strdup(said);
-        i->why = i->said;
-        if (!i->score || !i->said)
+        if (!i->score)
             return no_memory(err);
     }
 }
@@ -203,14 +213,20 @@ static int fill_blank(const struct mc_model *m, const struct mc_coupling *c,
     return rc;
 }
 
+/* Half of the nodes of every layer of the reference mobilenet gone and the rest fitted, obs leaves 89.71 %, activation
+ * 88.25, taylor 86.84; tests/bench/README.md has more. */
 static enum mc_importance_kind best_kind(const struct mc_pass_ctx *ctx, const char **ret_why)
 {
+    if (ctx->calib) {
+        *ret_why = "there are inputs, on which the rest can make up for what goes";
+        return MC_IMPORTANCE_OBS;
+    }
     if (labelled(ctx)) {
-        *ret_why = "there are labels";
+        *ret_why = "there are labels, but no samples to calibrate on";
         return MC_IMPORTANCE_TAYLOR;
     }
-    if (ctx->calib || ctx->train) {
-        *ret_why = "there are inputs, but no labels";
+    if (ctx->train) {
+        *ret_why = "there are inputs, but no labels, and no samples to calibrate on";
         return MC_IMPORTANCE_ACTIVATION;
     }
     *ret_why = "there are no samples";

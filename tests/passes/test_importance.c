@@ -263,6 +263,32 @@ static void random_control(void **state)
     net_free(&n);
 }
 
+static void expect_auto(struct net *n, enum mc_importance_kind kind, const char *why)
+{
+    struct mc_importance i;
+    build_ok(mc_importance_measure(&n->ctx, n->m, n->c, MC_IMPORTANCE_AUTO, false, &i, &n->err),
+             &n->err);
+    assert_string_equal(mc_importance_names[i.kind], mc_importance_names[kind]);
+    if (!strstr(i.why, why))
+        fail_msg("'%s' does not say '%s'", i.why, why);
+    mc_importance_free(&i);
+}
+
+static void best_of_the_data(void **state)
+{
+    (void)state;
+    struct net n;
+    open_mlp(&n, NULL);
+    expect_auto(&n, MC_IMPORTANCE_OBS, "inputs");
+    n.ctx.calib = NULL;
+    expect_auto(&n, MC_IMPORTANCE_L2, "no samples");
+    n.ctx.train = &n.data.d;
+    expect_auto(&n, MC_IMPORTANCE_ACTIVATION, "no labels");
+    net_label(&n);
+    expect_auto(&n, MC_IMPORTANCE_TAYLOR, "labels");
+    net_free(&n);
+}
+
 static void any_threads(void **state)
 {
     (void)state;
@@ -293,7 +319,8 @@ int main(void)
         cmocka_unit_test(norms),          cmocka_unit_test(median),
         cmocka_unit_test(activations),    cmocka_unit_test(coupled),
         cmocka_unit_test(by_scale),       cmocka_unit_test(errors),
-        cmocka_unit_test(random_control), cmocka_unit_test(any_threads),
+        cmocka_unit_test(random_control), cmocka_unit_test(best_of_the_data),
+        cmocka_unit_test(any_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
