@@ -14,36 +14,105 @@ static int no_memory(struct mc_err *err)
 
 /* ---- choices: how torch.Tensor.expand(…, -1, …) is exported ---- */
 
-/* Can no element of s be equal to that of c? Lengths are never negative. */
-static bool never_equal(const struct mc_vtype *s, const struct mc_vtype *c)
+struct choice { /* Where(s == c, a, s), element by element; lengths are never negative */
+    struct mc_value *s;
+    int n;
+    bool own[MC_PARTIAL_MAX]; /* it is that of s */
+    int64_t value[MC_PARTIAL_MAX];
+};
+
+static int ints_of(const struct mc_vtype *t, int n, int64_t *ret)
 {
-    int64_t x[MC_PARTIAL_MAX];
-    if (!s->partial || !c->known || mc_tensor_count(c->known) > MC_PARTIAL_MAX)
+    int64_t count = t->known ? mc_tensor_count(t->known) : -1;
+    if ((count != n && count != 1) ||
+        mc_dtype_to_i64(t->known->dtype, t->known->data, ret, (size_t)count, NULL))
+        return -1;
+    for (int i = 1; i < n && count == 1; i++)
+        ret[i] = ret[0];
+    return n;
+}
+
+static bool decide(const struct mc_infer *inf, const struct mc_node *n, struct choice *ret)
+{
+    const struct mc_node *e = mc_node_is(n, "Where") && n->in[0] ? n->in[0]->producer : NULL;
+    struct mc_value *s = n->n_in == 3 ? n->in[2] : NULL;
+    if (!e || !s || !n->in[1] || !mc_node_is(e, "Equal") || n->out[0]->is_output)
         return false;
-    int n = (int)mc_tensor_count(c->known);
-    if ((n != s->partial->n && n != 1) ||
-        mc_dtype_to_i64(c->known->dtype, c->known->data, x, (size_t)n, NULL))
+    const struct mc_vtype *t = mc_infer_of(inf, n->out[0]), *ts = mc_infer_of(inf, s);
+    const struct mc_value *other = e->in[0] == s ? e->in[1] : e->in[1] == s ? e->in[0] : NULL;
+    int64_t c[MC_PARTIAL_MAX], a[MC_PARTIAL_MAX];
+    if (!other || !t->ranked || !ts->ranked || !ts->partial || ts->shape.rank != 1 ||
+        ts->dtype != MC_DTYPE_I64 || !mc_shape_equal(&t->shape, &ts->shape))
         return false;
-    for (int i = 0; i < s->partial->n; i++) {
-        int64_t with = x[n == 1 ? 0 : i];
-        if (s->partial->sym[i] ? with >= 0 : with == s->partial->value[i])
+    *ret = (struct choice){.s = s, .n = ts->partial->n};
+    if (ints_of(mc_infer_of(inf, other), ret->n, c) < 0 ||
+        ints_of(mc_infer_of(inf, n->in[1]), ret->n, a) < 0)
+        return false;
+    for (int i = 0; i < ret->n; i++) {
+        bool known = !ts->partial->sym[i];
+        if (!known && c[i] >= 0)
             return false;
+        ret->own[i] = !known || ts->partial->value[i] != c[i];
+        ret->value[i] = a[i];
     }
     return true;
 }
 
-static struct mc_value *always(const struct mc_infer *inf, const struct mc_node *n)
+static int add_vector(struct mc_graph *g, size_t pos, const char *hint, const int64_t *x, int n,
+                      struct mc_value **ret, struct mc_err *err)
 {
-    const struct mc_node *e = mc_node_is(n, "Where") && n->in[0] ? n->in[0]->producer : NULL;
-    struct mc_value *s = n->n_in == 3 ? n->in[2] : NULL;
-    if (!e || !s || !mc_node_is(e, "Equal") || n->out[0]->is_output)
-        return NULL;
-    const struct mc_vtype *t = mc_infer_of(inf, n->out[0]), *ts = mc_infer_of(inf, s);
-    const struct mc_value *other = e->in[0] == s ? e->in[1] : e->in[1] == s ? e->in[0] : NULL;
-    return other && t->ranked && ts->ranked && mc_shape_equal(&t->shape, &ts->shape) &&
-                   never_equal(ts, mc_infer_of(inf, other))
-               ? s
-               : NULL;
+    struct mc_shape shape = {.rank = 1, .dim = {n}};
+    struct mc_tensor *t;
+    void *data;
+    int rc = mc_tensor_new(MC_DTYPE_I64, &shape, NULL, &t, &data, err);
+    if (rc)
+        return rc;
+    memcpy(data, x, (size_t)n * sizeof *x);
+    rc = mc_constant_new(g, pos, hint, t, ret, err);
+    mc_tensor_unref(t);
+    return rc;
+}
+
+static int add(struct mc_graph *g, size_t pos, const char *op, struct mc_value *const *in,
+               size_t n_in, struct mc_value *out, struct mc_node **ret, struct mc_err *err)
+{
+    return out ? mc_edit_node(g, pos, op, "", 0, "", in, n_in, &out, 1, ret, err) : no_memory(err);
+}
+
+/* What the node makes, of constants and elements of s, before it. */
+static int chosen(struct mc_node *n, const struct choice *c, struct mc_value **ret,
+                  struct mc_err *err)
+{
+    struct mc_graph *g = n->graph;
+    struct mc_value *piece[MC_PARTIAL_MAX], *in[2] = {c->s, NULL};
+    struct mc_node *made;
+    int n_pieces = 0, rc = 0;
+    for (int i = 0, run; i < c->n && !rc; i += run) {
+        int64_t index[MC_PARTIAL_MAX];
+        for (run = 0; i + run < c->n && c->own[i + run] == c->own[i]; run++)
+            index[run] = i + run;
+        if (run == c->n && c->own[i]) {
+            *ret = c->s;
+            return 0;
+        }
+        rc = add_vector(g, n->pos, c->s->name, c->own[i] ? index : c->value + i, run, &in[1], err);
+        piece[n_pieces] = in[1];
+        if (!rc && c->own[i]) {
+            rc = add(g, n->pos, "Gather", in, 2, mc_edit_fresh(g, c->s->name), &made, err);
+            piece[n_pieces] = rc ? NULL : made->out[0];
+        }
+        n_pieces++;
+    }
+    if (rc)
+        return rc;
+    *ret = piece[0];
+    if (n_pieces == 1)
+        return 0;
+    rc =
+        add(g, n->pos, "Concat", piece, (size_t)n_pieces, mc_edit_fresh(g, c->s->name), &made, err);
+    rc = rc ? rc : mc_edit_attr_int(made, "axis", 0, err);
+    *ret = rc ? NULL : made->out[0];
+    return rc;
 }
 
 int mc_rewrite_choices(struct mc_graph *g, const struct mc_infer *inf, bool *ret_any,
@@ -51,11 +120,17 @@ int mc_rewrite_choices(struct mc_graph *g, const struct mc_infer *inf, bool *ret
 {
     for (size_t i = 0; i < g->n_nodes; i++) {
         struct mc_node *n = g->nodes[i];
-        struct mc_value *s = n->n_in == 3 && n->n_out == 1 && n->out[0] ? always(inf, n) : NULL;
-        int rc = s && n->out[0]->n_uses ? mc_edit_replace_uses(n->out[0], s, err) : 0;
+        struct mc_value *to = NULL;
+        struct choice c;
+        if (n->n_in != 3 || n->n_out != 1 || !n->out[0] || !n->out[0]->n_uses ||
+            !decide(inf, n, &c))
+            continue;
+        int rc = chosen(n, &c, &to, err);
+        rc = rc ? rc : mc_edit_replace_uses(n->out[0], to, err);
         if (rc)
             return rc;
-        *ret_any |= s != NULL;
+        *ret_any = true;
+        i = n->pos;
     }
     return 0;
 }
@@ -178,12 +253,6 @@ static bool target_of(const struct plain *p, int64_t *to)
     return holes < 2;
 }
 
-static int add(struct mc_graph *g, size_t pos, const char *op, struct mc_value *const *in,
-               size_t n_in, struct mc_value *out, struct mc_node **ret, struct mc_err *err)
-{
-    return out ? mc_edit_node(g, pos, op, "", 0, "", in, n_in, &out, 1, ret, err) : no_memory(err);
-}
-
 /* In place of the last node, which goes; the others are swept. */
 static int rewrite(struct mc_node *last, const struct plain *p, struct mc_value *x,
                    struct mc_err *err)
@@ -191,10 +260,8 @@ static int rewrite(struct mc_node *last, const struct plain *p, struct mc_value 
     struct mc_graph *g = last->graph;
     struct mc_value *y = last->out[0], *in[2] = {x, NULL};
     struct mc_node *made;
-    struct mc_tensor *t;
     int64_t to[MC_RANK_MAX], perm[MC_RANK_MAX];
     size_t pos = last->pos;
-    void *data;
     bool cut = false;
     for (int i = 0; i < p->n_atoms; i++) {
         cut |= p->atom[i].part;
@@ -204,13 +271,7 @@ static int rewrite(struct mc_node *last, const struct plain *p, struct mc_value 
         return 0;
     mc_edit_remove_node(last);
     if (cut) {
-        struct mc_shape shape = {.rank = 1, .dim = {p->n_atoms}};
-        int rc = mc_tensor_new(MC_DTYPE_I64, &shape, NULL, &t, &data, err);
-        if (rc)
-            return rc;
-        memcpy(data, to, (size_t)p->n_atoms * sizeof *to);
-        rc = mc_constant_new(g, pos, y->name, t, &in[1], err);
-        mc_tensor_unref(t);
+        int rc = add_vector(g, pos, y->name, to, p->n_atoms, &in[1], err);
         struct mc_value *parts = mc_edit_fresh(g, y->name);
         rc = rc ? rc : add(g, pos++, "Reshape", in, 2, parts, &made, err);
         if (rc)

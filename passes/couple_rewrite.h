@@ -4,7 +4,7 @@
 
 #include "graph/infer.h"
 
-/* Where(s == -1, …, s) of a shape s without a -1 is s. *ret_any: something changed, and inf is out of date. */
+/* Where(s == -1, 1, s) of a shape s in which -1 is written, or is not, is put together of what it gives. *ret_any: something changed, and inf is out of date. */
 int mc_rewrite_choices(struct mc_graph *g, const struct mc_infer *inf, bool *ret_any,
                        struct mc_err *err);
 /* Reshape, Transpose, Reshape that join an axis with one of unknown length and take it apart again (batch times heads):

@@ -249,6 +249,11 @@ static int range_infer(struct mc_infer_ctx *c, struct mc_err *err)
                               v[1]);
         y.dim[0] = n > 0 ? (int64_t)n : 0;
     }
+    struct mc_contents from, to, by;
+    if (!known && mc_op_numbers(c, 0, &from) && mc_op_contents(c, 1, &to) &&
+        mc_op_numbers(c, 2, &by) && from.n == 1 && to.n == 1 && by.n == 1 && !from.value[0] &&
+        by.value[0] == 1 && to.sym[0])
+        y.dim[0] = to.sym[0]; /* 0, 1, … of a length */
     mc_op_give(c, 0, d, &y);
     return 0;
 }

@@ -107,8 +107,8 @@ static struct mc_value *repeated(struct mc_graph *g, struct mc_value *x, int64_t
 {
     struct mc_value *in[2] = {x, INTS(g, 2)};
     struct mc_value *y = build_node(g, "Unsqueeze", "more", 2, in, NULL);
-    struct mc_value *part[4] = {length_of(g, x, 0), INTS(g, heads, 2), length_of(g, x, 2),
-                                INTS(g, width)};
+    struct mc_value *part[4] = {length_of(g, x, 0), INTS(g, choice ? -1 : heads, 2),
+                                length_of(g, x, 2), INTS(g, width)};
     struct mc_value *to = concat(g, 0, 4, part);
     if (choice) {
         struct mc_value *three[3] = {build_binary(g, "Equal", "free", to, INTS(g, -1)),
