@@ -261,8 +261,6 @@ static bool is_covered(struct mc_couple_last *l, const struct mc_units *u, struc
     for (int64_t i = 0; i < u->n; i++) {
         int32_t set[MC_COUPLE_SET];
         int count = mc_unit_set(l->w, u->unit + i * u->per, u->per, set);
-        if (!count)
-            return true;
         n += spot_of(s, set, count, &spot[n]);
     }
     qsort(spot, (size_t)n, sizeof *spot, by_spot);
@@ -282,26 +280,59 @@ static bool is_covered(struct mc_couple_last *l, const struct mc_units *u, struc
     return false;
 }
 
+/* The same, where it is plain to see: a position that stays by itself, or all units of a group, one a position. */
+static bool is_plainly_covered(struct mc_couple_last *l, const struct mc_units *u)
+{
+    struct mc_couple_state *s = l->w->c->state;
+    int32_t set[MC_COUPLE_SET];
+    l->stamped++;
+    for (int64_t i = 0; i < u->n; i++) {
+        int n = mc_unit_set(l->w, u->unit + i * u->per, u->per, set);
+        if (!n)
+            return true;
+        if (n == 1)
+            l->count[group_of(s, set[0])] = 0;
+    }
+    for (int64_t i = 0; i < u->n; i++) {
+        int n = mc_unit_set(l->w, u->unit + i * u->per, u->per, set);
+        if (n > 1 || l->stamp[set[0]] == l->stamped)
+            continue;
+        int32_t group = group_of(s, set[0]);
+        l->stamp[set[0]] = l->stamped;
+        if (++l->count[group] == l->free[group])
+            return true;
+    }
+    return false;
+}
+
+static bool cover(struct mc_couple_last *l, const struct mc_units *u)
+{
+    if (is_plainly_covered(l, u))
+        return true;
+    struct spot *spot = mc_calloc((size_t)u->n, sizeof *spot);
+    int32_t *root = mc_calloc((size_t)u->n, sizeof *root);
+    bool covered = true;
+    if (!spot || !root)
+        no_memory(l->w);
+    else
+        covered = is_covered(l, u, spot, root);
+    free(spot);
+    free(root);
+    return covered;
+}
+
 bool mc_couple_settle_cover(struct mc_couple_last *l)
 {
     struct mc_couple *w = l->w;
     bool any = false;
     for (struct mc_couple_axis_units *a = w->c->state->all; a && !w->rc; a = a->next) {
-        if (!a->refs)
+        if (!a->refs || cover(l, &a->u))
             continue;
-        struct spot *spot = mc_calloc((size_t)a->u.n, sizeof *spot);
-        int32_t *root = mc_calloc((size_t)a->u.n, sizeof *root);
-        if (!spot || !root) {
-            no_memory(w);
-        } else if (!is_covered(l, &a->u, spot, root)) {
-            int32_t reason = mc_unit_reason(w, "an axis needs one that stays");
-            for (int k = 0; k < a->u.per; k++)
-                if (a->u.unit[k] >= 0)
-                    mc_unit_hold(w, a->u.unit[k], reason);
-            any = true;
-        }
-        free(spot);
-        free(root);
+        int32_t reason = mc_unit_reason(w, "an axis needs one that stays");
+        for (int k = 0; k < a->u.per; k++)
+            if (a->u.unit[k] >= 0)
+                mc_unit_hold(w, a->u.unit[k], reason);
+        any = true;
     }
     return any;
 }

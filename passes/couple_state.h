@@ -134,7 +134,7 @@ struct mc_couple_last {
     int32_t *stamp;  /* of units, for whoever needs one */
     int32_t stamped; /* the last that was given */
     int32_t *maker;  /* of units: the first node whose weight makes it, from 1; 0: none */
-    int32_t *count;  /* of units, spare */
+    int32_t *count;  /* of units or batches, spare */
     int32_t *places; /* of units: axes that have it */
     int32_t *index;  /* of units that can go: place in their group */
     int32_t *free;   /* of batches: how many those are */
