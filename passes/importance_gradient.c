@@ -8,8 +8,8 @@
 #include "passes/importance_parts.h"
 #include "passes/influence_run.h"
 
-/* Multiply-accumulates, at most: 512 samples with four vectors each of a model of 250 M. */
-static const double WORK = 2e12;
+/* Multiply-accumulates, at most: 512 samples with four vectors each of a model of 300 M. */
+static const double WORK = 1e12;
 enum {
     FISHER_BATCH = 4
 }; /* draws of a square that is a sum over the batch: the fewer, the more there are */

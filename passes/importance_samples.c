@@ -16,7 +16,9 @@ enum { LEAST_SAMPLES = 16 };
 
 struct seen {       /* of one end */
     double *square; /* [n] */
+    double *sum;    /* [n] */
     double *on;     /* [n] */
+    bool whole;     /* integers, whose zero may lie anywhere */
     double count;   /* of each position */
     float half;     /* what is above it is on */
     int rc;
@@ -94,8 +96,9 @@ static int open_watch(struct watch *w, struct mc_err *err)
         w->name_of[i] = k;
         w->seen[i].half = half_of(v);
         w->seen[i].square = mc_calloc((size_t)e->n + 1, sizeof(double));
+        w->seen[i].sum = mc_calloc((size_t)e->n + 1, sizeof(double));
         w->seen[i].on = mc_calloc((size_t)e->n + 1, sizeof(double));
-        if (!w->seen[i].square || !w->seen[i].on)
+        if (!w->seen[i].square || !w->seen[i].sum || !w->seen[i].on)
             return no_memory(err);
     }
     return 0;
@@ -105,6 +108,7 @@ static void close_watch(struct watch *w)
 {
     for (size_t i = 0; w->seen && i < w->ends.n; i++) {
         free(w->seen[i].square);
+        free(w->seen[i].sum);
         free(w->seen[i].on);
     }
     free(w->seen);
@@ -124,13 +128,15 @@ static void add_values(const struct mc_unit_end *e, struct seen *s, const struct
     for (int64_t o = 0; o < outer; o++)
         for (int64_t i = 0; i < n; i++) {
             const float *row = x + (o * n + i) * inner;
-            double square = 0;
+            double square = 0, sum = 0;
             int64_t on = 0;
             for (int64_t k = 0; k < inner; k++) {
+                sum += row[k];
                 square += (double)row[k] * row[k];
                 on += row[k] > s->half;
             }
             s->square[i] += square;
+            s->sum[i] += sum;
             s->on[i] += (double)on;
         }
     s->count += (double)(outer * inner);
@@ -154,6 +160,7 @@ static void look_at_end(void *ctx, int64_t i, int worker)
         add_values(e, s, a, a->data);
         return;
     }
+    s->whole = mc_dtype_info((int)a->dtype)->kind != MC_KIND_FLOAT;
     size_t count = (size_t)mc_shape_count(&a->shape);
     float *x = mc_calloc(count + 1, sizeof *x);
     s->rc = x ? mc_dtype_to_f32(a->dtype, a->data, x, count, &s->err) : no_memory(&s->err);
@@ -192,7 +199,14 @@ static int plan(const struct mc_model *m, int64_t *samples, struct mc_err *err)
 
 /* ---- scores ---- */
 
-/* Mean square of what a position is multiplied with on the other side of a product. */
+static double mean_square(const struct seen *s, int64_t position)
+{
+    double mean = s->whole ? s->sum[position] / s->count : 0;
+    double square = s->square[position] / s->count - mean * mean;
+    return square < 0 ? 0 : square;
+}
+
+/* The same of what a position is multiplied with on the other side of a product. */
 static double other_side(const struct watch *w, size_t i, int64_t position)
 {
     const struct mc_unit_end *e = &w->ends.list[i];
@@ -200,7 +214,7 @@ static double other_side(const struct watch *w, size_t i, int64_t position)
         const struct mc_unit_end *f = &w->ends.list[k];
         if (k != i && f->node == e->node && !f->inside && f->n == e->n && f->second &&
             w->seen[k].count > 0)
-            return w->seen[k].square[position] / w->seen[k].count;
+            return mean_square(&w->seen[k], position);
     }
     return 1;
 }
@@ -218,8 +232,8 @@ static int by_activation(const struct watch *w, struct mc_unit_share *share, str
         rc = weight ? mc_unit_end_weights(w->c, e, weight, err) : no_memory(err);
         for (int64_t k = 0; !rc && k < e->n * e->per; k++) {
             int64_t p = k / e->per;
-            double square = s->square[p] / s->count * weight[p] * other_side(w, i, p);
-            if (!isfinite(square))
+            double square = mean_square(s, p) * weight[p] * other_side(w, i, p);
+            if (!isfinite(s->square[p]) || !isfinite(square))
                 rc = mc_fail(err, MC_EDATA, "'%s' becomes NaN or infinite on these samples",
                              looked_at(e)->name);
             else

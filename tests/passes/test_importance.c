@@ -215,6 +215,49 @@ static void by_scale(void **state)
     net_free(&n);
 }
 
+/* What is read are integers whose zero is 90: their spread counts, not how far they are from 0. */
+static void integers(void **state)
+{
+    (void)state;
+    struct net n = {.m = build_model(17)};
+    struct mc_graph *g = n.m->graph;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 2, DIMS(-1, IN));
+    struct mc_value *y =
+        build_binary(g, "MatMul", "y", x, random_const(g, "w1", 2, DIMS(IN, HIDDEN), 1));
+    struct mc_value *scale = f32_const(g, "s", 0, NULL, F(0x1p-5f));
+    struct mc_value *zero = build_const(g, "zero", MC_DTYPE_U8, 0, NULL, (uint8_t[]){90});
+    struct mc_value *even = build_const(g, "even", MC_DTYPE_I8, 0, NULL, (int8_t[]){0});
+    int8_t w[HIDDEN * CLASSES];
+    for (int i = 0; i < HIDDEN * CLASSES; i++)
+        w[i] = (int8_t)(i * 7 % 11 - 5);
+    struct mc_value *h[3] = {y, scale, zero};
+    struct mc_value *q = build_node(g, "QuantizeLinear", "q", 3, h, NULL);
+    struct mc_value *in[8] = {
+        q,     scale, zero,  build_const(g, "w2", MC_DTYPE_I8, 2, DIMS(HIDDEN, CLASSES), w),
+        scale, even,  scale, zero};
+    struct mc_value *p[3] = {build_node(g, "QLinearMatMul", "p", 8, in, NULL), scale, zero};
+    net_close_graph(&n, build_node(g, "DequantizeLinear", "z", 3, p, NULL), CLASSES, 1, DIMS(IN));
+    const float *w1 = net_weights(&n, "w1");
+    struct mc_importance i = net_measure(&n, MC_IMPORTANCE_ACTIVATION, true);
+    for (int u = 0; u < HIDDEN; u++) {
+        double sum = 0, square = 0, out = 0;
+        for (int s = 0; s < NET_SAMPLES; s++) {
+            double a = 0;
+            for (int k = 0; k < IN; k++)
+                a += (double)n.x[s * IN + k] * w1[k * HIDDEN + u];
+            a = nearbyint(fmin(fmax(nearbyint(a * 32) + 90, 0), 255)) - 90;
+            sum += a / NET_SAMPLES;
+            square += a * a / NET_SAMPLES;
+        }
+        for (int k = 0; k < CLASSES; k++)
+            out += w[u * CLASSES + k] * w[u * CLASSES + k];
+        expect_score(i.score[net_unit(&n, "w1", 1, u)], sqrt((square - sum * sum) * out), 1e-3,
+                     "activation of integers");
+    }
+    mc_importance_free(&i);
+    net_free(&n);
+}
+
 static void expect_error(struct net *n, enum mc_importance_kind kind, int code, const char *text)
 {
     struct mc_importance i;
@@ -316,10 +359,15 @@ static void any_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(norms),          cmocka_unit_test(median),
-        cmocka_unit_test(activations),    cmocka_unit_test(coupled),
-        cmocka_unit_test(by_scale),       cmocka_unit_test(errors),
-        cmocka_unit_test(random_control), cmocka_unit_test(best_of_the_data),
+        cmocka_unit_test(norms),
+        cmocka_unit_test(median),
+        cmocka_unit_test(activations),
+        cmocka_unit_test(coupled),
+        cmocka_unit_test(by_scale),
+        cmocka_unit_test(integers),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(random_control),
+        cmocka_unit_test(best_of_the_data),
         cmocka_unit_test(any_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
