@@ -20,6 +20,7 @@ struct net {
     int64_t labels[NET_SAMPLES];
     struct mc_pass_ctx ctx;
     int64_t classes;
+    const char *gate; /* the constant that makes what is read, where no constant reads it */
     struct mc_err err;
 };
 
@@ -79,7 +80,7 @@ static inline struct mc_importance net_measure(struct net *n, enum mc_importance
     return i;
 }
 
-/* All weights that read a unit, times `factor`. */
+/* All weights that read a unit, or the gate's that make it, times `factor`. */
 static inline void net_scale(const struct net *n, struct mc_model *m, int32_t unit, float factor)
 {
     for (size_t i = 0; i < n->m->graph->n_values; i++) {
@@ -87,7 +88,9 @@ static inline void net_scale(const struct net *n, struct mc_model *m, int32_t un
         const struct mc_tensor *t = v ? mc_constant(v) : NULL;
         for (int axis = 0; t && axis < t->shape.rank; axis++) {
             const struct mc_units *u = mc_coupling_axis(n->c, v, axis);
-            if (!u || mc_coupling_role(n->c, v, axis) != MC_ROLE_READS)
+            bool gates = n->gate ? !strcmp(v->name, n->gate)
+                                 : mc_coupling_role(n->c, v, axis) == MC_ROLE_READS;
+            if (!u || !gates)
                 continue;
             struct mc_tensor *to;
             void *content;

@@ -62,6 +62,27 @@ static void open_lstm(struct net *n)
     net_close_graph(n, z, CLASSES, 2, DIMS(6, IN));
 }
 
+/* q kᵀ x, summed over tokens: units of queries and keys end in their product, where they count once. */
+static void open_attention(struct net *n)
+{
+    *n = (struct net){.m = build_model(17), .gate = "wq"};
+    struct mc_graph *g = n->m->graph;
+    struct mc_node *node;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 3, DIMS(-1, 6, CLASSES));
+    struct mc_value *q =
+        build_binary(g, "MatMul", "q", x, random_const(g, "wq", 2, DIMS(CLASSES, HIDDEN), 1));
+    struct mc_value *k =
+        build_binary(g, "MatMul", "k", x, random_const(g, "wk", 2, DIMS(CLASSES, HIDDEN), 2));
+    struct mc_value *t = build_node(g, "Transpose", "t", 1, &k, &node);
+    build_ok(mc_edit_attr_ints(node, "perm", DIMS(0, 2, 1), 3, &n->err), &n->err);
+    struct mc_value *s = build_unary(g, "Softmax", "s", build_binary(g, "MatMul", "qk", q, t));
+    struct mc_value *y = build_binary(g, "MatMul", "y", s, x);
+    struct mc_value *z = build_node(g, "ReduceMean", "z", 1, &y, &node);
+    build_ok(mc_edit_attr_ints(node, "axes", DIMS(1), 1, &n->err), &n->err);
+    build_ok(mc_edit_attr_int(node, "keepdims", 0, &n->err), &n->err);
+    net_close_graph(n, z, CLASSES, 2, DIMS(6, CLASSES));
+}
+
 /* Half the mean square of the loss's slope along the gate. */
 static double by_labels(const struct net *n, int32_t unit, int samples)
 {
@@ -131,6 +152,16 @@ static void gates(void **state)
         expect_taylor(&n, 1e-3);
         net_free(&n);
     }
+}
+
+static void products(void **state)
+{
+    (void)state;
+    struct net n;
+    open_attention(&n);
+    assert_int_equal(n.c->n_units, HIDDEN);
+    expect_taylor(&n, 1e-3);
+    net_free(&n);
 }
 
 /* What the states feed back counts as well; exact for a sample alone, on the average for a batch. */
@@ -233,10 +264,8 @@ static void no_rule(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gates),
-        cmocka_unit_test(cells),
-        cmocka_unit_test(fisher),
-        cmocka_unit_test(no_rule),
+        cmocka_unit_test(gates),  cmocka_unit_test(products), cmocka_unit_test(cells),
+        cmocka_unit_test(fisher), cmocka_unit_test(no_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
