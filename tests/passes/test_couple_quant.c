@@ -306,6 +306,7 @@ static void fused_operators(void **state)
     assert_int_equal(mc_edit_attr_string(n, "activation", "Relu", NULL), 0);
     in[0] = in[3] = x;
     in[1] = random_const(g, "w2", 3, DIMS(8, 8, 1), 3);
+    in[2] = random_const(g, "b2", 1, DIMS(8), 11);
     x = nodes_add(g, MS, "FusedConv", "c2", 4, in, &n);
     assert_int_equal(mc_edit_attr_string(n, "activation", "Relu", NULL), 0);
     x = nodes_turn(g, "rows", x, 3, DIMS(0, 2, 1));
