@@ -148,7 +148,7 @@ static const char *kind_of(const struct mc_couple_state *s, const struct draft *
         return s->batch[d->head].guess;
     if (strstr(op, "Conv"))
         return "channels";
-    if (!strcmp(op, "Gemm") || strstr(op, "MatMul") || !strcmp(op, "Einsum"))
+    if (strstr(op, "Gemm") || strstr(op, "MatMul") || !strcmp(op, "Einsum"))
         return "hidden nodes";
     return "width";
 }
