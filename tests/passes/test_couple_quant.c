@@ -143,6 +143,33 @@ static void names_are_those_of_products(void **state)
     mc_model_free(m);
 }
 
+/* Zero points and fresh biases of two layers that are one constant by chance do not tie the layers. */
+static void equal_by_chance(void **state)
+{
+    (void)state;
+    struct mc_model *m = nodes_model(21);
+    struct mc_graph *g = m->graph;
+    struct mc_err err;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 2, DIMS(2, 8)),
+                    *zeros = zero(g, MC_DTYPE_I8, 8);
+    struct mc_value *bias = build_const(g, "fresh", MC_DTYPE_F32, 1, DIMS(8), NULL);
+    for (int i = 0; i < 3; i++) {
+        struct mc_node *n;
+        struct mc_value *in[] = {bytes(g, "w", 2, DIMS(8, 8), 1 + (uint64_t)i),
+                                 scales(g, 8, 4 + (uint64_t)i), zeros};
+        struct mc_value *w = nodes_add(g, "", "DequantizeLinear", "weight", 3, in, &n);
+        x = build_binary(g, "MatMul", "d", x, w);
+        x = build_unary(g, "Relu", "r", build_binary(g, "Add", "b", x, bias));
+    }
+    build_output(g, nodes_dense(g, "y", x, 8, 3, 9));
+    struct mc_model *plain_one;
+    build_ok(mc_model_clone(m, &plain_one, &err), &err);
+    build_ok(mc_coupling_prepare(m, &err), &err);
+    assert_true(prune_difference(plain_one, m, 5) == 0);
+    mc_model_free(plain_one);
+    mc_model_free(nodes_check(m, (struct nodes_want){.free = 3}));
+}
+
 /* Scales of blocks along the axis that would be cut keep it; along the other one they go with it. */
 static void blocks(void **state)
 {
@@ -382,13 +409,10 @@ static void sums_in_front_of_norms(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pairs_of_conversions),
-        cmocka_unit_test(names_are_those_of_products),
-        cmocka_unit_test(blocks),
-        cmocka_unit_test(whole_numbers),
-        cmocka_unit_test(dynamic_ranges),
-        cmocka_unit_test(a_quantised_cell),
-        cmocka_unit_test(fused_operators),
+        cmocka_unit_test(pairs_of_conversions),   cmocka_unit_test(names_are_those_of_products),
+        cmocka_unit_test(equal_by_chance),        cmocka_unit_test(blocks),
+        cmocka_unit_test(whole_numbers),          cmocka_unit_test(dynamic_ranges),
+        cmocka_unit_test(a_quantised_cell),       cmocka_unit_test(fused_operators),
         cmocka_unit_test(sums_in_front_of_norms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
