@@ -299,13 +299,14 @@ int mc_rewrite_joins(struct mc_graph *g, const struct mc_infer *inf, bool *ret_a
 
 /* ---- what is shared by chance ---- */
 
+/* Of int64, shapes and axes, there are many, and no units. */
 static bool is_fresh_vector(const struct mc_tensor *t)
 {
     size_t size = mc_dtype_info(t->dtype)->bits / 8;
     int64_t n = mc_tensor_count(t), longest = 0;
     for (int i = 0; i < t->shape.rank; i++)
         longest = t->shape.dim[i] > longest ? t->shape.dim[i] : longest;
-    return mc_dtype_info(t->dtype)->kind == MC_KIND_FLOAT && size && n > 1 && n == longest &&
+    return t->dtype != MC_DTYPE_I64 && size && n > 1 && n == longest &&
            !memcmp(t->data, t->data + size, t->bytes - size);
 }
 
