@@ -182,8 +182,13 @@ int mc_importance_obs(const struct mc_pass_ctx *ctx, const struct mc_model *m,
     }
     if (with.calib_count > SAMPLES)
         with.calib_count = SAMPLES;
-    if (!rc)
-        rc = measure(&j, m, err);
+    struct mc_err why;
+    int got = rc ? 0 : measure(&j, m, &why);
+    if (got == MC_EDATA ||
+        got == MC_EFAIL) /* numbers that cannot be counted with: other criteria can do without */
+        got = MC_EUNSUP;
+    if (got)
+        rc = mc_fail(err, got, "%s", why.msg);
     mc_obs_stats_free(&j.of.stats);
     mc_obs_sites_free(&j.of.sites);
     mc_linalg_free(j.of.la);

@@ -350,17 +350,19 @@ int mc_obs_site_weight(const struct mc_obs_site *s, float **ret, struct mc_err *
     int rc = mc_constant_f32(s->weight, &all, &count, err);
     if (rc)
         return rc;
-    float *w = mc_calloc((size_t)size + 1, sizeof *w);
     bool turned = s->kind == MC_OBS_TRANSPOSED || (s->kind == MC_OBS_PLAIN && s->axis == 0);
+    bool whole = !turned && count == size;
+    float *w = whole ? all : mc_calloc((size_t)size + 1, sizeof *w);
     float alpha = mc_node_is(s->node, "Gemm") ? mc_node_float(s->node, "alpha", 1) : 1;
     for (int64_t i = 0; w && turned && i < s->m; i++)
         for (int64_t j = 0; j < s->n; j++)
             w[i * s->n + j] = all[j * s->m + i];
-    if (w && !turned)
+    if (w && !turned && !whole)
         memcpy(w, all + s->part * size, (size_t)size * sizeof *w);
     for (int64_t i = 0; w && alpha != 1 && i < size; i++)
         w[i] *= alpha;
-    free(all);
+    if (!whole)
+        free(all);
     *ret = w;
     return w ? 0 : no_memory(err);
 }

@@ -158,29 +158,6 @@ int mc_obs_second(const struct mc_obs_stats *s, const struct mc_obs_site *site, 
 
 /* ---- what errors cost ---- */
 
-/* R of the block of a site, lower triangle: R Rᵀ = G + ridge; NULL where only the diagonal is taken. */
-static int root(const float *g, int64_t ld, int64_t first, int64_t m, struct mc_linalg *la,
-                float **ret, struct mc_err *err)
-{
-    float *r = mc_calloc((size_t)(m * m) + 1, sizeof *r);
-    if (!r)
-        return no_memory(err);
-    double trace = 0;
-    for (int64_t i = 0; i < m; i++) {
-        memcpy(r + i * m, g + (first + i) * ld + first, (size_t)(i + 1) * sizeof *r);
-        trace += (double)r[i * m + i];
-    }
-    float more = (float)(trace > 0 ? OUTPUT_RIDGE * trace / (double)m : 1e-30);
-    for (int64_t i = 0; i < m; i++)
-        r[i * m + i] += more;
-    int rc = mc_linalg_cholesky(la, m, r, m, err);
-    if (rc)
-        free(r);
-    else
-        *ret = r;
-    return rc;
-}
-
 static double mean_of_all(const struct mc_obs_stats *s)
 {
     double sum = 0;
@@ -189,32 +166,64 @@ static double mean_of_all(const struct mc_obs_stats *s)
     return s->nats ? sum / (double)s->n_influence : 1;
 }
 
-int mc_obs_weigh(const struct mc_obs_stats *s, const struct mc_obs_site *site, struct mc_linalg *la,
-                 int64_t m, int64_t cols, float **w, struct mc_err *err)
+/* The block of g from `first` on, with a ridge. */
+static int factorise(const float *g, int64_t ld, int64_t first, int64_t m, struct mc_linalg *la,
+                     float *r, struct mc_err *err)
+{
+    double trace = 0;
+    for (int64_t i = 0; i < m; i++) {
+        memcpy(r + i * m, g + (first + i) * ld + first, (size_t)(i + 1) * sizeof *r);
+        trace += (double)r[i * m + i];
+    }
+    float more = (float)(trace > 0 ? OUTPUT_RIDGE * trace / (double)m : 1e-30);
+    for (int64_t i = 0; i < m; i++)
+        r[i * m + i] += more;
+    return mc_linalg_cholesky(la, m, r, m, err);
+}
+
+int mc_obs_root(const struct mc_obs_stats *s, const struct mc_obs_site *site, struct mc_linalg *la,
+                struct mc_obs_root *ret, struct mc_err *err)
 {
     const struct mc_influence *inf = site->y && s->nats ? &s->influence[site->influence] : NULL;
     const float *g = inf && inf->cost ? mc_storage_data(inf->cost->storage) : NULL;
-    if (!g || m > ROOT_UP_TO) {
-        double all = inf ? inf->mean : mean_of_all(s);
-        for (int64_t i = 0; i < m; i++) {
-            int64_t at = site->y_first + i;
-            float by = (float)sqrt(g ? g[at * inf->m + at] + OUTPUT_RIDGE * all : all);
-            for (int64_t j = 0; j < cols; j++)
-                (*w)[i * cols + j] *= by;
-        }
-        return 0;
+    struct mc_obs_root r = {.m = site->m / site->repeat};
+    size_t m = (size_t)r.m;
+    bool whole = g && r.m <= ROOT_UP_TO;
+    float *x = mc_calloc(whole ? m * m : m, sizeof *x);
+    int rc = x ? 0 : no_memory(err);
+    if (!rc && whole)
+        rc = factorise(g, inf->m, site->y_first, r.m, la, x, err);
+    double all = inf ? inf->mean : mean_of_all(s);
+    for (int64_t i = 0; !rc && !whole && i < r.m; i++) {
+        int64_t at = site->y_first + i;
+        x[i] = (float)sqrt(g ? (double)g[at * inf->m + at] + OUTPUT_RIDGE * all : all);
     }
-    float *r = NULL, *out = mc_calloc((size_t)(m * cols) + 1, sizeof *out);
-    int rc = out ? root(g, inf->m, site->y_first, m, la, &r, err) : no_memory(err);
-    if (!rc)
-        rc = mc_linalg_gemm(la, 't', 'n', m, cols, m, 1, r, m, *w, cols, 0, out, cols, err);
-    free(r);
     if (rc) {
-        free(out);
+        free(x);
         return rc;
     }
-    free(*w);
-    *w = out;
+    r.r = whole ? x : NULL;
+    r.diagonal = whole ? NULL : x;
+    *ret = r;
+    return 0;
+}
+
+void mc_obs_root_free(struct mc_obs_root *r)
+{
+    free(r->r);
+    free(r->diagonal);
+    *r = (struct mc_obs_root){0};
+}
+
+int mc_obs_weigh(const struct mc_obs_root *r, struct mc_linalg *la, int64_t first, int64_t k,
+                 int64_t cols, const float *w, float *out, struct mc_err *err)
+{
+    if (r->r) /* rows of R above `first` are zero in these columns */
+        return mc_linalg_gemm(la, 't', 'n', k, cols, r->m - first, 1, r->r + first * r->m + first,
+                              r->m, w + first * cols, cols, 0, out, cols, err);
+    for (int64_t i = 0; i < k; i++)
+        for (int64_t j = 0; j < cols; j++)
+            out[i * cols + j] = r->diagonal[first + i] * w[(first + i) * cols + j];
     return 0;
 }
 

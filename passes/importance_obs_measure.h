@@ -29,8 +29,17 @@ int mc_obs_second(const struct mc_obs_stats *s, const struct mc_obs_site *site, 
  * cost; NULL: x is a value whose influence was measured. */
 double mc_obs_missing(const struct mc_obs_stats *s, const struct mc_obs_site *site, const float *k,
                       int64_t a, int64_t b);
-/* w [m, cols] gives way to Rᵀ w, where R Rᵀ is what errors of the site's outputs cost; m = site->m / site->repeat. */
-int mc_obs_weigh(const struct mc_obs_stats *s, const struct mc_obs_site *site, struct mc_linalg *la,
-                 int64_t m, int64_t cols, float **w, struct mc_err *err);
+/* Roots of what errors of the site's m = site->m / site->repeat channels cost: R, lower triangle, of R Rᵀ; or of the
+ * diagonal alone, where there are too many channels. */
+struct mc_obs_root {
+    int64_t m;
+    float *r, *diagonal; /* one of them */
+};
+int mc_obs_root(const struct mc_obs_stats *s, const struct mc_obs_site *site, struct mc_linalg *la,
+                struct mc_obs_root *ret, struct mc_err *err);
+void mc_obs_root_free(struct mc_obs_root *r);
+/* Rows [first, first + k) of Rᵀ w to out, w [m, cols]. */
+int mc_obs_weigh(const struct mc_obs_root *r, struct mc_linalg *la, int64_t first, int64_t k,
+                 int64_t cols, const float *w, float *out, struct mc_err *err);
 
 #endif

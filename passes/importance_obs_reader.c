@@ -92,71 +92,89 @@ static int invert(const struct mc_obs_job *j, const struct mc_obs_site *s, const
     return rc;
 }
 
-/* w [m, n] becomes [m fold, n / fold]: every place in a run for itself, mixed by the root (1 - f) I + f 1 1ᵀ has. */
-static int unfold(const struct mc_obs_site *s, float **w, struct mc_err *err)
+/* One row of n fold elements to `fold` rows of n: every place in a run for itself, mixed by the root of (1 - f) I + f 1 1ᵀ. */
+static void unfold(const float *x, int64_t n, int64_t fold, float *out)
 {
-    int64_t b = s->fold, n = columns(s);
-    if (b == 1)
-        return 0;
-    float *out = floats(rows(s), n);
-    if (!out)
-        return no_memory(err);
-    float own = (float)sqrt(1 - FOLDED);
-    float all = (float)((sqrt(1 - FOLDED + FOLDED * (double)b) - sqrt(1 - FOLDED)) / (double)b);
-    for (int64_t i = 0; i < s->m; i++)
-        for (int64_t k = 0; k < n; k++) {
-            const float *x = *w + i * s->n + k * b;
-            float sum = 0;
-            for (int64_t t = 0; t < b; t++)
-                sum += x[t];
-            for (int64_t t = 0; t < b; t++)
-                out[(i * b + t) * n + k] = own * x[t] + all * sum;
-        }
-    free(*w);
-    *w = out;
-    return 0;
+    float own = fold > 1 ? (float)sqrt(1 - FOLDED) : 1, all = 0;
+    if (fold > 1)
+        all = (float)((sqrt(1 - FOLDED + FOLDED * (double)fold) - sqrt(1 - FOLDED)) / (double)fold);
+    for (int64_t k = 0; k < n; k++, x += fold) {
+        float sum = 0;
+        for (int64_t t = 0; t < fold; t++)
+            sum += x[t];
+        for (int64_t t = 0; t < fold; t++)
+            out[t * n + k] = own * x[t] + all * sum;
+    }
 }
 
-/* Rows of one site, weighed by what their errors cost, to out [rows, n]. */
-static int add_rows(const struct mc_obs_job *j, const struct mc_obs_site *s, const int64_t *perm,
-                    const float *scale, float *out, struct mc_err *err)
+/* k rows of out += Σ ± rows of x, at random: squares of columns stay what they are on the average. `from` counts rows.
+ * Source: Achlioptas, Database-friendly Random Projections, 2003. */
+static int mix(const struct mc_obs_job *j, const float *x, int64_t rows, int64_t n, int64_t from,
+               float *out, struct mc_err *err)
 {
-    float *w = NULL;
-    int64_t n = columns(s);
-    int rc = mc_obs_site_weight(s, &w, err);
-    if (!rc)
-        rc = mc_obs_weigh(&j->stats, s, j->la, s->m / s->repeat, s->n * s->repeat, &w, err);
-    if (!rc)
-        rc = unfold(s, &w, err);
-    for (int64_t i = 0; !rc && i < rows(s); i++)
-        for (int64_t k = 0; k < n; k++)
-            out[i * n + k] = w[i * n + perm[k]] * scale[k];
-    free(w);
+    float *sign = floats(ROWS_UP_TO, rows);
+    if (!sign)
+        return no_memory(err);
+    for (int64_t i = 0; i < ROWS_UP_TO; i++)
+        for (int64_t k = 0; k < rows; k++) {
+            uint64_t at = (uint64_t)((from + k) * ROWS_UP_TO + i);
+            sign[i * rows + k] = mc_rng_uniform(j->ctx->seed, 11, at) < 0.5f ? -1 : 1;
+        }
+    int rc = mc_linalg_gemm(j->la, 'n', 'n', ROWS_UP_TO, n, rows, 1 / sqrtf(ROWS_UP_TO), sign, rows,
+                            x, n, 1, out, n, err);
+    free(sign);
     return rc;
 }
 
-/* Squares of columns stay what they are on the average.
- * Source: Achlioptas, Database-friendly Random Projections, 2003. */
-static int mix(const struct mc_obs_job *j, struct mc_obs_reader *r, struct mc_err *err)
+struct rows { /* where those of one site go */
+    const int64_t *perm;
+    const float *scale;
+    bool mixed;
+    int64_t from; /* rows before them */
+    float *out;   /* [ROWS_UP_TO, n], or all of them */
+};
+
+/* Channels [first, first + k) of a site, weighed by what their errors cost. */
+static int add_some(const struct mc_obs_job *j, const struct mc_obs_site *s,
+                    const struct mc_obs_root *root, const float *w, int64_t first, int64_t k,
+                    struct rows *to, struct mc_err *err)
 {
-    if (r->m <= ROWS_UP_TO)
-        return 0;
-    float *sign = floats(ROWS_UP_TO, r->m), *out = floats(ROWS_UP_TO, r->n);
-    int rc = sign && out ? 0 : no_memory(err);
-    for (int64_t i = 0; !rc && i < ROWS_UP_TO * r->m; i++)
-        sign[i] = mc_rng_uniform(j->ctx->seed, 11, (uint64_t)i) < 0.5f ? -1 : 1;
-    if (!rc)
-        rc = mc_linalg_gemm(j->la, 'n', 'n', ROWS_UP_TO, r->n, r->m, 1 / sqrtf(ROWS_UP_TO), sign,
-                            r->m, r->w, r->n, 0, out, r->n, err);
-    free(sign);
-    if (rc) {
-        free(out);
-        return rc;
+    int64_t n = columns(s), cols = s->n * s->repeat, each = s->repeat * s->fold;
+    float *weighed = floats(k, cols), *x = floats(k * each, n), *line = floats(s->fold, n);
+    int rc = weighed && x && line ? mc_obs_weigh(root, j->la, first, k, cols, w, weighed, err)
+                                  : no_memory(err);
+    for (int64_t i = 0; !rc && i < k * s->repeat; i++) {
+        unfold(weighed + i * s->n, n, s->fold, line);
+        for (int64_t t = 0; t < s->fold; t++)
+            for (int64_t c = 0; c < n; c++)
+                x[(i * s->fold + t) * n + c] = line[t * n + to->perm[c]] * to->scale[c];
     }
-    free(r->w);
-    r->w = out;
-    r->m = ROWS_UP_TO;
-    return 0;
+    if (!rc && to->mixed)
+        rc = mix(j, x, k * each, n, to->from, to->out, err);
+    else if (!rc)
+        memcpy(to->out + to->from * n, x, (size_t)(k * each * n) * sizeof *x);
+    to->from += k * each;
+    free(weighed);
+    free(x);
+    free(line);
+    return rc;
+}
+
+/* A block of channels at a time: of the weight itself there is one copy. */
+static int add_rows(const struct mc_obs_job *j, const struct mc_obs_site *s, struct rows *to,
+                    struct mc_err *err)
+{
+    enum { AT_ONCE = 128 };
+    struct mc_obs_root root = {0};
+    float *w = NULL;
+    int rc = mc_obs_site_weight(s, &w, err);
+    if (!rc)
+        rc = mc_obs_root(&j->stats, s, j->la, &root, err);
+    for (int64_t i = 0; !rc && i < root.m; i += AT_ONCE)
+        rc = add_some(j, s, &root, w, i, root.m - i < AT_ONCE ? root.m - i : AT_ONCE, to, err);
+    mc_obs_root_free(&root);
+    free(w);
+    return rc;
 }
 
 /* Weights of cells are not fitted: an error of theirs comes back to them. */
@@ -183,7 +201,7 @@ int mc_obs_reader_make(const struct mc_obs_job *j, size_t first, const struct mc
 {
     const struct mc_obs_site *s = &j->sites.item[first];
     struct mc_obs_reader r = {.n = columns(s)};
-    int64_t *perm = NULL, at = 0;
+    int64_t *perm = NULL;
     bool any = false, about_mean = true;
     float *scale = floats(1, r.n);
     r.start = mc_calloc((size_t)g->n + 2, sizeof *r.start);
@@ -193,17 +211,15 @@ int mc_obs_reader_make(const struct mc_obs_job *j, size_t first, const struct mc
             r.m += rows(&j->sites.item[i]);
             about_mean = about_mean && j->sites.item[i].bias;
         }
+    struct rows to = {.perm = perm, .scale = scale, .mixed = r.m > ROWS_UP_TO};
+    r.m = to.mixed ? ROWS_UP_TO : r.m;
     if (!rc && any) {
-        r.w = floats(r.m, r.n);
+        to.out = r.w = floats(r.m, r.n);
         rc = r.w ? invert(j, s, perm, about_mean, scale, &r.inverse, err) : no_memory(err);
     }
     for (size_t i = first; !rc && any && i < j->sites.n; i++)
-        if (together(s, &j->sites.item[i])) {
-            rc = add_rows(j, &j->sites.item[i], perm, scale, r.w + at * r.n, err);
-            at += rows(&j->sites.item[i]);
-        }
-    if (!rc && any)
-        rc = mix(j, &r, err);
+        if (together(s, &j->sites.item[i]))
+            rc = add_rows(j, &j->sites.item[i], &to, err);
     free(perm);
     free(scale);
     if (rc || !any)
@@ -227,16 +243,21 @@ void mc_obs_reader_free(struct mc_obs_reader *r)
 static int through_weight(const struct mc_obs_job *j, const struct mc_obs_site *s, float **ret,
                           struct mc_err *err)
 {
-    float *w = NULL, *k = NULL;
+    float *w = NULL, *v = NULL, *k = NULL;
     if (s->kind == MC_OBS_VALUE)
         return 0;
+    struct mc_obs_root root = {0};
     int rc = mc_obs_site_weight(s, &w, err);
     if (!rc)
-        rc = mc_obs_weigh(&j->stats, s, j->la, s->m, s->n, &w, err);
-    if (!rc && !(k = floats(s->n, s->n)))
+        rc = mc_obs_root(&j->stats, s, j->la, &root, err);
+    if (!rc && !((k = floats(s->n, s->n)) && (v = floats(s->m, s->n))))
         rc = no_memory(err);
     if (!rc)
-        rc = mc_linalg_syrk(j->la, s->n, s->m, 1, w, s->n, 0, k, s->n, err);
+        rc = mc_obs_weigh(&root, j->la, 0, s->m, s->n, w, v, err);
+    if (!rc)
+        rc = mc_linalg_syrk(j->la, s->n, s->m, 1, v, s->n, 0, k, s->n, err);
+    mc_obs_root_free(&root);
+    free(v);
     free(w);
     if (rc)
         free(k);
