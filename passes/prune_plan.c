@@ -185,12 +185,12 @@ static bool go_down(struct plan *p)
     return true;
 }
 
-/* What a level more of a group wins for what it is worth. */
+/* What a level more of a group wins for what it is worth: 0 where nothing is lost without it. -1: there is none. */
 static double gain_up(const struct plan *p, size_t g)
 {
     size_t l = p->level[g];
     if (p->r->group[g].why || l == 0)
-        return 0;
+        return -1;
     double units = (double)(p->r->group[g].level[l - 1].keep - p->r->group[g].level[l].keep);
     return (p->error[g][l] - p->error[g][l - 1]) / fmax(worth(p, g, true) * units, 1e-300);
 }
@@ -198,9 +198,9 @@ static double gain_up(const struct plan *p, size_t g)
 static size_t best_up(const struct plan *p, const bool * not, double *ret_gain)
 {
     size_t best = p->r->n;
-    *ret_gain = 0;
+    *ret_gain = -1;
     for (size_t i = 0; i < p->r->n; i++) {
-        double gain = not [i] ? 0 : gain_up(p, i);
+        double gain = not [i] ? -1 : gain_up(p, i);
         if (gain > *ret_gain) {
             *ret_gain = gain;
             best = i;
