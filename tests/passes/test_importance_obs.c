@@ -1,6 +1,7 @@
 /* Units removed one after the other, against fits of what is left by solving for it. */
-#include "../run/run_util.h"
+#include "svd_util.h"
 
+#include "passes/importance.h"
 #include "passes/importance_obs_greedy.h"
 
 static struct mc_linalg *la;
@@ -293,6 +294,146 @@ static void pairs_alone(void **state)
     }
 }
 
+/* ---- a model ---- */
+
+enum { IN = 6, HIDDEN = 10, OUT = 4, STEPS = 3 };
+
+/* x [n,3,6] -> Relu(x w1) -> w2 -> z [n,3,4]: no class scores, so its error counts beside the variance of z. */
+struct chain {
+    struct mc_model *m;
+    struct mc_coupling *c;
+    float *x;
+    struct memory_data data;
+};
+
+static void open_chain(struct chain *k, bool dead)
+{
+    *k = (struct chain){.m = build_model(17), .x = gaussian(3, SAMPLES * STEPS * IN)};
+    struct mc_graph *g = k->m->graph;
+    float *w1 = gaussian(1, IN * HIDDEN), *w2 = gaussian(2, HIDDEN * OUT);
+    for (int i = 0; dead && i < IN; i++) /* 3 gives 0, 7 is twice 4 */
+        w1[i * HIDDEN + 3] = 0, w1[i * HIDDEN + 7] = 2 * w1[i * HIDDEN + 4];
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 3, DIMS(-1, STEPS, IN));
+    struct mc_value *h =
+        build_binary(g, "MatMul", "h", x, f32_const(g, "w1", 2, DIMS(IN, HIDDEN), w1));
+    struct mc_value *y = build_binary(g, "MatMul", "y", build_unary(g, "Relu", "r", h),
+                                      f32_const(g, "w2", 2, DIMS(HIDDEN, OUT), w2));
+    build_output(g, y);
+    memory_open(&k->data, "x", SAMPLES, 2, DIMS(STEPS, IN), k->x, NULL);
+    build_ok(mc_coupling_find(k->m, &k->c, &err), &err);
+    free(w1);
+    free(w2);
+}
+
+static void close_chain(struct chain *k)
+{
+    mc_coupling_free(k->c);
+    mc_model_free(k->m);
+    free(k->x);
+}
+
+static struct mc_importance obs(struct chain *k, int threads)
+{
+    struct mc_importance i;
+    struct mc_pass_ctx ctx = svd_ctx(&k->data.d);
+    build_ok(mc_pool_new(threads, &ctx.pool, &err), &err);
+    build_ok(mc_importance_measure(&ctx, k->m, k->c, MC_IMPORTANCE_OBS, false, &i, &err), &err);
+    mc_pool_free(ctx.pool);
+    assert_int_equal(i.kind, MC_IMPORTANCE_OBS);
+    assert_true(i.nats);
+    assert_non_null(i.order);
+    return i;
+}
+
+static const struct mc_coupling_group *hidden(const struct chain *k)
+{
+    for (size_t i = 0; i < k->c->n_groups; i++)
+        if (!k->c->group[i].why && k->c->group[i].n == HIDDEN)
+            return &k->c->group[i];
+    fail_msg("the hidden nodes are no group");
+    return NULL;
+}
+
+/* By the definition: half of what the best w2 misses without them, beside the variance of the outputs. */
+static void costs_of_a_model(void **state)
+{
+    (void)state;
+    struct chain k;
+    open_chain(&k, false);
+    struct mc_importance i = obs(&k, 1);
+    const struct mc_coupling_group *g = hidden(&k);
+    int64_t n, m;
+    build_output(k.m->graph, mc_graph_value(k.m->graph, "r"));
+    float *z = output_of(k.m, 3, DIMS(SAMPLES, STEPS, IN), k.x, &n);
+    struct mc_session *s = session_of(k.m, NULL);
+    run_x(s, 3, DIMS(SAMPLES, STEPS, IN), k.x);
+    const float *h = mc_session_output(s, 1)->data;
+    m = SAMPLES * STEPS;
+    static struct problem p;
+    p = (struct problem){.m = OUT, .n = HIDDEN, .units = HIDDEN};
+    double sum = 0, square = 0;
+    for (int64_t r = 0; r < n; r++) {
+        sum += (double)z[r];
+        square += (double)z[r] * (double)z[r];
+    }
+    double variance = square / (double)n - sum / (double)n * sum / (double)n;
+    const float *w2 = (const float *)mc_constant(mc_graph_value(k.m->graph, "w2"))->data;
+    for (int a = 0; a < HIDDEN; a++) {
+        p.start[a] = a;
+        p.start[a + 1] = a + 1;
+        for (int o = 0; o < OUT; o++)
+            p.w[o * HIDDEN + a] = (double)w2[a * OUT + o];
+        for (int b = 0; b < HIDDEN; b++)
+            for (int64_t r = 0; r < m; r++)
+                p.c[a * HIDDEN + b] +=
+                    (double)h[r * HIDDEN + a] * (double)h[r * HIDDEN + b] / (double)m;
+    }
+    bool gone[MOST] = {0};
+    for (int t = 0; t < HIDDEN; t++) {
+        gone[i.order[g->first + t] - g->first] = true;
+        double want = residual(&p, gone) / (2 * OUT * variance), got = i.cost[g->first + t];
+        want *= 1.3; /* the ridge on what errors cost: all outputs cost the same here */
+        if (!(fabs(got - want) <= 0.15 * want))
+            fail_msg("%d gone: %g, not %g", t + 1, got, want);
+        assert_true(t == 0 || i.score[i.order[g->first + t]] > i.score[i.order[g->first + t - 1]]);
+    }
+    mc_importance_free(&i);
+    mc_session_free(s);
+    free(z);
+    close_chain(&k);
+}
+
+static void dead_and_double_units(void **state)
+{
+    (void)state;
+    struct chain k;
+    open_chain(&k, true);
+    struct mc_importance i = obs(&k, 1);
+    const struct mc_coupling_group *g = hidden(&k);
+    /* the dead one and a twin for next to nothing, the other twin then as dear as any */
+    int32_t first = i.order[g->first] - g->first, second = i.order[g->first + 1] - g->first;
+    assert_true(first == 3 || second == 3);
+    assert_true(first == 4 || first == 7 || second == 4 || second == 7);
+    assert_true(i.cost[g->first + 1] < 0.1 * i.cost[g->first + 2]);
+    mc_importance_free(&i);
+    close_chain(&k);
+}
+
+static void same_for_any_threads(void **state)
+{
+    (void)state;
+    struct chain k;
+    open_chain(&k, false);
+    struct mc_importance a = obs(&k, 1), b = obs(&k, 3);
+    size_t n = (size_t)k.c->n_units;
+    assert_memory_equal(a.score, b.score, n * sizeof *a.score);
+    assert_memory_equal(a.cost, b.cost, n * sizeof *a.cost);
+    assert_memory_equal(a.order, b.order, n * sizeof *a.order);
+    mc_importance_free(&a);
+    mc_importance_free(&b);
+    close_chain(&k);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -312,7 +453,8 @@ int main(void)
         cmocka_unit_test(single_columns),       cmocka_unit_test(blocks_of_columns),
         cmocka_unit_test(several_readers),      cmocka_unit_test(uneven_units),
         cmocka_unit_test(many_at_once),         cmocka_unit_test(pairs_alone),
-        cmocka_unit_test(a_copy_costs_nothing),
+        cmocka_unit_test(costs_of_a_model),     cmocka_unit_test(dead_and_double_units),
+        cmocka_unit_test(same_for_any_threads), cmocka_unit_test(a_copy_costs_nothing),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
