@@ -303,6 +303,7 @@ int mc_coupling_prepare(struct mc_model *m, struct mc_err *err)
     struct mc_node **node = NULL;
     bool choices = false, joins = false;
     int rc = mc_rewrite_shared(r.g, err);
+    rc = rc ? rc : mc_rewrite_states(r.g, err);
     rc = rc ? rc : infer(r.g, &r.inf, err);
     rc = rc ? rc : mc_rewrite_choices(r.g, r.inf, &choices, err);
     rc = rc || !choices ? rc : infer(r.g, &r.inf, err);

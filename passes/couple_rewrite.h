@@ -15,5 +15,7 @@ int mc_rewrite_joins(struct mc_graph *g, const struct mc_infer *inf, bool *ret_a
 /* Vectors of one number over and over that nodes share by chance (exporters store equal biases once) are given to each of
  * them: their layers have nothing else in common. */
 int mc_rewrite_shared(struct mc_graph *g, struct mc_err *err);
+/* Cells whose first states are zeros do without. */
+int mc_rewrite_states(struct mc_graph *g, struct mc_err *err);
 
 #endif

@@ -187,11 +187,76 @@ static void given_states_hold(void **state)
     }
 }
 
+/* Zeros for every layer, sliced out of one tensor of the size of the batch, tie no layers; other numbers do. */
+static void layers_with_zero_states(void **state)
+{
+    (void)state;
+    for (int number = 0; number < 2; number++) {
+        struct mc_model *m = build_model(17), *was;
+        struct mc_graph *g = m->graph;
+        struct mc_coupling *c;
+        struct mc_err err;
+        struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 3, DIMS(STEPS, BATCH, INPUT)), *y;
+        struct mc_node *n;
+        float fill = (float)number;
+        struct mc_shape one = mc_shape_of(1, DIMS(1));
+        struct mc_tensor *value;
+        struct mc_value *all =
+            build_const(g, "all", MC_DTYPE_I64, 1, DIMS(3), DIMS(2, BATCH, HIDDEN));
+        all = build_node(g, "ConstantOfShape", "states", 1, &all, &n);
+        void *data;
+        build_ok(mc_tensor_new(MC_DTYPE_F32, &one, NULL, &value, &data, &err), &err);
+        memcpy(data, &fill, sizeof fill);
+        assert_int_equal(mc_edit_attr_tensor(n, "value", value, NULL), 0);
+        mc_tensor_unref(value);
+        for (int i = 0; i < 2; i++) {
+            int64_t width = i ? HIDDEN : INPUT;
+            struct mc_value *cut[] = {all,
+                                      build_const(g, "from", MC_DTYPE_I64, 1, DIMS(1), DIMS(i)),
+                                      build_const(g, "to", MC_DTYPE_I64, 1, DIMS(1), DIMS(i + 1)),
+                                      build_const(g, "axis", MC_DTYPE_I64, 1, DIMS(1), DIMS(0))};
+            struct mc_value *first = build_node(g, "Slice", "first", 4, cut, NULL);
+            struct mc_value *in[7] = {x,
+                                      random_const(g, "W", 3, DIMS(1, 4 * HIDDEN, width), 1),
+                                      random_const(g, "R", 3, DIMS(1, 4 * HIDDEN, HIDDEN), 2),
+                                      NULL,
+                                      NULL,
+                                      first,
+                                      first};
+            y = build_node(g, "LSTM", i ? "second" : "first", 7, in, &n);
+            assert_int_equal(mc_edit_attr_int(n, "hidden_size", HIDDEN, NULL), 0);
+            x = build_binary(g, "Squeeze", "flat", y,
+                             build_const(g, "at", MC_DTYPE_I64, 1, DIMS(1), DIMS(1)));
+        }
+        build_output(
+            g, build_binary(g, "MatMul", "y", x, random_const(g, "w", 2, DIMS(HIDDEN, 3), 3)));
+        build_ok(mc_model_clone(m, &was, &err), &err);
+        build_ok(mc_coupling_prepare(m, &err), &err);
+        build_ok(mc_verify(m, &err), &err);
+        assert_true(prune_difference(was, m, 5) == 0);
+        build_ok(mc_coupling_find(m, &c, &err), &err);
+        int free_groups = 0;
+        for (size_t i = 0; i < c->n_groups; i++)
+            free_groups += !c->group[i].why;
+        assert_int_equal(free_groups, number ? 1 : 2);
+        bool *gone = prune_random(c, 0.5, 3);
+        struct mc_model *zeroed = prune_zeroed(m, c, gone), *cut = prune_cut(m, c, gone);
+        assert_true(number || prune_difference(zeroed, cut, 5) <= 1e-6);
+        mc_model_free(zeroed);
+        mc_model_free(cut);
+        free(gone);
+        mc_coupling_free(c);
+        mc_model_free(was);
+        mc_model_free(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cells_are_cut_right),
         cmocka_unit_test(given_states_hold),
+        cmocka_unit_test(layers_with_zero_states),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
