@@ -98,10 +98,13 @@ static const char *fitted(const json_t *o, const char *name, const char *layers,
                           char ret[MC_FACT_TEXT])
 {
     double before = number(o, "divergence_before"), after = number(o, "divergence_after");
-    char on[MC_TEXT], by[MC_TEXT];
+    char on[MC_TEXT], by[MC_TEXT], more[2 * MC_TEXT] = "", text[MC_TEXT];
+    if (number(o, "mixed") > 0)
+        mc_text_add(more, sizeof more, " and %s mixed from them",
+                    mc_text_group((int64_t)number(o, "mixed"), text));
     snprintf(ret, MC_FACT_TEXT,
-             "%s: %s to make up for %s, on %s samples; divergence %.3g -> %.3g on %s%s", name,
-             layers, why, mc_text_group((int64_t)number(o, "samples"), on), before, after,
+             "%s: %s to make up for %s, on %s samples%s; divergence %.3g -> %.3g on %s%s", name,
+             layers, why, mc_text_group((int64_t)number(o, "samples"), on), more, before, after,
              mc_text_group((int64_t)number(o, "judged"), by),
              json_is_true(json_object_get(o, "kept")) ? "" : ", so taken back");
     return ret;

@@ -11,10 +11,16 @@
 #include "passes/coupling.h"
 #include "passes/pass.h"
 
-/* m: `before` (c's model) after mc_cut with `gone`. Kept only where the outputs come closer to those of `before` on the
- * samples that judge a search. Adds "repair" to the report: {"layers", "skipped", "norms", "samples", "judged", "divergence_before",
- * "divergence_after", "kept"} or a "reason". Without ctx->calib: biases alone, where a removed node is constant.
- * Errors: MC_ENOMEM, MC_EINTR; what else goes wrong is the reason in the report. The same numbers for any thread count. */
+/* m: `before` (c's model) after mc_cut with `gone`. Products with a constant (refit.h) whose result differs from what stays
+ * of it, and norms, in the order of the nodes; the sum behind a branch counts where there is one. Kept only where the outputs
+ * come closer to those of `before` on the samples that judge a search. Few samples are made more by mixing them
+ * (mixed_samples.h), for products. Adds "repair" to the report: {"layers", "norms": fitted, "skipped": could not be,
+ * "samples", "mixed": from them, "judged", "divergence_before", "divergence_after", "kept"}, or a "reason" instead of the last but
+ * "kept"; without ctx->calib that is all.
+ *
+ * Errors: MC_ENOMEM, MC_EINTR; what else goes wrong is the reason in the report. The same numbers for any thread count.
+ * Cost: a run of both models a layer, up to it. Memory: the weights as they were, one layer's sums (1 GiB at most) and rows
+ * (64 MiB). */
 int mc_prune_repair(struct mc_pass_ctx *ctx, const struct mc_model *before,
                     const struct mc_coupling *c, const bool *gone, struct mc_model *m,
                     json_t *report, struct mc_err *err);

@@ -38,7 +38,7 @@ static int fit(struct fit *f, enum mc_repair_result *ret, struct mc_err *err)
     if (!rc)
         rc = mc_interrupt_check(err);
     if (!rc)
-        rc = mc_observe_all(of, 2, r->ctx->calib, &o, batch, f, NULL, err);
+        rc = mc_observe_all(of, 2, r->data, &o, batch, f, NULL, err);
     if (!rc)
         rc = mc_refit_solve(&f->f, r->la, r->m->spill, &better, err);
     if (!rc)

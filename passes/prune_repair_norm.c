@@ -246,12 +246,12 @@ static int fit(struct norm *f, enum mc_repair_result *ret, struct mc_err *err)
     struct mc_repair *r = f->r;
     const char *const have[] = {f->n->out[0]->name, f->x ? f->x->name : NULL};
     struct mc_observed of[] = {{r->m->graph, have, f->x ? 2 : 1}, {r->before->graph, have, 1}};
-    struct mc_observe_opts o = {.pool = r->ctx->pool, .count = r->samples};
+    struct mc_observe_opts o = {.pool = r->ctx->pool, .count = r->given};
     int rc = load(f, err);
     if (!rc)
         rc = mc_interrupt_check(err);
     if (!rc)
-        rc = mc_observe_all(of, 2, r->ctx->calib, &o, batch, f, NULL, err);
+        rc = mc_observe_all(of, 2, r->data, &o, batch, f, NULL, err);
     if (rc)
         return rc;
     bool fits = helps(f);

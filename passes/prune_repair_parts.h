@@ -19,8 +19,9 @@ struct mc_repair {
     const bool *gone;
     struct mc_model *m;
     struct mc_linalg *la;
-    bool *touched; /* [values of m] may differ from what stays of it in `before` */
-    int64_t samples;
+    bool *touched;           /* [values of m] may differ from what stays of it in `before` */
+    struct mc_dataset *data; /* the samples, and `samples - given` mixed from them */
+    int64_t samples, given;
     struct mc_repair_kept *kept;
     size_t n_kept, cap_kept;
 };
