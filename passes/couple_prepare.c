@@ -301,10 +301,14 @@ int mc_coupling_prepare(struct mc_model *m, struct mc_err *err)
     struct mc_arena mem = {0};
     struct remake r = {.g = m->graph, .err = err};
     struct mc_node **node = NULL;
-    bool choices = false, joins = false;
+    bool choices = false, joins = false, ranks = false;
+    size_t folded;
     int rc = mc_rewrite_shared(r.g, err);
     rc = rc ? rc : mc_rewrite_states(r.g, err);
     rc = rc ? rc : infer(r.g, &r.inf, err);
+    rc = rc ? rc : mc_rewrite_ranks(r.g, r.inf, &ranks, err);
+    rc = rc || !ranks ? rc : mc_branches_fold(r.g, &folded, err);
+    rc = rc || !ranks ? rc : infer(r.g, &r.inf, err);
     rc = rc ? rc : mc_rewrite_choices(r.g, r.inf, &choices, err);
     rc = rc || !choices ? rc : infer(r.g, &r.inf, err);
     rc = rc ? rc : mc_rewrite_joins(r.g, r.inf, &joins, err);

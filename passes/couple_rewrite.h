@@ -18,4 +18,9 @@ int mc_rewrite_shared(struct mc_graph *g, struct mc_err *err);
 /* Cells whose first states are zeros do without. */
 int mc_rewrite_states(struct mc_graph *g, struct mc_err *err);
 
+/* If whose branches give different ranks, and whose readers take one of them: the condition becomes a constant (where
+ * it is the other, what reads would fail). For mc_branches_fold. */
+int mc_rewrite_ranks(struct mc_graph *g, const struct mc_infer *inf, bool *ret_any,
+                     struct mc_err *err);
+
 #endif

@@ -502,6 +502,47 @@ static void branches(void **state)
     finish(m, c);
 }
 
+/* As torch.Tensor.squeeze(-1) is exported: what reads the value takes one of the two ranks. */
+static void branches_of_different_rank(void **state)
+{
+    (void)state;
+    static const int64_t two = 2, one = 1, last = -1, none = 0;
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_node *n;
+    struct mc_err err;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 3, DIMS(2, 3, -3));
+    struct mc_value *h = build_binary(g, "Conv", "h", x, random_const(g, "w", 3, DIMS(6, 3, 2), 1));
+    struct mc_value *length =
+        build_binary(g, "Gather", "length", build_unary(g, "Shape", "shape", h),
+                     build_const(g, "two", MC_DTYPE_I64, 0, NULL, &two));
+    struct mc_value *condition = build_binary(g, "Equal", "equal", length,
+                                              build_const(g, "one", MC_DTYPE_I64, 0, NULL, &one));
+    build_ok(mc_edit_node(g, g->n_nodes, "If", "", 0, "if", &condition, 1,
+                          (struct mc_value *[]){mc_edit_fresh(g, "y")}, 1, &n, &err),
+             &err);
+    struct mc_value *y = n->out[0];
+    struct mc_graph *a = branch(g, n, "then_branch"), *b = branch(g, n, "else_branch");
+    build_output(a, build_binary(a, "Squeeze", "squeeze", mc_edit_resolve(a, h->name),
+                                 build_const(a, "last", MC_DTYPE_I64, 1, DIMS(1), &last)));
+    build_output(b, build_unary(b, "Identity", "same", mc_edit_resolve(b, h->name)));
+    y = build_binary(g, "Unsqueeze", "unsqueeze", y,
+                     build_const(g, "none", MC_DTYPE_I64, 1, DIMS(1), &none));
+    y = build_node(g, "Transpose", "turned", 1, &y, &n);
+    assert_int_equal(mc_edit_attr_ints(n, "perm", DIMS(1, 0, 2), 3, NULL), 0);
+    build_output(g, dense(g, "z", y, 6, 3));
+    struct mc_model *before;
+    build_ok(mc_model_clone(m, &before, &err), &err);
+    build_ok(mc_coupling_prepare(m, &err), &err);
+    for (size_t i = 0; i < g->n_nodes; i++)
+        assert_false(mc_node_is(g->nodes[i], "If"));
+    assert_true(prune_difference(before, m, 1) == 0);
+    mc_model_free(before);
+    struct mc_coupling *c = found(m);
+    expect(c, "h", "channels", 6);
+    finish(m, c);
+}
+
 static void real_models_are_cut_right(void **state)
 {
     (void)state;
@@ -538,6 +579,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_nobody_described),
         cmocka_unit_test(no_axis_is_left_empty),
         cmocka_unit_test(branches),
+        cmocka_unit_test(branches_of_different_rank),
         cmocka_unit_test(real_models_are_cut_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
