@@ -195,12 +195,12 @@ static double gain_up(const struct plan *p, size_t g)
     return (p->error[g][l] - p->error[g][l - 1]) / fmax(worth(p, g, true) * units, 1e-300);
 }
 
-static size_t best_up(const struct plan *p, const bool * not, double *ret_gain)
+static size_t best_up(const struct plan *p, const bool *barred, double *ret_gain)
 {
     size_t best = p->r->n;
-    *ret_gain = -1;
+    *ret_gain = -1; /* also what wins nothing comes back where there is room */
     for (size_t i = 0; i < p->r->n; i++) {
-        double gain = not [i] ? -1 : gain_up(p, i);
+        double gain = barred[i] ? -1 : gain_up(p, i);
         if (gain > *ret_gain) {
             *ret_gain = gain;
             best = i;
