@@ -23,8 +23,8 @@ extern const char *const mc_importance_names[]; /* "auto", "l1", …; closed by 
 
 struct mc_importance {
     /* [c->n_units], >= 0, finite; higher stays. Comparable within a group by the criterion, and between groups because
-     * each group's are divided by what the criterion says the whole group is worth, or in nats where it says so by itself
-     * (taylor, fisher, obs). */
+     * those of a group add up to how many nodes read it, or in nats where the criterion says so by itself (taylor,
+     * fisher, obs). Not so random scores and raw ones. */
     double *score;
     bool nats; /* scores add up to about the divergence of the outputs without these units */
     enum mc_importance_kind kind; /* never AUTO */

@@ -73,7 +73,8 @@ static void norms(void **state)
     expect_mlp(&n, MC_IMPORTANCE_NODE, true, node, 1e-6);
     for (int u = 0; u < HIDDEN; u++) { /* each tensor by its share */
         l1[u] = sum_in(&n, u, false) / in[0] + sum_out(&n, u, false) / out[0];
-        l2[u] = sqrt(sum_in(&n, u, true) / in[1] + sum_out(&n, u, true) / out[1]);
+        l2[u] = sum_in(&n, u, true) / in[1] + sum_out(&n, u, true) / out[1]; /* squares */
+        node[u] *= node[u];
     }
     expect_mlp(&n, MC_IMPORTANCE_L1, false, l1, 1e-6);
     expect_mlp(&n, MC_IMPORTANCE_L2, false, l2, 1e-6);
@@ -117,6 +118,8 @@ static void activations(void **state)
         assert_true(on[u] > 0 && on[u] < 1);
     }
     expect_mlp(&n, MC_IMPORTANCE_ACTIVATION, true, root, 1e-5);
+    for (int u = 0; u < HIDDEN; u++)
+        root[u] *= root[u];
     expect_mlp(&n, MC_IMPORTANCE_ACTIVATION, false, root, 1e-5);
     expect_mlp(&n, MC_IMPORTANCE_ENTROPY, true, entropy, 1e-6);
     net_free(&n);
@@ -182,7 +185,8 @@ static void coupled(void **state)
             continue;
         for (int64_t k = 0; k < n.c->group[g].n; k++)
             sum += i.score[n.c->group[g].first + k];
-        expect_score(sum, 1, 1e-9, "sum of a group");
+        bool added = n.c->group[g].first == net_unit(&n, "w1", 1, 0);
+        expect_score(sum, added ? 2 : 1, 1e-9, "sum of a group, by what reads it");
     }
     mc_importance_free(&i);
     net_free(&n);
