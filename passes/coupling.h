@@ -70,7 +70,8 @@ struct mc_coupling {
  * Errors: MC_ENOMEM; what inference gives. Cost: linear in nodes. */
 int mc_coupling_prepare(struct mc_model *m, struct mc_err *err);
 
-/* m must be prepared (graph/run/fold.h) and outlive c. Only the main graph is looked at: what bodies read stays.
+/* m must be prepared (graph/run/fold.h) and outlive c. Bodies of nodes (If, Loop, Scan) are part of it: what they
+ * read from outside goes on in them, their own inputs and outputs stay.
  * Errors: MC_ENOMEM; what inference gives. Cost: linear in nodes and in positions of the axes that have units: under
  * 2 s for 100 MB of weights. */
 int mc_coupling_find(const struct mc_model *m, struct mc_coupling **ret, struct mc_err *err);
