@@ -97,6 +97,8 @@ static int sweep(struct mc_repair *r, struct account *a, struct mc_err *err)
             continue;
         mc_progress_tell(r->ctx->progress, "repair", (double)i, (double)g->n_nodes);
         rc = mc_repair_layer(r, g->nodes[i], &is, err);
+        if (!rc && is == MC_REPAIR_SKIPPED)
+            rc = mc_repair_cell(r, g->nodes[i], &is, err);
         a->layers += is == MC_REPAIR_FITTED;
         a->skipped += is == MC_REPAIR_SKIPPED;
         if (!rc && is == MC_REPAIR_NONE) {

@@ -13,7 +13,8 @@
 
 /* m: `before` (c's model) after mc_cut with `gone`. Products with a constant (refit.h) whose result differs from what stays
  * of it, and norms, in the order of the nodes; the sum behind a branch counts where there is one. Kept only where the outputs
- * come closer to those of `before` on the samples that judge a search. Few samples are made more by mixing them
+ * come closer to those of `before` on the samples that judge a search. Cells make up for states in their recurrent weights
+ * (prune_repair_cell.c). Few samples are made more by mixing them
  * (mixed_samples.h), for products. Adds "repair" to the report: {"layers", "norms": fitted, "skipped": could not be,
  * "samples", "mixed": from them, "judged", "divergence_before", "divergence_after", "kept"}, or a "reason" instead of the last but
  * "kept"; without ctx->calib that is all.

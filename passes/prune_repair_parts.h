@@ -66,6 +66,10 @@ int mc_repair_layer(struct mc_repair *r, struct mc_node *n, enum mc_repair_resul
 int mc_repair_norm(struct mc_repair *r, struct mc_node *n, enum mc_repair_result *ret,
                    struct mc_err *err);
 
+/* A cell that lost states: its recurrent weight makes up for them. */
+int mc_repair_cell(struct mc_repair *r, struct mc_node *n, enum mc_repair_result *ret,
+                   struct mc_err *err);
+
 /* Remember v as it is; NULL is none. */
 int mc_repair_keep(struct mc_repair *r, struct mc_value *v, struct mc_err *err);
 int mc_repair_put(struct mc_repair *r, struct mc_value *v, const float *x, struct mc_err *err);

@@ -17,14 +17,14 @@ struct cut { /* a model, what went of it, and what is left */
     bool *gone;
 };
 
-/* Positions of axis 1 of the named value go: those whose bit is set. */
-static struct cut cut(struct mc_model *m, const char *name, unsigned which)
+/* Positions of an axis of the named value go: those whose bit is set. */
+static struct cut cut_axis(struct mc_model *m, const char *name, int axis, unsigned which)
 {
     struct cut k = {.before = m};
     build_ok(mc_coupling_find(m, &k.c, &err), &err);
     k.gone = calloc((size_t)k.c->n_units + 1, sizeof *k.gone);
     assert_non_null(k.gone);
-    const struct mc_units *u = mc_coupling_axis(k.c, mc_graph_value(m->graph, name), 1);
+    const struct mc_units *u = mc_coupling_axis(k.c, mc_graph_value(m->graph, name), axis);
     assert_non_null(u);
     for (int64_t i = 0; i < u->n; i++)
         if (which >> i & 1)
@@ -32,6 +32,11 @@ static struct cut cut(struct mc_model *m, const char *name, unsigned which)
     build_ok(mc_model_clone(m, &k.after, &err), &err);
     build_ok(mc_cut(k.c, k.after, k.gone, 0, &err), &err);
     return k;
+}
+
+static struct cut cut(struct mc_model *m, const char *name, unsigned which)
+{
+    return cut_axis(m, name, 1, which);
 }
 
 static void cut_free(struct cut *k)
@@ -212,6 +217,77 @@ static void the_bias_takes_a_constant_over(void **state)
     json_decref(r);
     free(x);
     cut_free(&k);
+}
+
+/* ---- cells ---- */
+
+enum { STEPS = 5 };
+
+/* Of eight states, of which 1 is what state 0 is; read by a product. */
+static struct mc_model *with_cell(const char *op, int64_t gates)
+{
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 3, DIMS(-1, STEPS, IN));
+    struct mc_node *n;
+    struct mc_value *first = build_node(g, "Transpose", "first", 1, &x, &n);
+    build_ok(mc_edit_attr_ints(n, "perm", DIMS(1, 0, 2), 3, &err), &err);
+    int64_t rows = gates * MID, one = 1;
+    struct mc_value *in[] = {first, random_const(g, "W", 3, DIMS(1, rows, IN), 1),
+                             random_const(g, "R", 3, DIMS(1, rows, MID), 2),
+                             random_const(g, "B", 2, DIMS(1, 2 * rows), 3)};
+    struct mc_value *y = build_node(g, op, "cell", 4, in, &n);
+    build_ok(mc_edit_attr_int(n, "hidden_size", MID, &err), &err);
+    for (int i = 0; i < gates; i++) {
+        memcpy((float *)content(m, "W") + (i * MID + 1) * IN, content(m, "W") + i * MID * IN,
+               IN * sizeof(float));
+        memcpy((float *)content(m, "R") + (i * MID + 1) * MID, content(m, "R") + i * MID * MID,
+               MID * sizeof(float));
+        for (int k = 0; k < 2; k++)
+            ((float *)content(m, "B"))[k * rows + i * MID + 1] =
+                content(m, "B")[k * rows + i * MID];
+    }
+    struct mc_value *sq[] = {y, build_const(g, "axes", MC_DTYPE_I64, 1, DIMS(1), &one)};
+    y = build_node(g, "Squeeze", "squeeze", 2, sq, &n);
+    y = build_node(g, "Transpose", "back", 1, &y, &n);
+    build_ok(mc_edit_attr_ints(n, "perm", DIMS(1, 0, 2), 3, &err), &err);
+    build_output(g, build_binary(g, "MatMul", "read", y, random_const(g, "V", 2, DIMS(MID, 3), 4)));
+    return m;
+}
+
+static void states_are_made_up_for(void **state)
+{
+    (void)state;
+    enum { COUNT = 200 };
+    static const struct {
+        const char *op;
+        int64_t gates;
+    } ops[] = {{"LSTM", 4}, {"GRU", 3}, {"RNN", 1}};
+    float *x = gaussian(5, COUNT * STEPS * IN);
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        struct memory_data d;
+        struct mc_pass_ctx ctx = svd_ctx(memory_open(&d, "x", COUNT, 2, DIMS(STEPS, IN), x, NULL));
+        struct cut k = cut_axis(with_cell(ops[i].op, ops[i].gates), "back", 2, 1U << 1);
+        const int64_t dims[] = {COUNT, STEPS, IN};
+        int64_t n;
+        float *should = output_of(k.before, 3, dims, x, &n),
+              *was = output_of(k.after, 3, dims, x, &n);
+        json_t *r = repair(&k, &ctx);
+        float *is = output_of(k.after, 3, dims, x, &n);
+        print_message("%s: %g -> %g\n", ops[i].op, relative(should, was, n),
+                      relative(should, is, n));
+        assert_true(was_kept(r));
+        assert_int_equal(mc_json_number(r, "layers", -1), 2);
+        assert_int_equal(mc_json_number(r, "skipped", -1), 0);
+        assert_true(relative(should, was, n) > 1e-2);
+        assert_true(relative(should, is, n) <= 1e-6);
+        json_decref(r);
+        free(should);
+        free(was);
+        free(is);
+        cut_free(&k);
+    }
+    free(x);
 }
 
 /* ---- norms ---- */
@@ -433,6 +509,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(copies_are_made_up_for),
         cmocka_unit_test(the_bias_takes_a_constant_over),
+        cmocka_unit_test(states_are_made_up_for),
         cmocka_unit_test(statistics_are_measured_anew),
         cmocka_unit_test(what_stands_before_is_left_alone),
         cmocka_unit_test(what_judges_worse_is_taken_back),
