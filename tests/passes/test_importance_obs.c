@@ -419,6 +419,74 @@ static void dead_and_double_units(void **state)
     close_chain(&k);
 }
 
+/* [rows, cols] turned. */
+static float *turned(const float *x, int rows, int cols)
+{
+    float *t = malloc(sizeof *t * (size_t)(rows * cols));
+    assert_non_null(t);
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < cols; j++)
+            t[j * rows + i] = x[i * cols + j];
+    return t;
+}
+
+/* One network of two products, written with another operator for the second. */
+static void open_written(struct chain *k, const char *op, bool columns_first)
+{
+    *k = (struct chain){.m = build_model(17), .x = gaussian(3, SAMPLES * IN)};
+    struct mc_graph *g = k->m->graph;
+    bool image = !strncmp(op, "Conv", 4);
+    int more = image ? 2 : 0;
+    float *w1 = gaussian(1, HIDDEN * IN), *w1t = turned(w1, HIDDEN, IN);
+    float *w2 = gaussian(2, OUT * HIDDEN), *w2t = turned(w2, OUT, HIDDEN);
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 2 + more, DIMS(-1, IN, 1, 1));
+    struct mc_value *a = f32_const(
+        g, "w1", 2 + more, image ? DIMS(HIDDEN, IN, 1, 1) : DIMS(IN, HIDDEN), image ? w1 : w1t);
+    struct mc_value *b = f32_const(
+        g, "w2", 2 + more, columns_first ? DIMS(HIDDEN, OUT, 1, 1) : DIMS(OUT, HIDDEN, 1, 1),
+        columns_first ? w2t : w2);
+    struct mc_value *r =
+        build_unary(g, "Relu", "r", build_binary(g, image ? "Conv" : "MatMul", "h", x, a));
+    struct mc_node *n;
+    struct mc_value *y = build_node(g, op, "y", 2, (struct mc_value *[]){r, b}, &n);
+    if (!strcmp(op, "Gemm"))
+        assert_int_equal(mc_edit_attr_int(n, "transB", !columns_first, NULL), 0);
+    build_output(g, image ? build_unary(g, "Flatten", "flat", y) : y);
+    memory_open(&k->data, "x", SAMPLES, 1 + more, DIMS(IN, 1, 1), k->x, NULL);
+    build_ok(mc_coupling_find(k->m, &k->c, &err), &err);
+    free(w1);
+    free(w2);
+    free(w1t);
+    free(w2t);
+}
+
+static void same_whatever_multiplies(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *op;
+        bool columns_first;
+    } all[] = {{"MatMul", true},
+               {"Gemm", true},
+               {"Gemm", false},
+               {"Conv", false},
+               {"ConvTranspose", true}};
+    double want[HIDDEN] = {0};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        struct chain k;
+        open_written(&k, all[i].op, all[i].columns_first);
+        struct mc_importance got = obs(&k, 1);
+        const double *cost = got.cost + hidden(&k)->first;
+        for (int t = 0; t < HIDDEN; t++) {
+            want[t] = i ? want[t] : cost[t];
+            if (!(fabs(cost[t] - want[t]) <= 1e-3 * want[t] && cost[t] > 0))
+                fail_msg("%s: %d gone cost %g, not %g", all[i].op, t + 1, cost[t], want[t]);
+        }
+        mc_importance_free(&got);
+        close_chain(&k);
+    }
+}
+
 static void same_for_any_threads(void **state)
 {
     (void)state;
@@ -454,7 +522,8 @@ int main(void)
         cmocka_unit_test(several_readers),      cmocka_unit_test(uneven_units),
         cmocka_unit_test(many_at_once),         cmocka_unit_test(pairs_alone),
         cmocka_unit_test(costs_of_a_model),     cmocka_unit_test(dead_and_double_units),
-        cmocka_unit_test(same_for_any_threads), cmocka_unit_test(a_copy_costs_nothing),
+        cmocka_unit_test(same_for_any_threads), cmocka_unit_test(same_whatever_multiplies),
+        cmocka_unit_test(a_copy_costs_nothing),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
