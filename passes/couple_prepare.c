@@ -311,6 +311,7 @@ int mc_coupling_prepare(struct mc_model *m, struct mc_err *err)
     rc = rc || !ranks ? rc : infer(r.g, &r.inf, err);
     rc = rc ? rc : mc_rewrite_choices(r.g, r.inf, &choices, err);
     rc = rc || !choices ? rc : infer(r.g, &r.inf, err);
+    rc = rc ? rc : mc_rewrite_strided(r.g, r.inf, &joins, err);
     rc = rc ? rc : mc_rewrite_joins(r.g, r.inf, &joins, err);
     rc = rc || !joins ? rc : infer(r.g, &r.inf, err);
     size_t n_nodes = r.g->n_nodes;

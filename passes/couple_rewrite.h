@@ -12,6 +12,9 @@ int mc_rewrite_choices(struct mc_graph *g, const struct mc_infer *inf, bool *ret
 int mc_rewrite_joins(struct mc_graph *g, const struct mc_infer *inf, bool *ret_any,
                      struct mc_err *err);
 
+/* A Gather that reads all elements of a flattened value in order, into its shape, is that value. */
+int mc_rewrite_strided(struct mc_graph *g, const struct mc_infer *inf, bool *ret_any,
+                       struct mc_err *err);
 /* Vectors of one number over and over that nodes share by chance (exporters store equal biases once) are given to each of
  * them: their layers have nothing else in common. */
 int mc_rewrite_shared(struct mc_graph *g, struct mc_err *err);

@@ -290,6 +290,40 @@ static void prepared_models_compute_the_same(void **state)
     mc_model_free(m);
 }
 
+/* All elements by their numbers, in order: they are where they were. In another order they are not. */
+static void elements_in_order_are_the_value(void **state)
+{
+    (void)state;
+    for (int order = 0; order < 2; order++) {
+        struct mc_model *m = build_model(17);
+        struct mc_graph *g = m->graph;
+        struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 2, DIMS(-2, MODEL));
+        struct mc_value *y = dense(g, "a", x, MODEL, 6),
+                        *rows = gather(g, 0, build_unary(g, "Shape", "s", x), scalar(g, 0));
+        struct mc_value *in[3] = {scalar(g, 0), rows, scalar(g, 1)};
+        rows = build_binary(g, "Mul", "starts", build_node(g, "Range", "rows", 3, in, NULL),
+                            scalar(g, 6));
+        rows = build_binary(g, "Unsqueeze", "column", rows, INTS(g, 1));
+        struct mc_value *places =
+            build_const(g, "places", MC_DTYPE_I64, 2, DIMS(1, 6),
+                        order ? DIMS(0, 2, 1, 3, 4, 5) : DIMS(0, 1, 2, 3, 4, 5));
+        y = gather(g, 0, reshape(g, y, INTS(g, -1)),
+                   build_binary(g, "Add", "numbers", rows, places));
+        build_output(g, dense(g, "b", y, 6, 3));
+        if (!order) {
+            GROUPS(m, 6);
+            continue;
+        }
+        struct mc_coupling *c;
+        struct mc_err err;
+        build_ok(mc_coupling_prepare(m, &err), &err);
+        build_ok(mc_coupling_find(m, &c, &err), &err);
+        assert_null(group_of(c, NULL, 6));
+        mc_coupling_free(c);
+        mc_model_free(m);
+    }
+}
+
 static void vectors_shared_by_chance_do_not_couple(void **state)
 {
     (void)state;
@@ -319,6 +353,7 @@ int main(void)
         cmocka_unit_test(heads_that_stay_joined),
         cmocka_unit_test(lengths_stay_what_they_were),
         cmocka_unit_test(prepared_models_compute_the_same),
+        cmocka_unit_test(elements_in_order_are_the_value),
         cmocka_unit_test(vectors_shared_by_chance_do_not_couple),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
