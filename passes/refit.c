@@ -241,7 +241,8 @@ static float by(const float *slope, int64_t i)
     return !slope ? 1 : fabsf(slope[i]) > 1e-6F ? 1 / slope[i] : 0;
 }
 
-static int put(struct mc_refit *f, const float *d, const double *more, struct mc_spill *spill,
+/* Drops what it has added: large weights are many times there otherwise. */
+static int put(struct mc_refit *f, struct mc_refit_answer *answer, struct mc_spill *spill,
                struct mc_err *err)
 {
     float *a = NULL, *b = NULL;
@@ -251,13 +252,16 @@ static int put(struct mc_refit *f, const float *d, const double *more, struct mc
         rc = mc_constant_f32(f->bias, &b, &count, err);
     for (int64_t g = 0; !rc && g < f->groups; g++)
         for (int64_t i = 0; i < f->m; i++) {
-            const float *row = d + (g * f->m + i) * f->n;
+            const float *row = answer->d + (g * f->m + i) * f->n;
             float *at = a + g * f->at_group + i * f->at_m, scale = by(f->slope, g * f->m + i);
             for (int64_t j = 0; j < f->n; j++)
                 at[j / f->taps * f->at_n + j % f->taps] += scale * row[j];
             if (b)
-                b[g * f->m + i] += (float)more[g * f->m + i] * by(f->slope_bias, g * f->m + i);
+                b[g * f->m + i] +=
+                    (float)answer->more[g * f->m + i] * by(f->slope_bias, g * f->m + i);
         }
+    free(answer->d);
+    answer->d = NULL;
     if (!rc)
         rc = replace(f->weight, a, spill, err);
     if (!rc && b)
@@ -275,7 +279,7 @@ int mc_refit_solve(struct mc_refit *f, struct mc_linalg *la, struct mc_spill *sp
     if (!rc && a.better && f->clipped && f->kept[0].t)
         rc = mc_refit_rounds(f, la, &a, err);
     if (!rc && a.better)
-        rc = put(f, a.d, a.more, spill, err);
+        rc = put(f, &a, spill, err);
     if (!rc && ret_better)
         *ret_better = a.better;
     free(a.d);
