@@ -98,7 +98,8 @@ static int renumber(struct mc_cutting *k, struct mc_node *n, int axis, const int
     struct mc_value *v = NULL;
     void *data = NULL;
     int rc = 0;
-    for (int i = 0; i < r.was.rank && !rc; i++) {
+    int own = r.was.rank - mc_node_is(n, "GatherND"); /* its last axis holds one number */
+    for (int i = 0; i < own && !rc; i++) {
         r.now.dim[i] = mc_cut_kept(mc_coupling_axis(k->c, n->out[0], axis + i), r.was.dim[i],
                                    k->gone, &r.stays[i]);
         rc = r.now.dim[i] < 0 ? mc_fail(err, MC_ENOMEM, "out of memory") : 0;
@@ -118,7 +119,8 @@ static int gather_cut(struct mc_cutting *k, struct mc_node *n, struct mc_err *er
 {
     const struct mc_shape *x = mc_cutting_shape(k, n->in[0]);
     struct mc_couple w = {.err = err};
-    int axis = x ? mc_shape_axis(mc_node_int(n, "axis", 0), x->rank) : -1;
+    bool tuples = mc_node_is(n, "GatherND");
+    int axis = x ? mc_shape_axis(tuples ? 0 : mc_node_int(n, "axis", 0), x->rank) : -1;
     if (axis < 0 || !mc_cutting_changed(k, n->in[0], axis))
         return 0;
     int64_t length = x->dim[axis], count = 0, *from = NULL;
@@ -151,10 +153,15 @@ static void trailing(struct mc_couple *w, const struct mc_value *x, int first,
 {
     const struct mc_shape *sx = mc_couple_shape(w, x), *sy = mc_couple_shape(w, y);
     const struct mc_shape *sm = more ? mc_couple_shape(w, more) : sx;
+    struct mc_shape rows = *mc_couple_shape(w, w->n->in[1]);
+    rows.rank--;
     for (int i = 0; i < sx->rank; i++) {
         const struct mc_units *u = mc_couple_axis(w, x, i);
         if (i < first) {
-            mc_couple_hold(w, u, looked_up);
+            if (!u || more || first != 1 || mc_node_int(w->n, "batch_dims", 0))
+                mc_couple_hold(w, u, looked_up);
+            else /* tuples of one number: a Gather */
+                pick(w, u, 0, &rows);
             continue;
         }
         if (more) {
@@ -192,6 +199,7 @@ static void tuples(struct mc_couple *w)
 const struct mc_couple_rule mc_couple_gather[] = {
     {"", " Gather ", gather, gather_cut},
     {"", " GatherElements ScatterElements Scatter ", elements, NULL},
-    {"", " GatherND ScatterND ", tuples, NULL},
+    {"", " GatherND ", tuples, gather_cut},
+    {"", " ScatterND ", tuples, NULL},
     {0},
 };

@@ -246,6 +246,9 @@ static void numbers_are_given_anew(void **state)
         build_node(g, "Unsqueeze", "one", 2,
                    (struct mc_value *[]){gather(g, 1, a, scalar(g, 4)), INTS(g, 1)}, NULL);
     y = build_binary(g, "Add", "sum", y, conv(g, "d", one, 1, 4, 1));
+    struct mc_value *tuples = build_const(g, "tuples", MC_DTYPE_I64, 2, DIMS(3, 1), DIMS(2, -2, 2));
+    struct mc_value *t = build_binary(g, "GatherND", "t", TURN(g, a, 1, 0, 2, 3), tuples);
+    y = build_binary(g, "Add", "sum", y, conv(g, "e", TURN(g, t, 1, 0, 2, 3), 3, 4, 1));
     mc_coupling_free(check_model(finish(m, y, 4)));
     mc_model_free(m);
 }
