@@ -20,7 +20,7 @@ static const struct mc_param params[] = {
     {MC_PARAM_CHOICE, "scope", 0, false, NULL, "auto", 0, 0, "auto|layer|global",
      "the same share of every layer, or where it costs least; auto takes global with samples"},
     {MC_PARAM_REAL, "min-keep", 0, false, "R", "0.1", 0, 1, NULL,
-     "of every layer at least this share stays"},
+     "of every layer at least this share stays, or that of --keep where it is less"},
     {MC_PARAM_REAL, "max-keep", 0, false, "R", "1", 0, 1, NULL,
      "of every layer at most this share stays"},
     {MC_PARAM_INT, "round-to", 0, false, "N", "1", 1, 65536, NULL,
@@ -101,6 +101,7 @@ static int read_options(struct mc_prune_run *r, const json_t *options, struct mc
     r->global = scope && strcmp(scope, "auto") ? !strcmp(scope, "global") : guided;
     r->min_keep = mc_param_real(options, "min-keep", 0.1);
     r->max_keep = mc_param_real(options, "max-keep", 1);
+    r->min_keep = r->keep < r->min_keep ? r->keep : r->min_keep;
     r->round_to = mc_param_int(options, "round-to", 1);
     r->repairs = !mc_param_flag(options, "no-repair");
     if (r->min_keep > r->max_keep)
