@@ -246,7 +246,7 @@ static int count_macs(struct mc_prune_run *r, struct mc_err *err)
     size_t *at = mc_calloc(g->n_values + 1, sizeof *at);
     int rc = at ? infer_one(r, &inf, err) : no_memory(err);
     for (size_t i = 0; !rc && i < r->n_weights; i++)
-        if (r->weight[i].value)
+        if (r->weight[i].value && r->weight[i].value->graph == g)
             at[r->weight[i].value->index] = i + 1;
     for (size_t i = 0; !rc && i < g->n_nodes; i++)
         rc = add_macs(r, inf, at, g->nodes[i], err);
@@ -309,13 +309,15 @@ static int count_nodes(struct mc_prune_run *r, struct mc_err *err)
 
 int mc_prune_weights(struct mc_prune_run *r, struct mc_err *err)
 {
-    const struct mc_graph *g = r->before->graph;
     struct mc_summary sum;
     uint64_t bytes;
     int rc = 0;
-    for (size_t i = 0; !rc && i < g->n_values; i++)
-        if (g->values[i])
-            rc = add_constant(r, g->values[i], err);
+    for (size_t k = 0; k < r->before->n_graphs; k++) { /* bodies too */
+        const struct mc_graph *g = r->before->graphs[k];
+        for (size_t i = 0; !rc && i < g->n_values; i++)
+            if (g->values[i] && !g->values[i]->outer)
+                rc = add_constant(r, g->values[i], err);
+    }
     if (!rc)
         rc = count_macs(r, err);
     if (!rc)
