@@ -37,6 +37,9 @@ static void batch_norm(struct mc_couple *w)
     const struct mc_node *n = w->n;
     if (!has_rank(w, 2))
         return;
+    if (n->version < 9 && !n->domain[0] && !mc_node_int(n, "spatial", 1))
+        for (int i = 2; i < mc_couple_shape(w, n->in[0])->rank; i++)
+            mc_couple_hold(w, mc_couple_axis(w, n->in[0], i), stays);
     vectors(w, 1, 4, 1);
     mc_couple_like(w, n->in[0], n->out[0]);
     for (size_t k = 1; k < n->n_out; k++)

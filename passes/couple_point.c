@@ -1,4 +1,5 @@
 /* Element by element: what comes out has the positions of what goes in. */
+#include "graph/shape.h"
 #include "passes/couple_table.h"
 
 static const char *const unequal = "what it is combined with stays";
@@ -9,7 +10,16 @@ static void first_input(struct mc_couple *w)
         mc_couple_like(w, w->n->in[0], w->n->out[k]);
 }
 
-/* Shapes are broadcast, last axes together. */
+/* Axis of an input that is broadcast to axis i of the result, which may be none of its own. Before version 7 a second operand
+ * begins at `axis`, a slope at 1; otherwise last axes go together. */
+static int own_axis(const struct mc_node *n, size_t slot, const struct mc_shape *s, int rank, int i)
+{
+    bool slope = mc_node_is(n, "PRelu"), old = slot == 1 && n->version < 7 && !n->domain[0];
+    if (!old || (slope ? s->rank != 1 || s->dim[0] == 1 : !mc_node_attr(n, "axis")))
+        return s->rank - rank + i;
+    return i - mc_shape_axis(slope ? 1 : mc_node_int(n, "axis", 0), rank);
+}
+
 static void broadcast(struct mc_couple *w)
 {
     const struct mc_node *n = w->n;
@@ -26,8 +36,9 @@ static void broadcast(struct mc_couple *w)
         int count = 0;
         for (size_t k = 0; k < n->n_in; k++) {
             const struct mc_shape *s = mc_couple_shape(w, n->in[k]);
-            if (s && s->rank - y->rank + i >= 0)
-                at[count++] = (struct mc_couple_at){n->in[k], s->rank - y->rank + i};
+            int axis = s ? own_axis(n, k, s, y->rank, i) : -1;
+            if (axis >= 0 && axis < s->rank)
+                at[count++] = (struct mc_couple_at){n->in[k], axis};
         }
         const struct mc_units *u = mc_couple_together(w, at, count, unequal);
         mc_couple_put(w, n->out[0], i, u);
