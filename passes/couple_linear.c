@@ -111,6 +111,8 @@ static void grouped(struct mc_couple *w, int64_t groups)
     }
     const struct mc_units *uk = mc_couple_axis(w, k, 0);
     mc_couple_put(w, y, 1, uk);
+    /* Other nodes may have said something of the columns; these mean other channels in every group. */
+    mc_couple_meet(w, k, 1, NULL, "it is a column of groups");
     if (columns > 1 && is_even(n, groups, columns)) {
         mc_couple_balance(w, ux, groups);
         mc_couple_balance(w, uk, groups);
@@ -172,8 +174,10 @@ static void convolution(struct mc_couple *w)
         return;
     }
     mc_couple_put(w, y, 0, mc_couple_axis(w, x, 0));
-    for (int i = 2; i < xs->rank; i++)
+    for (int i = 2; i < xs->rank; i++) {
         mc_couple_hold(w, mc_couple_axis(w, x, i), "a window goes over it");
+        mc_couple_meet(w, k, i, NULL, "a place in a window");
+    }
     if (groups == 1) {
         const struct mc_couple_at sum[2] = {{x, 1}, {k, !transposed}};
         mc_couple_together(w, sum, 2, unequal);
