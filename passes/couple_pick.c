@@ -49,11 +49,14 @@ int64_t *mc_pick_list(struct mc_couple *w, const struct mc_value *v, int64_t *re
     return NULL;
 }
 
-bool mc_pick_is_index(const struct mc_couple *w, const struct mc_value *v)
+bool mc_pick_is_index(struct mc_couple *w, const struct mc_value *v)
 {
     const struct mc_vtype *t = mc_infer_of(w->c->inf, v);
-    return t->dtype == MC_DTYPE_I64 ||
-           (t->dtype == MC_DTYPE_I32 && t->ranked && t->shape.rank <= 1);
+    bool is =
+        t->dtype == MC_DTYPE_I64 || (t->dtype == MC_DTYPE_I32 && t->ranked && t->shape.rank <= 1);
+    if (is)
+        mc_couple_hold_node(w, "numbers that count or address something are made of it");
+    return is;
 }
 
 bool mc_pick_ranked(struct mc_couple *w, const struct mc_value *x, const struct mc_value *y)

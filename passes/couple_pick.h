@@ -11,8 +11,8 @@ int mc_pick_ints(const struct mc_infer *inf, const struct mc_value *v, int64_t *
 /* All elements of a constant of integers, freed by the caller; NULL: it is none, or w->rc. */
 int64_t *mc_pick_list(struct mc_couple *w, const struct mc_value *v, int64_t *ret_n);
 
-/* Numbers that count or address something: int64, or int32 of at most one axis. They have no channels. */
-bool mc_pick_is_index(const struct mc_couple *w, const struct mc_value *v);
+/* Numbers that count or address something: int64, or int32 of at most one axis. They have no channels: the node is held. */
+bool mc_pick_is_index(struct mc_couple *w, const struct mc_value *v);
 /* Are both shapes there? Otherwise the node is held. */
 bool mc_pick_ranked(struct mc_couple *w, const struct mc_value *x, const struct mc_value *y);
 
