@@ -32,8 +32,11 @@ static void same_axis(struct mc_couple *w, const struct mc_units *u, const struc
                       int axis, int64_t length)
 {
     const struct mc_shape *s = mc_couple_shape(w, v);
-    if (s && axis >= 0 && axis < s->rank && s->dim[axis] == length && length > 1)
+    bool there = s && axis >= 0 && axis < s->rank;
+    if (v && there && s->dim[axis] == length && length > 1)
         mc_couple_meet(w, v, axis, u, PAIR);
+    else if (v && (!there || s->dim[axis] != 1))
+        mc_couple_hold(w, u, PAIR);
 }
 
 static const struct mc_units *all_heads(struct mc_couple *w, const struct mc_heads *h)
@@ -265,7 +268,8 @@ static void ms_walk(struct mc_couple *w)
                           *bias = input(w, p->bias);
     const struct mc_value *from[3] = {x, input(w, p->key), input(w, p->value)};
     int64_t width[3], heads = mc_node_int(w->n, "num_heads", 0), at = 0;
-    if (!mc_couple_shape(w, x) || (weight && !mc_couple_shape(w, weight)) ||
+    if (!mc_couple_shape(w, x) || !mc_couple_shape(w, output(w, 0)) ||
+        (weight && !mc_couple_shape(w, weight)) ||
         !widths_of(w->n, mc_couple_shape(w, x), mc_couple_shape(w, from[1]),
                    mc_couple_shape(w, from[2]), mc_couple_shape(w, weight), width)) {
         mc_couple_hold_node(

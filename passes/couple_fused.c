@@ -91,7 +91,9 @@ static void embed_norm(struct mc_couple *w)
     mc_couple_inexact(w, u);
     for (size_t i = WORDS + 1; i <= BETA && i < n->n_in; i++) {
         const struct mc_shape *t = mc_couple_shape(w, n->in[i]);
-        if (!n->in[i] || !t)
+        if (n->in[i] && (!t || !t->rank))
+            mc_couple_hold(w, u, sum);
+        if (!n->in[i] || !t || !t->rank)
             continue;
         mc_couple_meet(w, n->in[i], t->rank - 1, u, sum);
         mc_couple_role(w, n->in[i], t->rank - 1, MC_ROLE_ALONG);

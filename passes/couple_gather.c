@@ -27,6 +27,8 @@ static void pick(struct mc_couple *w, const struct mc_units *u, int axis, const 
     }
     const struct mc_units *taken = mc_couple_take(w, u, index, n);
     free(index);
+    if (!n)
+        mc_couple_hold(w, u, looked_up);
     if (s->rank == 1) {
         mc_couple_put(w, y, axis, taken);
     } else if (s->rank == 0) {

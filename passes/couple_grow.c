@@ -47,7 +47,7 @@ static void tile(struct mc_couple *w)
         struct mc_couple_part part[2] = {{NULL, times[i]}, {u, s->dim[i]}};
         if (known[i] && s->dim[i] == 1 && can_write)
             copies(w, y, i);
-        else if (u && !known[i])
+        else if (u && (!known[i] || times[i] < 1))
             mc_couple_hold(w, u, "how often it is repeated is not known");
         else if (u)
             mc_couple_put(w, y, i, times[i] == 1 ? u : mc_couple_merge(w, part, 2));

@@ -151,7 +151,8 @@ static int pad_cut(struct mc_cutting *k, struct mc_node *n, struct mc_err *err)
     if (!x || !was || !was->producer || !pads_of(k->c->inf, was->producer, x->rank, &p))
         return 0;
     for (int d = 0; d < x->rank && !rc; d++)
-        if (p.known[d] && (p.before[d] || p.after[d]) && mc_cutting_changed(k, n->out[0], d)) {
+        if (p.known[d] && (p.before[d] || p.after[d]) &&
+            (mc_cutting_changed(k, n->in[0], d) || mc_cutting_changed(k, n->out[0], d))) {
             rc = correct(k, n, d, &p, err);
             any = true;
         }

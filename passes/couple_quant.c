@@ -24,6 +24,8 @@ static void parameters(struct mc_couple *w, size_t i, int axis, bool blocks)
     const struct mc_node *n = w->n;
     const struct mc_value *y = n->out[0], *p = i < n->n_in ? n->in[i] : NULL;
     const struct mc_shape *s = mc_couple_shape(w, p);
+    if (p && !s)
+        mc_couple_hold(w, mc_couple_axis(w, y, axis), stays);
     if (!p || !s || mc_shape_count(s) == 1)
         return;
     for (int d = 0; d < s->rank; d++) {

@@ -19,7 +19,8 @@ static void pool(struct mc_couple *w)
     for (int i = 2; i < mc_couple_shape(w, n->in[0])->rank; i++)
         mc_couple_hold(w, mc_couple_axis(w, n->in[0], i), "a window goes over it");
     if (n->n_out > 1 && n->out[1])
-        mc_couple_hold(w, mc_couple_axis(w, n->in[0], 1), "a MaxPool counts positions over it");
+        for (int i = 0; i < 2; i++)
+            mc_couple_hold(w, mc_couple_axis(w, n->in[0], i), "a MaxPool counts positions over it");
     for (int i = 0; i < 2; i++)
         mc_couple_put(w, n->out[0], i, mc_couple_axis(w, n->in[0], i));
 }

@@ -126,6 +126,11 @@ static void slice(struct mc_couple *w)
 /* Positions that stay, as a range. */
 static bool as_range(const int64_t *kept, int64_t n, int64_t was_step, struct ranges *r, int d)
 {
+    if (!n) {
+        r->start[d] = r->end[d] = 0;
+        r->step[d] = 1;
+        return true;
+    }
     int64_t step = n > 1 ? kept[1] - kept[0] : was_step > 0 ? 1 : -1;
     for (int64_t i = 1; i < n; i++)
         if (kept[i] - kept[i - 1] != step)

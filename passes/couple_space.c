@@ -54,14 +54,46 @@ static bool has_sizes(const struct mc_node *n)
     return mc_node_is(n, "Resize") && n->n_in > SIZES && n->in[SIZES];
 }
 
+/* Scales of an axis of Resize or Upsample, where they are written: 1? */
+static bool is_scale_one(const struct mc_couple *w, int axis, int rank)
+{
+    const struct mc_node *n = w->n;
+    size_t slot = mc_node_is(n, "Resize") && n->version >= 11 ? 2 : 1, n_axes;
+    const struct mc_attr *a = mc_node_attr(n, "scales");
+    const int64_t *axes = mc_node_ints(n, "axes", &n_axes);
+    const struct mc_value *v = slot < n->n_in ? n->in[slot] : NULL;
+    const struct mc_tensor *t = v ? mc_constant(v) : NULL;
+    float scale[MC_RANK_MAX];
+    const float *given = a && a->floats ? a->floats : scale;
+    size_t count = a && a->floats ? a->n : 0, at = (size_t)axis;
+    t = v && !t ? mc_infer_of(w->c->inf, v)->known : t;
+    if (t && !count && mc_tensor_count(t) <= MC_RANK_MAX) {
+        count = (size_t)mc_tensor_count(t);
+        if (mc_dtype_to_f32(t->dtype, t->data, scale, count, NULL))
+            return false;
+    }
+    for (size_t i = 0; axes && i < n_axes; i++)
+        if (mc_shape_axis(axes[i], rank) == axis) {
+            at = i;
+            axes = NULL;
+        }
+    return axes || (at < count && given[at] == 1);
+}
+
 /* Is a scale of 1 (or sizes that are not for its sake) all that an axis gets? */
 static bool is_left_alone(struct mc_couple *w, int axis)
 {
-    const struct mc_value *x = w->n->in[0], *y = w->n->out[0];
-    const char *how = mc_node_string(w->n, "coordinate_transformation_mode", "half_pixel");
-    const char *ratio = mc_node_string(w->n, "keep_aspect_ratio_policy", "stretch");
-    return mc_couple_shape(w, x)->dim[axis] == mc_couple_shape(w, y)->dim[axis] &&
-           strcmp(how, "tf_crop_and_resize") != 0 && !strcmp(ratio, "stretch");
+    const struct mc_node *n = w->n;
+    const struct mc_shape *x = mc_couple_shape(w, n->in[0]), *y = mc_couple_shape(w, n->out[0]);
+    const char *how = mc_node_string(n, "coordinate_transformation_mode", "half_pixel");
+    const char *ratio = mc_node_string(n, "keep_aspect_ratio_policy", "stretch");
+    const char *nearest = mc_node_string(n, "nearest_mode", "round_prefer_floor");
+    /* Half a position off, which rounding down puts right. */
+    bool off = !strcmp(how, "tf_half_pixel_for_nn") &&
+               (strcmp(mc_node_string(n, "mode", "nearest"), "nearest") != 0 ||
+                (strcmp(nearest, "floor") != 0 && strcmp(nearest, "round_prefer_floor") != 0));
+    return x->dim[axis] == y->dim[axis] && !off && strcmp(how, "tf_crop_and_resize") != 0 &&
+           !strcmp(ratio, "stretch") && (has_sizes(n) || is_scale_one(w, axis, x->rank));
 }
 
 static void resize(struct mc_couple *w)

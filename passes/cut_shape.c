@@ -155,8 +155,13 @@ int mc_cutting_target(struct mc_cutting *k, struct mc_node *n, size_t slot, stru
     }
     for (int i = 0; i < t.rank; i++) /* as known, whatever it was computed from */
         t.length[i] = t.length[i] < 0 && y->dim[i] > 0 ? y->dim[i] : t.length[i];
-    if (count_of(&t, v) == t.rank)
-        rc = computed(&t, v, slot);
+    int shorter = t.rank - count_of(&t, v); /* Expand: the last ones */
+    if (count_of(&t, v) < 1 || shorter < 0)
+        return mc_fail(err, MC_EUNSUP, "%s '%s': the length of its shape is not known", n->op_type,
+                       mc_node_label(n));
+    t.rank -= shorter;
+    memmove(t.length, t.length + shorter, (size_t)t.rank * sizeof *t.length);
+    rc = computed(&t, v, slot);
     free(t.piece);
     return rc;
 }
