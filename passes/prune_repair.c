@@ -234,6 +234,7 @@ int mc_prune_repair(struct mc_pass_ctx *ctx, const struct mc_model *before,
     if (!rc)
         rc = report(&r, &a, to, err);
     forget(&r);
+    mc_repair_forget(&r);
     if (r.data != ctx->calib)
         mc_dataset_free(r.data);
     free(r.kept);

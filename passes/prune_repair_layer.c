@@ -1,6 +1,5 @@
 #include "base/interrupt.h"
 #include "graph/constant.h"
-#include "graph/run/observe.h"
 #include "passes/prune_repair_parts.h"
 
 /* Floats of one layer's sums: 1 GiB; of rows that are kept: 64 MiB. */
@@ -29,8 +28,7 @@ static int fit(struct fit *f, enum mc_repair_result *ret, struct mc_err *err)
 {
     struct mc_repair *r = f->r;
     const char *const have[] = {f->f.x->name, f->f.y->name};
-    struct mc_observed of[] = {{r->m->graph, have, 2}, {r->before->graph, have + 1, 1}};
-    struct mc_observe_opts o = {.pool = r->ctx->pool, .count = r->samples};
+    struct mc_repair_ask ask = {have, have + 1, 2, 1, f->f.node, r->samples};
     bool better;
     int rc = mc_repair_keep(r, f->f.weight, err);
     if (!rc)
@@ -38,7 +36,7 @@ static int fit(struct fit *f, enum mc_repair_result *ret, struct mc_err *err)
     if (!rc)
         rc = mc_interrupt_check(err);
     if (!rc)
-        rc = mc_observe_all(of, 2, r->data, &o, batch, f, NULL, err);
+        rc = mc_repair_observe(r, &ask, batch, f, err);
     if (!rc)
         rc = mc_refit_solve(&f->f, r->la, r->m->spill, &better, err);
     if (!rc)

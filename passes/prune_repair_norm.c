@@ -5,7 +5,6 @@
 #include "base/interrupt.h"
 #include "base/mem.h"
 #include "graph/constant.h"
-#include "graph/run/observe.h"
 #include "passes/prune_repair_parts.h"
 
 /* y, the norm's result, is scale times something plus shift, channel by channel, so the p and q that minimise
@@ -245,13 +244,12 @@ static int fit(struct norm *f, enum mc_repair_result *ret, struct mc_err *err)
 {
     struct mc_repair *r = f->r;
     const char *const have[] = {f->n->out[0]->name, f->x ? f->x->name : NULL};
-    struct mc_observed of[] = {{r->m->graph, have, f->x ? 2 : 1}, {r->before->graph, have, 1}};
-    struct mc_observe_opts o = {.pool = r->ctx->pool, .count = r->given};
+    struct mc_repair_ask ask = {have, have, f->x ? 2 : 1, 1, f->n, r->given};
     int rc = load(f, err);
     if (!rc)
         rc = mc_interrupt_check(err);
     if (!rc)
-        rc = mc_observe_all(of, 2, r->data, &o, batch, f, NULL, err);
+        rc = mc_repair_observe(r, &ask, batch, f, err);
     if (rc)
         return rc;
     bool fits = helps(f);

@@ -2,6 +2,7 @@
 #ifndef MC_PASSES_PRUNE_REPAIR_PARTS_H
 #define MC_PASSES_PRUNE_REPAIR_PARTS_H
 
+#include "graph/run/observe.h"
 #include "passes/prune_repair.h"
 #include "passes/refit.h"
 
@@ -24,6 +25,7 @@ struct mc_repair {
     int64_t samples, given;
     struct mc_repair_kept *kept;
     size_t n_kept, cap_kept;
+    struct mc_repair_store *store; /* values that the next run begins with */
 };
 
 /* ---- prune_repair_view.c: the model before, as if what went were not in it ---- */
@@ -47,6 +49,21 @@ int mc_repair_view(const struct mc_repair *r, const struct mc_value *was,
 int mc_repair_narrow(struct mc_repair_view *v, const struct mc_array *a, struct mc_array *ret,
                      struct mc_err *err);
 void mc_repair_view_free(struct mc_repair_view *v);
+
+/* ---- prune_repair_run.c: values of both models side by side ---- */
+
+struct mc_repair_ask {
+    const char *const *m, *const *before; /* names of values */
+    size_t n_m, n_before;
+    const struct mc_node *at; /* of m: nothing in front of it changes any more */
+    int64_t count;            /* the first of r->data */
+};
+/* As mc_observe_all: first the values of m, then those of `before`. What was there in front of `at` is kept, where there is room,
+ * and the next run, which must be of a node behind it, begins with that. Errors: as mc_observe_all. */
+int mc_repair_observe(struct mc_repair *r, const struct mc_repair_ask *ask, mc_observe_fn *fn,
+                      void *ctx, struct mc_err *err);
+/* Run from the samples again. */
+void mc_repair_forget(struct mc_repair *r);
 
 /* Which values of m differ from what stays of them. */
 int mc_repair_touch(struct mc_repair *r, struct mc_err *err);
