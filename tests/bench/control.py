@@ -42,6 +42,7 @@ def main():
     how.add_argument("--target")
     parser.add_argument("--epochs", type=int, required=True, help="of the nets from random weights")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--no-thinner", action="store_true", help="leave out the thinner net")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         small, thin, out = (os.path.join(folder, n) for n in ("small.onnx", "thin.onnx", "out.onnx"))
@@ -50,17 +51,18 @@ def main():
         first = run(args.binary, *compress, *DATA, "-o", small)
         size = first["output"]["bytes"]
         print(f"{args.compress}, {size} bytes: {100 * first['after']['top1']:.2f}", flush=True)
-        width = thinner(args.binary, args.model, size)
-        # weights do not matter, they are drawn again
-        made = run(args.binary, "distill", args.model, "--width", width, *TRAIN, "--epochs", 0.01, "--lr", 1e-6,
-                   "-o", thin)
-        print(f"width {width:.4f}: {made['output']['bytes']} bytes", flush=True)
         fresh = ["-o", out, *TRAIN, *DATA, *FRESH, "--epochs", args.epochs]
         ways = {
             f"{args.compress}, 1 epoch": [*compress, *TRAIN, *DATA, "--finetune", 1, "-o", out],
             f"{args.compress}, {args.epochs} epochs from random weights": ["finetune", small, *fresh],
-            f"thinner, {args.epochs} epochs from random weights": ["finetune", thin, *fresh],
         }
+        if not args.no_thinner:
+            width = thinner(args.binary, args.model, size)
+            # weights do not matter, they are drawn again
+            made = run(args.binary, "distill", args.model, "--width", width, *TRAIN, "--epochs", 0.01, "--lr", 1e-6,
+                       "-o", thin)
+            print(f"width {width:.4f}: {made['output']['bytes']} bytes", flush=True)
+            ways[f"thinner, {args.epochs} epochs from random weights"] = ["finetune", thin, *fresh]
         for name, words in ways.items():
             tops = []
             for seed in range(args.seeds):
