@@ -177,6 +177,14 @@ static int add_product(struct mc_prune_run *r, const struct mc_node *n, double m
     return 0;
 }
 
+/* Is it multiplied with, not added? */
+static bool is_factor(const struct mc_node *n, size_t i)
+{
+    if (mc_node_is(n, "LSTM") || mc_node_is(n, "GRU") || mc_node_is(n, "RNN"))
+        return i == 1 || i == 2;
+    return !mc_node_is(n, "Gemm") || i < 2;
+}
+
 /* The work of a node goes to its constants by their sizes. */
 static int add_macs(struct mc_prune_run *r, const struct mc_infer *inf, const size_t *at,
                     const struct mc_node *n, struct mc_err *err)
@@ -187,14 +195,14 @@ static int add_macs(struct mc_prune_run *r, const struct mc_infer *inf, const si
     for (size_t i = 0; i < n->n_in; i++) {
         const struct mc_prune_weight *w = weight_of(r, at, n->in[i]);
         const struct mc_tensor *t = w ? mc_constant(w->value) : NULL;
-        all += t && t->shape.rank > 1 ? (double)mc_tensor_count(t) : 0;
+        all += t && is_factor(n, i) && t->shape.rank > 1 ? (double)mc_tensor_count(t) : 0;
     }
     if (!(all > 0))
         return add_product(r, n, macs, err);
     for (size_t i = 0; i < n->n_in; i++) {
         struct mc_prune_weight *w = weight_of(r, at, n->in[i]);
         const struct mc_tensor *t = w ? mc_constant(w->value) : NULL;
-        if (t && t->shape.rank > 1)
+        if (t && is_factor(n, i) && t->shape.rank > 1)
             w->amount[MC_PRUNE_MACS] += macs * (double)mc_tensor_count(t) / all;
     }
     return 0;

@@ -62,7 +62,7 @@ static void cut_model(const struct fixture *f, struct mc_summary *ret)
     free(gone);
 }
 
-/* Parameters to the last one; work nearly, since that of a cell is shared out to its weights by their sizes. */
+/* Parameters and work to the last one, also where a cell shares it out to its weights. */
 static void test_counts(void **state)
 {
     (void)state;
@@ -79,7 +79,7 @@ static void test_counts(void **state)
             mc_prune_count(&f.r, f.level, count);
             cut_model(&f, &sum);
             if (!(fabs(count[MC_PRUNE_PARAMS] - (double)sum.parameters) <= 0.5) ||
-                !(fabs(count[MC_PRUNE_MACS] - sum.macs) <= 0.05 * sum.macs))
+                !(fabs(count[MC_PRUNE_MACS] - sum.macs) <= 0.5))
                 fail_msg("%s, draw %d: counted %.1f parameters and %.0f macs, it has %lld and %.0f",
                          models[i], (int)t, count[MC_PRUNE_PARAMS], count[MC_PRUNE_MACS],
                          (long long)sum.parameters, sum.macs);
