@@ -27,24 +27,29 @@ static const char *arrow(double a, double b, const char *(*text)(double, char *)
 
 /* ---- layers ---- */
 
-static void changed_row(struct mc_doc_rows *r, const struct mc_layer *l)
+/* by: what the column of errors holds, or NULL: there is none. */
+static void changed_row(struct mc_doc_rows *r, const struct mc_layer *l, const char *by)
 {
     char bytes[3 * MC_TEXT], macs[3 * MC_TEXT], share[MC_TEXT] = "", error[MC_TEXT] = "";
+    bool measured = by && !strcmp(by, "error");
+    double v = measured ? l->error : l->predicted;
     if (!r->n)
-        mc_doc_row(
-            r, (const char *[]){"layer", "operator", "how", "choice", "size", "", "MACs", "error"});
+        mc_doc_row(r,
+                   (const char *[]){"layer", "operator", "how", "choice", "size", "", "MACs", by});
     if (l->before > 0 && isfinite(l->after))
         snprintf(share, sizeof share, "%.1f %%", 100 * l->after / l->before);
-    if (isfinite(l->error))
-        snprintf(error, sizeof error, "%.4f", l->error);
+    if (isfinite(v))
+        snprintf(error, sizeof error, measured ? "%.4f" : "%.2g", v);
     arrow(l->before, l->after, mc_text_bytes, bytes);
     arrow(l->macs_before, l->macs_after, mc_text_count, macs);
     mc_doc_row(r, (const char *[]){l->name, l->op, l->form, l->choice, bytes, share, macs, error});
 }
 
-static void changed(const struct mc_doc *d, const json_t *list, size_t n, FILE *out)
+static void changed(const struct mc_doc *d, const json_t *pass, size_t n, FILE *out)
 {
-    struct mc_doc_rows r = {d, out, "llllrrrr", 0};
+    const json_t *list = json_object_get(pass, "layers");
+    const char *error = mc_layers_error(pass);
+    struct mc_doc_rows r = {d, out, error ? "llllrrrr" : "llllrrr", 0};
     struct mc_layer l;
     size_t i;
     const json_t *entry;
@@ -54,7 +59,7 @@ static void changed(const struct mc_doc *d, const json_t *list, size_t n, FILE *
     if (fold)
         d->fold(out, text);
     json_array_foreach(list, i, entry) if (mc_layer_read(entry, &l) && !l.reason)
-        changed_row(&r, &l);
+        changed_row(&r, &l, error);
     mc_doc_rows_end(&r);
     if (fold)
         d->fold(out, NULL);
@@ -111,7 +116,7 @@ void mc_doc_layers(const struct mc_doc *d, const json_t *pass, size_t step, FILE
     if (d->figure)
         d->figure(out, MC_FIGURE_LAYERS, pass);
     if (s.changed)
-        changed(d, list, s.changed, out);
+        changed(d, pass, s.changed, out);
     if (s.left)
         left(d, list, s.left, out);
     if (d->brief)
@@ -175,7 +180,17 @@ void mc_doc_steps(const struct mc_doc *d, const json_t *report, FILE *out)
 
 /* ---- the search ---- */
 
-static void options_of(struct mc_doc_rows *r, const json_t *layer, size_t *ret_n)
+static bool was_measured(const json_t *layers)
+{
+    size_t i, k;
+    const json_t *layer, *o;
+    json_array_foreach(layers, i, layer) json_array_foreach(
+        json_object_get(layer, "options"), k, o) if (isfinite(number(o, "error"))) return true;
+    return false;
+}
+
+/* Where none was measured those that were chosen, with what was predicted. */
+static void options_of(struct mc_doc_rows *r, const json_t *layer, bool measured, size_t *ret_n)
 {
     size_t i;
     const json_t *o;
@@ -185,9 +200,10 @@ static void options_of(struct mc_doc_rows *r, const json_t *layer, size_t *ret_n
     json_array_foreach(json_object_get(layer, "options"), i, o)
     {
         char bytes[MC_TEXT] = "", macs[MC_TEXT] = "", error[MC_TEXT] = "";
-        double b = number(o, "bytes"), m = number(o, "macs"), e = number(o, "error");
+        double b = number(o, "bytes"), m = number(o, "macs");
+        double e = number(o, measured ? "error" : "predicted");
         bool chosen = !strcmp(mc_json_string_or(o, "option", ""), choice);
-        if (!isfinite(e) && !chosen) /* predicted, and that is not what was judged by */
+        if (!chosen && !(measured && isfinite(e)))
             continue;
         if ((*ret_n)++ >= MOST_OPTIONS)
             return;
@@ -199,7 +215,8 @@ static void options_of(struct mc_doc_rows *r, const json_t *layer, size_t *ret_n
         if (isfinite(e))
             snprintf(error, sizeof error, "%.3g", e);
         if (!r->n)
-            mc_doc_row(r, (const char *[]){"layer", "option", "bytes", "MACs", "error", ""});
+            mc_doc_row(r, (const char *[]){"layer", "option", "bytes", "MACs",
+                                           measured ? "error" : "predicted", ""});
         mc_doc_row(r, (const char *[]){name, option, bytes, macs, error, chosen ? "chosen" : ""});
     }
 }
@@ -233,8 +250,10 @@ void mc_doc_search(const struct mc_doc *d, const json_t *pass, size_t step, FILE
     if (!json_array_size(json_object_get(search, "layers")))
         return;
     struct mc_doc_rows r = {d, out, "llrrrl", 0};
-    d->fold(out, "Every option that was measured");
-    json_array_foreach(json_object_get(search, "layers"), i, layer) options_of(&r, layer, &n);
+    bool measured = was_measured(json_object_get(search, "layers"));
+    d->fold(out, measured ? "Every option that was measured" : "Every option that was chosen");
+    json_array_foreach(json_object_get(search, "layers"), i, layer)
+        options_of(&r, layer, measured, &n);
     mc_doc_rows_end(&r);
     if (n > MOST_OPTIONS)
         d->paragraph(out, "and more: the report as .json has all of them");

@@ -39,6 +39,7 @@ bool mc_layer_read(const json_t *entry, struct mc_layer *ret)
         .macs_before = number(entry, "macs_before"),
         .macs_after = number(entry, "macs_after"),
         .error = number(entry, "error"),
+        .predicted = number(entry, "predicted"),
     };
     mc_text_short(ret->full, MC_LAYER_NAME, ret->name, sizeof ret->name);
     copy(mc_json_string_or(entry, "op", "?"), ret->op);
@@ -48,6 +49,25 @@ bool mc_layer_read(const json_t *entry, struct mc_layer *ret)
     else if (isfinite(number(entry, "rank")))
         snprintf(ret->choice, sizeof ret->choice, "%.0f", number(entry, "rank"));
     return true;
+}
+
+const char *mc_layers_error(const json_t *pass)
+{
+    const json_t *by = json_object_get(pass, "importance"), *entry;
+    bool predicted = json_is_true(json_object_get(by, "nats")); /* else scores, not errors */
+    const char *name = NULL;
+    size_t i;
+    struct mc_layer l;
+    json_array_foreach(json_object_get(pass, "layers"), i, entry)
+    {
+        if (!mc_layer_read(entry, &l) || l.reason)
+            continue;
+        if (isfinite(l.error))
+            return "error";
+        if (predicted && isfinite(l.predicted))
+            name = "predicted";
+    }
+    return name;
 }
 
 void mc_layer_sums(const json_t *list, struct mc_layer_sums *ret)

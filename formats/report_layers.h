@@ -16,10 +16,15 @@ struct mc_layer {
     char form[MC_LAYER_WHAT];   /* how: "factorised", "tucker" */
     char choice[MC_LAYER_WHAT]; /* how far: "49", "12 x 20" */
     double before, after;       /* bytes; NAN: not told */
-    double macs_before, macs_after, error;
+    double macs_before, macs_after;
+    double error, predicted; /* of the outputs; NAN: not measured, not predicted */
 };
 /* false: not a layer. */
 bool mc_layer_read(const json_t *entry, struct mc_layer *ret);
+
+/* What a column of errors of a pass's layers holds: "error" where some were measured, "predicted" where errors are only
+ * predicted, NULL: it would be empty. */
+const char *mc_layers_error(const json_t *pass);
 
 /* Sums over a pass. */
 struct mc_layer_sums {

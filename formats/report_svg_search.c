@@ -207,7 +207,35 @@ static struct range range_of(const json_t *pass, const json_t *layers, struct cu
     return r;
 }
 
-static void caption(FILE *out, const json_t *layers, int panels, int all, bool logarithmic)
+/* Does any layer that is drawn have measurements? */
+static bool any_measured(const json_t *pass, const json_t *layers, struct curves *c)
+{
+    size_t i;
+    const json_t *layer;
+    json_array_foreach(layers, i, layer)
+    {
+        read_curves(pass, layer, c);
+        if (changed(layer) && c->measured.n)
+            return true;
+    }
+    return false;
+}
+
+/* What the lines are, where nothing was measured; "" where something was. */
+static void predicted_by(const json_t *pass, bool measured, char *ret, size_t size)
+{
+    const json_t *by = json_object_get(pass, "importance");
+    const char *name = mc_json_string_or(by, "criterion", "the search");
+    *ret = 0;
+    if (!measured)
+        snprintf(ret, size, "%s%.40s",
+                 json_is_false(json_object_get(by, "nats")) ? "score of the nodes that go, by "
+                                                            : "error as predicted by ",
+                 name);
+}
+
+static void caption(FILE *out, const json_t *layers, const char *predicted, int panels, int all,
+                    bool logarithmic)
 {
     const json_t *options = json_object_get(json_array_get(layers, 0), "options");
     bool shares = json_object_get(json_array_get(options, 0), "share") != NULL;
@@ -215,12 +243,15 @@ static void caption(FILE *out, const json_t *layers, int panels, int all, bool l
             shares ? "What stays" : "Size");
     if (all > panels)
         fprintf(out, ", %d of %d layers", panels, all);
-    fprintf(
-        out,
-        " <span class=\"key\">across: share of the layer's %s; up: error of the outputs with "
-        "that layer alone changed%s; <i class=\"now dot\"></i>measured <i class=\"dot\"></i>chosen "
-        "<i class=\"guess\"></i>predicted</span></figcaption>\n<div class=\"panels\">\n",
-        shares ? "nodes" : "bytes", logarithmic ? ", logarithmic" : "");
+    fprintf(out, " <span class=\"key\">across: share of the layer's %s; up: ",
+            shares ? "nodes" : "bytes");
+    mc_html_put(out, *predicted ? predicted : "error of the outputs with that layer alone changed");
+    fprintf(out,
+            "%s; %s<i class=\"dot\"></i>chosen <i class=\"guess\"></i>predicted%s</span>"
+            "</figcaption>\n<div class=\"panels\">\n",
+            logarithmic ? ", logarithmic" : "",
+            *predicted ? "" : "<i class=\"now dot\"></i>measured ",
+            *predicted ? "; nothing was measured" : "");
 }
 
 void mc_svg_search(FILE *out, const json_t *pass)
@@ -230,10 +261,12 @@ void mc_svg_search(FILE *out, const json_t *pass)
     int panels = 0, all = 0, drawn = 0;
     size_t i;
     struct range r = {0};
+    char predicted[128];
     if (c)
         r = range_of(pass, layers, c, &panels, &all);
     if (panels) {
-        caption(out, layers, panels, all, r.log);
+        predicted_by(pass, any_measured(pass, layers, c), predicted, sizeof predicted);
+        caption(out, layers, predicted, panels, all, r.log);
         json_array_foreach(layers, i, layer)
         {
             if (drawn == panels || !changed(layer))

@@ -1,6 +1,7 @@
 #include "formats/report_txt.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/json.h"
 #include "base/table.h"
@@ -8,7 +9,16 @@
 #include "formats/report_layers.h"
 #include "formats/report_reasons.h"
 
-static void changed_row(struct mc_table *t, const struct mc_layer *l)
+static void error_cell(struct mc_table *t, const struct mc_layer *l, bool measured)
+{
+    double v = measured ? l->error : l->predicted;
+    if (isfinite(v))
+        mc_table_cell(t, measured ? "%.4f" : "%.2g", v);
+    else
+        mc_table_cell(t, "%s", "");
+}
+
+static void changed_row(struct mc_table *t, const struct mc_layer *l, const char *error)
 {
     char a[MC_TEXT], b[MC_TEXT];
     mc_table_cell(t, "%s", l->full);
@@ -18,17 +28,16 @@ static void changed_row(struct mc_table *t, const struct mc_layer *l)
     mc_table_cell(t, "%s", mc_text_bytes(isfinite(l->before) ? l->before : 0, a));
     mc_table_cell(t, "->");
     mc_table_cell(t, "%s", mc_text_bytes(isfinite(l->after) ? l->after : 0, b));
-    if (isfinite(l->error))
-        mc_table_cell(t, "%.4f", l->error);
-    else
-        mc_table_cell(t, "%s", "");
+    if (error)
+        error_cell(t, l, !strcmp(error, "error"));
 }
 
-static int changed(const json_t *layers, FILE *out, int columns)
+static int changed(const json_t *pass, FILE *out, int columns)
 {
-    static const char *const head[] = {"layer", "operator", "form", "choice",
-                                       "bytes", "",         "",     "error"};
-    struct mc_table *t = mc_table_new("LllrrlrR");
+    const json_t *layers = json_object_get(pass, "layers");
+    const char *error = mc_layers_error(pass);
+    const char *const head[] = {"layer", "operator", "form", "choice", "bytes", "", "", error};
+    struct mc_table *t = mc_table_new(error ? "LllrrlrR" : "Lllrrlr");
     size_t i, rows = 0;
     const json_t *entry;
     struct mc_layer l;
@@ -36,10 +45,10 @@ static int changed(const json_t *layers, FILE *out, int columns)
     {
         if (!mc_layer_read(entry, &l) || l.reason)
             continue;
-        for (size_t h = 0; rows == 0 && h < sizeof head / sizeof *head; h++)
+        for (size_t h = 0; rows == 0 && h < sizeof head / sizeof *head && head[h]; h++)
             mc_table_cell(t, "%s", head[h]);
         rows++;
-        changed_row(t, &l);
+        changed_row(t, &l, error);
     }
     int rc = rows || !t ? mc_table_print(t, out, 2, columns) : 0;
     mc_table_free(t);
@@ -93,7 +102,7 @@ int mc_report_txt_layers(const json_t *report, FILE *out, int columns)
         const json_t *layers = json_object_get(pass, "layers");
         if (several && json_array_size(layers))
             fprintf(out, "  step %zu: %s\n", i + 1, mc_json_string_or(pass, "name", "?"));
-        if (changed(layers, out, columns) || left(layers, out, columns))
+        if (changed(pass, out, columns) || left(layers, out, columns))
             return -1;
     }
     return 0;
