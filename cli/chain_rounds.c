@@ -71,6 +71,15 @@ static int put_keep(json_t *values, int n, struct mc_err *err)
     return rc || ok ? rc : mc_fail(err, MC_ENOMEM, "out of memory");
 }
 
+/* Every step leaves its part of what --min-keep and --max-keep say of all steps together. */
+static void put_limits(json_t *values, int n, bool *ok)
+{
+    double least = mc_param_real(values, "min-keep", 0.1);
+    double most = mc_param_real(values, "max-keep", 1);
+    mc_json_put(values, "min-keep", json_real(pow(least, 1.0 / n)), ok);
+    mc_json_put(values, "max-keep", json_real(pow(most, 1.0 / n)), ok);
+}
+
 static int put_target(json_t *values, int n, struct mc_err *err)
 {
     struct mc_pass_ctx none = {0};
@@ -101,6 +110,7 @@ int mc_chain_rounds_values(const json_t *values, int n, json_t **ret, struct mc_
         return rc;
     json_object_del(own, "steps");
     mc_json_put(own, "finetune", json_real(mc_param_real(values, "finetune", 1) / n), &ok);
+    put_limits(own, n, &ok);
     rc = ok ? put_keep(own, n, err) : mc_fail(err, MC_ENOMEM, "out of memory");
     if (!rc)
         rc = put_target(own, n, err);
