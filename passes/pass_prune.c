@@ -99,13 +99,13 @@ static int read_options(struct mc_prune_run *r, const json_t *options, struct mc
     if (!ask->given && isnan(r->keep))
         r->keep = named ? 1 : 0.5;
     r->global = scope && strcmp(scope, "auto") ? !strcmp(scope, "global") : guided;
-    r->min_keep = mc_param_real(options, "min-keep", 0.1);
+    double least = mc_param_real(options, "min-keep", 0.1);
     r->max_keep = mc_param_real(options, "max-keep", 1);
-    r->min_keep = r->keep < r->min_keep ? r->keep : r->min_keep;
+    r->min_keep = r->keep < least ? r->keep : least;
     r->round_to = mc_param_int(options, "round-to", 1);
     r->repairs = !mc_param_flag(options, "no-repair");
     if (r->min_keep > r->max_keep)
-        return mc_fail(err, MC_EUSAGE, "--min-keep %g is more than --max-keep %g", r->min_keep,
+        return mc_fail(err, MC_EUSAGE, "--min-keep %g is more than --max-keep %g", least,
                        r->max_keep);
     return 0;
 }

@@ -13,8 +13,12 @@ static const char *left_because(const struct mc_prune_run *r, const struct mc_pr
         return g->why;
     if (g->level[g->at].keep < g->of->n)
         return NULL;
-    return r->ctx->choices ? "the choices leave it as it is"
-                           : "as it is it gives more for its cost";
+    if (r->ctx->choices)
+        return "the choices leave it as it is";
+    if (r->keep >= 1)
+        return "--keep says so";
+    return r->global ? "as it is it gives more for its cost"
+                     : "all of it is nearest to the share that stays";
 }
 
 /* One row a group. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "passes/prune_plan.h"
 #include "passes/prune_repair.h"
@@ -256,6 +257,28 @@ static void limit_keep(struct items *s)
         s->keep.of[u] = fmax(floor(r->keep * r->before_of[u]), count[u]);
 }
 
+/* Does only --min-keep hold a group? */
+static bool is_held(const struct mc_prune_run *r)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const struct mc_prune_group *g = &r->group[i];
+        if (!g->why && isnan(g->given) &&
+            g->level[g->n_levels - 1].keep > mc_coupling_feasible(g->of, 1, r->round_to))
+            return true;
+    }
+    return false;
+}
+
+static void say_missed(struct mc_prune_run *r, const struct mc_search *search,
+                       const struct mc_search_result *result)
+{
+    struct mc_err plain;
+    r->missed = true;
+    mc_search_missed(search, result, &plain);
+    mc_fail(&r->miss, plain.code, "%s%s", plain.msg,
+            is_held(r) ? "; a lower --min-keep lets more go" : "");
+}
+
 /* Errors of `obs` are those after the fit, and one of a layer alone that is measured before it misleads: the reference
  * mobilenet at 121 kB and repaired came to 90.38 % by measurements, and to 90.82 % without. */
 static int search(struct items *s, const struct mc_search_ask *ask, struct mc_err *err)
@@ -295,9 +318,36 @@ static int search(struct items *s, const struct mc_search_ask *ask, struct mc_er
     r->search = mc_search_report(&search, &result);
     if (!r->search)
         return no_memory(err);
-    if (ask->given && !ask->choices && !result.reached) {
-        r->missed = true;
-        mc_search_missed(&search, &result, &r->miss);
+    if (ask->given && !ask->choices && !result.reached)
+        say_missed(r, &search, &result);
+    return 0;
+}
+
+/* Layers that the choices name and another option speaks of too: the search knows them no more. Names that no group has
+ * are left to it. */
+static int check_choices(const struct mc_prune_run *r, struct mc_err *err)
+{
+    const json_t *list = json_object_get(r->ctx->choices, "layers"), *entry;
+    size_t i;
+    json_array_foreach(list, i, entry)
+    {
+        const char *name = mc_json_string_or(entry, "name", "");
+        bool known = false;
+        for (size_t g = 0; g < r->n; g++) {
+            const struct mc_prune_group *group = &r->group[g];
+            if (strcmp(group->of->name, name))
+                continue;
+            known = true;
+            if (group->why)
+                return mc_fail(err, MC_EUSAGE, "choices: '%s' cannot be cut: %s", name, group->why);
+            if (!isnan(group->given))
+                return mc_fail(err, MC_EUSAGE,
+                               "choices: --keep %s=… speaks of that layer too; leave one of them "
+                               "out",
+                               name);
+        }
+        if (!known)
+            return 0;
     }
     return 0;
 }
@@ -305,7 +355,9 @@ static int search(struct items *s, const struct mc_search_ask *ask, struct mc_er
 int mc_prune_decide(struct mc_prune_run *r, const struct mc_search_ask *ask, struct mc_err *err)
 {
     struct items s = {.r = r, .goal = ask->given ? ask->goal : MC_SEARCH_KEEP};
-    int rc = make_items(&s, err);
+    int rc = ask->choices ? check_choices(r, err) : 0;
+    if (!rc)
+        rc = make_items(&s, err);
     if (!rc && !ask->given)
         limit_keep(&s);
     if (!rc && !ask->given && !r->global) {

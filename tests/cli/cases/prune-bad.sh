@@ -33,5 +33,8 @@ echo '{"layers": [{"name": "/3/Gemm", "choice": "keep 0 of 512"}]}' >none.json
 echo '{"layers": [{"name": "/3/Gemm", "choice": "keep 12 of 500"}]}' >other.json
 p $M -o out.onnx --choices none.json
 p $M -o out.onnx --choices other.json
+echo '{"layers": [{"name": "/3/Gemm", "choice": "keep 12 of 512"}]}' >good.json
+p $M -o out.onnx --choices good.json --only /1/
+p $M -o out.onnx --choices good.json --keep /3/Gemm=0.5
 p $M -o out.onnx --steps 2 --finetune 1 --train fashion-mnist:train --choices none.json
 ls

@@ -35,6 +35,7 @@ mcompress prune "$M" --dry-run --keep 0.25 --keep /3/Gemm=0.75 --skip '^/5/' | l
 mcompress prune "$M" --dry-run --keep 0.5 --only '/1/|/3/' --round-to 96 | lines
 mcompress prune "$M" --dry-run --keep 0.3 --scope global --min-keep 0.25 --max-keep 0.5 | lines
 mcompress prune "$M" --dry-run --keep /3/Gemm=50% | lines
+mcompress prune "$M" --dry-run --keep 1 | lines
 # A target is met to the last unit.
 for t in bytes=700k params=0.3 macs=200k; do
     mcompress prune "$M" -o t.onnx --target $t --scope layer -q --report t.json
@@ -62,3 +63,15 @@ mcompress prune "$M" -o s.onnx --keep 0.36 --steps 2 --finetune 0.02 --train fas
     --no-repair -q --report s.json
 grep -o '"choice": "[^"]*"' s.json
 grep -c '"updates"' s.json
+# What --min-keep says is of all steps together.
+mcompress prune "$M" -o s.onnx --target params=10 --min-keep 0.25 --steps 2 --finetune 0.01 --train fashion-mnist:train \
+    --importance l2 --no-repair -q --report s.json 2>err
+echo "$?"
+sed 's/least is .*(/least is … (/; s/([0-9.]*)/(…)/; s/of [0-9,]* param/of … param/' err
+grep -o '"choice": "[^"]*"' s.json | uniq -c | sed 's/^ *//'
+# Errors that are only predicted are told as such, in the tables and above the curves.
+mcompress prune "$M" -o p.onnx --keep 0.5 $D -q --report p.html --report p.txt
+grep -c ' predicted$' p.txt
+grep -o 'up: error as predicted by obs\|nothing was measured' p.html
+mcompress prune "$M" -o p.onnx --keep 0.5 --scope global -q --report p.html
+grep -o 'up: score of the nodes that go, by l2\|nothing was measured' p.html
