@@ -19,6 +19,8 @@ static const double WORK = 1e13;
 static const double MIXED_WORK = 2e12;
 /* Of both models for a sample, where it is not known. */
 static const double UNKNOWN_WORK = 1e9;
+/* Bytes of values that a run begins with. */
+static const double STORE_MOST = 512e6;
 enum { SAMPLES_MIN = 8, JUDGED_MIN = 32, JUDGED_MAX = 1024, MIXED_MAX = 256 };
 
 struct account {
@@ -218,8 +220,13 @@ int mc_prune_repair(struct mc_pass_ctx *ctx, const struct mc_model *before,
                     const struct mc_coupling *c, const bool *gone, struct mc_model *m, json_t *to,
                     struct mc_err *err)
 {
-    struct mc_repair r = {
-        .ctx = ctx, .before = before, .c = c, .gone = gone, .m = m, .data = ctx->calib};
+    struct mc_repair r = {.ctx = ctx,
+                          .before = before,
+                          .c = c,
+                          .gone = gone,
+                          .m = m,
+                          .data = ctx->calib,
+                          .store_most = STORE_MOST};
     struct account a = {.was = NAN, .is = NAN};
     int rc = mc_linalg_new("cpu", &r.la, err);
     if (!rc && (!ctx->calib || ctx->calib_count < 1))

@@ -20,7 +20,7 @@
  * "kept"; without ctx->calib that is all.
  *
  * Errors: MC_ENOMEM, MC_EINTR; what else goes wrong is the reason in the report. The same numbers for any thread count.
- * Cost: a run of both models a layer, from the last one before it where what is read behind that takes 768 MB at most,
+ * Cost: a run of both models a layer, from the last one before it where what is read behind that takes 512 MB at most,
  * otherwise from the samples. Memory: that, the weights as they were, one layer's sums (1 GiB at most) and rows (64 MiB). */
 int mc_prune_repair(struct mc_pass_ctx *ctx, const struct mc_model *before,
                     const struct mc_coupling *c, const bool *gone, struct mc_model *m,

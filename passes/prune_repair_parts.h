@@ -26,6 +26,9 @@ struct mc_repair {
     struct mc_repair_kept *kept;
     size_t n_kept, cap_kept;
     struct mc_repair_store *store; /* values that the next run begins with */
+    /* Their bytes at most. Where those of all samples take more there are fewer mixed ones from then on; where those that were
+     * given do, they are computed again. */
+    double store_most;
 };
 
 /* ---- prune_repair_view.c: the model before, as if what went were not in it ---- */

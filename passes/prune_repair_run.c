@@ -11,9 +11,6 @@
 /* What nodes in front of `at` gave is kept, batch by batch, for all that is read behind them: weights in front of `at` change no
  * more, so the next run begins there. Otherwise a network of n layers would be run as if it had n²/2. */
 
-/* Bytes of both graphs' values; what takes more is computed again. */
-static const double STORE_MOST = 768e6;
-
 enum { M, BEFORE, SIDES };
 
 struct held { /* a batch */
@@ -39,6 +36,7 @@ struct run {
     size_t n[SIDES];
     const struct mc_array **values; /* as asked for */
     bool handed;                    /* sums have begun */
+    int64_t fits;                   /* fewer than all samples; 0: they do */
 };
 
 static int no_memory(struct mc_err *err)
@@ -189,10 +187,13 @@ static int keep(struct run *x, const struct mc_array *const *const side[SIDES], 
     double bytes = s->bytes;
     for (int k = 0; k < SIDES; k++)
         for (size_t i = 0; i < s->n[k]; i++)
-            bytes += mc_array_is_list(side[k][asked[k] + i]) ? STORE_MOST
+            bytes += mc_array_is_list(side[k][asked[k] + i]) ? x->r->store_most
                                                              : (double)side[k][asked[k] + i]->bytes;
-    bool first = !s->n_batches;
-    if (bytes > STORE_MOST || (first && bytes / (double)n * (double)x->r->samples > STORE_MOST)) {
+    double each = s->n_batches ? 0 : bytes / (double)n;
+    if (each * (double)x->r->samples > x->r->store_most)
+        x->fits = (int64_t)(0.75 * x->r->store_most / each) +
+                  1; /* there may be more behind the next one */
+    if (bytes > x->r->store_most || x->fits) {
         drop_store(s);
         x->next = NULL;
         return 0;
@@ -365,8 +366,12 @@ int mc_repair_observe(struct mc_repair *r, const struct mc_repair_ask *ask, mc_o
     }
     if (!rc && !stored)
         rc = from_samples(&x, err);
-    if (rc || x.next)
-        mc_repair_forget(r); /* its batches are gone */
+    int64_t fewer = x.fits > r->given ? x.fits : r->given;
+    bool shrinks = !rc && x.fits && fewer < r->samples;
+    if (rc || x.next || shrinks)
+        mc_repair_forget(r); /* its batches are gone, or too many */
+    if (shrinks)
+        r->samples = fewer;
     if (!rc && x.next) {
         r->store = x.next;
         x.next = NULL;

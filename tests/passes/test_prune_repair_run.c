@@ -105,7 +105,8 @@ static void later_runs_begin_where_earlier_ones_were(void **state)
                              .m = m,
                              .data = &d.d,
                              .samples = COUNT,
-                             .given = GIVEN},
+                             .given = GIVEN,
+                             .store_most = 1e9},
                      anew = kept;
     for (int i = 0; i < LAYERS; i++) {
         int64_t reads = d.reads;
@@ -140,10 +141,54 @@ static void later_runs_begin_where_earlier_ones_were(void **state)
     free(x);
 }
 
+/* Room for some mixed samples: the next run has as many. For fewer than were given: they run again. */
+static void where_room_is_short_samples_are_fewer(void **state)
+{
+    (void)state;
+    const double each = 2 * sizeof(float) * IN * SIZE * SIZE; /* x, for both models */
+    float *x = gaussian(3, (int64_t)COUNT * IN * SIZE * SIZE);
+    struct mc_model *before = network(), *m;
+    struct mc_coupling *c;
+    build_ok(mc_model_clone(before, &m, &err), &err);
+    build_ok(mc_coupling_find(before, &c, &err), &err);
+    for (int less = 0; less < 2; less++) {
+        struct memory_data d;
+        struct mc_pass_ctx ctx =
+            svd_ctx(memory_open(&d, "x", COUNT, 3, DIMS(IN, SIZE, SIZE), x, NULL));
+        struct mc_repair r = {.ctx = &ctx,
+                              .before = before,
+                              .c = c,
+                              .m = m,
+                              .data = &d.d,
+                              .samples = COUNT,
+                              .given = GIVEN,
+                              .store_most = less ? each * GIVEN / 2 : each * (COUNT - 1)};
+        struct seen s = look(&r, 0, COUNT);
+        free(s.x);
+        assert_null(r.store);
+        if (less)
+            assert_int_equal(r.samples, GIVEN);
+        else
+            assert_in_range(r.samples, GIVEN + 1, COUNT - 1);
+        s = look(&r, 0, r.samples);
+        free(s.x);
+        if (less)
+            assert_null(r.store);
+        else
+            assert_non_null(r.store);
+        mc_repair_forget(&r);
+    }
+    mc_coupling_free(c);
+    mc_model_free(before);
+    mc_model_free(m);
+    free(x);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(later_runs_begin_where_earlier_ones_were),
+        cmocka_unit_test(where_room_is_short_samples_are_fewer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
