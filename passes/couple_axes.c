@@ -350,9 +350,22 @@ void mc_couple_balance(struct mc_couple *w, const struct mc_units *u, int64_t pa
 
 /* ---- new axes ---- */
 
+/* Positions that no data stands for (a Tile, an Expand, padding) can be any number: those of long axes are counted. */
+static bool is_too_long(struct mc_couple *w, int64_t n, int per)
+{
+    enum { LONG = 1 << 16, ALL = 1 << 24 };
+    struct mc_couple_state *s = w->c->state;
+    if (n <= LONG || w->rc)
+        return false;
+    if (n > ALL || s->n_long + n * per > ALL)
+        return true;
+    s->n_long += n * per;
+    return false;
+}
+
 const struct mc_units *mc_couple_fresh(struct mc_couple *w, int64_t n, const char *kind)
 {
-    if (w->rc || n < 2)
+    if (w->rc || n < 2 || is_too_long(w, n, 1))
         return NULL;
     const struct mc_units *u = own_units(w, n, NULL);
     if (u)
@@ -390,7 +403,10 @@ const struct mc_units *mc_couple_concat(struct mc_couple *w, const struct mc_cou
         per = part[i].u && part[i].u->per > per ? part[i].u->per : per;
     }
     int32_t *unit;
-    struct mc_couple_axis_units *a = per && !w->rc ? mc_axis_new(w, n, per, &unit) : NULL;
+    bool fits = !per || !is_too_long(w, n, per);
+    for (int i = 0; i < n_parts && !fits; i++)
+        mc_couple_hold(w, part[i].u, "an axis is too long");
+    struct mc_couple_axis_units *a = per && fits && !w->rc ? mc_axis_new(w, n, per, &unit) : NULL;
     if (!a)
         return NULL;
     for (int i = 0; i < n_parts; i++)
@@ -412,10 +428,13 @@ const struct mc_units *mc_couple_merge(struct mc_couple *w, const struct mc_coup
         n = known ? n * part[i].n : n;
         per += part[i].u ? part[i].u->per : 0;
     }
-    if (!known || per > MC_UNITS_PER) {
+    bool fits = !known || !per || !is_too_long(w, n, per);
+    if (!known || per > MC_UNITS_PER || !fits) {
         for (int i = 0; i < n_parts; i++)
             mc_couple_hold(w, part[i].u,
-                           known ? "too much meets in one position" : "its length is not known");
+                           !fits   ? "an axis is too long"
+                           : known ? "too much meets in one position"
+                                   : "its length is not known");
         return NULL;
     }
     int32_t *unit;

@@ -86,6 +86,7 @@ struct mc_couple_state {
     const struct mc_node **walked; /* in this order */
     size_t n_walked, cap_walked;
     struct mc_couple_axis_units *all;
+    int64_t n_long; /* positions of long axes */
     struct mc_couple_even *even;
     int32_t *group_of; /* [c->n_units] */
 };
