@@ -181,6 +181,8 @@ static int fused_gemm_run(struct mc_call *c, struct mc_err *err)
 static double gemm_macs(const struct mc_infer_ctx *c)
 {
     int ta = mc_node_int(c->node, "transA", 0) != 0;
+    if (!c->out[0]) /* nobody takes it */
+        return 0;
     int64_t out = c->out[0]->ranked ? mc_shape_count(&c->out[0]->shape) : -1;
     int64_t k = c->in[0]->ranked ? c->in[0]->shape.dim[!ta] : -1;
     return out < 0 || k < 0 ? -1 : (double)out * (double)k;
@@ -247,6 +249,8 @@ int mc_matmul_infer(struct mc_infer_ctx *c, int second, enum mc_dtype dtype, str
 
 static double matmul_macs(const struct mc_infer_ctx *c)
 {
+    if (!c->out[0])
+        return 0;
     int64_t out = c->out[0]->ranked ? mc_shape_count(&c->out[0]->shape) : -1;
     int64_t m, k = -1;
     if (mc_op_rank(c, 0) > 0)

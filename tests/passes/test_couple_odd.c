@@ -306,6 +306,50 @@ static void fewer_queries_than_keys(void **state)
     mc_model_free(m);
 }
 
+/* Positions that no data stands for: none of these axes is followed, none takes time or memory. */
+static void axes_without_end(void **state)
+{
+    (void)state;
+    struct mc_model *m = build_model(13);
+    struct mc_graph *g = m->graph;
+    struct mc_coupling *c;
+    struct mc_err err;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 2, DIMS(2, 3));
+    struct mc_value *h = dense(g, "a", x, 3, 64);
+    for (int i = 0; i < 40; i++) {
+        struct mc_value *y = build_binary(g, "Tile", "long", h, INTS(g, 1, i ? 500000 : 15000000));
+        build_output(g, build_unary(g, "ReduceMax", "max", y));
+    }
+    build_output(g, dense(g, "b", h, 64, 2));
+    build_ok(mc_coupling_find(m, &c, &err), &err);
+    assert_null(group_of(c, NULL, 64));
+    assert_int_equal(c->n_units, 0);
+    mc_coupling_free(c);
+    mc_model_free(m);
+}
+
+/* A node whose only output has no name costs nothing. */
+static void products_that_nobody_takes(void **state)
+{
+    (void)state;
+    struct mc_model *m = build_model(13);
+    struct mc_graph *g = m->graph;
+    struct mc_infer *inf;
+    struct mc_err err;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 2, DIMS(2, 3)), *none = NULL;
+    struct mc_value *in[2] = {x, random_const(g, "w", 2, DIMS(3, 4), 1)};
+    static const char *const ops[] = {"MatMul", "Gemm"};
+    struct mc_node *n[2];
+    for (int i = 0; i < 2; i++)
+        build_ok(mc_edit_node(g, g->n_nodes, ops[i], "", 0, "n", in, 2, &none, 1, &n[i], &err),
+                 &err);
+    build_ok(mc_infer_run(g, NULL, &inf, &err), &err);
+    for (int i = 0; i < 2; i++)
+        assert_true(mc_infer_macs(inf, n[i]) == 0);
+    mc_infer_free(inf);
+    mc_model_free(m);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +366,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(expands_to_a_shorter_shape),
         cmocka_unit_test(masks_of_heads_not_known_ahead),
         cmocka_unit_test(fewer_queries_than_keys),
+        cmocka_unit_test(axes_without_end),
+        cmocka_unit_test(products_that_nobody_takes),
     };
     if (argc > 1) /* one of them */
         cmocka_set_test_filter(argv[1]);
