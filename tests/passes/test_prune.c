@@ -158,6 +158,33 @@ static void test_plans(void **state)
         }
 }
 
+/* Where nothing costs an error all that there is room for stays. */
+static void test_free_units(void **state)
+{
+    (void)state;
+    for (int i = 0; i < n_models; i++) {
+        struct fixture f;
+        struct mc_prune_limits l = {{INFINITY, INFINITY, INFINITY, INFINITY}};
+        bool within;
+        open_run(models[i], &f);
+        l.of[MC_PRUNE_PARAMS] = 0.5 * f.r.before_of[MC_PRUNE_PARAMS];
+        for (size_t g = 0; g < f.r.n; g++)
+            for (size_t k = 0; k < f.r.group[g].n_levels; k++)
+                f.r.group[g].level[k].error = 0;
+        plan_within(&f, &l, &within);
+        assert_true(within && fits(&f, f.level, &l));
+        for (size_t g = 0; g < f.r.n; g++) {
+            if (f.r.group[g].why || !f.level[g])
+                continue;
+            f.level[g]--;
+            if (fits(&f, f.level, &l))
+                fail_msg("%s: '%s' could have a unit more", models[i], f.r.group[g].of->name);
+            f.level[g]++;
+        }
+        close_run(&f);
+    }
+}
+
 /* What cannot be met: all that may go goes. */
 static void test_out_of_reach(void **state)
 {
@@ -179,6 +206,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_plans),
+        cmocka_unit_test(test_free_units),
         cmocka_unit_test(test_out_of_reach),
     };
     models = argv + 1;
