@@ -134,9 +134,10 @@ static void options_text(const json_t *options, char *ret, size_t size)
     *ret = 0;
     json_object_foreach((json_t *)options, key, v)
     {
-        char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
+        const json_t *one = json_array_size(v) == 1 ? json_array_get(v, 0) : v;
+        char *text = json_dumps(one, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
         char part[4 * 40 + 4], word[4 * 24 + 4];
-        const char *plain = json_is_string(v) ? json_string_value(v) : text ? text : "?";
+        const char *plain = json_is_string(one) ? json_string_value(one) : text ? text : "?";
         mc_text_short(plain, 40, part, sizeof part);
         mc_text_short(key, 24, word, sizeof word);
         free(text);
