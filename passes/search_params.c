@@ -11,10 +11,10 @@ const struct mc_param mc_search_params[] = {
      "1 is the fraction that remains; latency is measured here, of one sample"},
     {MC_PARAM_FLAG, "auto", 0, false, NULL, NULL, 0, 0, NULL,
      "the smallest model that loses no more than --max-drop on --train or --calib samples, or half "
-     "a point without "
-     "it; the default where there are such samples and nothing else says how much"},
+     "a point without it"},
     {MC_PARAM_TEXT, "time", 0, false, "LIMIT", NULL, 0, 0, NULL,
-     "search no longer than LIMIT (30s, 5min), then take the best that was found"},
+     "search no longer than LIMIT (30s, 5min), then take the best that was found; what "
+     "guides the search before it, and fits after it, takes its own time"},
     {MC_PARAM_TEXT, "choices", 0, false, "FILE", NULL, 0, 0, NULL,
      "do not search: take for each layer the choice in FILE, of --choices-out and perhaps edited; "
      "layers that it does "
