@@ -10,6 +10,7 @@
 #include "graph/constant.h"
 #include "graph/edit.h"
 #include "graph/infer.h"
+#include "graph/inline.h"
 #include "graph/run/fold.h"
 #include "graph/shape.h"
 #include "passes/couple_rewrite.h"
@@ -303,7 +304,11 @@ int mc_coupling_prepare(struct mc_model *m, struct mc_err *err)
     struct mc_node **node = NULL;
     bool choices = false, joins = false, ranks = false;
     size_t folded;
-    int rc = mc_rewrite_shared(r.g, err);
+    bool calls = false;
+    int rc = mc_inline_needed(m, &calls, err); /* each call is cut in its own way */
+    rc = rc || !calls ? rc : mc_inline(m, err);
+    rc = rc || !calls ? rc : mc_prepare(m, NULL, err);
+    rc = rc ? rc : mc_rewrite_shared(r.g, err);
     rc = rc ? rc : mc_rewrite_states(r.g, err);
     rc = rc ? rc : infer(r.g, &r.inf, err);
     rc = rc ? rc : mc_rewrite_ranks(r.g, r.inf, &ranks, err);

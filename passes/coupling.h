@@ -66,7 +66,8 @@ struct mc_coupling {
 
 /* To call before mc_coupling_find, on a model that mc_prepare has seen: whatever inference knows of lengths that the graph
  * reads at run time becomes constants, so that axes whose lengths are read can be cut as well: what is computed with a length
- * goes on with what it was, what is written into a shape is corrected. What m computes stays the same.
+ * goes on with what it was, what is written into a shape is corrected. Calls of model-local functions become the nodes of
+ * their bodies. What m computes stays the same.
  * Errors: MC_ENOMEM; what inference gives. Cost: linear in nodes. */
 int mc_coupling_prepare(struct mc_model *m, struct mc_err *err);
 

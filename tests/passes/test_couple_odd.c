@@ -350,6 +350,33 @@ static void products_that_nobody_takes(void **state)
     mc_model_free(m);
 }
 
+/* One function, called by layers of different width: each is cut in its own way. */
+static void calls_of_functions(void **state)
+{
+    (void)state;
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_err err;
+    assert_int_equal(mc_edit_opset(m, "f", 1, NULL), 0);
+    struct mc_function *f = mc_edit_function(m, "f", "Bent", "");
+    assert_non_null(f);
+    assert_int_equal(mc_edit_function_opset(f, "", 17, NULL), 0);
+    struct mc_value *a = mc_edit_value(f->body, "a");
+    assert_int_equal(mc_edit_input(f->body, a, NULL), 0);
+    build_output(f->body,
+                 build_unary(f->body, "Relu", "relu", build_unary(f->body, "Neg", "n", a)));
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 2, DIMS(2, 3));
+    int64_t width[3] = {3, 8, 6};
+    for (int i = 0; i < 2; i++) {
+        struct mc_value *y = mc_edit_fresh(g, "r");
+        x = dense(g, "a", x, width[i], width[i + 1]);
+        build_ok(mc_edit_node(g, g->n_nodes, "Bent", "f", 0, "", &x, 1, &y, 1, NULL, &err), &err);
+        x = y;
+    }
+    build_output(g, dense(g, "b", x, 6, 2));
+    GROUPS(m, 8, 6);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +394,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(masks_of_heads_not_known_ahead),
         cmocka_unit_test(fewer_queries_than_keys),
         cmocka_unit_test(axes_without_end),
+        cmocka_unit_test(calls_of_functions),
         cmocka_unit_test(products_that_nobody_takes),
     };
     if (argc > 1) /* one of them */
