@@ -207,6 +207,8 @@ static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *
             rc = prepare(&r, options, err);
         if (!rc)
             rc = mc_prune_decide(&r, &ask, err);
+        if (!rc && kind_of(options) == MC_IMPORTANCE_AUTO)
+            rc = mc_prune_rivals(&r, &ask, err);
         if (!rc)
             rc = mc_prune_report(&r, &report, err);
         if (!rc && !ctx->dry_run)
@@ -220,6 +222,7 @@ static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *
         rc = mc_fail(err, MC_EGATE, "%s", r.miss.msg);
     mc_prune_free(&r);
     json_decref(r.search);
+    json_decref(r.rivals);
     return rc;
 }
 

@@ -164,6 +164,7 @@ static int apply_named(struct mc_prune_run *r, const char *text, bool *hit, stru
         memcpy(name, text, (size_t)(equals - text));
         rc = find(r, "keep", &(struct word){name, NULL}, hit, err);
     }
+    r->selected = true;
     for (size_t g = 0; !rc && g < r->n; g++)
         if (hit[g])
             r->group[g].given = keep;
@@ -192,6 +193,7 @@ int mc_prune_select(struct mc_prune_run *r, const json_t *options, struct mc_err
     size_t i;
     const json_t *v;
     int rc = hit ? 0 : no_memory(err);
+    r->selected = mc_param_has(options, "only") || mc_param_has(options, "skip");
     if (!rc)
         rc = apply_pattern(r, options, "only", true, "--only does not name it", hit, err);
     if (!rc)

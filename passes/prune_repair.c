@@ -148,7 +148,7 @@ static int fit_and_judge(struct mc_repair *r, struct mc_judge *j, struct account
 /* work: of a sample, in all runs. */
 static int mix(struct mc_repair *r, double work, struct mc_err *err)
 {
-    double most = fmin(MIXED_MAX, work > 0 ? MIXED_WORK / work : MIXED_MAX);
+    double most = fmin(MIXED_MAX, work > 0 ? MIXED_WORK * r->effort / work : MIXED_MAX);
     struct mc_dataset *d = r->ctx->calib;
     r->given = r->samples;
     if (r->samples < 2 || d->count < r->samples || !(most >= (double)r->samples + 1))
@@ -220,11 +220,19 @@ int mc_prune_repair(struct mc_pass_ctx *ctx, const struct mc_model *before,
                     const struct mc_coupling *c, const bool *gone, struct mc_model *m, json_t *to,
                     struct mc_err *err)
 {
+    return mc_prune_repair_with(ctx, before, c, gone, 1, m, to, err);
+}
+
+int mc_prune_repair_with(struct mc_pass_ctx *ctx, const struct mc_model *before,
+                         const struct mc_coupling *c, const bool *gone, double effort,
+                         struct mc_model *m, json_t *to, struct mc_err *err)
+{
     struct mc_repair r = {.ctx = ctx,
                           .before = before,
                           .c = c,
                           .gone = gone,
                           .m = m,
+                          .effort = effort,
                           .data = ctx->calib,
                           .store_most = STORE_MOST};
     struct account a = {.was = NAN, .is = NAN};

@@ -25,5 +25,9 @@
 int mc_prune_repair(struct mc_pass_ctx *ctx, const struct mc_model *before,
                     const struct mc_coupling *c, const bool *gone, struct mc_model *m,
                     json_t *report, struct mc_err *err);
+/* The same with so much of the work for mixed samples, from 0 to 1: to compare cuts with each other. */
+int mc_prune_repair_with(struct mc_pass_ctx *ctx, const struct mc_model *before,
+                         const struct mc_coupling *c, const bool *gone, double effort,
+                         struct mc_model *m, json_t *report, struct mc_err *err);
 
 #endif

@@ -23,6 +23,7 @@ struct mc_repair {
     bool *touched;           /* [values of m] may differ from what stays of it in `before` */
     struct mc_dataset *data; /* the samples, and `samples - given` mixed from them */
     int64_t samples, given;
+    double effort; /* share of the work that mixing samples may make */
     struct mc_repair_kept *kept;
     size_t n_kept, cap_kept;
     struct mc_repair_store *store; /* values that the next run begins with */

@@ -91,6 +91,8 @@ int mc_prune_report(const struct mc_prune_run *r, json_t **ret, struct mc_err *e
     mc_json_put(o, "counts", cost, &ok);
     if (r->search)
         mc_json_put(o, "search", json_incref(r->search), &ok);
+    if (r->rivals)
+        mc_json_put(o, "rivals", json_incref(r->rivals), &ok);
     free(level);
     if (!ok) {
         json_decref(o);

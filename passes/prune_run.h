@@ -73,7 +73,9 @@ struct mc_prune_run {
     double keep;               /* of all; NAN: a target says how much */
     bool global;               /* by what it costs, not the same share of every group */
     bool repairs;
+    bool selected;  /* somebody said which groups are cut, or how far */
     json_t *search; /* of the report, or NULL */
+    json_t *rivals; /* of the report, or NULL: what else was tried */
     bool missed;    /* the target: */
     struct mc_err miss;
 };
@@ -123,6 +125,13 @@ int mc_prune_build(const struct mc_prune_run *r, const bool *gone, bool sizes_on
 
 /* at of every group: by --keep, a target, --auto or choices. Errors and `missed` as in passes/search.h. */
 int mc_prune_decide(struct mc_prune_run *r, const struct mc_search_ask *ask, struct mc_err *err);
+
+/* ---- prune_rivals.c ---- */
+
+/* What was decided stays, or gives way to what other criteria decide, where those come clearly closer to the outputs: each cut
+ * and repaired on half of the samples and judged on the other half. For few samples, on which covariances are noise, and for
+ * models where errors at the outputs are not known; within a bound on work. Errors: MC_ENOMEM, MC_EINTR. */
+int mc_prune_rivals(struct mc_prune_run *r, const struct mc_search_ask *ask, struct mc_err *err);
 
 /* ---- prune_report.c ---- */
 

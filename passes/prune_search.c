@@ -244,15 +244,26 @@ static int find(void *self, struct mc_search *search, size_t i, const char *labe
 
 /* ---- the whole ---- */
 
+/* Where few of the parameters belong to nodes that can go, so much of what goes of the nodes goes of the parameters, */
+static const double PARAMS_GO = 0.8;
+/* and no more for that than with this part of the share of every group. */
+static const double DEEPEST = 0.5;
+
 /* --keep R of the nodes; and of the parameters no more than R, or than the same share of every group would leave where that
  * is more: nodes that cost little would otherwise be all that goes. */
 static void limit_keep(struct items *s)
 {
     const struct mc_prune_run *r = s->r;
-    double count[MC_PRUNE_UNITS];
+    double count[MC_PRUNE_UNITS], deep[MC_PRUNE_UNITS];
     mc_prune_uniform(r, r->keep, s->level);
     mc_prune_count(r, s->level, count);
+    mc_prune_uniform(r, DEEPEST * r->keep, s->level);
+    mc_prune_count(r, s->level, deep);
     memset(s->level, 0, r->n * sizeof *s->level);
+    double most = (1 - PARAMS_GO * (1 - r->keep)) * r->before_of[MC_PRUNE_PARAMS];
+    if (!r->selected)
+        count[MC_PRUNE_PARAMS] =
+            fmin(count[MC_PRUNE_PARAMS], fmax(floor(most), deep[MC_PRUNE_PARAMS]));
     for (int u = MC_PRUNE_NODES; u <= MC_PRUNE_PARAMS; u++)
         s->keep.of[u] = fmax(floor(r->keep * r->before_of[u]), count[u]);
 }
@@ -362,6 +373,8 @@ int mc_prune_decide(struct mc_prune_run *r, const struct mc_search_ask *ask, str
         limit_keep(&s);
     if (!rc && !ask->given && !r->global) {
         mc_prune_uniform(r, r->keep, s.level);
+        if (r->rivals) /* what it is compared with keeps the limits */
+            mc_prune_uniform_within(r, &s.keep, s.level);
         for (size_t i = 0; i < r->n; i++)
             r->group[i].at = s.level[i];
     } else if (!rc) {

@@ -63,6 +63,27 @@ def check(mcompress, model, folder, how, samples, images):
     print(f"{os.path.basename(model)} {' '.join(how[:2])}: {before} -> {after} parameters, outputs within {error:.1e}")
 
 
+def check_fixed(mcompress, folder):
+    """Half of the weights belong to no hidden node: of the rest more goes, unless layers are named."""
+    r, path = np.random.default_rng(3), os.path.join(folder, "fixed.onnx")
+    out, calib = os.path.join(folder, "less.onnx"), os.path.join(folder, "x.npy")
+    weights = {"w": (64, 64), "a": (64, 32), "b": (32, 64)}
+    nodes = [onnx.helper.make_node("MatMul", ["x", "w"], ["p"]), onnx.helper.make_node("MatMul", ["x", "a"], ["q"]),
+             onnx.helper.make_node("Relu", ["q"], ["h"]), onnx.helper.make_node("MatMul", ["h", "b"], ["s"]),
+             onnx.helper.make_node("Add", ["p", "s"], ["y"])]
+    ports = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, ["n", 64]) for n in "xy"]
+    made = [onnx.numpy_helper.from_array(r.normal(size=s).astype(np.float32) / 8, k) for k, s in weights.items()]
+    graph = onnx.helper.make_graph(nodes, "fixed", ports[:1], ports[1:], made)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    np.save(calib, r.normal(size=(16, 64)).astype(np.float32))
+    shares = []
+    for how in ([], ["--only", "."]):
+        run([mcompress, "prune", path, "-o", out, "--keep", "0.8", "--calib", calib, "--no-latency", "-q"] + how)
+        shares.append(parameters(out) / parameters(path))
+    if not 0.8 <= shares[0] <= 0.84 or not 0.85 < shares[1] <= 0.92:
+        raise AssertionError(f"parameters left of a model with many fixed ones: {shares}")
+
+
 def main():
     mcompress, models = sys.argv[1:]
     images, _ = fashion.load("test")
@@ -71,6 +92,7 @@ def main():
         samples, calib = os.path.join(folder, "images.npy"), os.path.join(folder, "calib.npy")
         np.save(samples, images[:200])
         np.save(calib, train[:32])
+        check_fixed(mcompress, folder)
         for model in sorted(glob.glob(os.path.join(models, "fashion-*.onnx"))):
             check(mcompress, model, folder, ["--scope", "layer"], samples, images[:200])
             check(mcompress, model, folder, ["--scope", "global", "--calib", calib], samples, images[:200])

@@ -75,3 +75,9 @@ grep -c ' predicted$' p.txt
 grep -o 'up: error as predicted by obs\|nothing was measured' p.html
 mcompress prune "$M" -o p.onnx --keep 0.5 --scope global -q --report p.html
 grep -o 'up: score of the nodes that go, by l2\|nothing was measured' p.html
+# Of few samples, what other criteria would do is tried as well, unless one is asked for.
+for o in '' '--importance obs'; do
+    mcompress prune "$MODELS/fashion-lstm.onnx" -o few.onnx --keep 0.8 --calib fashion-mnist:train --calib-count 16 $o -q --report few.json
+    sed -n '/"rivals"/,/\]/p' few.json | grep -o '"\(criterion\|scope\)": "[^"]*"'
+    echo .
+done
