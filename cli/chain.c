@@ -10,7 +10,7 @@
 #include "cli/chain_rounds.h"
 #include "cli/history.h"
 #include "graph/edit.h"
-#include "passes/search.h"
+#include "passes/search/search.h"
 
 static int add_one(struct mc_chain *c, const struct mc_cli *cli, const struct mc_command *command,
                    const struct mc_pass *pass, json_t *values, int rounds_left, struct mc_err *err)

@@ -5,8 +5,8 @@
 
 #include "base/json.h"
 #include "graph/summary.h"
-#include "passes/prune_run.h"
-#include "passes/search.h"
+#include "passes/prune/prune_run.h"
+#include "passes/search/search.h"
 
 enum { TEXT = 256 };
 

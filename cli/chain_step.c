@@ -9,7 +9,7 @@
 #include "cli/choices.h"
 #include "cli/deliver.h"
 #include "graph/edit.h"
-#include "passes/search.h"
+#include "passes/search/search.h"
 #include "passes/width.h"
 #include "train/head.h"
 #include "train/reinit.h"

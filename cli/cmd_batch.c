@@ -13,7 +13,7 @@
 #include "cli/gates.h"
 #include "cli/options.h"
 #include "formats/report.h"
-#include "passes/search.h"
+#include "passes/search/search.h"
 
 const struct mc_option_group mc_options_batch = {
     "Batch",

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stddef.h>
 
-#include "passes/search.h"
+#include "passes/search/search.h"
 
 const struct mc_option_group mc_options_general = {
     "General",

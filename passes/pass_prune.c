@@ -4,9 +4,9 @@
 
 #include "base/json.h"
 #include "graph/edit.h"
-#include "passes/mask.h"
-#include "passes/prune_repair.h"
-#include "passes/prune_run.h"
+#include "passes/prune/mask.h"
+#include "passes/prune/prune_repair.h"
+#include "passes/prune/prune_run.h"
 
 static const struct mc_param params[] = {
     {MC_PARAM_TEXT, "keep", 'k', true, "[NAME=]R", NULL, 0, 0, NULL,

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "passes/svd_norm.h"
-#include "passes/svd_refit.h"
-#include "passes/svd_search.h"
+#include "passes/svd/svd_norm.h"
+#include "passes/svd/svd_refit.h"
+#include "passes/svd/svd_search.h"
 
 static const struct mc_param params[] = {
     {MC_PARAM_REAL, "keep", 'k', false, "R", NULL, 0, 1, NULL,

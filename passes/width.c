@@ -6,8 +6,8 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "graph/constant.h"
-#include "passes/coupling.h"
-#include "passes/importance.h"
+#include "passes/couple/coupling.h"
+#include "passes/prune/importance.h"
 
 struct thin {
     struct mc_model *m;

@@ -1,4 +1,4 @@
-/* A thinner network with the same graph: every group of units (passes/coupling.h) keeps its strongest. */
+/* A thinner network with the same graph: every group of units (passes/couple/coupling.h) keeps its strongest. */
 #ifndef MC_PASSES_WIDTH_H
 #define MC_PASSES_WIDTH_H
 

@@ -6,8 +6,8 @@
 
 #include "svd_util.h"
 
-#include "passes/svd_norm.h"
-#include "passes/svd_run.h"
+#include "passes/svd/svd_norm.h"
+#include "passes/svd/svd_run.h"
 
 struct conv_case {
     const char *name;

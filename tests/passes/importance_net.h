@@ -8,7 +8,7 @@
 #include "graph/constant.h"
 #include "graph/edit.h"
 #include "graph/run/fold.h"
-#include "passes/importance.h"
+#include "passes/prune/importance.h"
 
 enum { NET_SAMPLES = 96 };
 

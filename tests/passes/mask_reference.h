@@ -3,7 +3,7 @@
 #ifndef MC_TESTS_MASK_REFERENCE_H
 #define MC_TESTS_MASK_REFERENCE_H
 
-#include "passes/coupling.h"
+#include "passes/couple/coupling.h"
 
 /* A new model from c->m. *ret_norms: norms and means that were written out because positions of their statistics go.
  * Failures are cmocka failures. */

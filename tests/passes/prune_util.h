@@ -7,7 +7,7 @@
 
 #include "graph/constant.h"
 #include "graph/verify.h"
-#include "passes/coupling.h"
+#include "passes/couple/coupling.h"
 
 enum { PRUNE_INPUTS = 8 };
 

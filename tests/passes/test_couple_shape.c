@@ -1,7 +1,7 @@
 /* Operators that move, cut and join axes. */
 #include "couple_build.h"
 
-#include "passes/couple_blocks.h"
+#include "passes/couple/couple_blocks.h"
 
 static struct mc_model *new_model(int opset, struct mc_value **x)
 {

@@ -1,8 +1,8 @@
 /* Units removed one after the other, against fits of what is left by solving for it. */
 #include "svd_util.h"
 
-#include "passes/importance.h"
-#include "passes/importance_obs_greedy.h"
+#include "passes/prune/importance.h"
+#include "passes/prune/importance_obs_greedy.h"
 
 static struct mc_linalg *la;
 static struct mc_err err;

@@ -1,8 +1,8 @@
 /* The cost of an error of an inner value, against what the derivative says where it is known. */
 #include "svd_util.h"
 
-#include "passes/influence.h"
-#include "passes/influence_cut.h"
+#include "passes/fit/influence.h"
+#include "passes/fit/influence_cut.h"
 
 enum { M = 6, K = 5, ROWS = 64 }; /* ROWS: one batch */
 

@@ -3,7 +3,7 @@
 
 #include "formats/onnx.h"
 #include "graph/run/fold.h"
-#include "passes/influence_back.h"
+#include "passes/fit/influence_back.h"
 
 enum { ROWS = 96, IN = 7, M = 6, K = 5 };
 

@@ -6,7 +6,7 @@
 #include "graph/constant.h"
 #include "graph/grad/weights.h"
 #include "graph/verify.h"
-#include "passes/mask.h"
+#include "passes/prune/mask.h"
 
 enum { SAMPLES = 40 };
 

@@ -1,7 +1,7 @@
 /* Linear nodes in a row: merged they compute the same, undone they are what they were. */
 #include "svd_util.h"
 
-#include "passes/merge.h"
+#include "passes/svd/merge.h"
 
 enum { BATCH = 3 };
 

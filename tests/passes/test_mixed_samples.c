@@ -1,7 +1,7 @@
 /* Samples mixed from others: what stands where in them. */
 #include "svd_util.h"
 
-#include "passes/mixed_samples.h"
+#include "passes/fit/mixed_samples.h"
 
 static struct mc_err err;
 

@@ -5,7 +5,7 @@
 #include "formats/onnx.h"
 #include "graph/run/fold.h"
 #include "graph/summary.h"
-#include "passes/prune_plan.h"
+#include "passes/prune/prune_plan.h"
 
 static char **models;
 static int n_models;

@@ -4,8 +4,8 @@
 #include <math.h>
 
 #include "base/threads.h"
-#include "passes/coupling.h"
-#include "passes/prune_repair.h"
+#include "passes/couple/coupling.h"
+#include "passes/prune/prune_repair.h"
 
 static struct mc_err err;
 

@@ -1,8 +1,8 @@
 /* Values of a model and of what it was, from the samples and from what earlier runs kept. */
 #include "svd_util.h"
 
-#include "passes/coupling.h"
-#include "passes/prune_repair_parts.h"
+#include "passes/couple/coupling.h"
+#include "passes/prune/prune_repair_parts.h"
 
 static struct mc_err err;
 

@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "base/threads.h"
-#include "passes/refit.h"
+#include "passes/fit/refit.h"
 
 static struct mc_err err;
 static struct mc_linalg *la;

@@ -3,8 +3,8 @@
 #include "svd_util.h"
 
 #include "base/io.h"
-#include "passes/search.h"
-#include "passes/search_measure.h"
+#include "passes/search/search.h"
+#include "passes/search/search_measure.h"
 
 enum { LAYERS = 4, WIDTH = 16, CLASSES = 8, OPTIONS = 5, COMBINATIONS = 625, ROWS = 300 };
 

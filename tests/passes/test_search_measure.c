@@ -1,7 +1,7 @@
 /* Divergence of outputs against its definition, computed here from the products. */
 #include "svd_util.h"
 
-#include "passes/search_measure.h"
+#include "passes/search/search_measure.h"
 
 enum { IN = 5, CLASSES = 4, ROWS = 200 };
 

@@ -7,7 +7,7 @@
 #include <math.h>
 
 #include "base/rng.h"
-#include "passes/search_plan.h"
+#include "passes/search/search_plan.h"
 
 enum { ITEMS = 5, OPTIONS = 6, CASES = 60 };
 

@@ -1,7 +1,7 @@
 /* Layers that read one value: decided as a whole, with one shared factor or each with its own. */
 #include "svd_util.h"
 
-#include "passes/svd_path.h"
+#include "passes/svd/svd_path.h"
 
 enum { IN = 24, OUT = 20, MEMBERS = 3 };
 

@@ -10,7 +10,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "passes/svd_plan.h"
+#include "passes/svd/svd_plan.h"
 
 enum { LAYERS = 3, KNOWN = 7 };
 

@@ -1,7 +1,7 @@
 #include "svd_util.h"
 
 #include "base/threads.h"
-#include "passes/refit.h"
+#include "passes/fit/refit.h"
 
 static struct mc_err err;
 static struct mc_linalg *la;
