@@ -17,11 +17,13 @@ static const double WORK = 1e13;
 /* And as long as that, more samples are mixed from few: of 16, decisions of a ResNet with 80 % of its channels stay the same
  * in 97.2 % instead of 94.7 %, those of an LSTM in 94.2 instead of 92.3. */
 static const double MIXED_WORK = 2e12;
+/* A fit goes on from where the one before it was (prune_repair_run.h), so all of them together are about so many runs. */
+static const double RUNS = 4;
 /* Of both models for a sample, where it is not known. */
 static const double UNKNOWN_WORK = 1e9;
 /* Bytes of values that a run begins with. */
 static const double STORE_MOST = 512e6;
-enum { SAMPLES_MIN = 8, JUDGED_MIN = 32, JUDGED_MAX = 1024, MIXED_MAX = 256 };
+enum { SAMPLES_MIN = 8, JUDGED_MIN = 32, JUDGED_MAX = 1024, MIXED_MAX = 512 };
 
 struct account {
     int64_t layers, norms, skipped, judged;
@@ -174,6 +176,7 @@ static int repair(struct mc_repair *r, struct account *a, struct mc_err *err)
     for (size_t i = 0; i < r->m->graph->n_nodes; i++)
         runs +=
             reads_touched(r, r->m->graph->nodes[i]) && r->m->graph->nodes[i]->n_in > 1 ? 0.5 : 0;
+    runs = fmin(runs, RUNS);
     r->samples = r->ctx->calib_count;
     if (runs * work * (double)r->samples > WORK)
         r->samples = (int64_t)(WORK / (runs * work));
