@@ -17,8 +17,8 @@ static const double WORK = 1e13;
 /* And as long as that, more samples are mixed from few: of 16, decisions of a ResNet with 80 % of its channels stay the same
  * in 97.2 % instead of 94.7 %, those of an LSTM in 94.2 instead of 92.3. */
 static const double MIXED_WORK = 2e12;
-/* A fit goes on from where the one before it was (prune_repair_run.h), so all of them together are about so many runs. */
-static const double RUNS = 4;
+/* A fit goes on from where the one before it was (prune_repair_run.h), so all together cost about so many runs. */
+static const double RUNS = 8;
 /* Of both models for a sample, where it is not known. */
 static const double UNKNOWN_WORK = 1e9;
 /* Bytes of values that a run begins with. */
