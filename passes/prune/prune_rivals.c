@@ -15,7 +15,7 @@
 
 enum { FEW = 128, SAMPLES_MIN = 4, HALF_MAX = 32 };
 /* Multiply-accumulates of a run over half of the samples, and parameters, at most: all rivals take seconds. */
-static const double WORK = 2e10, PARAMS = 3e7;
+static const double WORK = 2e9, PARAMS = 3e7;
 /* Of what a repair may cost; there are up to five. */
 static const double EFFORT = 0.1;
 /* Closer than this is close enough, of KL divergence or of variance. */
