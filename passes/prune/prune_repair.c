@@ -6,10 +6,10 @@
 #include "base/interrupt.h"
 #include "base/json.h"
 #include "graph/constant.h"
-#include "graph/summary.h"
 #include "kernels/linalg.h"
 #include "passes/fit/mixed_samples.h"
 #include "passes/prune/prune_repair_parts.h"
+#include "passes/prune/prune_run.h"
 #include "passes/search/search_measure.h"
 
 /* Multiply-accumulates of all runs together: a minute or so. */
@@ -163,16 +163,12 @@ static int mix(struct mc_repair *r, double work, struct mc_err *err)
 
 static int repair(struct mc_repair *r, struct account *a, struct mc_err *err)
 {
-    struct mc_summary is, was;
     struct mc_judge *j = NULL;
-    int rc = mc_summary(r->before, &was, err);
-    if (!rc)
-        rc = mc_summary(r->m, &is, err);
-    if (!rc)
-        rc = mc_repair_touch(r, err);
+    int rc = mc_repair_touch(r, err);
     if (rc)
         return rc;
-    double work = was.macs > 0 && is.macs >= 0 ? was.macs + is.macs : UNKNOWN_WORK, runs = 0;
+    double was = mc_prune_macs(r->ctx, r->before), is = mc_prune_macs(r->ctx, r->m);
+    double work = was > 0 && is >= 0 ? was + is : UNKNOWN_WORK, runs = 0;
     for (size_t i = 0; i < r->m->graph->n_nodes; i++)
         runs +=
             reads_touched(r, r->m->graph->nodes[i]) && r->m->graph->nodes[i]->n_in > 1 ? 0.5 : 0;

@@ -7,7 +7,6 @@
 #include "base/interrupt.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "graph/summary.h"
 #include "passes/prune/prune_repair.h"
 #include "passes/prune/prune_run.h"
 #include "passes/search/search_measure.h"
@@ -205,13 +204,11 @@ static int all(struct rivals *v, const struct mc_search_ask *ask, struct mc_err 
 
 static bool wanted(const struct mc_prune_run *r, const struct mc_search_ask *ask)
 {
-    struct mc_summary s;
-    struct mc_err err;
     int64_t n = r->ctx->calib ? r->ctx->calib_count : 0;
     if (ask->given || r->ctx->dry_run || !r->global || n < 2 * SAMPLES_MIN ||
-        (n > FEW && r->imp.nats) || mc_summary(r->before, &s, &err))
+        (n > FEW && r->imp.nats))
         return false;
-    return s.macs < WORK / 8 && r->before_of[MC_PRUNE_PARAMS] <= PARAMS;
+    return mc_prune_macs(r->ctx, r->before) < WORK / 8 && r->before_of[MC_PRUNE_PARAMS] <= PARAMS;
 }
 
 int mc_prune_rivals(struct mc_prune_run *r, const struct mc_search_ask *ask, struct mc_err *err)
