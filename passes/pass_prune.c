@@ -23,8 +23,11 @@ static const struct mc_param params[] = {
      "of every layer at least this share stays, or that of --keep where it is less"},
     {MC_PARAM_REAL, "max-keep", 0, false, "R", "1", 0, 1, NULL,
      "of every layer at most this share stays"},
-    {MC_PARAM_INT, "round-to", 0, false, "N", "1", 1, 65536, NULL,
-     "what stays of a layer is a multiple of N, where it has as many"},
+    {MC_PARAM_INT, "round-to", 0, false, "N", NULL, 1, 65536, NULL,
+     "what stays of a layer is a multiple of N, where it has as many; without it of 8 for channels "
+     "of "
+     "convolutions that are one already, because runtimes compute those in blocks, else any "
+     "number"},
     {MC_PARAM_TEXT, "only", 0, false, "REGEX", NULL, 0, 0, NULL,
      "cut only layers whose name, or that of their weight, matches"},
     {MC_PARAM_TEXT, "skip", 0, false, "REGEX", NULL, 0, 0, NULL, "leave layers that match"},
@@ -102,7 +105,7 @@ static int read_options(struct mc_prune_run *r, const json_t *options, struct mc
     double least = mc_param_real(options, "min-keep", 0.1);
     r->max_keep = mc_param_real(options, "max-keep", 1);
     r->min_keep = r->keep < least ? r->keep : least;
-    r->round_to = mc_param_int(options, "round-to", 1);
+    r->round_to = mc_param_int(options, "round-to", 0);
     r->repairs = !mc_param_flag(options, "no-repair");
     if (r->min_keep > r->max_keep)
         return mc_fail(err, MC_EUSAGE, "--min-keep %g is more than --max-keep %g", least,

@@ -68,10 +68,10 @@ struct mc_prune_run {
     size_t n_parts, cap_parts;
     double rest[MC_PRUNE_UNITS];      /* what no group changes */
     double before_of[MC_PRUNE_UNITS]; /* of the whole model */
-    int64_t round_to;
-    double min_keep, max_keep; /* of every group that may be cut */
-    double keep;               /* of all; NAN: a target says how much */
-    bool global;               /* by what it costs, not the same share of every group */
+    int64_t round_to;                 /* 0: mc_prune_round decides */
+    double min_keep, max_keep;        /* of every group that may be cut */
+    double keep;                      /* of all; NAN: a target says how much */
+    bool global;                      /* by what it costs, not the same share of every group */
     bool repairs;
     bool selected;  /* somebody said which groups are cut, or how far */
     json_t *search; /* of the report, or NULL */
@@ -88,6 +88,8 @@ int mc_prune_groups(struct mc_prune_run *r, struct mc_err *err);
 int mc_prune_select(struct mc_prune_run *r, const json_t *options, struct mc_err *err);
 /* "0.5" or "50%"; whole: the option's value, for the message. */
 int mc_prune_share(const char *whole, const char *text, double *ret, struct mc_err *err);
+/* What stays of a group is a multiple of it. */
+int64_t mc_prune_round(const struct mc_prune_run *r, const struct mc_prune_group *g);
 /* Levels of all groups, when importance is measured. */
 int mc_prune_levels(struct mc_prune_run *r, struct mc_err *err);
 /* One more level, behind the others: for a choices file. */

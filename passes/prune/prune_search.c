@@ -274,7 +274,7 @@ static bool is_held(const struct mc_prune_run *r)
     for (size_t i = 0; i < r->n; i++) {
         const struct mc_prune_group *g = &r->group[i];
         if (!g->why && isnan(g->given) &&
-            g->level[g->n_levels - 1].keep > mc_coupling_feasible(g->of, 1, r->round_to))
+            g->level[g->n_levels - 1].keep > mc_coupling_feasible(g->of, 1, mc_prune_round(r, g)))
             return true;
     }
     return false;

@@ -116,7 +116,7 @@ def print_peer(args, results):
         out = os.path.join(folder, "out.onnx")
         for name, (kilobytes, raw, trained) in PEER.items():
             path = os.path.join(args.models[0], f"fashion-{name}.onnx")
-            words = ["--target", f"bytes={kilobytes}k", *DATA]
+            words = ["--target", f"bytes={kilobytes}k", "--round-to", 1, *DATA]  # to fill the bytes
             plain = results.get(name, "plain", make=lambda: prune(args.binary, path, out, *words, *CALIB))
             tops = [results.get(name, seed, make=lambda: prune(
                 args.binary, path, out, *words, *CALIB, *TRAIN, "--finetune", 1, "--seed", seed))
