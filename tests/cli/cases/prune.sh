@@ -33,6 +33,9 @@ lines() {
 }
 mcompress prune "$M" --dry-run --keep 0.25 --keep /3/Gemm=0.75 --skip '^/5/' | lines
 mcompress prune "$M" --dry-run --keep 0.5 --only '/1/|/3/' --round-to 96 | lines
+# Channels of convolutions in blocks of 8, unless another number is asked for.
+mcompress prune "$MODELS/fashion-cnn.onnx" --dry-run --keep 0.4 | lines
+mcompress prune "$MODELS/fashion-cnn.onnx" --dry-run --keep 0.4 --round-to 1 | lines
 mcompress prune "$M" --dry-run --keep 0.3 --scope global --min-keep 0.25 --max-keep 0.5 | lines
 mcompress prune "$M" --dry-run --keep /3/Gemm=50% | lines
 mcompress prune "$M" --dry-run --keep 1 | lines
