@@ -25,8 +25,7 @@ static const struct mc_param params[] = {
      "of every layer at most this share stays"},
     {MC_PARAM_INT, "round-to", 0, false, "N", NULL, 1, 65536, NULL,
      "what stays of a layer is a multiple of N, where it has as many; without it of 8 for channels "
-     "of "
-     "convolutions that are one already, because runtimes compute those in blocks, else any "
+     "of convolutions that are one already, because runtimes compute those in blocks, else any "
      "number"},
     {MC_PARAM_TEXT, "only", 0, false, "REGEX", NULL, 0, 0, NULL,
      "cut only layers whose name, or that of their weight, matches"},
@@ -38,8 +37,7 @@ static const struct mc_param params[] = {
      "leave what stays as it is; with --calib the layers behind a cut are otherwise fitted so that "
      "they make up for what went"},
     {MC_PARAM_FLAG, "unnormalised", 0, false, NULL, NULL, 0, 0, NULL,
-     "compare layers by their raw scores: for benchmarks, which show that it is no better than "
-     "chance"},
+     "compare layers by their raw scores: for benchmarks, as most models lose more by it"},
     {MC_PARAM_TEXT, "pattern", 0, false, "N:M", NULL, 0, 0, NULL,
      "no nodes, but all but N of every M weights in a row become 0, as kernels for sparse weights "
      "want them; dense runtimes gain nothing"},
