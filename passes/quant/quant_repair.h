@@ -1,0 +1,53 @@
+/* What makes up for the errors of integers, each on its own and optional. Those before building change the float model without
+ * changing what it computes; those after it change integers and biases of the built one, layer by layer in the order of nodes, on
+ * inputs that hold the errors of all layers before. */
+#ifndef MC_PASSES_QUANT_REPAIR_H
+#define MC_PASSES_QUANT_REPAIR_H
+
+#include "passes/quant/quant_build.h"
+
+struct mc_quant_repair_result {
+    const char *name;  /* "bias correction" */
+    size_t layers;     /* that it changed */
+    double before, after; /* divergence of the outputs on held-out samples; NAN: not measured */
+    bool kept;         /* otherwise what it did was undone */
+    const char *why;   /* where it was not kept or did nothing; NULL */
+};
+
+/* ---- before: m stays equivalent ---- */
+
+/* BatchNormalization into the Conv, ConvTranspose, Gemm or MatMul before it; a constant factor or shift (Mul, Add, Sub, Div by
+ * a constant a channel) too where nothing else reads between. *ret_layers: how many went. */
+int mc_quant_fold_norms(struct mc_model *m, size_t *ret_layers, struct mc_err *err);
+/* Scales of channels between two layers evened out, by their weights' ranges.
+ * Source: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, ICCV 2019. */
+int mc_quant_equalise(struct mc_model *m, size_t *ret_layers, struct mc_err *err);
+/* Channels of the inputs of MatMul and Gemm scaled down, their weights up: into the norm or layer before where that is possible.
+ * Source: Xiao et al., SmoothQuant, ICML 2023. alpha in [0,1]: 0.5. */
+int mc_quant_smooth(struct mc_model *m, const struct mc_quant_stats *stats, double alpha,
+                    size_t *ret_layers, struct mc_err *err);
+
+/* ---- after: b->m changes ---- */
+
+struct mc_quant_repair {
+    struct mc_pass_ctx *ctx;
+    const struct mc_model *before; /* float, what b was built of */
+    const struct mc_quant_sites *sites;
+    const struct mc_quant_rules *rules;
+    struct mc_quant_built *b;
+    struct mc_dataset *fit;  /* samples to fit on */
+    int64_t fit_count;
+    struct mc_dataset *held; /* samples to judge by; may be the same where there are few, with held_first behind fit_count */
+    int64_t held_first, held_count;
+};
+
+/* E[y] of every layer put right through its bias (a bias is made where the operator has one and it was left out).
+ * Source: Nagel et al. 2019, sec. 4.2, in sequence. */
+int mc_quant_repair_bias(struct mc_quant_repair *r, struct mc_quant_repair_result *ret, struct mc_err *err);
+/* Rounding of a weight-only layer's integers column by column, errors handed on to columns not rounded yet.
+ * Source: Frantar et al., GPTQ, ICLR 2023. */
+int mc_quant_repair_gptq(struct mc_quant_repair *r, struct mc_quant_repair_result *ret, struct mc_err *err);
+/* Rounding up or down learned per layer. Source: Nagel et al., Up or Down? Adaptive Rounding (AdaRound), ICML 2020. */
+int mc_quant_repair_round(struct mc_quant_repair *r, struct mc_quant_repair_result *ret, struct mc_err *err);
+
+#endif
