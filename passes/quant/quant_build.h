@@ -4,6 +4,7 @@
 
 #include "passes/quant/quant_site.h"
 #include "passes/quant/quant_stats.h"
+#include "passes/quant/quant_weight.h"
 
 /* What became of one weight of a site. Values are of the built model; NULL where the form has no such thing. */
 struct mc_quant_placed_weight {
@@ -18,19 +19,20 @@ struct mc_quant_placed {
     enum mc_quant_form form;
     struct mc_node *node; /* computes the layer now; may be another operator */
     struct mc_quant_placed_weight w[MC_QUANT_SLOTS];
-    struct mc_value *bias;       /* initializer added to the output: int32 with scale x_scale·w_scale, or float; NULL: none */
+    struct mc_value *
+        bias; /* initializer added to the output: int32 with scale x_scale·w_scale, or float; NULL: none */
     struct mc_value *bias_scale; /* of an int32 bias; NULL: float */
-    struct mc_value *x;          /* float that the layer reads, behind DequantizeLinear if there is one */
-    struct mc_value *y;          /* float that holds what site->y held before its own QuantizeLinear */
-    const char *note;            /* for the report: "joined with 'conv2' by shared scales", … ; NULL */
+    struct mc_value *x; /* float that the layer reads, behind DequantizeLinear if there is one */
+    struct mc_value *y; /* float that holds what site->y held before its own QuantizeLinear */
+    const char *note;   /* for the report: "joined with 'conv2' by shared scales", … ; NULL */
 };
 
 struct mc_quant_built {
     struct mc_model *m;
     struct mc_quant_placed *at; /* [n sites] */
     size_t n;
-    size_t quantised_nodes;     /* nodes without weights that compute on integers, too */
-    uint64_t compressed;        /* bytes of float weights that became integers */
+    size_t quantised_nodes; /* nodes without weights that compute on integers, too */
+    uint64_t compressed;    /* bytes of float weights that became integers */
 };
 
 /* A clone of `before` where site i has form[i]; `stats` may be NULL where no form needs it. Weights get scales by
@@ -71,13 +73,17 @@ struct mc_quant_builder {
 struct mc_node *mc_quant_node(const struct mc_quant_builder *b, size_t site);
 /* The integers of weight k of site i, as initializers (or Constants in a function) of the graph of its node; the same
  * for all nodes that share it. Fills in b->b->at[i].w[k]. */
-int mc_quant_put_weight(struct mc_quant_builder *b, size_t site, int k, const struct mc_quant_type *t,
-                        const struct mc_quant_cut *cut, struct mc_err *err);
+int mc_quant_put_weight(struct mc_quant_builder *b, size_t site, int k,
+                        const struct mc_quant_type *t, const struct mc_quant_cut *cut,
+                        struct mc_err *err);
 
-int mc_quant_form_static(struct mc_quant_builder *b, struct mc_err *err); /* all STATIC and STATIC16 sites at once */
-int mc_quant_form_weight(struct mc_quant_builder *b, size_t site, struct mc_err *err);  /* WEIGHT, BLOCK */
-int mc_quant_form_table(struct mc_quant_builder *b, size_t site, struct mc_err *err);   /* Gather */
+int mc_quant_form_static(struct mc_quant_builder *b,
+                         struct mc_err *err); /* all STATIC and STATIC16 sites at once */
+int mc_quant_form_weight(struct mc_quant_builder *b, size_t site,
+                         struct mc_err *err); /* WEIGHT, BLOCK */
+int mc_quant_form_table(struct mc_quant_builder *b, size_t site, struct mc_err *err); /* Gather */
 int mc_quant_form_dynamic(struct mc_quant_builder *b, size_t site, struct mc_err *err);
-int mc_quant_form_cell(struct mc_quant_builder *b, size_t site, struct mc_err *err);    /* LSTM, GRU, RNN; any form */
+int mc_quant_form_cell(struct mc_quant_builder *b, size_t site,
+                       struct mc_err *err); /* LSTM, GRU, RNN; any form */
 
 #endif

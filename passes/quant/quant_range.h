@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-#include "passes/quant/quant.h"
+#include "passes/quant/quant_form.h"
 
 /* An online histogram: bins of equal width around all values seen, whose width doubles when they no longer fit, so that
  * memory and result do not depend on how many there are, and two can be added. NaN and infinity are counted apart. */
@@ -24,7 +24,8 @@ int mc_quant_hist_init(struct mc_quant_hist *h, struct mc_err *err);
 void mc_quant_hist_free(struct mc_quant_hist *h);
 /* Errors: MC_ENOMEM. Cost: one pass. */
 int mc_quant_hist_add(struct mc_quant_hist *h, const float *x, int64_t n, struct mc_err *err);
-int mc_quant_hist_merge(struct mc_quant_hist *h, const struct mc_quant_hist *of, struct mc_err *err);
+int mc_quant_hist_merge(struct mc_quant_hist *h, const struct mc_quant_hist *of,
+                        struct mc_err *err);
 
 struct mc_quant_type { /* of integers */
     int bits;
@@ -44,7 +45,8 @@ struct mc_quant_param {
  * Source: Migacz, 8-bit inference with TensorRT, 2017 (entropy: Kullback-Leibler over 2048 bins);
  * Choukroun et al., Low-bit Quantization of Neural Networks for Efficient Inference, 2019 (mse). */
 void mc_quant_range(const struct mc_quant_hist *h, const struct mc_quant_type *t,
-                    enum mc_quant_range_method method, double percentile, struct mc_quant_param *ret);
+                    enum mc_quant_range_method method, double percentile,
+                    struct mc_quant_param *ret);
 /* Mean squared error of the histogram's values under p. */
 double mc_quant_hist_error(const struct mc_quant_hist *h, const struct mc_quant_type *t,
                            const struct mc_quant_param *p);

@@ -7,11 +7,11 @@
 #include "passes/quant/quant_build.h"
 
 struct mc_quant_repair_result {
-    const char *name;  /* "bias correction" */
-    size_t layers;     /* that it changed */
+    const char *name;     /* "bias correction" */
+    size_t layers;        /* that it changed */
     double before, after; /* divergence of the outputs on held-out samples; NAN: not measured */
-    bool kept;         /* otherwise what it did was undone */
-    const char *why;   /* where it was not kept or did nothing; NULL */
+    bool kept;            /* otherwise what it did was undone */
+    const char *why;      /* where it was not kept or did nothing; NULL */
 };
 
 /* ---- before: m stays equivalent ---- */
@@ -35,19 +35,23 @@ struct mc_quant_repair {
     const struct mc_quant_sites *sites;
     const struct mc_quant_rules *rules;
     struct mc_quant_built *b;
-    struct mc_dataset *fit;  /* samples to fit on */
+    struct mc_dataset *fit; /* samples to fit on */
     int64_t fit_count;
-    struct mc_dataset *held; /* samples to judge by; may be the same where there are few, with held_first behind fit_count */
+    struct mc_dataset *
+        held; /* samples to judge by; may be the same where there are few, with held_first behind fit_count */
     int64_t held_first, held_count;
 };
 
 /* E[y] of every layer put right through its bias (a bias is made where the operator has one and it was left out).
  * Source: Nagel et al. 2019, sec. 4.2, in sequence. */
-int mc_quant_repair_bias(struct mc_quant_repair *r, struct mc_quant_repair_result *ret, struct mc_err *err);
+int mc_quant_repair_bias(struct mc_quant_repair *r, struct mc_quant_repair_result *ret,
+                         struct mc_err *err);
 /* Rounding of a weight-only layer's integers column by column, errors handed on to columns not rounded yet.
  * Source: Frantar et al., GPTQ, ICLR 2023. */
-int mc_quant_repair_gptq(struct mc_quant_repair *r, struct mc_quant_repair_result *ret, struct mc_err *err);
+int mc_quant_repair_gptq(struct mc_quant_repair *r, struct mc_quant_repair_result *ret,
+                         struct mc_err *err);
 /* Rounding up or down learned per layer. Source: Nagel et al., Up or Down? Adaptive Rounding (AdaRound), ICML 2020. */
-int mc_quant_repair_round(struct mc_quant_repair *r, struct mc_quant_repair_result *ret, struct mc_err *err);
+int mc_quant_repair_round(struct mc_quant_repair *r, struct mc_quant_repair_result *ret,
+                          struct mc_err *err);
 
 #endif

@@ -6,17 +6,17 @@
 #ifndef MC_PASSES_QUANT_SITE_H
 #define MC_PASSES_QUANT_SITE_H
 
-#include "passes/quant/quant.h"
+#include "passes/quant/quant_form.h"
 
 enum mc_quant_kind {
-    MC_QUANT_MATMUL,   /* MatMul with a constant on the right [.., K, N] or on the left; also Gemm-like FusedMatMul */
+    MC_QUANT_MATMUL, /* MatMul with a constant on the right [.., K, N] or on the left; also Gemm-like FusedMatMul */
     MC_QUANT_GEMM,
     MC_QUANT_CONV,
     MC_QUANT_CONVT,
-    MC_QUANT_CELL,     /* LSTM, GRU, RNN: W and R */
-    MC_QUANT_TABLE,    /* Gather of rows of a constant */
-    MC_QUANT_PRODUCT,  /* MatMul of two activations (attention): STATIC only */
-    MC_QUANT_FUSED,    /* Attention and the like of com.microsoft */
+    MC_QUANT_CELL,    /* LSTM, GRU, RNN: W and R */
+    MC_QUANT_TABLE,   /* Gather of rows of a constant */
+    MC_QUANT_PRODUCT, /* MatMul of two activations (attention): STATIC only */
+    MC_QUANT_FUSED,   /* Attention and the like of com.microsoft */
 };
 
 enum { MC_QUANT_SLOTS = 2 };
@@ -24,27 +24,29 @@ enum { MC_QUANT_SLOTS = 2 };
 struct mc_quant_site {
     enum mc_quant_kind kind;
     struct mc_node *node;
-    int n_weights;                         /* 0 (PRODUCT), 1, or 2 (CELL: W and R) */
-    int slot[MC_QUANT_SLOTS];              /* input slots of the weights */
+    int n_weights;            /* 0 (PRODUCT), 1, or 2 (CELL: W and R) */
+    int slot[MC_QUANT_SLOTS]; /* input slots of the weights */
     struct mc_value *weight[MC_QUANT_SLOTS];
-    int out_axis[MC_QUANT_SLOTS];          /* axis of the output channels in the weight */
-    int in_axis[MC_QUANT_SLOTS];           /* axis of the inner dimension (blocks) */
-    int x_slot;                            /* of the activation */
-    int bias_slot;                         /* of the node, -1: the operator has none */
-    struct mc_node *act;                   /* Relu or Clip that alone reads the output: computed with the layer; or NULL */
-    struct mc_value *y;                    /* what the layer gives: behind act */
-    bool in_body;                          /* of If, Loop, Scan, or a function: no statistics, no STATIC */
-    uint64_t bytes;                        /* of the weights */
-    double macs;                           /* for one sample; NAN: unknown */
-    const char *why[MC_QUANT_FORMS];       /* why this form is not possible; NULL: it is */
-    const char *reason;                    /* why nothing is: quantised already, not a float, weight not constant, … */
-    size_t shared;                         /* other sites with the same weight: number + 1 of the first, 0: none */
+    int out_axis[MC_QUANT_SLOTS]; /* axis of the output channels in the weight */
+    int in_axis[MC_QUANT_SLOTS];  /* axis of the inner dimension (blocks) */
+    int x_slot;                   /* of the activation */
+    int bias_slot;                /* of the node, -1: the operator has none */
+    struct mc_node
+        *act; /* Relu or Clip that alone reads the output: computed with the layer; or NULL */
+    struct mc_value *y; /* what the layer gives: behind act */
+    bool in_body;       /* of If, Loop, Scan, or a function: no statistics, no STATIC */
+    uint64_t bytes;     /* of the weights */
+    double macs;        /* for one sample; NAN: unknown */
+    const char *why[MC_QUANT_FORMS]; /* why this form is not possible; NULL: it is */
+    const char *reason; /* why nothing is: quantised already, not a float, weight not constant, … */
+    size_t shared;      /* other sites with the same weight: number + 1 of the first, 0: none */
 };
 
 struct mc_quant_sites {
     struct mc_quant_site *item; /* in the order of nodes: main graph, its bodies, functions */
     size_t n, cap;
-    uint64_t weight_bytes;      /* of all float constants of the model, for the share that was compressed */
+    uint64_t
+        weight_bytes; /* of all float constants of the model, for the share that was compressed */
 };
 
 /* m was prepared (mc_quant_prepare). Two clones of a model give the same list. Errors: MC_ENOMEM. */

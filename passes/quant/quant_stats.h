@@ -9,12 +9,12 @@
 struct mc_quant_stat {
     const char *name; /* of the value; unique */
     struct mc_quant_hist hist;
-    int axis;         /* of the channels, as the readers have it; -1: none kept */
-    int64_t channels; /* 0: none kept */
-    float *ch_min, *ch_max;  /* [channels] */
-    double *ch_sum;          /* [channels] */
-    uint64_t ch_n;           /* values a channel */
-    bool fixed;              /* the range was written by hand into the statistics file: */
+    int axis;               /* of the channels, as the readers have it; -1: none kept */
+    int64_t channels;       /* 0: none kept */
+    float *ch_min, *ch_max; /* [channels] */
+    double *ch_sum;         /* [channels] */
+    uint64_t ch_n;          /* values a channel */
+    bool fixed;             /* the range was written by hand into the statistics file: */
     struct mc_quant_param param;
 };
 
@@ -39,7 +39,8 @@ int mc_quant_stats_collect(struct mc_pass_ctx *ctx, const struct mc_model *m,
                            const struct mc_quant_want *want, size_t n, struct mc_quant_stats **ret,
                            struct mc_err *err);
 void mc_quant_stats_free(struct mc_quant_stats *s);
-const struct mc_quant_stat *mc_quant_stats_of(const struct mc_quant_stats *s, const char *name); /* or NULL */
+const struct mc_quant_stat *mc_quant_stats_of(const struct mc_quant_stats *s,
+                                              const char *name); /* or NULL */
 
 /* {format, model, samples, values: [{name, histogram, channels, range?: {scale, zero}}]}: a person may add "range". */
 json_t *mc_quant_stats_json(const struct mc_quant_stats *s);
@@ -47,6 +48,7 @@ json_t *mc_quant_stats_json(const struct mc_quant_stats *s);
 int mc_quant_stats_read(const json_t *o, const struct mc_model *m, struct mc_quant_stats **ret,
                         struct mc_err *err);
 /* Counts of both: of several machines, several sets. Errors: MC_EUSAGE of two models. */
-int mc_quant_stats_merge(struct mc_quant_stats *s, const struct mc_quant_stats *of, struct mc_err *err);
+int mc_quant_stats_merge(struct mc_quant_stats *s, const struct mc_quant_stats *of,
+                         struct mc_err *err);
 
 #endif

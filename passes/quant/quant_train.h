@@ -2,7 +2,7 @@
 #ifndef MC_PASSES_QUANT_TRAIN_H
 #define MC_PASSES_QUANT_TRAIN_H
 
-#include "passes/quant/quant.h"
+#include "passes/quant/quant_form.h"
 
 /* File form -> training form: each DequantizeLinear of integer weights becomes latent floats -> QuantizeLinear ->
  * DequantizeLinear; int32 biases become floats; scales of weights and activations are weights that train, their gradients
