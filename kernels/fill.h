@@ -19,6 +19,7 @@
     void mc_optim_fill_##level(struct mc_optim_kernels *k);                                        \
     void mc_gemm_s8_fill_##level(struct mc_gemm_s8_kernels *k);                                    \
     void mc_conv_s8_fill_##level(struct mc_conv_s8_kernels *k);                                    \
+    void mc_rows_s8_fill_##level(struct mc_rows_s8_kernels *k);                                    \
     void mc_quant_fill_##level(struct mc_quant_kernels *k)
 
 MC_FILLS(ref_f32);

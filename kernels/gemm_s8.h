@@ -1,16 +1,15 @@
-/* Product of 8-bit integers, exact in 32 bits (wrapping, as int32 does):
+/* Product of 8-bit integers, exact in 32 bits (wrapping, as int32 does), and what is made of its sums:
  *
- *     C[i,j] = sum over p of (A[i,p] - a_zero[i]) (B[p,j] - b_zero[j])
- * A [m,k] and B [k,n] are uint8 or int8, each on its own; C is row-major int32. Either side may be a weight and
- * packed once. Any sizes (0 too: k 0 gives 0). Cost: 2mnk operations. Same bits at every level. */
+ *     C[i,j] = to( sum over p of (A[i,p] - a_zero[i]) (B[p,j] - b_zero[j]) )
+ * A [m,k] and B [k,n] are uint8 or int8, each on its own; B is packed once. C is row-major, of the type in `to`. Any
+ * sizes (0 too: the sums of k 0 are 0). Cost: 2mnk operations. Same bits at every level. */
 #ifndef MC_KERNELS_GEMM_S8_H
 #define MC_KERNELS_GEMM_S8_H
 
-#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "base/threads.h"
+#include "kernels/out_s8.h"
 
 struct mc_s8_side { /* element (i,j) at data[i*row + j*col] */
     const void *data;
@@ -26,25 +25,22 @@ struct
 
 struct mc_gemm_s8 {
     int64_t m, n, k;
-    struct mc_s8_side a;     /* packed during the run; not read where packed_a is there */
-    const void *packed_a;    /* from pack_a, or NULL */
-    const void *packed_b;    /* from pack_b */
-    bool a_signed, b_signed; /* of the packed sides; a_signed is not read without packed_a */
+    struct mc_s8_side a;
+    const void *packed_b; /* from pack_b */
+    bool b_signed;        /* of what was packed */
     struct mc_s8_zero a_zero, b_zero;
-    int32_t *c;
-    int64_t c_row; /* elements between rows of C; columns are adjacent */
+    struct mc_s8_out to;  /* channel: column; all zero: int32 */
+    void *c;              /* may not overlap A */
+    int64_t c_row;        /* elements between rows of C, and of the residual; columns are adjacent */
 };
 
 struct mc_gemm_s8_kernels {
-    size_t (*pack_a_bytes)(int64_t m, int64_t k);
     size_t (*pack_b_bytes)(int64_t k, int64_t n);
     /* dst 64-byte aligned. */
-    void (*pack_a)(int64_t m, int64_t k, const struct mc_s8_side *a, void *dst,
-                   struct mc_pool *pool);
     void (*pack_b)(int64_t k, int64_t n, const struct mc_s8_side *b, void *dst,
                    struct mc_pool *pool);
-    size_t (*scratch_bytes)(int64_t m, int64_t n, int64_t k); /* of a run without packed_a */
-    /* scratch: 64-byte aligned, NULL if packed_a is given. */
+    size_t (*scratch_bytes)(int64_t m, int64_t n, int64_t k, int threads);
+    /* scratch: 64-byte aligned. */
     void (*run)(const struct mc_gemm_s8 *g, void *scratch, struct mc_pool *pool);
 };
 

@@ -22,6 +22,7 @@ static void fill_ref_f32(struct mc_kernels *k)
     mc_optim_fill_ref_f32(&k->optim);
     mc_gemm_s8_fill_ref_f32(&k->gemm_s8);
     mc_conv_s8_fill_ref_f32(&k->conv_s8);
+    mc_rows_s8_fill_ref_f32(&k->rows_s8);
     mc_quant_fill_ref_f32(&k->quant);
 }
 
@@ -40,6 +41,7 @@ static void fill_ref_f64(struct mc_kernels *k)
     mc_optim_fill_ref_f64(&k->optim);
     mc_gemm_s8_fill_ref_f64(&k->gemm_s8);
     mc_conv_s8_fill_ref_f64(&k->conv_s8);
+    mc_rows_s8_fill_ref_f64(&k->rows_s8);
     mc_quant_fill_ref_f64(&k->quant);
 }
 
@@ -56,8 +58,6 @@ static void fill_plain(struct mc_kernels *k)
     mc_spatial_fill_plain(&k->spatial);
     mc_scatter_fill_plain(&k->scatter);
     mc_optim_fill_plain(&k->optim);
-    mc_gemm_s8_fill_plain(&k->gemm_s8);
-    mc_conv_s8_fill_plain(&k->conv_s8);
     mc_quant_fill_plain(&k->quant);
 }
 
@@ -75,8 +75,6 @@ static void fill_avx2(struct mc_kernels *k)
     mc_spatial_fill_avx2(&k->spatial);
     mc_scatter_fill_avx2(&k->scatter);
     mc_optim_fill_avx2(&k->optim);
-    mc_gemm_s8_fill_avx2(&k->gemm_s8);
-    mc_conv_s8_fill_avx2(&k->conv_s8);
     mc_quant_fill_avx2(&k->quant);
 }
 
@@ -93,15 +91,12 @@ static void fill_avx512(struct mc_kernels *k)
     mc_spatial_fill_avx512(&k->spatial);
     mc_scatter_fill_avx512(&k->scatter);
     mc_optim_fill_avx512(&k->optim);
-    mc_gemm_s8_fill_avx512(&k->gemm_s8);
-    mc_conv_s8_fill_avx512(&k->conv_s8);
     mc_quant_fill_avx512(&k->quant);
 }
 
 static void fill_avx512vnni(struct mc_kernels *k)
 {
-    mc_gemm_s8_fill_avx512vnni(&k->gemm_s8);
-    mc_conv_s8_fill_avx512vnni(&k->conv_s8);
+    (void)k;
 }
 
 static bool has_avx2(void)

@@ -21,6 +21,7 @@
 #include "kernels/norm.h"
 #include "kernels/optim.h"
 #include "kernels/rnn.h"
+#include "kernels/rows_s8.h"
 #include "kernels/spatial.h"
 #include "kernels/quant.h"
 
@@ -41,6 +42,7 @@ struct mc_kernels {
     /* The same in both tables of a level: they do not compute with the element type. */
     struct mc_gemm_s8_kernels gemm_s8;
     struct mc_conv_s8_kernels conv_s8;
+    struct mc_rows_s8_kernels rows_s8;
     struct mc_quant_kernels quant;
 };
 

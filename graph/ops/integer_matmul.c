@@ -254,7 +254,8 @@ static size_t layout_scratch(const struct mc_call *c, const struct product *t, s
     *s = (struct space){0};
     if (!t->packed)
         s->packed = mc_op_scratch(c, &at, t->packed_each * (size_t)t->b_count);
-    s->kernel = mc_op_scratch(c, &at, c->k->gemm_s8.scratch_bytes(t->strip, t->n, t->k));
+    int threads = mc_pool_threads(c->pool);
+    s->kernel = mc_op_scratch(c, &at, c->k->gemm_s8.scratch_bytes(t->strip, t->n, t->k, threads));
     if (is_dynamic(t->p))
         s->a = mc_op_scratch(c, &at, count);
     if (c->in[0].dtype == MC_DTYPE_F64)

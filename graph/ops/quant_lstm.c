@@ -147,8 +147,10 @@ static size_t layout_scratch(const struct mc_call *c, const struct mc_rnn_node *
     size_t at = 0, elem = (size_t)c->k->elem_bytes, gates = 4 * (size_t)l->hidden;
     size_t rows = (size_t)(l->steps * l->batch), batch = (size_t)l->batch;
     size_t x = rows * (size_t)l->input, h = batch * (size_t)l->hidden, most = x > h ? x : h;
-    size_t in = c->k->gemm_s8.scratch_bytes((int64_t)rows, (int64_t)gates, l->input);
-    size_t step = c->k->gemm_s8.scratch_bytes(l->batch, (int64_t)gates, l->hidden);
+    const struct mc_gemm_s8_kernels *k = &c->k->gemm_s8;
+    int threads = mc_pool_threads(c->pool);
+    size_t in = k->scratch_bytes((int64_t)rows, (int64_t)gates, l->input, threads);
+    size_t step = k->scratch_bytes(l->batch, (int64_t)gates, l->hidden, threads);
     *s = (struct space){0};
     s->gates = mc_op_scratch(c, &at, rows * gates * elem);
     s->bias = mc_op_scratch(c, &at, gates * elem);

@@ -2,6 +2,7 @@
 
 #include "kernels/fill.h"
 #include "kernels/ref/elem.h"
+#include "kernels/ref/out_s8_ref.h"
 
 static size_t pack_w_bytes(const struct mc_conv_s8 *c)
 {
@@ -21,13 +22,9 @@ static size_t scratch_bytes(const struct mc_conv_s8 *c, int threads)
     return 0;
 }
 
-static int32_t value(const void *data, bool is_signed, int64_t at)
-{
-    return is_signed ? ((const int8_t *)data)[at] : ((const uint8_t *)data)[at];
-}
-
-/* x - x_zero under tap k of the window at o of the image that starts at `from`; 0 outside. */
-static int32_t under(const struct mc_conv_s8 *c, int64_t from, const int64_t *o, const int64_t *k)
+/* x - x_zero of channel ic under tap k of the window at o; 0 outside. */
+static int32_t under(const struct mc_conv_s8 *c, int64_t image, int64_t ic, const int64_t *o,
+                     const int64_t *k)
 {
     int64_t at = 0;
     for (int d = 0; d < 3; d++) {
@@ -36,23 +33,24 @@ static int32_t under(const struct mc_conv_s8 *c, int64_t from, const int64_t *o,
             return 0;
         at = at * c->in[d] + i;
     }
-    return value(c->x, c->x_signed, from + at) - c->x_zero;
+    int64_t size = c->in[0] * c->in[1] * c->in[2];
+    at = c->x_layout == MC_S8_NHWC ? (image * size + at) * c->c + ic
+                                   : (image * c->c + ic) * size + at;
+    return s8_value(c->x, c->x_signed, at) - c->x_zero;
 }
 
 static int32_t one(const struct mc_conv_s8 *c, int64_t image, int64_t oc, const int64_t *o)
 {
-    int64_t per = c->c / c->group, first = oc / (c->oc / c->group) * per, tap = 0, k[3];
-    int64_t size = c->in[0] * c->in[1] * c->in[2], taps = per * c->kernel[0] * c->kernel[1];
+    int64_t per = c->c / c->group, first = oc / (c->oc / c->group) * per, k[3];
+    int64_t tap = oc * per * c->kernel[0] * c->kernel[1] * c->kernel[2];
     int32_t w_zero = c->w_zero.value ? c->w_zero.value[oc * c->w_zero.step] : 0;
     uint32_t sum = 0; /* wraps */
     for (int64_t ic = 0; ic < per; ic++)
         for (k[0] = 0; k[0] < c->kernel[0]; k[0]++)
             for (k[1] = 0; k[1] < c->kernel[1]; k[1]++)
                 for (k[2] = 0; k[2] < c->kernel[2]; k[2]++, tap++) {
-                    int32_t w =
-                        value(c->packed_w, c->w_signed, oc * taps * c->kernel[2] + tap) - w_zero;
-                    int64_t from = (image * c->c + first + ic) * size;
-                    sum += (uint32_t)(w * under(c, from, o, k));
+                    int32_t w = s8_value(c->packed_w, c->w_signed, tap) - w_zero;
+                    sum += (uint32_t)(w * under(c, image, first + ic, o, k));
                 }
     return (int32_t)sum;
 }
@@ -61,14 +59,16 @@ static void run(const struct mc_conv_s8 *c, void *scratch, struct mc_pool *pool)
 {
     (void)scratch;
     (void)pool;
-    int64_t o[3];
-    int32_t *y = c->y;
+    int64_t o[3], size = c->out[0] * c->out[1] * c->out[2];
     for (int64_t image = 0; image < c->n; image++)
-        for (int64_t oc = 0; oc < c->oc; oc++)
+        for (int64_t oc = 0; oc < c->oc; oc++) {
+            bool last = c->y_layout == MC_S8_NHWC;
+            int64_t at = last ? image * size * c->oc + oc : (image * c->oc + oc) * size;
             for (o[0] = 0; o[0] < c->out[0]; o[0]++)
                 for (o[1] = 0; o[1] < c->out[1]; o[1]++)
-                    for (o[2] = 0; o[2] < c->out[2]; o[2]++)
-                        *y++ = one(c, image, oc, o);
+                    for (o[2] = 0; o[2] < c->out[2]; o[2]++, at += last ? c->oc : 1)
+                        s8_put(&c->to, one(c, image, oc, o), oc, c->y, at);
+        }
 }
 
 void MC_REF(mc_conv_s8_fill)(struct mc_conv_s8_kernels *k)
