@@ -29,6 +29,7 @@ struct mc_quant_placed {
 
 struct mc_quant_built {
     struct mc_model *m;
+    bool owned;                 /* m is this one's to free */
     struct mc_quant_placed *at; /* [n sites] */
     size_t n;
     size_t quantised_nodes; /* nodes without weights that compute on integers, too */
@@ -49,7 +50,14 @@ int mc_quant_build(struct mc_pass_ctx *ctx, const struct mc_model *before,
                    const struct mc_quant_stats *stats, const enum mc_quant_form *form,
                    struct mc_quant_cache *cache, bool sizes_only, struct mc_quant_built *ret,
                    struct mc_err *err);
-void mc_quant_built_free(struct mc_quant_built *b);
+/* The same in m, itself a clone of `before` (the same ids), which becomes ret->m and stays the caller's. */
+int mc_quant_build_into(struct mc_pass_ctx *ctx, const struct mc_model *before,
+                        const struct mc_quant_sites *sites, const struct mc_quant_rules *rules,
+                        const struct mc_quant_stats *stats, const enum mc_quant_form *form,
+                        struct mc_quant_cache *cache, bool sizes_only, struct mc_model *m,
+                        struct mc_quant_built *ret, struct mc_err *err);
+void mc_quant_built_free(
+    struct mc_quant_built *b); /* and the model, where mc_quant_build made it */
 
 /* Values whose statistics mc_quant_build may ask for, for any set of forms. names borrowed from m; heap array. */
 int mc_quant_wanted(const struct mc_model *m, const struct mc_quant_sites *sites,

@@ -57,8 +57,10 @@ static int find_outputs(struct mc_judge *j, const struct mc_graph *g, struct mc_
     return 0;
 }
 
-static void look_at_first(struct mc_judge *j, const struct mc_array *const *values, int64_t n)
+static int look_at_first(struct mc_judge *j, const struct mc_graph *g,
+                         const struct mc_array *const *values, int64_t n, struct mc_err *err)
 {
+    int rc = 0;
     j->counting = j->n_outputs;
     for (size_t o = 0; o < j->n_outputs; o++) {
         struct mc_kept_output *out = &j->output[o];
@@ -66,9 +68,14 @@ static void look_at_first(struct mc_judge *j, const struct mc_array *const *valu
                        mc_scores_are_classes(values[o], n, j->data->whole);
         if (j->counting == j->n_outputs && values[o]->shape.rank == 2)
             j->counting = o;
+        mc_agree_free(&out->agree); /* of a run that was begun again */
+        if (!rc)
+            rc = mc_agree_look(&out->agree, mc_graph_value(g, out->name), values[o], n,
+                               j->data->whole, err);
     }
     j->counting = j->counting < j->n_outputs ? j->counting : 0;
     j->decides = mc_scores_are_classes(values[j->counting], n, j->data->whole);
+    return rc;
 }
 
 /* ---- the reference ---- */
@@ -98,6 +105,8 @@ static int keep_output(struct mc_judge *j, struct mc_kept *b, size_t o, const st
         out->square += x * x;
     }
     out->count += (double)count;
+    if (!rc)
+        mc_agree_keep(&out->agree, &a->shape, b->row[o]);
     return rc;
 }
 
@@ -146,7 +155,9 @@ static int keep(void *ctx, const struct mc_array *const *values, int64_t first,
     struct mc_judge *j = ctx;
     (void)first;
     if (!j->n_batches) {
-        look_at_first(j, values, from->n);
+        int rc = look_at_first(j, j->reference, values, from->n, err);
+        if (rc)
+            return rc;
         j->batch_size = j->data->class->group ? GROUPED_BATCH : from->n;
         if (!j->most && room(j, values, from->n) < j->data->count) {
             j->most = room(j, values, from->n);
@@ -193,11 +204,13 @@ int mc_judge_new(const struct mc_pass_ctx *ctx, const struct mc_model *reference
     if (!j)
         return no_memory(err);
     j->ctx = ctx;
+    j->reference = reference->graph;
     int rc = mc_slice_open(ctx, most, &j->data, err);
     if (!rc)
         rc = find_outputs(j, reference->graph, err);
     if (!rc)
         rc = run_reference(j, reference->graph, err);
+    j->reference = NULL;
     if (rc)
         mc_judge_free(j);
     else
@@ -216,6 +229,8 @@ void mc_judge_free(struct mc_judge *j)
         free(j->batch[i].width);
         free(j->batch[i].rows);
     }
+    for (size_t o = 0; j->output && o < j->n_outputs; o++)
+        mc_agree_free(&j->output[o].agree);
     free(j->batch);
     free(j->output);
     free(j->names);

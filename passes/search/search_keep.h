@@ -3,6 +3,7 @@
 #define MC_PASSES_SEARCH_KEEP_H
 
 #include "base/mem.h"
+#include "passes/search/search_agree.h"
 #include "passes/search/search_measure.h"
 #include "passes/search/search_score.h"
 
@@ -11,6 +12,7 @@ struct mc_kept_output {
     enum mc_score_of scores;
     bool classes;              /* it holds scores, otherwise any numbers */
     double sum, square, count; /* of the reference, for its variance */
+    struct mc_agree_of agree;
 };
 
 struct mc_kept { /* what the reference gave for a batch, output by output */
@@ -22,6 +24,7 @@ struct mc_kept { /* what the reference gave for a batch, output by output */
 
 struct mc_judge {
     const struct mc_pass_ctx *ctx;
+    const struct mc_graph *reference; /* while it runs */
     struct mc_dataset *data;
     struct mc_kept_output *output;
     const char **names;

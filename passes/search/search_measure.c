@@ -46,6 +46,7 @@ struct trial {
     float *each, *row;
     int64_t room, changed, plus, minus;
     bool may_stop, late;
+    struct mc_agreement *agree; /* [n_outputs] */
 };
 
 static int load(struct trial *t, const struct mc_array *a, int64_t count, struct mc_err *err)
@@ -100,6 +101,8 @@ static int compare(struct trial *t, size_t o, const struct mc_array *a, struct m
             if (rows == b->n ? k == i : true)
                 t->each[t->sample + k] += (float)d;
     }
+    if (!rc)
+        mc_agreement_add(&out->agree, &t->agree[o], &a->shape, rows != b->n, b->row[o], t->row);
     return rc;
 }
 
@@ -124,6 +127,22 @@ static int judge_batch(void *ctx, const struct mc_array *const *values, int64_t 
     return 0;
 }
 
+static void conclude_outputs(const struct trial *t, struct mc_judgement *ret)
+{
+    ret->agreement = ret->kl = ret->noise = NAN;
+    for (size_t o = 0; o < t->j->n_outputs; o++) {
+        const struct mc_agreement *g = &t->agree[o];
+        double noise = mc_agreement_noise(&t->j->output[o].agree, g);
+        if (g->samples > 0) {
+            ret->agreement =
+                fmin(g->agree / g->samples, isnan(ret->agreement) ? 1 : ret->agreement);
+            ret->kl = fmax(g->broken ? INFINITY : g->kl / g->samples, isnan(ret->kl) ? 0 : ret->kl);
+        }
+        if (!isnan(noise))
+            ret->noise = fmax(noise, isnan(ret->noise) ? 0 : ret->noise);
+    }
+}
+
 static void conclude(const struct trial *t, struct mc_judgement *ret)
 {
     const struct mc_judge *j = t->j;
@@ -132,6 +151,7 @@ static void conclude(const struct trial *t, struct mc_judgement *ret)
     for (int64_t i = 0; i < j->samples; i++)
         ret->divergence += t->each[i];
     ret->divergence /= n;
+    conclude_outputs(t, ret);
     if (j->decides)
         ret->changed = (double)t->changed / n;
     if (!j->decides || !is_labelled(j))
@@ -147,18 +167,24 @@ int mc_judge_model(struct mc_judge *j, const struct mc_model *m, bool may_stop,
     struct trial t = {.j = j, .may_stop = may_stop};
     struct mc_observe_opts o = {.pool = j->ctx->pool, .count = j->samples, .batch = j->batch_size};
     t.each = mc_calloc((size_t)j->samples, sizeof *t.each);
-    int rc = t.each ? 0 : no_memory(err);
+    t.agree = mc_calloc(j->n_outputs, sizeof *t.agree);
+    int rc = t.each && t.agree ? 0 : no_memory(err);
+    for (size_t i = 0; !rc && i < j->n_outputs; i++)
+        rc = mc_agreement_init(&j->output[i].agree, &t.agree[i], err);
     if (!rc)
         rc = mc_observe(m->graph, j->data, j->names, j->n_outputs, &o, judge_batch, &t, NULL, err);
     free(t.row);
     *ret_late = t.late;
-    if (rc || t.late) {
+    if (!rc && !t.late) {
+        j->runs++;
+        conclude(&t, ret);
+    } else {
         free(t.each);
-        return t.late ? 0 : rc;
     }
-    j->runs++;
-    conclude(&t, ret);
-    return 0;
+    for (size_t i = 0; t.agree && i < j->n_outputs; i++)
+        mc_agreement_free(&t.agree[i]);
+    free(t.agree);
+    return t.late ? 0 : rc;
 }
 
 void mc_judgement_free(struct mc_judgement *m)

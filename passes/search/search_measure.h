@@ -12,7 +12,13 @@ struct mc_judgement {
     double changed; /* share of decisions that differ */
     double lost;    /* share of right answers lost less those won; NAN without labels */
     double lost_se; /* standard error of it, two pseudo-samples in (graph/run/measure.h) */
-    float *each;    /* [mc_judge_samples]; freed by mc_judgement_free */
+    /* Outputs taken one by one, each by what it holds (search_agree.h): the worst of those that decide something, and of
+     * those that hold numbers. NAN: there are none. */
+    double
+        agreement; /* share of decisions that are the same; of a line of positions, of all that is read from it */
+    double kl;    /* nats, mean over positions */
+    double noise; /* squared error over variance, mean over channels where these differ much */
+    float *each;  /* [mc_judge_samples]; freed by mc_judgement_free */
 };
 
 /* Run the reference on at most `most` samples; fewer where its outputs would take more than 64 MB.

@@ -1,0 +1,87 @@
+/* A run of `quant`: what was asked for, what there is, what was decided. For the files quant_*.c that pass_quant.c calls. */
+#ifndef MC_PASSES_QUANT_RUN_H
+#define MC_PASSES_QUANT_RUN_H
+
+#include "passes/quant/quant_build.h"
+#include "passes/quant/quant_repair.h"
+#include "passes/search/search.h"
+#include "passes/search/search_measure.h"
+
+enum mc_quant_repair_kind { /* bits; in the order they are done */
+                            MC_QUANT_FOLD = 1,
+                            MC_QUANT_EQUALISE = 2,
+                            MC_QUANT_SMOOTH = 4,
+                            MC_QUANT_GPTQ = 8,
+                            MC_QUANT_ROUND = 16,
+                            MC_QUANT_BIAS = 32,
+                            MC_QUANT_REPAIRS = 6
+};
+
+/* What a set of forms came to. */
+struct mc_quant_trial {
+    double
+        loss; /* what it is taken to cost: share of right answers, or of decisions (quant_accept.c) */
+    double agreement; /* of decisions; NAN: the outputs decide nothing */
+    double sqnr;      /* in dB, of the worst output; NAN: not measured */
+    double divergence;
+    double bytes, cost; /* of the model; cost by quant_cost.h or measured */
+};
+
+struct mc_quant_run {
+    struct mc_pass_ctx *ctx;
+    struct mc_model *model;  /* becomes the result */
+    struct mc_model *before; /* a clone of it, prepared and with norms folded: what sites are of */
+    struct mc_quant_rules rules;
+    bool automatic;          /* forms are searched for */
+    enum mc_quant_form wish; /* otherwise this one, where it is possible */
+    bool by_bytes;           /* --minimise bytes */
+    unsigned repairs;        /* mc_quant_repair_kind */
+    double max_drop;         /* of --max-drop, or 0.001 */
+    struct mc_quant_sites sites;
+    bool *left;                   /* [sites.n] --only and --skip leave it */
+    struct mc_quant_stats *stats; /* NULL: none needed */
+    struct mc_quant_cache *cache;
+    struct mc_judge *judge;   /* NULL: nothing to measure on, or nobody asked */
+    enum mc_quant_form *form; /* [sites.n] decided */
+    const char **because;     /* [sites.n] why not a faster form; NULL */
+    double *alone; /* [sites.n] divergence with this site alone in the wished form; NAN */
+    struct mc_quant_built built;
+    struct mc_quant_repair_result repair[MC_QUANT_REPAIRS];
+    size_t n_repairs;
+    struct mc_quant_trial before_trial, weight, result;
+    json_t *search;      /* of the report, or NULL */
+    const char *warning; /* for the report: the result answers differently, … ; NULL */
+};
+
+/* ---- quant_options.c ---- */
+
+extern const struct mc_param mc_quant_params[];
+/* Errors: MC_EUSAGE. */
+int mc_quant_options(struct mc_quant_run *r, const json_t *options, struct mc_err *err);
+
+/* ---- quant_accept.c ---- */
+
+/* Measure a model on r->judge. *ret_late: the deadline passed. */
+int mc_quant_try(struct mc_quant_run *r, const struct mc_model *m, struct mc_quant_trial *ret,
+                 bool *ret_late, struct mc_err *err);
+/* Does it keep the answer? By r->max_drop, and where outputs decide nothing by the noise that weight-only adds. */
+bool mc_quant_accepts(const struct mc_quant_run *r, const struct mc_quant_trial *t);
+
+/* ---- quant_decide.c ---- */
+
+/* The form nearest to `wish` that site i can have. */
+enum mc_quant_form mc_quant_nearest(const struct mc_quant_run *r, size_t i,
+                                    enum mc_quant_form wish);
+/* form of every site, as options or choices say. Errors: MC_EUSAGE naming an unknown layer or form. */
+int mc_quant_decide(struct mc_quant_run *r, struct mc_err *err);
+/* --only and --skip. Errors: MC_EUSAGE for what matches nothing. */
+int mc_quant_select(struct mc_quant_run *r, const json_t *options, struct mc_err *err);
+/* A clone of `before` with these forms. */
+int mc_quant_make(struct mc_quant_run *r, const enum mc_quant_form *form, bool sizes_only,
+                  struct mc_quant_built *ret, struct mc_err *err);
+
+/* ---- quant_report.c ---- */
+
+int mc_quant_report(const struct mc_quant_run *r, json_t **ret, struct mc_err *err);
+
+#endif
