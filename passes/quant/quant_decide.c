@@ -4,7 +4,7 @@
 
 #include "base/json.h"
 #include "base/nearest.h"
-#include "passes/quant/quant_search.h"
+#include "passes/quant/quant_run.h"
 
 /* What a layer falls back to, from the form asked for to weights alone. */
 enum mc_quant_form mc_quant_nearest(const struct mc_quant_run *r, size_t i, enum mc_quant_form wish)

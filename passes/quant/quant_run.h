@@ -80,6 +80,11 @@ int mc_quant_select(struct mc_quant_run *r, const json_t *options, struct mc_err
 int mc_quant_make(struct mc_quant_run *r, const enum mc_quant_form *form, bool sizes_only,
                   struct mc_quant_built *ret, struct mc_err *err);
 
+/* ---- quant_search.c ---- */
+
+/* The cheapest form of every site that keeps the answer, by measuring; r->search is what the report says of it. */
+int mc_quant_search(struct mc_quant_run *r, enum mc_quant_form *form, struct mc_err *err);
+
 /* ---- quant_report.c ---- */
 
 int mc_quant_report(const struct mc_quant_run *r, json_t **ret, struct mc_err *err);
