@@ -9,7 +9,8 @@
 /* What became of one weight of a site. Values are of the built model; NULL where the form has no such thing. */
 struct mc_quant_placed_weight {
     struct mc_value *q, *scale, *zero; /* initializers */
-    int axis, block;                   /* as mc_quant_cut */
+    int axis, block;                   /* as mc_quant_cut, of q */
+    bool transposed;                   /* q is the transpose of site->weight */
     double error;                      /* relative, of the weight */
     uint64_t bytes;                    /* q + scale + zero */
 };
@@ -76,14 +77,27 @@ struct mc_quant_builder {
     struct mc_quant_cache *cache;
     bool sizes_only;
     struct mc_quant_built *b;
+    struct mc_node **node; /* [n sites] of the built model, before any was replaced */
+    struct mc_quant_put *put; /* integers that are in place already */
+    size_t n_put, cap_put;
 };
 /* The node of the built model that site i is, by graph and id. */
 struct mc_node *mc_quant_node(const struct mc_quant_builder *b, size_t site);
-/* The integers of weight k of site i, as initializers (or Constants in a function) of the graph of its node; the same
- * for all nodes that share it. Fills in b->b->at[i].w[k]. */
+/* A value of the built model that v of the main graph of `before` is; NULL if it is gone. */
+struct mc_value *mc_quant_value(const struct mc_quant_builder *b, const struct mc_value *v);
+/* The integers of weight k of site i, seen from the graph of its node: the same for all nodes that share it. `cut` is of
+ * site->weight[k]; `transpose` (of rank 2): q is the transpose of that, axis too. scale_type: NONE takes what the node
+ * computes in where DequantizeLinear can give it, else F32. Fills in b->b->at[i].w[k]. */
 int mc_quant_put_weight(struct mc_quant_builder *b, size_t site, int k,
                         const struct mc_quant_type *t, const struct mc_quant_cut *cut,
-                        struct mc_err *err);
+                        bool transpose, enum mc_dtype scale_type, struct mc_err *err);
+/* What these integers stand for, as floats of the type and layout that the slot takes; its own nodes, which users share.
+ * fold: by Cast and Mul, which runtimes compute once when they load; otherwise by DequantizeLinear, which they leave to where it
+ * is used (fused with MatMul and Gemm, computed in every run elsewhere). */
+int mc_quant_put_float(struct mc_quant_builder *b, size_t site, int k, bool fold,
+                       struct mc_value **ret, struct mc_err *err);
+/* The type and cut of rules for weights of the form of this site. */
+struct mc_quant_type mc_quant_weight_type(const struct mc_quant_rules *r, enum mc_quant_form form);
 
 int mc_quant_form_static(struct mc_quant_builder *b,
                          struct mc_err *err); /* all STATIC and STATIC16 sites at once */

@@ -16,7 +16,7 @@ enum mc_quant_kind {
     MC_QUANT_CELL,    /* LSTM, GRU, RNN: W and R */
     MC_QUANT_TABLE,   /* Gather of rows of a constant */
     MC_QUANT_PRODUCT, /* MatMul of two activations (attention): STATIC only */
-    MC_QUANT_FUSED,   /* Attention and the like of com.microsoft */
+    MC_QUANT_FUSED,   /* any other operator with a large constant: WEIGHT only, a site each */
 };
 
 enum { MC_QUANT_SLOTS = 2 };
@@ -26,14 +26,19 @@ struct mc_quant_site {
     struct mc_node *node;
     int n_weights;            /* 0 (PRODUCT), 1, or 2 (CELL: W and R) */
     int slot[MC_QUANT_SLOTS]; /* input slots of the weights */
-    struct mc_value *weight[MC_QUANT_SLOTS];
-    int out_axis[MC_QUANT_SLOTS]; /* axis of the output channels in the weight */
+    struct mc_value *weight[MC_QUANT_SLOTS]; /* the constant, behind Cast and Transpose if the slot is */
+    bool transposed[MC_QUANT_SLOTS]; /* the slot reads the transpose of the weight (of rank 2) */
+    enum mc_dtype dtype;             /* of the slots: what the node computes in */
+    int out_axis[MC_QUANT_SLOTS]; /* axis of the output channels in the weight, as the constant has it */
     int in_axis[MC_QUANT_SLOTS];  /* axis of the inner dimension (blocks) */
     int x_slot;                   /* of the activation */
     int bias_slot;                /* of the node, -1: the operator has none */
+    struct mc_node *
+        add; /* Add of a constant, one number an output channel, that alone reads a MatMul; or NULL */
+    int add_slot; /* of that constant */
     struct mc_node
         *act; /* Relu or Clip that alone reads the output: computed with the layer; or NULL */
-    struct mc_value *y; /* what the layer gives: behind act */
+    struct mc_value *y; /* what the layer gives: behind add and act */
     bool in_body;       /* of If, Loop, Scan, or a function: no statistics, no STATIC */
     uint64_t bytes;     /* of the weights */
     double macs;        /* for one sample; NAN: unknown */
@@ -47,15 +52,20 @@ struct mc_quant_sites {
     size_t n, cap;
     uint64_t
         weight_bytes; /* of all float constants of the model, for the share that was compressed */
+    int opset; /* the newest version of ai.onnx that all nodes can be lifted to */
 };
 
-/* m was prepared (mc_quant_prepare). Two clones of a model give the same list. Errors: MC_ENOMEM. */
+/* m was prepared (mc_prepare, mc_quant_prepare). Two clones of a model give the same list. Errors: MC_ENOMEM. */
 int mc_quant_sites_find(const struct mc_model *m, const struct mc_quant_rules *rules,
                         struct mc_quant_sites *ret, struct mc_err *err);
 void mc_quant_sites_free(struct mc_quant_sites *s);
 
-/* Make every weight visible: constants folded that stand behind Transpose, Cast, Reshape, Identity; dead float weights gone; a
- * chain MatMul + Add(constant) with known ranks seen as a layer with a bias. */
+/* After mc_prepare: a MatMul of a matrix with an Add of a constant vector becomes a Gemm, where the other operand is known to be
+ * a matrix, so that integers get their bias; initializers are no inputs. */
 int mc_quant_prepare(struct mc_model *m, struct mc_err *err);
+
+/* The sites of one node, all that it has of kind, slots, axes, reason (the rest is zero), at most `max`. */
+enum { MC_QUANT_NODE_SITES = 8 };
+int mc_quant_describe(struct mc_node *n, struct mc_quant_site ret[MC_QUANT_NODE_SITES]);
 
 #endif
