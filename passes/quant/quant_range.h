@@ -40,6 +40,10 @@ struct mc_quant_param {
     int32_t zero; /* within the limits; 0.0 is always representable */
 };
 
+/* The grid that holds [lo, hi] and 0, as ONNX Runtime makes it: asymmetric ones round the zero point. */
+void mc_quant_param_of(double lo, double hi, const struct mc_quant_type *t,
+                       struct mc_quant_param *ret);
+
 /* The range of least loss by `method`. Of nothing but zeros (or nothing): scale 1. Never fails: a range of one constant
  * c != 0 gives a scale that represents c exactly or nearly.
  * Source: Migacz, 8-bit inference with TensorRT, 2017 (entropy: Kullback-Leibler over 2048 bins);
