@@ -77,36 +77,55 @@ typedef float vf __attribute__((vector_size(4 * LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * LANES)));
 typedef double vd __attribute__((vector_size(8 * LANES)));
 
-MC_WIDE static void look(const float *x, int64_t n, struct span *r)
+struct sum {
+    vf lo, hi;
+    vi odd;
+    vd sum, square;
+};
+
+/* Lanes behind the last of n values are 0. */
+static inline void load(const float *x, int64_t n, vf *ret)
+{
+    *ret = (vf){0};
+    memcpy(ret, x, (size_t)(n < LANES ? n : LANES) * sizeof *x);
+}
+
+/* Sums of v, extremes of `here`. */
+static inline void look_at(const vf *v, const vf *here, struct sum *s)
 {
     const vi exponent = 0x7f800000 - (vi){0};
-    vf lo = x[0] - (vf){0}, hi = lo;
-    vd sum = {0}, square = {0};
-    vi odd = {0};
-    for (int64_t i = 0; i < n; i += LANES) {
-        vf v = {0};
-        if (n - i >= LANES)
-            memcpy(&v, x + i, sizeof v);
-        else
-            memcpy(&v, x + i, (size_t)(n - i) * sizeof *x);
+    vd d = __builtin_convertvector(*v, vd);
+    vi less = *here<s->lo, more = *here> s->hi;
+    s->lo = (vf)((less & (vi)*here) | (~less & (vi)s->lo));
+    s->hi = (vf)((more & (vi)*here) | (~more & (vi)s->hi));
+    s->odd |= ((vi)*v & exponent) == exponent;
+    s->sum += d;
+    s->square += d * d;
+}
+
+MC_WIDE static void look(const float *x, int64_t n, struct span *r)
+{
+    struct sum s = {.lo = x[0] - (vf){0}, .hi = x[0] - (vf){0}};
+    vf v;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        load(x + i, LANES, &v);
+        look_at(&v, &v, &s);
+    }
+    if (i < n) {
+        load(x + i, n - i, &v);
         vf here = v;
         for (int64_t j = n - i; j < LANES; j++)
             here[j] = x[0]; /* 0 changes no sum, but an extreme */
-        vi less = here<lo, more = here> hi;
-        lo = (vf)((less & (vi)here) | (~less & (vi)lo));
-        hi = (vf)((more & (vi)here) | (~more & (vi)hi));
-        odd |= ((vi)v & exponent) == exponent;
-        vd d = __builtin_convertvector(v, vd);
-        sum += d;
-        square += d * d;
+        look_at(&v, &here, &s);
     }
-    *r = (struct span){.lo = lo[0], .hi = hi[0]};
+    *r = (struct span){.lo = s.lo[0], .hi = s.hi[0]};
     for (int j = 0; j < LANES; j++) {
-        r->lo = lo[j] < r->lo ? lo[j] : r->lo;
-        r->hi = hi[j] > r->hi ? hi[j] : r->hi;
-        r->sum += sum[j];
-        r->square += square[j];
-        r->odd |= odd[j] != 0;
+        r->lo = s.lo[j] < r->lo ? s.lo[j] : r->lo;
+        r->hi = s.hi[j] > r->hi ? s.hi[j] : r->hi;
+        r->sum += s.sum[j];
+        r->square += s.square[j];
+        r->odd |= s.odd[j] != 0;
     }
 }
 
@@ -114,10 +133,13 @@ MC_WIDE static void look(const float *x, int64_t n, struct span *r)
 MC_WIDE static void place(const float *x, int64_t n, float width, int32_t first, int32_t *at)
 {
     float inverse = 1 / width;
-    for (int64_t i = 0; i < n; i++) {
-        int32_t t = (int32_t)(x[i] * inverse);
-        t -= x[i] < (float)t * width;
-        at[i] = x[i] == 0 ? BINS : t - first;
+    for (int64_t i = 0; i < n; i += LANES) {
+        vf v;
+        load(x + i, n - i, &v);
+        vi t = __builtin_convertvector(v * inverse, vi), zero = v == 0;
+        t += v < __builtin_convertvector(t, vf) * width; /* true is -1 */
+        t = (zero & BINS) | (~zero & (t - first));
+        memcpy(at + i, &t, sizeof t);
     }
 }
 
@@ -164,7 +186,7 @@ static int64_t pick_finite(struct mc_quant_hist *h, const float *x, int64_t n, f
 
 static void add_block(struct mc_quant_hist *h, struct tables *t, const float *x, int64_t n)
 {
-    int32_t at[BLOCK];
+    int32_t at[BLOCK]; /* whole vectors */
     float finite[BLOCK];
     struct span s;
     look(x, n, &s);
