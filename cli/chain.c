@@ -55,7 +55,9 @@ void mc_chain_free(struct mc_chain *c)
         mc_cli_close(&c->step[i].student);
         json_decref(c->step[i].cli.values);
         json_decref(c->step[i].choices);
+        json_decref(c->step[i].stats);
         mc_out_abort(c->step[i].choices_out);
+        mc_out_abort(c->step[i].stats_out);
     }
     free(c->step);
     json_decref(c->report);
@@ -284,10 +286,11 @@ static int commit_choices(struct mc_chain *c, int rc, struct mc_err *err)
 {
     for (size_t i = 0; i < c->n; i++) {
         struct mc_err failed;
-        struct mc_out *out = c->step[i].choices_out;
-        c->step[i].choices_out = NULL;
-        if (out && mc_out_commit(out, &failed))
-            rc = mc_fail(err, failed.code, "%s", failed.msg);
+        struct mc_out *const out[] = {c->step[i].choices_out, c->step[i].stats_out};
+        c->step[i].choices_out = c->step[i].stats_out = NULL;
+        for (int k = 0; k < 2; k++)
+            if (out[k] && mc_out_commit(out[k], &failed))
+                rc = mc_fail(err, failed.code, "%s", failed.msg);
     }
     return rc;
 }

@@ -28,6 +28,8 @@ struct mc_chain_step {
     enum mc_chain_form form;
     json_t *choices;            /* of --choices */
     struct mc_out *choices_out; /* of --choices-out; put in place when all is done */
+    json_t *stats;              /* of --stats: an array */
+    struct mc_out *stats_out;   /* of --stats-out */
     json_t *account; /* {name, options, seconds, bytes_before, …}; borrowed from the job */
 };
 

@@ -66,21 +66,59 @@ int mc_chain_step_check(struct mc_chain_step *s, struct mc_err *err)
                      : mc_job_train_unasked(&s->cli, err);
 }
 
+/* --choices-out and --stats-out replace no file that is read or written besides. */
+static int check_out(const struct mc_chain_step *s, const struct mc_job *j, const char *option,
+                     struct mc_err *err)
+{
+    const char *out = mc_param_text(s->cli.values, option);
+    const char *const taken[] = {
+        mc_param_text(s->cli.values, "choices"), j->to_stdout ? NULL : j->out,
+        mc_cli_operand(&s->cli, 0),
+        strcmp(option, "stats-out") ? NULL : mc_param_text(s->cli.values, "choices-out")};
+    for (size_t i = out ? 0 : 4; i < 4; i++)
+        if (taken[i] && (!strcmp(taken[i], out) || mc_path_same(taken[i], out)))
+            return mc_fail(err, MC_EUSAGE, "--%s '%s' would replace '%s'; give another name",
+                           option, out, taken[i]);
+    return 0;
+}
+
+/* What activations hold: files of earlier runs, and where that of this one goes. */
+static int open_stats(struct mc_chain_step *s, const struct mc_job *j, struct mc_err *err)
+{
+    const json_t *list = json_object_get(s->cli.values, "stats"), *name;
+    const char *out = mc_param_text(s->cli.values, "stats-out");
+    size_t i;
+    int rc = check_out(s, j, "stats-out", err);
+    bool ok = true;
+    if (!rc && json_array_size(list))
+        s->stats = json_array();
+    json_array_foreach(list, i, name)
+    {
+        json_t *one = NULL;
+        if (!rc)
+            rc = mc_choices_read(json_string_value(name), &one, err);
+        if (!rc)
+            mc_json_add(s->stats, one, &ok);
+    }
+    if (!rc && !ok)
+        rc = mc_fail(err, MC_ENOMEM, "out of memory");
+    return rc || !out ? rc : mc_choices_open(out, &s->stats_out, err);
+}
+
 static int open_choices(struct mc_chain_step *s, const struct mc_job *j, struct mc_err *err)
 {
     const char *in = mc_param_text(s->cli.values, "choices");
     const char *out = mc_param_text(s->cli.values, "choices-out");
-    const char *const taken[] = {in, j->to_stdout ? NULL : j->out, mc_cli_operand(&s->cli, 0)};
-    for (size_t i = out ? 0 : 3; i < 3; i++)
-        if (taken[i] && (!strcmp(taken[i], out) || mc_path_same(taken[i], out)))
-            return mc_fail(err, MC_EUSAGE,
-                           "--choices-out '%s' would replace '%s'; give another name", out,
-                           taken[i]);
+    int status = check_out(s, j, "choices-out", err);
+    if (status)
+        return status;
     const char *const chosen[] = {in, out};
     int rc = mc_cli_check_reports(&s->cli, chosen, 2, err);
     if (!rc && in)
         rc = mc_choices_read(in, &s->choices, err);
-    return rc || !out ? rc : mc_choices_open(out, &s->choices_out, err);
+    if (!rc && out)
+        rc = mc_choices_open(out, &s->choices_out, err);
+    return rc ? rc : open_stats(s, j, err);
 }
 
 /* The student as a file, which must not be the one that is written. */
@@ -123,6 +161,7 @@ static struct mc_pass_ctx context(const struct mc_chain_step *s, struct mc_job *
         .train = j->train,
         .output = mc_param_text(s->cli.values, "output"),
         .choices = s->choices,
+        .stats = s->stats,
         .has_max_drop = mc_param_has(s->cli.values, "max-drop"),
         .max_drop = mc_param_real(s->cli.values, "max-drop", 0),
         .judged = j->data && j->data->count > 0 ? j->data->count : 0,
@@ -136,6 +175,20 @@ static struct mc_pass_ctx context(const struct mc_chain_step *s, struct mc_job *
         .host = j,
         .bytes_of = bytes_of,
     };
+}
+
+static int put_stats(struct mc_chain_step *s, struct mc_job *j, struct mc_err *err)
+{
+    const char *path = mc_param_text(s->cli.values, "stats-out");
+    const json_t *stats = json_object_get(j->account, "statistics");
+    if (!stats)
+        return mc_fail(err, MC_EUSAGE,
+                       "--stats-out %s: nothing was measured; give samples with --calib and a form "
+                       "that needs ranges",
+                       path);
+    int rc = mc_choices_put(s->stats_out, path, stats, err);
+    json_object_del(j->account, "statistics"); /* the file has it, the report need not */
+    return rc;
 }
 
 /* Shares are of the model that the step was given; of the first, as it was in its file. */
@@ -160,6 +213,8 @@ static int run_pass(struct mc_chain_step *s, bool first, struct mc_job *j, struc
     }
     if (!rc && s->choices_out)
         rc = mc_choices_put(s->choices_out, choices, json_object_get(j->account, "search"), err);
+    if (!rc && s->stats_out)
+        rc = put_stats(s, j, err);
     return rc ? rc : mc_interrupt_check(err);
 }
 

@@ -22,6 +22,7 @@ struct mc_pass_ctx {
     struct mc_dataset *train; /* samples to train on, which can guide a search as well, or NULL */
     const char *output;    /* the one that counts, or NULL: the first of rank 2, else the first */
     const json_t *choices; /* of --choices: which option for which layer (search.h), or NULL */
+    const json_t *stats;   /* of --stats: what activations hold, an array of files; or NULL */
     bool has_max_drop;     /* --max-drop is given: */
     double max_drop;       /* what --auto may lose */
     int64_t judged;  /* samples that its gate will be judged by; 0: unknown, or there is none */

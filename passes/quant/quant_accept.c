@@ -47,6 +47,12 @@ static double by_chance(double p, double n)
     return p + 2 * sqrt(p * (1 - p) / n) + 1 / n;
 }
 
+double mc_quant_sqnr_enough(const struct mc_quant_run *r)
+{
+    double enough = SQNR_ENOUGH - 10 * log10(fmax(r->max_drop, 1e-6) / 0.001);
+    return isnan(r->weight.sqnr) ? enough : fmin(enough, r->weight.sqnr - SQNR_UNDER);
+}
+
 bool mc_quant_accepts(const struct mc_quant_run *r, const struct mc_quant_trial *t)
 {
     double n = (double)mc_judge_samples(r->judge);
@@ -59,6 +65,5 @@ bool mc_quant_accepts(const struct mc_quant_run *r, const struct mc_quant_trial 
         return false;
     if (isnan(t->sqnr)) /* every output decides */
         return true;
-    double enough = SQNR_ENOUGH - 10 * log10(fmax(r->max_drop, 1e-6) / 0.001);
-    return t->sqnr >= fmin(enough, r->weight.sqnr - SQNR_UNDER);
+    return t->sqnr >= mc_quant_sqnr_enough(r);
 }

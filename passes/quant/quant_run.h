@@ -67,6 +67,9 @@ int mc_quant_try(struct mc_quant_run *r, const struct mc_model *m, struct mc_qua
 /* Does it keep the answer? By r->max_drop, and where outputs decide nothing by the noise that weight-only adds. */
 bool mc_quant_accepts(const struct mc_quant_run *r, const struct mc_quant_trial *t);
 
+/* Of outputs that decide nothing: so many dB are enough. */
+double mc_quant_sqnr_enough(const struct mc_quant_run *r);
+
 /* ---- quant_decide.c ---- */
 
 /* The form nearest to `wish` that site i can have. */
@@ -87,6 +90,8 @@ int mc_quant_search(struct mc_quant_run *r, enum mc_quant_form *form, struct mc_
 
 /* ---- quant_report.c ---- */
 
-int mc_quant_report(const struct mc_quant_run *r, json_t **ret, struct mc_err *err);
+/* statistics: those of the layers' inputs too, for a file of their own. */
+int mc_quant_report(const struct mc_quant_run *r, bool statistics, json_t **ret,
+                    struct mc_err *err);
 
 #endif

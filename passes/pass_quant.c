@@ -1,0 +1,311 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "graph/edit.h"
+#include "passes/quant/quant_half.h"
+#include "passes/quant/quant_run.h"
+#include "passes/quant/quant_train.h"
+
+/* Samples that say whether a result that was not searched for keeps the answer. */
+enum { CHECK_SAMPLES = 64, JUDGE_SAMPLES = 512 };
+
+/* ---- before anything is quantised ---- */
+
+static int prepare(struct mc_quant_run *r, struct mc_err *err)
+{
+    struct mc_pass_ctx *ctx = r->ctx;
+    struct mc_model *m = r->model;
+    int rc = ctx->dry_run ? mc_model_clone(m, &r->before, err) : 0;
+    m = ctx->dry_run ? r->before : m;
+    if (!rc)
+        rc = mc_quant_prepare(m, err);
+    if (!rc && (r->repairs & MC_QUANT_FOLD)) {
+        struct mc_quant_repair_result *p = &r->repair[r->n_repairs];
+        *p = (struct mc_quant_repair_result){
+            .name = "folding of norms", .before = NAN, .after = NAN, .kept = true};
+        rc = mc_quant_fold_norms(m, &p->layers, err);
+        r->n_repairs += !rc && p->layers > 0;
+    }
+    if (!rc && (r->repairs & MC_QUANT_EQUALISE)) {
+        struct mc_quant_repair_result *p = &r->repair[r->n_repairs++];
+        *p = (struct mc_quant_repair_result){
+            .name = "equalisation", .before = NAN, .after = NAN, .kept = true};
+        rc = mc_quant_equalise(m, &p->layers, err);
+    }
+    if (!rc && !ctx->dry_run)
+        rc = mc_model_clone(m, &r->before, err);
+    if (!rc)
+        r->before->spill = r->model->spill;
+    return rc;
+}
+
+static int find_sites(struct mc_quant_run *r, const json_t *options, struct mc_err *err)
+{
+    int rc = mc_quant_sites_find(r->before, &r->rules, &r->sites, err);
+    size_t n = r->sites.n + 1;
+    if (rc)
+        return rc;
+    r->left = mc_calloc(n, sizeof *r->left);
+    r->form = mc_calloc(n, sizeof *r->form);
+    r->because = mc_calloc(n, sizeof *r->because);
+    r->alone = mc_calloc(n, sizeof *r->alone);
+    if (!r->left || !r->form || !r->because || !r->alone)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++)
+        r->alone[i] = NAN;
+    return mc_quant_select(r, options, err);
+}
+
+/* Where nothing can be quantised, why the largest layer cannot. */
+static int check_any(const struct mc_quant_run *r, struct mc_err *err)
+{
+    const struct mc_quant_site *largest = NULL;
+    for (size_t i = 0; i < r->sites.n; i++) {
+        const struct mc_quant_site *s = &r->sites.item[i];
+        if (!s->reason)
+            return 0;
+        if (!largest || s->bytes > largest->bytes)
+            largest = s;
+    }
+    if (!largest)
+        return mc_fail(err, MC_EUNSUP, "the model has no layers that could be quantised");
+    return mc_fail(err, MC_EUNSUP, "nothing can be quantised; the largest layer, '%s', because %s",
+                   mc_node_label(largest->node), largest->reason);
+}
+
+/* ---- statistics ---- */
+
+static bool needs_stats(const struct mc_quant_run *r)
+{
+    size_t k;
+    const json_t *entry;
+    if (!r->ctx->choices)
+        return r->automatic || r->wish == MC_QUANT_STATIC || r->wish == MC_QUANT_STATIC16;
+    json_array_foreach(json_object_get(r->ctx->choices, "layers"), k, entry)
+    {
+        const char *choice = mc_json_string(entry, "choice");
+        if (choice && !strncmp(choice, "static", 6))
+            return true;
+    }
+    return false;
+}
+
+static int collect(struct mc_quant_run *r, struct mc_err *err)
+{
+    struct mc_quant_want *want = NULL;
+    size_t n = 0;
+    int rc = mc_quant_wanted(r->before, &r->sites, &r->rules, &want, &n, err);
+    if (!rc)
+        rc = mc_quant_stats_collect(r->ctx, r->before, want, n, &r->stats, err);
+    free(want);
+    return rc;
+}
+
+/* Of --stats, the sum of all that were given. */
+static int read_stats(struct mc_quant_run *r, struct mc_err *err)
+{
+    size_t k;
+    const json_t *entry;
+    int rc = 0;
+    json_array_foreach(r->ctx->stats, k, entry)
+    {
+        struct mc_quant_stats *more = NULL;
+        rc = mc_quant_stats_read(entry, r->before, k ? &more : &r->stats, err);
+        if (!rc && k)
+            rc = mc_quant_stats_merge(r->stats, more, err);
+        mc_quant_stats_free(more);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+static int get_stats(struct mc_quant_run *r, struct mc_err *err)
+{
+    struct mc_pass_ctx *ctx = r->ctx;
+    if (json_array_size(ctx->stats))
+        return read_stats(r, err);
+    if (!needs_stats(r))
+        return 0;
+    if (!ctx->calib)
+        return mc_fail(
+            err, MC_EDATA,
+            "ranges of activations need samples of the model's inputs: pass --calib SPEC, "
+            "or quantise weights alone with --form weight");
+    int rc = collect(r, err);
+    if (!rc && (r->repairs & MC_QUANT_SMOOTH)) {
+        struct mc_quant_repair_result *p = &r->repair[r->n_repairs++];
+        *p = (struct mc_quant_repair_result){
+            .name = "SmoothQuant", .before = NAN, .after = NAN, .kept = true};
+        rc = mc_quant_smooth(r->before, r->stats, 0.5, &p->layers, err);
+        if (!rc && !ctx->dry_run)
+            rc = mc_quant_smooth(r->model, r->stats, 0.5, &p->layers, err);
+        mc_quant_stats_free(r->stats);
+        r->stats = NULL;
+        if (!rc)
+            rc = collect(r, err);
+    }
+    return rc;
+}
+
+/* ---- the result ---- */
+
+static int open_judge(struct mc_quant_run *r, struct mc_err *err)
+{
+    if (!mc_search_has_samples(r->ctx) || (r->ctx->dry_run && !r->automatic))
+        return 0;
+    int64_t most = r->automatic ? JUDGE_SAMPLES : CHECK_SAMPLES;
+    int rc = mc_judge_new(r->ctx, r->before, most, &r->judge, err);
+    if (rc == MC_EUNSUP && !r->automatic) { /* it cannot run here: nothing is said of its answers */
+        r->warning = "the model does not run here, so nothing is known of what its answers lose";
+        return 0;
+    }
+    return rc;
+}
+
+static int repair(struct mc_quant_run *r, struct mc_err *err)
+{
+    static const struct {
+        enum mc_quant_repair_kind kind;
+        int (*run)(struct mc_quant_repair *, struct mc_quant_repair_result *, struct mc_err *);
+    } steps[] = {{MC_QUANT_GPTQ, mc_quant_repair_gptq},
+                 {MC_QUANT_ROUND, mc_quant_repair_round},
+                 {MC_QUANT_BIAS, mc_quant_repair_bias}};
+    struct mc_pass_ctx *ctx = r->ctx;
+    int64_t all = ctx->calib ? ctx->calib_count : 0, fit = all > 4 ? all - all / 4 : all;
+    struct mc_quant_repair job = {
+        .ctx = ctx,
+        .before = r->before,
+        .sites = &r->sites,
+        .rules = &r->rules,
+        .b = &r->built,
+        .fit = ctx->calib,
+        .fit_count = fit,
+        .held = ctx->calib,
+        .held_first = all > 4 ? fit : 0,
+        .held_count = all > 4 ? all - fit : all,
+    };
+    int rc = 0;
+    for (size_t i = 0; !rc && ctx->calib && i < sizeof steps / sizeof *steps; i++)
+        if (r->repairs & steps[i].kind) {
+            struct mc_quant_repair_result *p = &r->repair[r->n_repairs];
+            *p = (struct mc_quant_repair_result){.before = NAN, .after = NAN};
+            rc = steps[i].run(&job, p, err);
+            r->n_repairs += !rc;
+        }
+    return rc;
+}
+
+static int build(struct mc_quant_run *r, struct mc_err *err)
+{
+    if (r->ctx->dry_run)
+        return mc_quant_make(r, r->form, true, &r->built, err);
+    int rc = mc_quant_build_into(r->ctx, r->before, &r->sites, &r->rules, r->stats, r->form,
+                                 r->cache, false, r->model, &r->built, err);
+    return rc ? rc : repair(r, err);
+}
+
+static int check(struct mc_quant_run *r, struct mc_err *err)
+{
+    if (!r->judge || r->ctx->dry_run)
+        return 0;
+    int rc = mc_quant_try(r, r->built.m, &r->result, NULL, err);
+    if (!rc && !mc_quant_accepts(r, &r->result))
+        r->warning = "on the samples that guided the work the result answers differently: see "
+                     "'judged'; --form auto finds forms that keep the answer";
+    return rc;
+}
+
+static void release(struct mc_quant_run *r)
+{
+    mc_quant_built_free(&r->built);
+    mc_quant_stats_free(r->stats);
+    mc_quant_cache_free(r->cache);
+    mc_judge_free(r->judge);
+    mc_quant_sites_free(&r->sites);
+    mc_model_free(r->before);
+    free(r->left);
+    free(r->form);
+    free(r->because);
+    free(r->alone);
+    json_decref(r->search);
+}
+
+/* ---- the pass ---- */
+
+static int integers(struct mc_quant_run *r, const json_t *options, json_t **ret_report,
+                    struct mc_err *err)
+{
+    int rc = prepare(r, err);
+    if (!rc)
+        rc = find_sites(r, options, err);
+    if (!rc)
+        rc = check_any(r, err);
+    if (!rc)
+        rc = mc_quant_cache_new(&r->cache, err);
+    if (!rc)
+        rc = get_stats(r, err);
+    if (!rc)
+        rc = open_judge(r, err);
+    if (!rc)
+        rc = mc_quant_decide(r, err);
+    if (!rc)
+        rc = build(r, err);
+    if (!rc)
+        rc = check(r, err);
+    return rc ? rc : mc_quant_report(r, mc_param_has(options, "stats-out"), ret_report, err);
+}
+
+static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+               json_t **ret_report, struct mc_err *err)
+{
+    struct mc_quant_run r = {.ctx = ctx, .model = m};
+    const char *form = mc_param_text(options, "form");
+    r.weight.sqnr = r.weight.agreement = r.weight.loss = r.weight.cost = NAN;
+    r.result = r.weight;
+    mc_edit_sweep(m->graph);
+    if (form && (!strcmp(form, "fp16") || !strcmp(form, "bf16")))
+        return mc_quant_half(ctx, m, *form == 'f' ? MC_DTYPE_F16 : MC_DTYPE_BF16, false, ret_report,
+                             err);
+    int rc = mc_quant_options(&r, options, err);
+    if (!rc)
+        rc = integers(&r, options, ret_report, err);
+    release(&r);
+    return rc;
+}
+
+/* Couplings with neighbours decide what a layer can be, not single nodes. */
+static bool applies(const struct mc_node *n, const char **ret_why)
+{
+    (void)n;
+    *ret_why = NULL;
+    return true;
+}
+
+static int convert(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+                   struct mc_err *err)
+{
+    (void)options;
+    return mc_quant_open(ctx, m, err);
+}
+
+static int finish(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+                  struct mc_err *err)
+{
+    (void)options;
+    return mc_quant_close(ctx, m, err);
+}
+
+const struct mc_pass mc_pass_quant = {
+    .name = "quant",
+    .summary = "weights and computation in integers of 8 bits and fewer, or in 16-bit floats",
+    .example = "mcompress quant model.onnx -o small.onnx --calib samples.npz",
+    .params = mc_quant_params,
+    .applies = applies,
+    .run = run,
+    .convert = convert,
+    .finish = finish,
+    .reopen = convert,
+};
