@@ -229,6 +229,9 @@ void mc_doc_search(const struct mc_doc *d, const json_t *pass, size_t step, FILE
     size_t i, n = 0;
     if (*mc_fact_prune(pass, text))
         d->remark(out, MC_REMARK_DETAIL, text);
+    for (size_t k = 0; mc_fact_quant(pass, k, text); k++)
+        if (*text)
+            d->remark(out, MC_REMARK_DETAIL, text);
     if (*mc_fact_refit(json_object_get(pass, "refit"), text))
         d->remark(out, MC_REMARK_DETAIL, text);
     if (*mc_fact_repair(json_object_get(pass, "repair"), text))

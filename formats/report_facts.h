@@ -60,6 +60,10 @@ const char *mc_fact_repair(const json_t *repair, char ret[MC_FACT_TEXT]);
 /* Of a pass that removes nodes: how many stay, and by what they were chosen. Begins with "nodes: "; "" for others. */
 const char *mc_fact_prune(const json_t *pass, char ret[MC_FACT_TEXT]);
 
+/* Of a pass that quantises, sentence i: which forms, how it was judged, what repairs brought; "" where there is nothing to tell.
+ * false: at the end, and for other passes. */
+bool mc_fact_quant(const json_t *pass, size_t i, char ret[MC_FACT_TEXT]);
+
 /* The drop in top-1 and its interval as shares; false where there is none. *ret_limit: of --max-drop, or NAN. */
 bool mc_fact_interval(const json_t *report, double ret[3], double *ret_limit);
 

@@ -31,6 +31,8 @@ static const struct goal {
     {"macs", "at most ", " MACs per sample", mc_text_count},
     {"latency", "at most ", " for one sample", mc_text_duration},
     {"keep", "at most ", " of the hidden nodes and of what parameters may be", percent},
+    {"fastest", "as fast as it gets with a drop of at most ", "", points},
+    {"smallest", "as small as it gets with a drop of at most ", "", points},
     {"drop", "as small as it gets with a drop of at most ", "", points},
 };
 

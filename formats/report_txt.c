@@ -49,6 +49,9 @@ static void sentences(FILE *out, const json_t *report)
         const json_t *search = json_object_get(pass, "search");
         if (*mc_fact_prune(pass, text))
             fprintf(out, "  %s\n", text);
+        for (size_t k = 0; mc_fact_quant(pass, k, text); k++)
+            if (*text)
+                fprintf(out, "  %s\n", text);
         if (json_is_object(search))
             fprintf(out, "  %s\n", mc_fact_search(search, text));
         if (*mc_fact_refit(json_object_get(pass, "refit"), text))

@@ -70,7 +70,6 @@ static json_t *row(const struct mc_quant_run *r, size_t i)
     mc_json_put(o, "weight", mc_json_text(s->n_weights ? s->weight[0]->name : NULL), &ok);
     mc_json_put(o, "form",
                 form == MC_QUANT_FLOAT ? json_null() : json_string(mc_quant_form_names[form]), &ok);
-    mc_json_put(o, "choice", json_string(mc_quant_form_names[form]), &ok);
     mc_json_put(o, "bytes_before", mc_json_size(counts ? s->bytes : 0), &ok);
     mc_json_put(o, "bytes_after", mc_json_size(counts ? bytes_after(r, i) : 0), &ok);
     mc_json_put(o, "error", mc_json_real(error_of(&r->built.at[i])), &ok);
@@ -154,7 +153,11 @@ int mc_quant_report(const struct mc_quant_run *r, bool statistics, json_t **ret,
     mc_json_put(o, "repairs", repairs(r, &ok), &ok);
     if (statistics && r->stats)
         mc_json_put(o, "statistics", mc_quant_stats_json(r->stats), &ok);
-    mc_json_put(o, "warning", mc_json_text(r->warning), &ok);
+    if (r->warning) {
+        json_t *notes = json_array();
+        mc_json_add(notes, json_string(r->warning), &ok);
+        mc_json_put(o, "notes", notes, &ok);
+    }
     if (r->search)
         mc_json_put(o, "search", json_incref(r->search), &ok);
     if (!ok) {
