@@ -365,9 +365,9 @@ int mc_quant_fold_norms(struct mc_model *m, size_t *ret_layers, struct mc_err *e
     int rc = mc_infer_run(m->graph, NULL, &inf, NULL); /* without it less is known to fit */
     if (rc == MC_ENOMEM)
         return no_memory(err);
-    fold.inf = rc ? NULL : inf;
+    fold.inf = inf;
     rc = mc_quant_each_graph(m, fold_graph, &fold, err);
-    mc_infer_free(fold.inf ? inf : NULL);
+    mc_infer_free(inf);
     *ret_layers = fold.layers;
     return rc;
 }
