@@ -238,7 +238,10 @@ static void release(struct mc_quant_run *r)
 static int integers(struct mc_quant_run *r, const json_t *options, json_t **ret_report,
                     struct mc_err *err)
 {
-    int rc = prepare(r, err);
+    struct mc_search_ask ask = {0};
+    int rc = mc_search_ask(r->ctx, options, &ask, err);
+    if (!rc)
+        rc = prepare(r, err);
     if (!rc)
         rc = find_sites(r, options, err);
     if (!rc)
@@ -250,7 +253,7 @@ static int integers(struct mc_quant_run *r, const json_t *options, json_t **ret_
     if (!rc)
         rc = open_judge(r, err);
     if (!rc)
-        rc = mc_quant_decide(r, err);
+        rc = mc_quant_decide(r, &ask, err);
     if (!rc)
         rc = build(r, err);
     if (!rc)
@@ -272,6 +275,8 @@ static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *
     int rc = mc_quant_options(&r, options, err);
     if (!rc)
         rc = integers(&r, options, ret_report, err);
+    if (!rc && r.missed)
+        rc = mc_fail(err, MC_EGATE, "%s", r.miss.msg);
     release(&r);
     return rc;
 }

@@ -80,10 +80,12 @@ static int take_choices(struct mc_quant_run *r, struct mc_err *err)
     return 0;
 }
 
-int mc_quant_decide(struct mc_quant_run *r, struct mc_err *err)
+int mc_quant_decide(struct mc_quant_run *r, const struct mc_search_ask *ask, struct mc_err *err)
 {
     if (r->ctx->choices)
         return take_choices(r, err);
+    if (ask->given && ask->goal != MC_SEARCH_DROP)
+        return mc_quant_target(r, ask, err);
     if (r->automatic)
         return mc_quant_search(r, r->form, err);
     for (size_t i = 0; i < r->sites.n; i++)

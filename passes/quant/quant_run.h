@@ -49,7 +49,9 @@ struct mc_quant_run {
     struct mc_quant_repair_result repair[MC_QUANT_REPAIRS];
     size_t n_repairs;
     struct mc_quant_trial before_trial, weight, result;
-    json_t *search;      /* of the report, or NULL */
+    json_t *search; /* of the report, or NULL */
+    bool missed;    /* --target: */
+    struct mc_err miss;
     const char *warning; /* for the report: the result answers differently, … ; NULL */
 };
 
@@ -76,7 +78,7 @@ double mc_quant_sqnr_enough(const struct mc_quant_run *r);
 enum mc_quant_form mc_quant_nearest(const struct mc_quant_run *r, size_t i,
                                     enum mc_quant_form wish);
 /* form of every site, as options or choices say. Errors: MC_EUSAGE naming an unknown layer or form. */
-int mc_quant_decide(struct mc_quant_run *r, struct mc_err *err);
+int mc_quant_decide(struct mc_quant_run *r, const struct mc_search_ask *ask, struct mc_err *err);
 /* --only and --skip. Errors: MC_EUSAGE for what matches nothing. */
 int mc_quant_select(struct mc_quant_run *r, const json_t *options, struct mc_err *err);
 /* A clone of `before` with these forms. */
@@ -87,6 +89,12 @@ int mc_quant_make(struct mc_quant_run *r, const enum mc_quant_form *form, bool s
 
 /* The cheapest form of every site that keeps the answer, by measuring; r->search is what the report says of it. */
 int mc_quant_search(struct mc_quant_run *r, enum mc_quant_form *form, struct mc_err *err);
+
+/* ---- quant_target.c ---- */
+
+/* The forms of least error at most so many bytes, or so much time, by the shared search. r->missed where there are none.
+ * Errors: MC_EUSAGE for other goals. */
+int mc_quant_target(struct mc_quant_run *r, const struct mc_search_ask *ask, struct mc_err *err);
 
 /* ---- quant_report.c ---- */
 

@@ -26,13 +26,15 @@ struct mc_quant_site {
     struct mc_node *node;
     int n_weights;            /* 0 (PRODUCT), 1, or 2 (CELL: W and R) */
     int slot[MC_QUANT_SLOTS]; /* input slots of the weights */
-    struct mc_value *weight[MC_QUANT_SLOTS]; /* the constant, behind Cast and Transpose if the slot is */
+    struct mc_value
+        *weight[MC_QUANT_SLOTS];     /* the constant, behind Cast and Transpose if the slot is */
     bool transposed[MC_QUANT_SLOTS]; /* the slot reads the transpose of the weight (of rank 2) */
     enum mc_dtype dtype;             /* of the slots: what the node computes in */
-    int out_axis[MC_QUANT_SLOTS]; /* axis of the output channels in the weight, as the constant has it */
-    int in_axis[MC_QUANT_SLOTS];  /* axis of the inner dimension (blocks) */
-    int x_slot;                   /* of the activation */
-    int bias_slot;                /* of the node, -1: the operator has none */
+    int out_axis
+        [MC_QUANT_SLOTS]; /* axis of the output channels in the weight, as the constant has it */
+    int in_axis[MC_QUANT_SLOTS]; /* axis of the inner dimension (blocks) */
+    int x_slot;                  /* of the activation */
+    int bias_slot;               /* of the node, -1: the operator has none */
     struct mc_node *
         add; /* Add of a constant, one number an output channel, that alone reads a MatMul; or NULL */
     int add_slot; /* of that constant */
@@ -52,7 +54,7 @@ struct mc_quant_sites {
     size_t n, cap;
     uint64_t
         weight_bytes; /* of all float constants of the model, for the share that was compressed */
-    int opset; /* the newest version of ai.onnx that all nodes can be lifted to */
+    int opset;        /* the newest version of ai.onnx that all nodes can be lifted to */
 };
 
 /* m was prepared (mc_prepare, mc_quant_prepare). Two clones of a model give the same list. Errors: MC_ENOMEM. */
