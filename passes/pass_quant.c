@@ -261,17 +261,24 @@ static int integers(struct mc_quant_run *r, const json_t *options, json_t **ret_
     return rc ? rc : mc_quant_report(r, mc_param_has(options, "stats-out"), ret_report, err);
 }
 
+static int halve(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+                 enum mc_dtype to, json_t **ret_report, struct mc_err *err)
+{
+    struct mc_quant_half how = {.to = to, .computed = mc_param_flag(options, "computed")};
+    mc_edit_sweep(m->graph);
+    return mc_quant_half(ctx, m, &how, ret_report, err);
+}
+
 static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
                json_t **ret_report, struct mc_err *err)
 {
     struct mc_quant_run r = {.ctx = ctx, .model = m};
     const char *form = mc_param_text(options, "form");
+    if (form && (!strcmp(form, "fp16") || !strcmp(form, "bf16")))
+        return halve(ctx, options, m, *form == 'f' ? MC_DTYPE_F16 : MC_DTYPE_BF16, ret_report, err);
     r.weight.sqnr = r.weight.agreement = r.weight.loss = r.weight.cost = NAN;
     r.result = r.weight;
     mc_edit_sweep(m->graph);
-    if (form && (!strcmp(form, "fp16") || !strcmp(form, "bf16")))
-        return mc_quant_half(ctx, m, *form == 'f' ? MC_DTYPE_F16 : MC_DTYPE_BF16, false, ret_report,
-                             err);
     int rc = mc_quant_options(&r, options, err);
     if (!rc)
         rc = integers(&r, options, ret_report, err);

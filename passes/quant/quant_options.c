@@ -10,6 +10,8 @@ const struct mc_param mc_quant_params[] = {
      "weight: integers in the file, sums of floats; weight4: the same in 4 bits; dynamic: inputs "
      "get their range in every run; static: inputs have a range from --calib; static16: the same "
      "with inputs of 16 bits; fp16 and bf16: no integers, but floats of 16 bits"},
+    {MC_PARAM_FLAG, "computed", 0, false, NULL, NULL, 0, 0, NULL,
+     "with fp16: not only weights, activations are halves as well, for devices made for it"},
     {MC_PARAM_TEXT, "bits", 0, false, "wNaM", NULL, 0, 0, NULL,
      "bits of weights, and of what they are multiplied with: w8a8, w4a4, w8a16, or w4 for weights "
      "alone; 2 to 8, or a16"},
