@@ -87,7 +87,10 @@ struct sum {
 static inline void load(const float *x, int64_t n, vf *ret)
 {
     *ret = (vf){0};
-    memcpy(ret, x, (size_t)(n < LANES ? n : LANES) * sizeof *x);
+    if (n >= LANES)
+        memcpy(ret, x, sizeof *ret);
+    else
+        memcpy(ret, x, (size_t)n * sizeof *x);
 }
 
 /* Sums of v, extremes of `here`. */
