@@ -30,6 +30,9 @@ void mc_quant_param_of(double lo, double hi, const struct mc_quant_type *t,
     ret->scale = (float)fmin(fmax(scale, (double)FLT_MIN), (double)FLT_MAX);
     if (!t->symmetric)
         ret->zero = (int32_t)fmin(fmax(rint(least - lo / (double)ret->scale), least), most);
+    /* No number of the grid is infinite. */
+    int32_t far = ret->zero - least > most - ret->zero ? ret->zero - least : most - ret->zero;
+    ret->scale = fminf(ret->scale, FLT_MAX / (float)far * 0.999999f);
 }
 
 /* ---- percentile ---- */
