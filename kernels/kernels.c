@@ -58,6 +58,7 @@ static void fill_plain(struct mc_kernels *k)
     mc_spatial_fill_plain(&k->spatial);
     mc_scatter_fill_plain(&k->scatter);
     mc_optim_fill_plain(&k->optim);
+    mc_gemm_s8_fill_plain(&k->gemm_s8);
     mc_quant_fill_plain(&k->quant);
 }
 
@@ -75,6 +76,7 @@ static void fill_avx2(struct mc_kernels *k)
     mc_spatial_fill_avx2(&k->spatial);
     mc_scatter_fill_avx2(&k->scatter);
     mc_optim_fill_avx2(&k->optim);
+    mc_gemm_s8_fill_avx2(&k->gemm_s8);
     mc_quant_fill_avx2(&k->quant);
 }
 
@@ -91,12 +93,13 @@ static void fill_avx512(struct mc_kernels *k)
     mc_spatial_fill_avx512(&k->spatial);
     mc_scatter_fill_avx512(&k->scatter);
     mc_optim_fill_avx512(&k->optim);
+    mc_gemm_s8_fill_avx512(&k->gemm_s8);
     mc_quant_fill_avx512(&k->quant);
 }
 
 static void fill_avx512vnni(struct mc_kernels *k)
 {
-    (void)k;
+    mc_gemm_s8_fill_avx512vnni(&k->gemm_s8);
 }
 
 static bool has_avx2(void)
