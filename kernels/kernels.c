@@ -59,6 +59,7 @@ static void fill_plain(struct mc_kernels *k)
     mc_scatter_fill_plain(&k->scatter);
     mc_optim_fill_plain(&k->optim);
     mc_gemm_s8_fill_plain(&k->gemm_s8);
+    mc_conv_s8_fill_plain(&k->conv_s8);
     mc_quant_fill_plain(&k->quant);
 }
 
@@ -77,6 +78,7 @@ static void fill_avx2(struct mc_kernels *k)
     mc_scatter_fill_avx2(&k->scatter);
     mc_optim_fill_avx2(&k->optim);
     mc_gemm_s8_fill_avx2(&k->gemm_s8);
+    mc_conv_s8_fill_avx2(&k->conv_s8);
     mc_quant_fill_avx2(&k->quant);
 }
 
@@ -94,12 +96,14 @@ static void fill_avx512(struct mc_kernels *k)
     mc_scatter_fill_avx512(&k->scatter);
     mc_optim_fill_avx512(&k->optim);
     mc_gemm_s8_fill_avx512(&k->gemm_s8);
+    mc_conv_s8_fill_avx512(&k->conv_s8);
     mc_quant_fill_avx512(&k->quant);
 }
 
 static void fill_avx512vnni(struct mc_kernels *k)
 {
     mc_gemm_s8_fill_avx512vnni(&k->gemm_s8);
+    mc_conv_s8_fill_avx512vnni(&k->conv_s8);
 }
 
 static bool has_avx2(void)

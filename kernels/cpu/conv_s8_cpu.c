@@ -1,272 +1,511 @@
-/* Implicit matrix product: weights [oc, k] packed once as A; for a block of output places at a time their
- * patches are gathered as rows [k, places], packed as B (both stay in L2) and multiplied. Where a group has a
- * single channel, a row of the output at a time is summed tap by tap instead. */
+/* Implicit matrix product, channels last: rows of A are output places, columns output channels. A chunk is a block
+ * of places, for some panels of channels. Its part of x is brought close in one of three ways:
+ *   AS_IS   pointwise: places are rows of A where they lie;
+ *   FRAMED  the input rows it needs, with their padding: a window is a few segments of that, so nothing is copied
+ *           twice, but a tile's places must lie in one output row;
+ *   PATCHES a row of all values under the window for each place: few places in a row, few channels in a group,
+ *           depth.
+ * The other layout is turned over at either end. */
 #include <string.h>
 
 #include "base/mem.h"
 #include "kernels/cpu/blocks.h"
-#include "kernels/cpu/vec.h"
+#include "kernels/cpu/conv_s8.h"
 #include "kernels/fill.h"
+#include "kernels/move.h"
 
 enum {
-    PATCH_BYTES = 192 << 10, /* of gathered patches */
-    PLACES_LEAST = 64,       /* a few panels */
-    BLOCKS = 8,              /* wanted per image and group, for threads */
-    ROW_PLACES = 1024,       /* of an output row summed at a time, 4 KiB */
+    STAGE_BYTES = 192 << 10, /* of x close by: with a panel of weights it stays in L2 */
+    WIDTH = 512,             /* of places in a row at most */
+    NARROW = 4,              /* rows too short for tiles of their own */
+    ROWS = 1024,             /* places of a chunk at most */
+    CHUNK_OPS = 1 << 23,     /* well above the price of handing a chunk to a thread */
+    CHUNKS = 16,             /* wanted, for threads */
+    MOST_SEGMENTS = 256,
 };
+
+enum way { AS_IS, FRAMED, PATCHES };
 
 struct conv_plan {
-    struct mc_conv_s8 c; /* in its simplest equal form */
-    int64_t rows, k, places, per_block, blocks;
-    size_t group_w; /* bytes of one group's packed weights */
-    size_t patches, packed, worker;
-    struct mc_gemm_s8_kernels gemm;
+    struct mc_conv_s8 c;
+    enum way way;
+    int64_t per, of;      /* channels of a group, in and out */
+    int64_t inner, k;     /* of a window's row; of a window */
+    int64_t groups;       /* words of a window */
+    int64_t lines, width; /* output rows of all images; places of one */
+    int64_t cols;         /* input columns under one, with padding */
+    int64_t step_lines, step_width, n_lines, n_widths; /* of a chunk; and how many */
+    int64_t panels, step_panels, n_panels;             /* of a group */
+    int64_t row;                                       /* bytes between rows of A */
+    size_t turned, sums, block, residual, worker;      /* scratch: bytes, then places in a worker's */
 };
-
-/* Depthwise, or nearly: too few products for a matrix. */
-static bool single(const struct mc_conv_s8 *c)
-{
-    return c->group > 1 && c->group == c->c;
-}
 
 static size_t round_up(size_t n)
 {
     return (n + MC_ALIGN - 1) / MC_ALIGN * MC_ALIGN;
 }
 
-/* A pointwise convolution sees an image as one row. */
-static struct mc_conv_s8 simplify(const struct mc_conv_s8 *given)
+static int64_t span(const struct mc_conv_s8 *c, int d, int64_t out)
 {
-    struct mc_conv_s8 c = *given;
-    bool pointwise = true;
-    for (int i = 0; i < 3; i++)
-        pointwise &= c.kernel[i] == 1 && c.stride[i] == 1 && c.pad[i] == 0 && c.in[i] == c.out[i];
-    if (pointwise) {
-        c.in[2] *= c.in[0] * c.in[1];
-        c.out[2] = c.in[2];
-        c.in[0] = c.in[1] = c.out[0] = c.out[1] = 1;
-    }
-    return c;
+    return (out - 1) * c->stride[d] + (c->kernel[d] - 1) * c->dilation[d] + 1;
+}
+
+/* Every window lies inside. */
+static bool unpadded(const struct mc_conv_s8 *c)
+{
+    bool inside = true;
+    for (int d = 0; d < 3; d++)
+        inside &= c->pad[d] == 0 && span(c, d, c->out[d]) <= c->in[d];
+    return inside;
+}
+
+static bool pointwise(const struct mc_conv_s8 *c)
+{
+    bool yes = true;
+    for (int d = 0; d < 3; d++)
+        yes &= c->kernel[d] == 1 && c->stride[d] == 1 && c->pad[d] == 0 && c->in[d] == c->out[d];
+    return yes;
+}
+
+static enum way choose(const struct mc_conv_s8 *c, int64_t per)
+{
+    bool whole = per % GROUP == 0, flat = c->kernel[0] == 1 && c->stride[0] == 1 &&
+                                          c->pad[0] == 0 && c->in[0] == c->out[0];
+    if (pointwise(c))
+        return whole && mc_s8_as_is(c->x_signed) ? AS_IS : PATCHES;
+    if (flat && (whole || (c->group == 1 && c->dilation[2] == 1)) && c->out[2] >= NARROW &&
+        c->kernel[1] * c->kernel[2] <= MOST_SEGMENTS)
+        return FRAMED;
+    return PATCHES;
+}
+
+/* How x is cut: a chunk's part of it fits STAGE_BYTES. */
+static void cut(struct conv_plan *p)
+{
+    const struct mc_conv_s8 *c = &p->c;
+    int64_t elem = (int64_t)sizeof(a_elem);
+    p->step_width = even(p->width, WIDTH);
+    p->n_widths = ceil_div(p->width, p->step_width);
+    p->cols = span(c, 2, p->step_width);
+    int64_t line = p->way == FRAMED ? c->stride[1] * p->cols * c->c * elem
+                                    : p->step_width * p->groups * 4;
+    int64_t most = min64(STAGE_BYTES / max64(line, 1), ROWS / p->step_width);
+    if (p->way != FRAMED && p->n_widths > 1)
+        most = 1;
+    p->step_lines = even(p->lines, most);
+    int64_t ops = 2 * p->step_width * p->k * p->of; /* of a line and a group */
+    int64_t chunks = min64(CHUNKS, ceil_div(p->lines * p->n_widths * ops * c->group, CHUNK_OPS));
+    int64_t wanted = ceil_div(chunks, p->n_widths);
+    if (ceil_div(p->lines, p->step_lines) < wanted) /* but not too few places */
+        p->step_lines = min64(p->step_lines,
+                              even(p->lines, max64(ceil_div(p->lines, wanted),
+                                                   ceil_div(8 * TILE_ROWS, p->step_width))));
+    p->n_lines = ceil_div(p->lines, p->step_lines);
+    p->panels = ceil_div(p->of, PANEL);
+    int64_t more = c->group == 1 ? ceil_div(chunks, p->n_lines * p->n_widths) : 1;
+    p->step_panels = even(p->panels, ceil_div(p->panels, more));
+    p->n_panels = ceil_div(p->panels, p->step_panels);
 }
 
 static struct conv_plan make_plan(const struct mc_conv_s8 *given)
 {
-    struct conv_plan p = {.c = simplify(given)};
+    struct conv_plan p = {.c = *given};
     const struct mc_conv_s8 *c = &p.c;
-    MC_CPU(mc_gemm_s8_fill)(&p.gemm);
-    p.rows = c->oc / c->group;
-    p.k = c->c / c->group * c->kernel[0] * c->kernel[1] * c->kernel[2];
-    p.places = c->out[0] * c->out[1] * c->out[2];
-    p.per_block = max64(PATCH_BYTES / max64(p.k, 1), PLACES_LEAST);
-    p.per_block = min64(p.per_block, max64(ceil_div(p.places, BLOCKS), PLACES_LEAST));
-    p.per_block = min64(ceil_div(p.per_block, PLACES_LEAST) * PLACES_LEAST, max64(p.places, 1));
-    p.blocks = ceil_div(p.places, p.per_block);
-    p.group_w = round_up(p.gemm.pack_a_bytes(p.rows, p.k));
-    p.patches = round_up((size_t)(p.k * p.per_block));
-    p.packed = round_up(p.gemm.pack_b_bytes(p.k, p.per_block));
-    p.worker = p.patches + p.packed;
+    p.per = c->c / c->group;
+    p.of = c->oc / c->group;
+    p.inner = c->kernel[2] * p.per;
+    p.k = c->kernel[0] * c->kernel[1] * p.inner;
+    p.groups = c->kernel[0] * c->kernel[1] * mc_s8_groups(p.inner);
+    p.lines = c->n * c->out[0] * c->out[1];
+    p.width = c->out[2];
+    p.way = choose(c, p.per);
+    cut(&p);
+    int64_t elem = (int64_t)sizeof(a_elem), rows = p.step_lines * p.step_width, stage = 0;
+    p.row = p.way == AS_IS    ? c->c
+            : p.way == FRAMED ? c->stride[2] * c->c * elem
+                              : p.groups * 4;
+    if (p.way == PATCHES && p.row % 1024 == 0)
+        p.row += MC_ALIGN; /* rows that share few lines of an L1 push each other out */
+    if (p.way == FRAMED) { /* the lines of one image overlap, those of several do not */
+        int64_t planes = min64(p.step_lines, ceil_div(p.step_lines - 1, c->out[1]) + 1);
+        int64_t taken = p.step_lines * c->stride[1] + planes * span(c, 1, 1);
+        stage = taken * p.cols * c->c * elem;
+    } else if (p.way == PATCHES) {
+        stage = rows * p.row;
+    }
+    p.turned = c->x_layout == MC_S8_NCHW && c->c > 1
+                   ? round_up((size_t)(c->n * c->c * c->in[0] * c->in[1] * c->in[2]))
+                   : 0;
+    p.sums = round_up((size_t)stage + MC_ALIGN); /* a last word may be read past the end */
+    p.block = p.sums + round_up((size_t)rows * sizeof(uint32_t));
+    p.residual = p.block;
+    if (c->y_layout == MC_S8_NCHW)
+        p.residual += round_up((size_t)(rows * PANEL * mc_s8_bytes(c->to.type)));
+    p.worker = p.residual;
+    if (c->y_layout == MC_S8_NCHW && c->to.residual)
+        p.worker += round_up((size_t)(rows * PANEL));
     return p;
+}
+
+/* ---- weights ---- */
+
+static struct mc_s8_pack packing(const struct mc_conv_s8 *c, const void *w)
+{
+    int64_t per = c->c / c->group, of = c->oc / c->group, taps = c->kernel[0] * c->kernel[1];
+    return (struct mc_s8_pack){.k = taps * c->kernel[2] * per,
+                               .n = of,
+                               .inner = c->kernel[2] * per,
+                               .depth = per,
+                               .outer = c->kernel[2],
+                               .hop = 1,
+                               .row = taps * c->kernel[2],
+                               .col = taps * c->kernel[2] * per,
+                               .data = w,
+                               .is_signed = c->w_signed};
+}
+
+static size_t group_bytes(const struct mc_conv_s8 *c)
+{
+    struct mc_s8_pack p = packing(c, NULL);
+    return round_up(MC_CPU(mc_s8_pack_bytes)(&p));
 }
 
 static size_t pack_w_bytes(const struct mc_conv_s8 *c)
 {
-    struct conv_plan p = make_plan(c);
-    return single(c) ? (size_t)(c->oc * p.k) : (size_t)c->group * p.group_w;
+    return (size_t)c->group * group_bytes(c);
 }
 
 static void pack_w(const struct mc_conv_s8 *c, const void *w, void *dst, struct mc_pool *pool)
 {
-    struct conv_plan p = make_plan(c);
-    if (single(c)) {
-        memcpy(dst, w, pack_w_bytes(c));
-        return;
-    }
+    struct mc_s8_pack p = packing(c, w);
     for (int64_t g = 0; g < c->group; g++) {
-        struct mc_s8_side a = {(const uint8_t *)w + g * p.rows * p.k, c->w_signed, p.k, 1};
-        p.gemm.pack_a(p.rows, p.k, &a, (char *)dst + (size_t)g * p.group_w, pool);
+        p.data = (const uint8_t *)w + g * p.n * p.k;
+        MC_CPU(mc_s8_pack)(&p, (char *)dst + (size_t)g * group_bytes(c), pool);
     }
 }
 
 static size_t scratch_bytes(const struct mc_conv_s8 *c, int threads)
 {
-    return single(c) ? 0 : make_plan(c).worker * (size_t)threads;
+    struct conv_plan p = make_plan(c);
+    return p.turned + p.worker * (size_t)threads;
 }
 
-/* ---- patches ---- */
+/* ---- bringing x close ---- */
 
-/* Input position of output position o under tap k. */
-static int64_t input_at(const struct mc_conv_s8 *c, int d, int64_t o, int64_t k)
-{
-    return o * c->stride[d] + k * c->dilation[d] - c->pad[d];
-}
-
-/* n places of an output row from o on, under tap k of the input row `from`. */
-static void gather_row(const struct mc_conv_s8 *c, const uint8_t *from, int64_t o, int64_t n,
-                       int64_t k, uint8_t *to)
-{
-    int64_t stride = c->stride[2], first = input_at(c, 2, o, k), size = c->in[2];
-    /* Places [lead, inside) lie in the row. */
-    int64_t lead = first < 0 ? min64(n, ceil_div(-first, stride)) : 0;
-    int64_t inside = first < size ? min64(n, (size - 1 - first) / stride + 1) : 0;
-    inside = max64(inside, lead);
-    memset(to, c->x_zero, (size_t)lead);
-    if (stride == 1) {
-        if (inside > lead)
-            memcpy(to + lead, from + first + lead, (size_t)(inside - lead));
-    } else {
-        for (int64_t i = lead; i < inside; i++)
-            to[i] = from[first + i * stride];
-    }
-    memset(to + inside, c->x_zero, (size_t)(n - inside));
-}
-
-/* One row of patches: places [from, from + n) under tap k of one channel. */
-static void gather_tap(const struct mc_conv_s8 *c, const uint8_t *x, int64_t from, int64_t n,
-                       const int64_t k[3], uint8_t *to)
-{
-    int64_t width = c->out[2];
-    for (int64_t at = from, step; at < from + n; at += step, to += step) {
-        int64_t o2 = at % width, o1 = at / width % c->out[1], o0 = at / width / c->out[1];
-        int64_t i0 = input_at(c, 0, o0, k[0]), i1 = input_at(c, 1, o1, k[1]);
-        step = min64(width - o2, from + n - at);
-        if (i0 < 0 || i0 >= c->in[0] || i1 < 0 || i1 >= c->in[1])
-            memset(to, c->x_zero, (size_t)step);
-        else
-            gather_row(c, x + (i0 * c->in[1] + i1) * c->in[2], o2, step, k[2], to);
-    }
-}
-
-static void gather(const struct conv_plan *p, const uint8_t *x, int64_t from, int64_t n,
-                   uint8_t *to)
-{
-    const struct mc_conv_s8 *c = &p->c;
-    int64_t k[3], size = c->in[0] * c->in[1] * c->in[2];
-    for (int64_t ic = 0; ic < c->c / c->group; ic++, x += size)
-        for (k[0] = 0; k[0] < c->kernel[0]; k[0]++)
-            for (k[1] = 0; k[1] < c->kernel[1]; k[1]++)
-                for (k[2] = 0; k[2] < c->kernel[2]; k[2]++, to += n)
-                    gather_tap(c, x, from, n, k, to);
-}
-
-struct conv_job {
+struct chunk {
     const struct conv_plan *p;
+    const uint8_t *x;              /* channels last */
+    int64_t line, lines, o, width; /* its places: rows of the output, and which of each */
     char *scratch;
+    const char *base[ROWS]; /* FRAMED: row 0 of the tiles of each line */
+    struct mc_s8_rows rows; /* of group 0 */
+    int64_t segment[MOST_SEGMENTS];
 };
 
-static void conv_block(void *ctx, int64_t chunk, int worker)
+static a_elem outside(const struct mc_conv_s8 *c)
 {
-    const struct conv_job *j = ctx;
-    const struct conv_plan *p = j->p;
+    return (a_elem)((uint32_t)c->x_zero + mc_s8_flip(c->x_signed));
+}
+
+static void fill(a_elem *to, int64_t n, a_elem v)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] = v;
+}
+
+void MC_CPU(mc_s8_stage)(const struct mc_s8_stage *s, a_elem *to)
+{
+    const struct mc_conv_s8 *c = s->c;
+    int64_t pad = c->pad[2] - s->column, lead = max64(0, min64(pad, s->cols));
+    int64_t inside = max64(lead, min64(s->cols, c->in[2] + pad)), row = s->cols * s->channels;
+    a_elem v = outside(c);
+    for (int64_t i = s->first; i < s->first + s->rows; i++, to += row) {
+        if (i < 0 || i >= c->in[1]) {
+            fill(to, row, v);
+            continue;
+        }
+        const uint8_t *from = s->x + (i * c->in[2] + lead - pad) * c->c + s->channel;
+        fill(to, lead * s->channels, v);
+        if (s->channels == c->c)
+            MC_CPU(mc_s8_widen)((inside - lead) * c->c, from, c->x_signed, to + lead * c->c);
+        for (int64_t j = lead; j < inside && s->channels < c->c; j++, from += c->c)
+            MC_CPU(mc_s8_widen)(s->channels, from, c->x_signed, to + j * s->channels);
+        fill(to + inside * s->channels, (s->cols - inside) * s->channels, v);
+    }
+}
+
+/* Runs of input rows for the lines of each image, one behind the other. */
+static void take_frames(struct chunk *k)
+{
+    const struct conv_plan *p = k->p;
     const struct mc_conv_s8 *c = &p->c;
-    int64_t block = chunk % p->blocks, g = chunk / p->blocks % c->group;
-    int64_t image = chunk / p->blocks / c->group, per = c->c / c->group;
-    int64_t from = block * p->per_block, n = min64(p->per_block, p->places - from);
-    char *scratch = j->scratch + (size_t)worker * p->worker;
-    const uint8_t *x =
-        (const uint8_t *)c->x + (image * c->c + g * per) * c->in[0] * c->in[1] * c->in[2];
-    struct mc_s8_side b = {scratch, c->x_signed, n, 1};
-    if (p->k == per && c->in[0] * c->in[1] == 1 && p->places == c->in[2] && c->stride[2] == 1 &&
-        c->pad[2] == 0) {
-        b.data = x + from; /* pointwise: the image is its own matrix */
-        b.row = p->places;
+    int64_t elem = (int64_t)sizeof(a_elem), size = c->in[1] * c->in[2] * c->c, row, at = 0;
+    bool as_is = mc_s8_as_is(c->x_signed) && p->per % GROUP == 0 && unpadded(c);
+    a_elem *to = (a_elem *)k->scratch;
+    row = (as_is ? c->in[2] : p->cols) * c->c * elem;
+    while (at < k->lines) {
+        int64_t plane = (k->line + at) / c->out[1], o1 = (k->line + at) % c->out[1];
+        int64_t n = min64(c->out[1] - o1, k->lines - at), first = o1 * c->stride[1] - c->pad[1];
+        struct mc_s8_stage s = {.c = c,
+                                .x = k->x + plane * size,
+                                .first = first,
+                                .rows = span(c, 1, n),
+                                .column = k->o * c->stride[2],
+                                .cols = p->cols,
+                                .channels = c->c};
+        const char *base = (const char *)to;
+        if (as_is)
+            base = (const char *)s.x + first * row + s.column * c->c;
+        else
+            MC_CPU(mc_s8_stage)(&s, to);
+        for (int64_t i = 0; i < n; i++)
+            k->base[at + i] = base + i * c->stride[1] * row;
+        to += s.rows * s.cols * s.channels;
+        at += n;
+    }
+    struct mc_s8_rows *r = &k->rows;
+    bool whole = c->group == 1 && c->dilation[2] == 1;
+    r->segments = 0;
+    for (int64_t i = 0; i < c->kernel[1]; i++)
+        for (int64_t j = 0; j < (whole ? 1 : c->kernel[2]); j++)
+            k->segment[r->segments++] = i * c->dilation[1] * row + j * c->dilation[2] * c->c * elem;
+    r->groups = mc_s8_groups(whole ? p->inner : p->per);
+}
+
+/* A row of the window at place (o0, o1, o2) of an image: taps of one group, side by side. */
+static a_elem *take_row(const struct conv_plan *p, const uint8_t *x, const int64_t i[3], a_elem *to,
+                        a_elem v)
+{
+    const struct mc_conv_s8 *c = &p->c;
+    a_elem *end = to + mc_s8_groups(p->inner) * GROUP;
+    if (i[0] < 0 || i[0] >= c->in[0] || i[1] < 0 || i[1] >= c->in[1]) {
+        fill(to, p->inner, v);
+        fill(to + p->inner, end - to - p->inner, 0);
+        return end;
+    }
+    const uint8_t *row = x + (i[0] * c->in[1] + i[1]) * c->in[2] * c->c;
+    int64_t last = i[2] + c->kernel[2];
+    if (c->group == 1 && c->dilation[2] == 1 && i[2] >= 0 && last <= c->in[2]) {
+        MC_CPU(mc_s8_widen)(p->inner, row + i[2] * c->c, c->x_signed, to);
+        to += p->inner;
     } else {
-        gather(p, x, from, n, (uint8_t *)scratch);
+        for (int64_t t = 0, at = i[2]; t < c->kernel[2];
+             t++, at += c->dilation[2], to += p->per) {
+            if (at < 0 || at >= c->in[2])
+                fill(to, p->per, v);
+            else
+                MC_CPU(mc_s8_widen)(p->per, row + at * c->c, c->x_signed, to);
+        }
     }
-    p->gemm.pack_b(p->k, n, &b, scratch + p->patches, NULL);
-    struct mc_gemm_s8 product = {
-        .m = p->rows,
-        .n = n,
-        .k = p->k,
-        .packed_a = (const char *)c->packed_w + (size_t)g * p->group_w,
-        .packed_b = scratch + p->patches,
-        .a_signed = c->w_signed,
-        .b_signed = c->x_signed,
-        .a_zero = c->w_zero,
-        .b_zero = {&c->x_zero, 0},
-        .c = c->y + ((image * c->oc + g * p->rows) * p->places + from),
-        .c_row = p->places,
-    };
-    if (product.a_zero.value)
-        product.a_zero.value += g * p->rows * product.a_zero.step;
-    p->gemm.run(&product, NULL, NULL);
+    fill(to, end - to, 0);
+    return end;
 }
 
-/* ---- a single channel per group ---- */
-
-static inline int32_t value_of(const void *data, bool is_signed, int64_t at)
+static void take_patches(struct chunk *k, int64_t group)
 {
-    return is_signed ? ((const int8_t *)data)[at] : ((const uint8_t *)data)[at];
-}
-
-/* y[i] += w (x[i*step] - zero) */
-#define ADD_TAP(name, type)                                                                        \
-    static void add_##name(uint32_t *y, int64_t n, const type *x, int64_t step, int32_t w,         \
-                           int32_t zero)                                                           \
-    {                                                                                              \
-        if (step == 1) {                                                                           \
-            for (int64_t i = 0; i < n; i++)                                                        \
-                y[i] += (uint32_t)(w * (x[i] - zero));                                             \
-        } else {                                                                                   \
-            for (int64_t i = 0; i < n; i++)                                                        \
-                y[i] += (uint32_t)(w * (x[i * step] - zero));                                      \
-        }                                                                                          \
+    const struct conv_plan *p = k->p;
+    const struct mc_conv_s8 *c = &p->c;
+    int64_t size = c->in[0] * c->in[1] * c->in[2] * c->c, i[3];
+    char *to = k->scratch;
+    a_elem v = outside(c);
+    for (int64_t line = k->line; line < k->line + k->lines; line++) {
+        int64_t image = line / (c->out[0] * c->out[1]), o0 = line / c->out[1] % c->out[0];
+        const uint8_t *x = k->x + image * size + group * p->per;
+        for (int64_t o2 = k->o; o2 < k->o + k->width; o2++, to += p->row) {
+            a_elem *at = (a_elem *)to;
+            for (int64_t k0 = 0; k0 < c->kernel[0]; k0++)
+                for (int64_t k1 = 0; k1 < c->kernel[1]; k1++) {
+                    i[0] = o0 * c->stride[0] + k0 * c->dilation[0] - c->pad[0];
+                    i[1] = line % c->out[1] * c->stride[1] + k1 * c->dilation[1] - c->pad[1];
+                    i[2] = o2 * c->stride[2] - c->pad[2];
+                    at = take_row(p, x, i, at, v);
+                }
+        }
     }
-ADD_TAP(signed, int8_t)
-ADD_TAP(unsigned, uint8_t)
-
-/* Places [o, o + n) of a row: tap k of the input row at element `row`. */
-static void tap_row(const struct mc_conv_s8 *c, int64_t row, int64_t o, int64_t n, int64_t k,
-                    int32_t w, uint32_t *y)
-{
-    int64_t stride = c->stride[2], first = input_at(c, 2, o, k), size = c->in[2];
-    int64_t lead = first < 0 ? min64(n, ceil_div(-first, stride)) : 0;
-    int64_t inside = first < size ? min64(n, (size - 1 - first) / stride + 1) : 0;
-    if (inside <= lead)
-        return;
-    int64_t at = row + first + lead * stride;
-    if (c->x_signed)
-        add_signed(y + lead, inside - lead, (const int8_t *)c->x + at, stride, w, c->x_zero);
-    else
-        add_unsigned(y + lead, inside - lead, (const uint8_t *)c->x + at, stride, w, c->x_zero);
 }
 
-/* One output channel of one image. */
-static void conv_single(void *ctx, int64_t plane, int worker)
+/* Rows of A from place `at` of the chunk on, and how many may follow it in one tile. */
+static struct mc_s8_rows rows_at(const struct chunk *k, int64_t group, int64_t at, int64_t *ret_n)
 {
-    (void)worker;
-    const struct conv_job *j = ctx;
-    const struct mc_conv_s8 *c = &j->p->c;
-    int64_t image = plane / c->oc, oc = plane % c->oc, channel = oc / j->p->rows, o[2], k[3];
-    int64_t from = (image * c->c + channel) * c->in[0] * c->in[1] * c->in[2];
-    int32_t zero = c->w_zero.value ? c->w_zero.value[oc * c->w_zero.step] : 0;
-    uint32_t *y = (uint32_t *)c->y + plane * j->p->places;
-    memset(y, 0, (size_t)j->p->places * sizeof *y);
-    for (o[0] = 0; o[0] < c->out[0]; o[0]++)
-        for (o[1] = 0; o[1] < c->out[1]; o[1]++, y += c->out[2])
-            for (int64_t at = 0; at < c->out[2]; at += ROW_PLACES) {
-                int64_t n = min64(ROW_PLACES, c->out[2] - at), tap = oc * j->p->k;
-                for (k[0] = 0; k[0] < c->kernel[0]; k[0]++)
-                    for (k[1] = 0; k[1] < c->kernel[1]; k[1]++) {
-                        int64_t i0 = input_at(c, 0, o[0], k[0]), i1 = input_at(c, 1, o[1], k[1]);
-                        bool outside = i0 < 0 || i0 >= c->in[0] || i1 < 0 || i1 >= c->in[1];
-                        for (k[2] = 0; k[2] < c->kernel[2]; k[2]++, tap++)
-                            if (!outside)
-                                tap_row(c, from + (i0 * c->in[1] + i1) * c->in[2], at, n, k[2],
-                                        value_of(c->packed_w, c->w_signed, tap) - zero, y + at);
-                    }
+    const struct conv_plan *p = k->p;
+    struct mc_s8_rows r = k->rows;
+    r.segment = k->segment;
+    r.row = p->row;
+    *ret_n = k->lines * k->width - at;
+    if (p->way == FRAMED) {
+        *ret_n = k->width - at % k->width;
+        r.a = k->base[at / k->width] + at % k->width * p->row +
+              group * p->per * (int64_t)sizeof(a_elem);
+    } else if (p->way == PATCHES) {
+        r.a = k->scratch + at * p->row;
+    } else {
+        r.a = (const char *)k->x + (k->line * p->width + k->o + at) * p->row + group * p->per;
+    }
+    return r;
+}
+
+/* ---- the product ---- */
+
+struct job {
+    const struct conv_plan *p;
+    const uint8_t *x;
+    char *scratch;
+    bool wants_sums;
+};
+
+/* Between y of planes and a block [places][PANEL] of the chunk, for panel columns [oc, oc + n). */
+static void turn(const struct chunk *k, int64_t oc, int64_t n, const void *y, void *block, int elem,
+                 bool back)
+{
+    const struct mc_conv_s8 *c = &k->p->c;
+    int64_t per_image = c->out[0] * c->out[1], places = per_image * c->out[2];
+    for (int64_t at = 0, lines; at < k->lines; at += lines) {
+        int64_t image = (k->line + at) / per_image, line = (k->line + at) % per_image;
+        lines = min64(per_image - line, k->lines - at);
+        int64_t plane = (image * c->oc + oc) * places + line * c->out[2] + k->o;
+        struct mc_move m = {.rank = 3,
+                            .dim = {n, lines, k->width},
+                            .src_stride = {places, c->out[2], 1},
+                            .dst_stride = {1, k->width * PANEL, PANEL},
+                            .src = (const char *)y + plane * elem,
+                            .dst = (char *)block + at * k->width * PANEL * elem,
+                            .elem_bytes = elem};
+        if (back) {
+            const void *from = m.dst;
+            m.dst = (char *)y + plane * elem;
+            m.src = from;
+            for (int i = 0; i < 3; i++) {
+                int64_t stride = m.src_stride[i];
+                m.src_stride[i] = m.dst_stride[i];
+                m.dst_stride[i] = stride;
             }
+        }
+        mc_move_run(&m, NULL);
+    }
+}
+
+/* Where the results of one panel go. */
+struct target {
+    char *y;
+    const char *residual;
+    int64_t row; /* elements between places */
+};
+
+static struct target open_panel(const struct chunk *k, int64_t oc, int64_t n)
+{
+    const struct conv_plan *p = k->p;
+    const struct mc_conv_s8 *c = &p->c;
+    const char *residual = c->to.residual;
+    if (c->y_layout == MC_S8_NCHW) {
+        char *block = k->scratch + p->residual;
+        if (residual)
+            turn(k, oc, n, residual, block, 1, false);
+        return (struct target){k->scratch + p->block, residual ? block : NULL, PANEL};
+    }
+    int64_t at = (k->line * p->width + k->o) * c->oc + oc;
+    return (struct target){(char *)c->y + at * mc_s8_bytes(c->to.type),
+                           residual ? residual + at : NULL, c->oc};
+}
+
+static void one_panel(const struct job *j, const struct chunk *k, int64_t group,
+                      const struct mc_s8_panel *panel, const struct target *t)
+{
+    const struct conv_plan *p = k->p;
+    int64_t rows = k->lines * k->width, n, each = mc_s8_bytes(p->c.to.type);
+    int64_t step = even(p->way == FRAMED ? k->width : rows, TILE_ROWS);
+    const uint32_t *sums = (const uint32_t *)(k->scratch + p->sums);
+    _Alignas(MC_ALIGN) uint32_t sum[TILE_ROWS * PANEL];
+    for (int64_t at = 0; at < rows; at += n) {
+        struct mc_s8_rows r = rows_at(k, group, at, &n);
+        n = min64(n, step);
+        MC_CPU(mc_s8_tile)(&r, panel, (int)n, sum);
+        if (j->wants_sums)
+            MC_CPU(mc_s8_rest)(panel, &(struct mc_s8_line){NULL, sums + at}, (int)n, sum);
+        MC_CPU(mc_s8_finish)(&p->c.to, panel, sum, (int)n, t->y + at * t->row * each, t->row,
+                             t->residual ? t->residual + at * t->row : NULL, t->row);
+    }
+}
+
+static void one_group(const struct job *j, const struct chunk *k, int64_t group, int64_t first,
+                      int64_t last)
+{
+    const struct conv_plan *p = k->p;
+    const struct mc_conv_s8 *c = &p->c;
+    int64_t oc0 = group * p->of, n;
+    struct mc_s8_out to = c->to;
+    to.bias = to.bias ? to.bias + oc0 : NULL;
+    to.scale = to.scale ? to.scale + oc0 * to.scale_step : NULL;
+    to.shift = to.shift ? to.shift + oc0 : NULL;
+    struct mc_s8_weights w = {.packed = (const char *)c->packed_w + (size_t)group * group_bytes(c),
+                              .k = p->k,
+                              .n = p->of,
+                              .groups = p->groups,
+                              .is_signed = c->w_signed,
+                              .zero = c->w_zero,
+                              .to = &to};
+    if (w.zero.value)
+        w.zero.value += oc0 * w.zero.step;
+    uint32_t *sums = (uint32_t *)(k->scratch + p->sums);
+    int64_t len = p->way == PATCHES          ? p->groups * GROUP
+                  : k->rows.segments * p->inner == p->k ? p->inner
+                                                        : p->per;
+    for (int64_t at = 0; j->wants_sums && at < k->lines * k->width; at++) {
+        struct mc_s8_rows r = rows_at(k, group, at, &n);
+        sums[at] = MC_CPU(mc_s8_row_sum)(&r, len);
+    }
+    for (int64_t i = first; i < last; i++) {
+        struct mc_s8_panel panel;
+        uint32_t zero = (uint32_t)c->x_zero + mc_s8_flip(c->x_signed);
+        MC_CPU(mc_s8_panel)(&w, i, zero, &panel);
+        struct target t = open_panel(k, oc0 + i * PANEL, panel.cols);
+        one_panel(j, k, group, &panel, &t);
+        if (c->y_layout == MC_S8_NCHW)
+            turn(k, oc0 + i * PANEL, panel.cols, c->y, t.y, mc_s8_bytes(to.type), true);
+    }
+}
+
+static void one_chunk(void *ctx, int64_t chunk, int worker)
+{
+    const struct job *j = ctx;
+    const struct conv_plan *p = j->p;
+    int64_t first = chunk % p->n_panels * p->step_panels, at = chunk / p->n_panels;
+    struct chunk k = {.p = p, .x = j->x, .scratch = j->scratch + (size_t)worker * p->worker};
+    k.o = at % p->n_widths * p->step_width;
+    k.width = min64(p->step_width, p->width - k.o);
+    k.line = at / p->n_widths * p->step_lines;
+    k.lines = min64(p->step_lines, p->lines - k.line);
+    k.rows = (struct mc_s8_rows){.segments = 1, .groups = p->groups};
+    k.segment[0] = 0;
+    if (p->way == FRAMED)
+        take_frames(&k);
+    for (int64_t g = 0; g < p->c.group; g++) {
+        if (p->way == PATCHES)
+            take_patches(&k, g);
+        one_group(j, &k, g, first, min64(first + p->step_panels, p->panels));
+    }
 }
 
 static void run(const struct mc_conv_s8 *c, void *scratch, struct mc_pool *pool)
 {
     struct conv_plan p = make_plan(c);
-    struct conv_job j = {&p, scratch};
-    if (p.places == 0)
+    struct job j = {&p, c->x, (char *)scratch + p.turned, false};
+    if (p.lines * p.width == 0)
         return;
-    if (single(c))
-        mc_pool_run(pool, c->n * c->oc, conv_single, &j);
-    else
-        mc_pool_run(pool, c->n * c->group * p.blocks, conv_block, &j);
+    if (p.turned) {
+        int64_t size = c->in[0] * c->in[1] * c->in[2];
+        struct mc_move m = {.rank = 3,
+                            .dim = {c->n, size, c->c},
+                            .src_stride = {c->c * size, 1, size},
+                            .dst_stride = {c->c * size, c->c, 1},
+                            .src = c->x,
+                            .dst = scratch,
+                            .elem_bytes = 1};
+        mc_move_run(&m, pool);
+        j.x = scratch;
+    }
+    struct mc_s8_weights w = {.n = c->oc, .is_signed = c->w_signed, .zero = c->w_zero};
+    j.wants_sums = MC_CPU(mc_s8_wants_sums)(&w);
+    mc_pool_run(pool, p.n_lines * p.n_widths * p.n_panels, one_chunk, &j);
 }
 
 void MC_CPU(mc_conv_s8_fill)(struct mc_conv_s8_kernels *k)

@@ -56,10 +56,11 @@ struct mc_s8_line {
     const uint32_t *a_zero, *a_sum; /* za' and rowsum(a') of each row, or NULL */
 };
 
-/* Packing of B [k, n]: element (p,j) at data[(p / inner)*outer + (p % inner)*row + j*col]; each run of `inner` is
- * a segment, padded with zeros to whole groups. */
+/* Packing of B [k, n]. Each run of `inner` along k is a segment, padded with zeros to whole groups; a segment is
+ * runs of `depth`: with p = (s*inner/depth + t)*depth + i, element (p,j) lies at
+ * data[s*outer + t*hop + i*row + j*col]. */
 struct mc_s8_pack {
-    int64_t k, n, inner, outer, row, col;
+    int64_t k, n, inner, depth, outer, hop, row, col;
     const void *data;
     bool is_signed;
 };

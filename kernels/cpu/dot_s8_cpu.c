@@ -50,14 +50,14 @@ struct pack_job {
     uint8_t flip;
 };
 
-/* A group of k for `cols` columns, of which `n` <= GROUP exist. */
-static inline void pack_group(const struct mc_s8_pack *p, const uint8_t *from, int64_t n, int64_t cols,
-                              uint8_t flip, uint32_t *to, uint32_t *sums)
+/* A group of k for `cols` columns: `n` <= GROUP values at from[at[i]]. */
+static inline void pack_group(const uint8_t *from, const int64_t *at, int64_t n, int64_t col,
+                              int64_t cols, uint8_t flip, uint32_t *to, uint32_t *sums)
 {
     for (int64_t j = 0; j < cols; j++) {
         uint32_t word = 0;
         for (int64_t i = 0; i < n; i++) {
-            int32_t v = (int8_t)(from[i * p->row + j * p->col] ^ flip);
+            int32_t v = (int8_t)(from[at[i] + j * col] ^ flip);
             sums[j] += (uint32_t)v;
             word |= ((uint32_t)v & (GROUP == 4 ? 0xffu : 0xffffu)) << (32 / GROUP * i);
         }
@@ -65,21 +65,26 @@ static inline void pack_group(const struct mc_s8_pack *p, const uint8_t *from, i
     }
 }
 
-/* Values stay as they are where they are signed, or where 16 bits hold both kinds. */
 static void pack_panel(void *ctx, int64_t panel, int worker)
 {
     (void)worker;
     const struct pack_job *j = ctx;
     const struct mc_s8_pack *p = j->p;
-    int64_t cols = min64(PANEL, p->n - panel * PANEL);
+    int64_t cols = min64(PANEL, p->n - panel * PANEL), at[GROUP];
     uint32_t *to = j->to + panel * PANEL * pack_groups(p), *sums = j->sums + panel * PANEL;
     const uint8_t *from = (const uint8_t *)p->data + panel * PANEL * p->col;
     memset(sums, 0, PANEL * sizeof *sums);
     for (int64_t k = 0; k < p->k; k += p->inner, from += p->outer)
-        for (int64_t at = 0; at < p->inner; at += GROUP, to += PANEL) {
+        for (int64_t first = 0; first < p->inner; first += GROUP, to += PANEL) {
+            int64_t n = min64(GROUP, p->inner - first);
+            for (int64_t i = 0; i < n; i++)
+                at[i] = (first + i) / p->depth * p->hop + (first + i) % p->depth * p->row;
             if (cols < PANEL)
                 memset(to, 0, PANEL * sizeof *to);
-            pack_group(p, from + at * p->row, min64(GROUP, p->inner - at), cols, j->flip, to, sums);
+            if (n == GROUP && p->col == 1)
+                pack_group(from, at, GROUP, 1, cols, j->flip, to, sums);
+            else
+                pack_group(from, at, n, p->col, cols, j->flip, to, sums);
         }
 }
 

@@ -39,6 +39,44 @@ static int64_t zero_of(const struct mc_s8_zero *z, int64_t i)
     return z->value ? z->value[i * z->step] : 0;
 }
 
+/* An output stage for `count` sums of k products in n channels. */
+static void draw_out(struct check *c, struct mc_s8_out *to, int64_t n, int64_t count, int64_t k)
+{
+    *to = (struct mc_s8_out){.type = (enum mc_s8_type)check_below(c, 4)};
+    if (check_coin(c)) {
+        int32_t *bias = check_alloc(c, (size_t)n * sizeof *bias, sizeof *bias);
+        for (int64_t i = 0; i < n; i++)
+            bias[i] = check_below(c, 20) ? (int32_t)check_below(c, 20000) - 10000 : INT32_MAX;
+        to->bias = bias;
+    }
+    if (to->type == MC_S8_I32)
+        return;
+    to->scale_step = check_coin(c);
+    float *scale = check_floats(c, to->scale_step ? n : 1, false);
+    float usual = 1 / (50 * sqrtf((float)(k + 1))); /* most sums become values of a byte */
+    for (int64_t i = 0; i < (to->scale_step ? n : 1); i++)
+        scale[i] = check_below(c, 10) ? usual * (fabsf(scale[i]) + 0.01f) : 1e6f;
+    to->scale = scale;
+    if (to->type == MC_S8_F32) {
+        to->shift = check_coin(c) ? check_floats(c, n, false) : NULL;
+        to->least = check_coin(c) ? 0 : -INFINITY;
+        to->most = check_coin(c) ? 6 : INFINITY;
+        return;
+    }
+    bool is_signed = to->type == MC_S8_I8;
+    int32_t least = is_signed ? -128 : 0;
+    to->zero = least + (int32_t)check_below(c, 256);
+    to->lo = check_coin(c) ? to->zero : least;
+    to->hi = check_coin(c) ? to->lo + (int32_t)check_below(c, (uint32_t)(least + 256 - to->lo))
+                           : least + 255;
+    if (check_coin(c)) {
+        to->residual = draw_bytes(c, count);
+        to->r_signed = check_coin(c);
+        to->r_zero = (int32_t)check_below(c, 256) - (to->r_signed ? 128 : 0);
+        to->r_scale = check_coin(c) ? 0.37f : 1.0f;
+    }
+}
+
 /* ---- gemm_s8 ---- */
 
 struct s8_case {
@@ -67,10 +105,37 @@ static void draw_product(struct check *c, struct s8_case *t)
     g->a_zero = draw_zero(c, g->m, g->a.is_signed);
     g->b_zero = draw_zero(c, g->n, g->b_signed);
     g->c_row = g->n + check_below(c, 3);
+    draw_out(c, &g->to, g->n, (g->m - 1) * g->c_row + g->n, g->k);
     check_describe(c, "m %d n %d k %d a %s %d,%d b %s %d,%d%s%s", (int)g->m, (int)g->n, (int)g->k,
                    g->a.is_signed ? "s8" : "u8", (int)g->a.row, (int)g->a.col,
                    g->b_signed ? "s8" : "u8", (int)t->b.row, (int)t->b.col,
                    g->a_zero.value ? " a zero" : "", g->b_zero.value ? " b zero" : "");
+}
+
+/* C by the sums themselves where they are stored, else by the reference. */
+static void *want_product(struct check *c, struct s8_case *t, size_t bytes)
+{
+    struct mc_gemm_s8 *g = &t->g;
+    void *want = check_alloc(c, bytes, sizeof(int32_t));
+    if (g->to.type != MC_S8_I32) {
+        void *packed = check_alloc(c, c->ref->gemm_s8.pack_b_bytes(g->k, g->n), MC_ALIGN);
+        c->ref->gemm_s8.pack_b(g->k, g->n, &t->b, packed, NULL);
+        g->packed_b = packed;
+        g->c = want;
+        c->ref->gemm_s8.run(g, NULL, NULL);
+        return want;
+    }
+    for (int64_t i = 0; i < g->m; i++)
+        for (int64_t j = 0; j < g->n; j++) {
+            int64_t sum = g->to.bias ? g->to.bias[j] : 0;
+            for (int64_t p = 0; p < g->k; p++)
+                sum += (value(g->a.data, g->a.is_signed, i * g->a.row + p * g->a.col) -
+                        zero_of(&g->a_zero, i)) *
+                       (value(t->b.data, g->b_signed, p * t->b.row + j * t->b.col) -
+                        zero_of(&g->b_zero, j));
+            ((int32_t *)want)[i * g->c_row + j] = (int32_t)sum;
+        }
+    return want;
 }
 
 static void test_gemm(struct check *c)
@@ -79,33 +144,24 @@ static void test_gemm(struct check *c)
     draw_product(c, &t);
     struct mc_gemm_s8 *g = &t.g;
     const struct mc_gemm_s8_kernels *k = &c->k->gemm_s8;
-    size_t bytes = (size_t)((g->m - 1) * g->c_row + g->n) * sizeof(int32_t);
-    int32_t *want = check_alloc(c, bytes, sizeof *want);
-    for (int64_t i = 0; i < g->m; i++)
-        for (int64_t j = 0; j < g->n; j++) {
-            int64_t sum = 0;
-            for (int64_t p = 0; p < g->k; p++)
-                sum += (value(g->a.data, g->a.is_signed, i * g->a.row + p * g->a.col) -
-                        zero_of(&g->a_zero, i)) *
-                       (value(t.b.data, g->b_signed, p * t.b.row + j * t.b.col) -
-                        zero_of(&g->b_zero, j));
-            want[i * g->c_row + j] = (int32_t)sum;
-        }
+    size_t each = (size_t)mc_s8_bytes(g->to.type);
+    size_t count = (size_t)((g->m - 1) * g->c_row + g->n), row = (size_t)g->c_row * each;
+    const char *want = want_product(c, &t, count * each);
     for (int p = 0; p < CHECK_POOLS; p++) {
         void *b = check_alloc(c, k->pack_b_bytes(g->k, g->n), MC_ALIGN);
         void *scratch = check_alloc(c, k->scratch_bytes(g->m, g->n, g->k, p + 1), MC_ALIGN);
-        int32_t *got = check_alloc(c, bytes, sizeof *got);
-        g->c = got;
+        char *got = check_alloc(c, count * each, each);
         k->pack_b(g->k, g->n, &t.b, b, c->pool[p]);
         g->packed_b = b;
+        g->c = got;
         k->run(g, scratch, c->pool[p]);
-        for (int64_t i = 0; i < g->m; i++)
-            check_same(c, "a row of C", got + i * g->c_row, want + i * g->c_row,
-                       (size_t)g->n * sizeof *want);
-        for (int64_t i = 0; i + 1 < g->m; i++)
-            for (int64_t j = g->n; j < g->c_row; j++)
-                if (got[i * g->c_row + j] != want[i * g->c_row + j])
-                    check_fail(c, "the gap after row %d was written", (int)i);
+        for (int64_t i = 0; i < g->m; i++) {
+            size_t at = (size_t)i * row;
+            check_same(c, "a row of C", got + at, want + at, (size_t)g->n * each);
+            if (i + 1 < g->m) /* both start as the same bytes */
+                check_same(c, "the gap after a row", got + at + (size_t)g->n * each,
+                           want + at + (size_t)g->n * each, row - (size_t)g->n * each);
+        }
     }
 }
 
@@ -199,6 +255,8 @@ static void draw_conv(struct check *c, struct mc_conv_s8 *v)
         v->in[d] = size + v->pad[d] + end < span ? span : size;
         v->out[d] = (v->in[d] + v->pad[d] + end - span) / v->stride[d] + 1;
     }
+    v->x_layout = check_coin(c) ? MC_S8_NHWC : MC_S8_NCHW;
+    v->y_layout = check_coin(c) ? MC_S8_NHWC : MC_S8_NCHW;
     v->x_signed = check_coin(c);
     v->w_signed = check_coin(c);
     v->x_zero = (int32_t)check_below(c, 256) - (v->x_signed ? 128 : 0);
@@ -208,13 +266,12 @@ static void draw_conv(struct check *c, struct mc_conv_s8 *v)
                    (int)v->kernel[0], (int)v->kernel[1], (int)v->kernel[2]);
 }
 
-static int32_t *call_conv(struct check *c, const struct mc_kernels *k, struct mc_conv_s8 v,
-                          const void *w, struct mc_pool *pool, size_t *ret_bytes)
+static void *call_conv(struct check *c, const struct mc_kernels *k, struct mc_conv_s8 v,
+                       const void *w, struct mc_pool *pool, size_t bytes)
 {
     void *packed = check_alloc(c, k->conv_s8.pack_w_bytes(&v), MC_ALIGN);
     void *scratch = check_alloc(c, k->conv_s8.scratch_bytes(&v, mc_pool_threads(pool)), MC_ALIGN);
-    *ret_bytes = (size_t)(v.n * v.oc * v.out[0] * v.out[1] * v.out[2]) * sizeof(int32_t);
-    v.y = check_alloc(c, *ret_bytes, sizeof(int32_t));
+    v.y = check_alloc(c, bytes, (size_t)mc_s8_bytes(v.to.type));
     k->conv_s8.pack_w(&v, w, packed, pool);
     v.packed_w = packed;
     k->conv_s8.run(&v, scratch, pool);
@@ -226,12 +283,14 @@ static void test_conv(struct check *c)
     struct mc_conv_s8 v;
     draw_conv(c, &v);
     int64_t taps = v.kernel[0] * v.kernel[1] * v.kernel[2];
+    int64_t count = v.n * v.oc * v.out[0] * v.out[1] * v.out[2];
+    draw_out(c, &v.to, v.oc, count, taps * v.c / v.group);
     v.x = draw_bytes(c, v.n * v.c * v.in[0] * v.in[1] * v.in[2]);
     const uint8_t *w = draw_bytes(c, v.oc * v.c / v.group * taps);
-    size_t bytes;
-    const int32_t *want = call_conv(c, c->ref, v, w, NULL, &bytes);
+    size_t bytes = (size_t)(count * mc_s8_bytes(v.to.type));
+    const void *want = call_conv(c, c->ref, v, w, NULL, bytes);
     for (int p = 0; p < CHECK_POOLS; p++)
-        check_same(c, "y", call_conv(c, c->k, v, w, c->pool[p], &bytes), want, bytes);
+        check_same(c, "y", call_conv(c, c->k, v, w, c->pool[p], bytes), want, bytes);
 }
 
 const struct check_row check_conv_s8 = {"conv_s8", 300, test_conv, NULL};
