@@ -225,14 +225,13 @@ int mc_edit_input(struct mc_graph *g, struct mc_value *v, struct mc_err *err)
     return 0;
 }
 
-size_t mc_edit_fix_inputs(struct mc_graph *g)
+/* Initializers of at least this rank become none. */
+static size_t free_inputs(struct mc_graph *g, int rank)
 {
     size_t kept = 0;
-    if (g->model->ir_version < 4)
-        return 0;
     for (size_t i = 0; i < g->n_inputs; i++) {
         struct mc_value *v = g->inputs[i];
-        if (v->tensor && v->tensor->shape.rank > 0)
+        if (v->tensor && v->tensor->shape.rank >= rank)
             v->is_input = false;
         else
             g->inputs[kept++] = v;
@@ -240,6 +239,16 @@ size_t mc_edit_fix_inputs(struct mc_graph *g)
     size_t gone = g->n_inputs - kept;
     g->n_inputs = kept;
     return gone;
+}
+
+size_t mc_edit_fix_inputs(struct mc_graph *g)
+{
+    return g->model->ir_version < 4 ? 0 : free_inputs(g, 1);
+}
+
+void mc_edit_free_inputs(struct mc_graph *g)
+{
+    free_inputs(g, 0);
 }
 
 int mc_edit_output(struct mc_graph *g, struct mc_value *v, struct mc_err *err)

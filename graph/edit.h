@@ -32,6 +32,8 @@ int mc_edit_input(struct mc_graph *g, struct mc_value *v, struct mc_err *err);
  * listed as inputs, which nobody feeds. Scalars stay (thresholds that a caller may set), and so does everything
  * before IR 4, where every initializer is an input by rule. Returns how many. Cost: linear in inputs. */
 size_t mc_edit_fix_inputs(struct mc_graph *g);
+/* No initializer is an input any more: what a model before IR 4 means, once it is one of IR 4. */
+void mc_edit_free_inputs(struct mc_graph *g);
 int mc_edit_output(struct mc_graph *g, struct mc_value *v, struct mc_err *err);
 /* An output no longer; the value stays. */
 void mc_edit_output_drop(struct mc_value *v);

@@ -150,20 +150,6 @@ static int ir_needed(const struct mc_graph *g)
     return most;
 }
 
-/* Before version 4 every initializer had to be an input, and was no less constant for it. */
-static void free_inputs(struct mc_graph *g)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < g->n_inputs; i++) {
-        struct mc_value *v = g->inputs[i];
-        if (v->tensor)
-            v->is_input = false;
-        else
-            g->inputs[kept++] = v;
-    }
-    g->n_inputs = kept;
-}
-
 static bool has_plain_initializer(const struct mc_graph *g)
 {
     for (size_t i = 0; i < g->n_inits; i++)
@@ -186,7 +172,7 @@ static void lift_ir(struct mc_model *m)
     if (m->ir_version >= need)
         return;
     if (m->ir_version < 4 && need >= 4)
-        free_inputs(m->graph);
+        mc_edit_free_inputs(m->graph);
     m->ir_version = need;
 }
 

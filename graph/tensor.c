@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/mem.h"
 
@@ -194,6 +195,43 @@ int mc_tensor_view(enum mc_dtype dtype, const struct mc_shape *shape, struct mc_
                        storage && storage->bytes > offset ? storage->bytes - offset : (size_t)0);
     }
     return tensor_make(dtype, shape, mc_storage_ref(storage), offset, bytes, ret, err);
+}
+
+struct pages {
+    void *data;
+    size_t bytes;
+};
+
+static void unmap(void *owner)
+{
+    struct pages *p = owner;
+    munmap(p->data, p->bytes);
+    free(p);
+}
+
+int mc_tensor_blank(enum mc_dtype dtype, const struct mc_shape *shape, struct mc_tensor **ret,
+                    struct mc_err *err)
+{
+    size_t bytes;
+    if (!mc_dtype_bytes(dtype, mc_shape_count(shape), &bytes))
+        return mc_fail(err, MC_ESHAPE, "a tensor of shape %s is too large", mc_shape_text(shape, (char[MC_SHAPE_TEXT]){0}));
+    struct pages *p = malloc(sizeof *p);
+    void *data = mmap(NULL, bytes ? bytes : 1, PROT_READ,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (!p || data == MAP_FAILED) {
+        if (data != MAP_FAILED)
+            munmap(data, bytes ? bytes : 1);
+        free(p);
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    }
+    *p = (struct pages){data, bytes ? bytes : 1};
+    struct mc_storage *s;
+    int rc = mc_storage_foreign(data, bytes, unmap, p, &s, err);
+    if (rc)
+        return rc;
+    rc = mc_tensor_view(dtype, shape, s, 0, ret, err);
+    mc_storage_unref(s);
+    return rc;
 }
 
 int mc_tensor_set_extra(struct mc_tensor *t, const void *data, size_t bytes, struct mc_err *err)

@@ -59,6 +59,10 @@ enum { MC_SPILL_FROM = 1 << 20 }; /* tensors of at least this many bytes go to s
  * Errors: MC_ESHAPE (unknown or overflowing), MC_EDTYPE (no fixed size), MC_ENOMEM, MC_EIO. */
 int mc_tensor_new(enum mc_dtype dtype, const struct mc_shape *shape, struct mc_spill *spill,
                   struct mc_tensor **ret, void **ret_data, struct mc_err *err);
+/* A tensor of zeros in address space without memory behind it: where its size is all that is asked for. Read-only.
+ * Errors: MC_ESHAPE, MC_ENOMEM. */
+int mc_tensor_blank(enum mc_dtype dtype, const struct mc_shape *shape, struct mc_tensor **ret,
+                    struct mc_err *err);
 /* A tensor over a part of a storage; takes its own reference. A string or sparse tensor has
  * storage NULL and gets its content by mc_tensor_set_extra; one of an unknown type (dtype NONE) takes all of
  * the storage behind offset. Errors as above, MC_EFORMAT if it does not fit into the storage. */

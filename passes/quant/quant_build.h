@@ -77,7 +77,8 @@ struct mc_quant_builder {
     struct mc_quant_cache *cache;
     bool sizes_only;
     struct mc_quant_built *b;
-    struct mc_node **node;    /* [n sites] of the built model, before any was replaced */
+    struct mc_node **node;   /* [n sites] of the built model, before any was replaced */
+    struct mc_graph **graph; /* of the built model, by the index of that of `before` */
     struct mc_quant_put *put; /* integers that are in place already */
     size_t n_put, cap_put;
 };
@@ -96,7 +97,11 @@ int mc_quant_put_weight(struct mc_quant_builder *b, size_t site, int k,
  * is used (fused with MatMul and Gemm, computed in every run elsewhere). */
 int mc_quant_put_float(struct mc_quant_builder *b, size_t site, int k, bool fold,
                        struct mc_value **ret, struct mc_err *err);
-/* The type and cut of rules for weights of the form of this site. */
+/* v, a constant of one number a channel, as [channels, 1, …]: along `axis` of a tensor of this rank; axis -1: a scalar. In place
+ * where nobody uses v yet. */
+int mc_quant_stretch(struct mc_value *v, int axis, int rank, struct mc_value **ret,
+                     struct mc_err *err);
+/* The type that the rules give weights of this form. */
 struct mc_quant_type mc_quant_weight_type(const struct mc_quant_rules *r, enum mc_quant_form form);
 
 int mc_quant_form_static(struct mc_quant_builder *b,

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "graph/constant.h"
 #include "graph/edit.h"
@@ -17,51 +16,13 @@ static int no_memory(struct mc_err *err)
 
 /* ---- tensors ---- */
 
-struct pages {
-    void *data;
-    size_t bytes;
-};
-
-static void unmap(void *owner)
-{
-    struct pages *p = owner;
-    munmap(p->data, p->bytes);
-    free(p);
-}
-
-/* Address space without memory behind it: the size of a tensor is all that is asked for. */
-static int placeholder(enum mc_dtype dtype, const struct mc_shape *shape, struct mc_tensor **ret,
-                       struct mc_err *err)
-{
-    size_t bytes;
-    if (!mc_dtype_bytes(dtype, mc_shape_count(shape), &bytes))
-        return mc_fail(err, MC_ESHAPE, "a factor is too large");
-    struct pages *p = malloc(sizeof *p);
-    void *data = mmap(NULL, bytes ? bytes : 1, PROT_READ,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (!p || data == MAP_FAILED) {
-        if (data != MAP_FAILED)
-            munmap(data, bytes ? bytes : 1);
-        free(p);
-        return no_memory(err);
-    }
-    *p = (struct pages){data, bytes ? bytes : 1};
-    struct mc_storage *s;
-    int rc = mc_storage_foreign(data, bytes, unmap, p, &s, err);
-    if (rc)
-        return rc;
-    rc = mc_tensor_view(dtype, shape, s, 0, ret, err);
-    mc_storage_unref(s);
-    return rc;
-}
-
 /* The factor x [rows, cols] with row stride ld, or its transpose, as a tensor of the weight's dtype. */
 static int factor(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_shape *shape,
                   const float *x, int64_t rows, int64_t cols, int64_t ld, bool transpose,
                   struct mc_tensor **ret, struct mc_err *err)
 {
     if (!x)
-        return placeholder(l->weight->dtype, shape, ret, err);
+        return mc_tensor_blank(l->weight->dtype, shape, ret, err);
     void *data;
     int rc = mc_tensor_new(l->weight->dtype, shape, m->spill, ret, &data, err);
     if (rc)

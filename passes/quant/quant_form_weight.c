@@ -1,0 +1,106 @@
+#include <math.h>
+
+#include "graph/constant.h"
+#include "graph/edit.h"
+#include "passes/quant/quant_build.h"
+
+/* Integers in the file, floats in the sum.
+ *
+ * ONNX Runtime 1.32 makes one MatMulNBits of DequantizeLinear (last axis, or blocks of the first) and MatMul or Gemm: at
+ * 1024x1024, one thread of a Sapphire Rapids, 0.045 ms for one row against 0.20 ms of floats, even at 16 rows, 1.2 times slower
+ * from 64 on (on a Zen 5 still faster). Gemm fuses only without transB and alpha and with a bias of one axis: with transB it takes
+ * 2.4 times as long as floats. In front of Conv, LSTM and the like DequantizeLinear runs every time (Conv 64x64x3x3, 28x28: 1.5
+ * times slower), while Cast and Mul are computed once when the model is loaded and cost nothing. */
+enum { FEW_ROWS = 32 };
+
+static bool is_stock(const struct mc_quant_rules *r)
+{
+    return r->runtime == MC_QUANT_STOCK || r->runtime == MC_QUANT_ORT;
+}
+
+/* A product of x with a constant matrix on its right. */
+static bool is_product(const struct mc_quant_site *s)
+{
+    return (s->kind == MC_QUANT_MATMUL || s->kind == MC_QUANT_GEMM) && s->x_slot == 0 &&
+           mc_constant(s->weight[0])->shape.rank == 2;
+}
+
+/* Rows of x that are multiplied with the matrix; NAN: unknown. */
+static double rows_of(const struct mc_quant_site *s)
+{
+    return s->macs / (double)mc_tensor_count(mc_constant(s->weight[0]));
+}
+
+/* Has the Gemm a bias and factors that its fused kernel takes? The bias may need another shape. */
+static bool is_plain_gemm(const struct mc_quant_site *s)
+{
+    const struct mc_node *n = s->node;
+    const struct mc_value *c = n->n_in > 2 ? n->in[2] : NULL;
+    const struct mc_tensor *t = c ? mc_constant(c) : NULL;
+    int64_t m = mc_constant(s->weight[0])->shape.dim[s->out_axis[0]];
+    bool row = !c || (t && t->shape.rank > 0 && t->shape.dim[t->shape.rank - 1] == m &&
+                      mc_tensor_count(t) == m);
+    return row && mc_node_float(n, "alpha", 1) == 1 && mc_node_float(n, "beta", 1) == 1 &&
+           n->version >= 7;
+}
+
+/* Whether the integers are better turned to floats when the model is loaded. */
+static bool folds(const struct mc_quant_builder *b, const struct mc_quant_site *s)
+{
+    if (!is_stock(b->rules))
+        return false;
+    if (!is_product(s) || (s->kind == MC_QUANT_GEMM && !is_plain_gemm(s)))
+        return true;
+    return rows_of(s) > FEW_ROWS;
+}
+
+/* The bias as [m]. */
+static int flat_bias(struct mc_node *n, struct mc_err *err)
+{
+    struct mc_value *c = n->n_in > 2 ? n->in[2] : NULL, *v;
+    const struct mc_tensor *t = c ? mc_constant(c) : NULL;
+    if (!t || t->shape.rank == 1)
+        return 0;
+    struct mc_tensor *view;
+    struct mc_shape shape = mc_shape_of(1, (int64_t[]){mc_tensor_count(t)});
+    size_t offset = (size_t)(t->data - (const uint8_t *)mc_storage_data(t->storage));
+    int rc = mc_tensor_view(t->dtype, &shape, t->storage, offset, &view, err);
+    if (rc)
+        return rc;
+    rc = mc_constant_new(n->graph, 0, c->name, view, &v, err);
+    mc_tensor_unref(view);
+    return rc ? rc : mc_edit_set_input(n, 2, v, err);
+}
+
+static int one_weight(struct mc_quant_builder *b, size_t site, int k, struct mc_err *err)
+{
+    const struct mc_quant_site *s = &b->sites->item[site];
+    struct mc_node *n = b->node[site];
+    bool block = b->form[site] == MC_QUANT_BLOCK, fold = !block && folds(b, s);
+    bool turn = !fold && s->kind == MC_QUANT_GEMM && s->x_slot == 0 && is_plain_gemm(s) &&
+                mc_node_int(n, "transB", 0);
+    struct mc_quant_type type = mc_quant_weight_type(b->rules, b->form[site]);
+    struct mc_quant_cut cut = {b->rules->per_tensor ? -1 : s->out_axis[k], 0};
+    struct mc_value *v;
+    if (block)
+        cut = (struct mc_quant_cut){s->in_axis[k], b->rules->block};
+    int rc = mc_quant_put_weight(b, site, k, &type, &cut, s->transposed[k] != turn,
+                                 fold ? MC_DTYPE_F32 : MC_DTYPE_NONE, err);
+    if (!rc)
+        rc = mc_quant_put_float(b, site, k, fold, &v, err);
+    if (!rc && turn) {
+        mc_edit_attr_remove(n, "transB");
+        rc = flat_bias(n, err);
+    } else if (!rc && !fold && s->kind == MC_QUANT_GEMM && is_plain_gemm(s)) {
+        rc = flat_bias(n, err);
+    }
+    return rc ? rc : mc_edit_set_input(n, (size_t)s->slot[k], v, err);
+}
+
+int mc_quant_form_weight(struct mc_quant_builder *b, size_t site, struct mc_err *err)
+{
+    int rc = 0;
+    for (int k = 0; k < b->sites->item[site].n_weights && !rc; k++)
+        rc = one_weight(b, site, k, err);
+    return rc;
+}
