@@ -1,0 +1,105 @@
+#include "passes/quant/quant_mend.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "graph/constant.h"
+#include "graph/edit.h"
+
+static int no_memory(struct mc_err *err)
+{
+    return mc_fail(err, MC_ENOMEM, "out of memory for repairing");
+}
+
+static int measure(struct mc_quant_mend *m, double *ret, struct mc_err *err)
+{
+    struct mc_judgement j;
+    bool late;
+    int rc = mc_judge_model(m->judge, m->r->b->m, false, &j, &late, err);
+    if (rc)
+        return rc;
+    *ret = j.divergence;
+    mc_judgement_free(&j);
+    return 0;
+}
+
+int mc_quant_mend_begin(struct mc_quant_mend *m, struct mc_quant_repair *r, const char *name,
+                        struct mc_quant_repair_result *result, struct mc_err *err)
+{
+    *m = (struct mc_quant_mend){.r = r, .result = result, .ctx = *r->ctx};
+    *result = (struct mc_quant_repair_result){.name = name, .before = NAN, .after = NAN};
+    m->ctx.calib = r->held;
+    m->ctx.calib_count = r->held_first;
+    m->ctx.deadline = 0;
+    if (!r->held || r->held_count < 1)
+        return 0;
+    int rc = mc_judge_new(&m->ctx, r->before, r->held_count, &m->judge, err);
+    return rc ? rc : measure(m, &result->before, err);
+}
+
+static struct mc_quant_changed *remember(struct mc_quant_mend *m)
+{
+    if (!MC_GROW(m->changed, m->n, m->cap))
+        return NULL;
+    m->changed[m->n] = (struct mc_quant_changed){0};
+    return &m->changed[m->n++];
+}
+
+int mc_quant_mend_put(struct mc_quant_mend *m, struct mc_value *v, struct mc_tensor *t,
+                      struct mc_err *err)
+{
+    struct mc_quant_changed *c = remember(m);
+    if (!c)
+        return no_memory(err);
+    c->value = v;
+    c->was = mc_tensor_ref(mc_constant(v));
+    return mc_constant_replace(v, t, err);
+}
+
+int mc_quant_mend_input(struct mc_quant_mend *m, struct mc_node *n, size_t slot, struct mc_value *v,
+                        struct mc_err *err)
+{
+    struct mc_quant_changed *c = remember(m);
+    if (!c)
+        return no_memory(err);
+    c->node = n;
+    c->slot = slot;
+    return mc_edit_set_input(n, slot, v, err);
+}
+
+static int undo(struct mc_quant_mend *m, struct mc_err *err)
+{
+    int rc = 0;
+    for (size_t i = m->n; !rc && i-- > 0;)
+        rc = m->changed[i].value
+                 ? mc_constant_replace(m->changed[i].value, m->changed[i].was, err)
+                 : mc_edit_set_input(m->changed[i].node, m->changed[i].slot, NULL, err);
+    if (!rc && m->n)
+        mc_edit_sweep(m->r->b->m->graph);
+    return rc;
+}
+
+int mc_quant_mend_end(struct mc_quant_mend *m, int rc, struct mc_err *err)
+{
+    struct mc_quant_repair_result *r = m->result;
+    bool fatal = rc == MC_ENOMEM || rc == MC_EINTR;
+    r->after = r->before;
+    if (!rc && m->judge && m->n)
+        rc = measure(m, &r->after, err);
+    r->kept = !rc && m->n && !(r->after >= r->before);
+    if (!r->kept) {
+        struct mc_err other;
+        if (rc && !fatal && err)
+            r->why = mc_arena_strdup(&m->r->b->m->arena, err->msg);
+        else if (!rc)
+            r->why = m->n ? "it does not help on samples that it did not see" : "nothing to change";
+        int back = undo(m, &other);
+        rc = fatal ? rc : back ? mc_fail(err, back, "%s", other.msg) : 0;
+    }
+    for (size_t i = 0; i < m->n; i++)
+        mc_tensor_unref(m->changed[i].was);
+    free(m->changed);
+    mc_judge_free(m->judge);
+    return rc;
+}
