@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "graph/constant.h"
 #include "graph/edit.h"
+#include "passes/search/search_slice.h"
 
 static int no_memory(struct mc_err *err)
 {
@@ -29,12 +30,15 @@ int mc_quant_mend_begin(struct mc_quant_mend *m, struct mc_quant_repair *r, cons
 {
     *m = (struct mc_quant_mend){.r = r, .result = result, .ctx = *r->ctx};
     *result = (struct mc_quant_repair_result){.name = name, .before = NAN, .after = NAN};
-    m->ctx.calib = r->held;
-    m->ctx.calib_count = r->held_first;
-    m->ctx.deadline = 0;
     if (!r->held || r->held_count < 1)
         return 0;
-    int rc = mc_judge_new(&m->ctx, r->before, r->held_count, &m->judge, err);
+    int rc = mc_slice_range(r->held, r->held_first, r->held_count, &m->held, err);
+    m->ctx.calib = m->held;
+    m->ctx.calib_count = 0;
+    m->ctx.train = NULL;
+    m->ctx.deadline = 0;
+    if (!rc)
+        rc = mc_judge_new(&m->ctx, r->before, r->held_count, &m->judge, err);
     return rc ? rc : measure(m, &result->before, err);
 }
 
@@ -65,6 +69,7 @@ int mc_quant_mend_input(struct mc_quant_mend *m, struct mc_node *n, size_t slot,
         return no_memory(err);
     c->node = n;
     c->slot = slot;
+    c->value = slot < n->n_in ? n->in[slot] : NULL;
     return mc_edit_set_input(n, slot, v, err);
 }
 
@@ -72,9 +77,9 @@ static int undo(struct mc_quant_mend *m, struct mc_err *err)
 {
     int rc = 0;
     for (size_t i = m->n; !rc && i-- > 0;)
-        rc = m->changed[i].value
-                 ? mc_constant_replace(m->changed[i].value, m->changed[i].was, err)
-                 : mc_edit_set_input(m->changed[i].node, m->changed[i].slot, NULL, err);
+        rc = m->changed[i].node ? mc_edit_set_input(m->changed[i].node, m->changed[i].slot,
+                                                    m->changed[i].value, err)
+                                : mc_constant_replace(m->changed[i].value, m->changed[i].was, err);
     if (!rc && m->n)
         mc_edit_sweep(m->r->b->m->graph);
     return rc;
@@ -101,5 +106,6 @@ int mc_quant_mend_end(struct mc_quant_mend *m, int rc, struct mc_err *err)
         mc_tensor_unref(m->changed[i].was);
     free(m->changed);
     mc_judge_free(m->judge);
+    mc_dataset_free(m->held);
     return rc;
 }

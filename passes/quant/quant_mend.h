@@ -6,10 +6,10 @@
 #include "passes/quant/quant_repair.h"
 #include "passes/search/search_measure.h"
 
-struct mc_quant_changed { /* content of a constant, or an input that was left out before */
+struct mc_quant_changed { /* content of a constant, or an input of a node */
     struct mc_value *value;
     struct mc_tensor *was;
-    struct mc_node *node;
+    struct mc_node *node; /* whose input `slot` was `value`; NULL: it is about the content */
     size_t slot;
 };
 
@@ -17,6 +17,7 @@ struct mc_quant_mend {
     struct mc_quant_repair *r;
     struct mc_quant_repair_result *result;
     struct mc_pass_ctx ctx; /* the judge's */
+    struct mc_dataset *held;
     struct mc_judge *judge; /* NULL: there is nothing to judge by, and what was changed stays */
     struct mc_quant_changed *changed;
     size_t n, cap;
@@ -28,7 +29,7 @@ int mc_quant_mend_begin(struct mc_quant_mend *m, struct mc_quant_repair *r, cons
 /* The constant v of the built model gets content t (borrowed); of all its users. Errors: MC_ENOMEM. */
 int mc_quant_mend_put(struct mc_quant_mend *m, struct mc_value *v, struct mc_tensor *t,
                       struct mc_err *err);
-/* Input `slot` of n, left out before, becomes v. */
+/* Input `slot` of n, which may have been left out before, becomes v. */
 int mc_quant_mend_input(struct mc_quant_mend *m, struct mc_node *n, size_t slot, struct mc_value *v,
                         struct mc_err *err);
 /* Judge, undo what does not help, fill in the result, release. rc: of the repair; what is no lack of memory and no

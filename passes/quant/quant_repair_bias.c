@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "graph/constant.h"
 #include "graph/edit.h"
+#include "passes/quant/quant_channel.h"
 #include "passes/quant/quant_mend.h"
 #include "passes/quant/quant_walk.h"
 
@@ -22,7 +23,12 @@ struct layer { /* of a group */
     double *sum, *square,
         *mean; /* [channels] over samples, of the mean error of each; mean of one */
     int64_t samples;
-    int axis; /* of the channels in z */
+    int axis,
+        behind; /* of the channels in z; axes behind it, 0 where the bias is the layer's own input */
+    struct mc_node *user; /* its input `slot` is the bias, or what dequantises it, or may be made */
+    size_t slot;
+    struct mc_value *bias;  /* the constant; NULL: there is none yet */
+    struct mc_value *scale; /* of integers; NULL: floats */
 };
 
 struct correction {
@@ -47,21 +53,38 @@ static bool is_layer(const struct mc_quant_site *s)
            s->kind == MC_QUANT_CONVT;
 }
 
-/* Has the layer somewhere to put a bias? */
-static bool has_place(const struct mc_quant_placed *p)
+/* Where the bias is, or can be made: input `slot` of the layer's node, or the constant of an Add behind it. */
+static bool find_place(const struct mc_quant_placed *p, struct layer *l)
 {
-    const struct mc_node *n = p->node;
-    return p->bias || (n &&
-                       (mc_node_is(n, "Conv") || mc_node_is(n, "ConvTranspose") ||
-                        (mc_node_is(n, "Gemm") && n->version >= 11)) &&
-                       (n->n_in < 3 || !n->in[2]));
+    struct mc_node *n = p->node, *add = l->z->producer;
+    bool takes =
+        n && (mc_node_is(n, "Conv") || mc_node_is(n, "ConvTranspose") ||
+              (mc_node_is(n, "Gemm") && n->version >= 11 && mc_node_float(n, "beta", 1) == 1));
+    l->user = n;
+    l->slot = 2;
+    if (takes && n->n_in > 2 && n->in[2])
+        l->bias = n->in[2];
+    if (!takes && mc_node_is(add, "Add") && add->n_in == 2) {
+        l->user = add;
+        l->slot = mc_constant(add->in[0]) ? 0 : 1;
+        l->bias = add->in[l->slot];
+    }
+    const struct mc_node *back = l->bias ? l->bias->producer : NULL;
+    if (back && mc_node_is(back, "DequantizeLinear") && back->n_in == 2) {
+        l->scale = back->in[1];
+        l->bias = back->in[0];
+        if (!mc_constant(l->scale) || !mc_quant_alone(l->bias) ||
+            mc_constant(l->bias)->dtype != MC_DTYPE_I32)
+            return false;
+    }
+    return l->bias ? mc_constant(l->bias) != NULL : takes;
 }
 
 static bool find_layer(const struct correction *c, size_t i, struct layer *ret)
 {
     const struct mc_quant_site *s = &c->mend.r->sites->item[i];
     const struct mc_quant_placed *p = &c->mend.r->b->at[i];
-    if (!is_layer(s) || s->in_body || p->form == MC_QUANT_FLOAT || !p->y || !has_place(p))
+    if (!is_layer(s) || s->in_body || p->form == MC_QUANT_FLOAT || !p->y)
         return false;
     *ret = (struct layer){.site = i};
     ret->float_z = s->add ? s->add->out[0] : s->node->out[0];
@@ -71,7 +94,7 @@ static bool find_layer(const struct correction *c, size_t i, struct layer *ret)
         ret->z = act->in[0];
     else if (s->act)
         ret->float_z = s->y;
-    return ret->z->producer && ret->z->graph == c->mend.r->b->m->graph;
+    return ret->z->producer && ret->z->graph == c->mend.r->b->m->graph && find_place(p, ret);
 }
 
 /* ---- errors ---- */
@@ -86,6 +109,7 @@ static int start(struct layer *l, const struct mc_quant_site *s, const struct mc
     if (l->axis < 0 || l->axis >= rank)
         return mc_fail(err, MC_ESHAPE, "'%s' has no channels", z->name);
     l->channels = z->shape.dim[l->axis];
+    l->behind = l->slot == 2 ? 0 : rank - 1 - l->axis;
     l->sum = mc_calloc(3 * (size_t)l->channels + 1, sizeof *l->sum);
     l->square = l->sum + l->channels;
     l->mean = l->square + l->channels;
@@ -196,20 +220,34 @@ static int add_integers(struct correction *c, struct layer *l, struct mc_value *
     return rc;
 }
 
+/* A constant that others read, too, stays for them. */
 static int add_floats(struct correction *c, struct layer *l, struct mc_value *b, struct mc_err *err)
 {
     const struct mc_tensor *t = mc_constant(b);
+    struct mc_shape shape = t->shape;
     struct mc_tensor *made;
+    struct mc_value *v;
+    double *x;
     void *data;
-    int rc = mc_tensor_new(t->dtype, &t->shape, c->mend.r->b->m->spill, &made, &data, err);
+    if (mc_shape_count(&shape) != l->channels) /* one number for all of them, [..,1] or [] */
+        shape = mc_shape_of(1 + l->behind, (int64_t[]){l->channels, 1, 1, 1, 1});
+    int rc = mc_quant_channels(b, l->channels, &x, err);
     if (rc)
         return rc;
-    rc = mc_dtype_to_f64(t->dtype, t->data, l->sum, (size_t)l->channels, err);
     for (int64_t i = 0; i < l->channels; i++)
-        l->sum[i] += l->mean[i];
-    rc = rc ? rc : mc_dtype_from_f64(t->dtype, l->sum, data, (size_t)l->channels, err);
-    rc = rc ? rc : mc_quant_mend_put(&c->mend, b, made, err);
-    mc_tensor_unref(made);
+        x[i] += l->mean[i];
+    rc = mc_tensor_new(t->dtype, &shape, c->mend.r->b->m->spill, &made, &data, err);
+    if (!rc) {
+        rc = mc_dtype_from_f64(t->dtype, x, data, (size_t)l->channels, err);
+        if (!rc && mc_quant_alone(b)) {
+            rc = mc_quant_mend_put(&c->mend, b, made, err);
+        } else if (!rc) {
+            rc = mc_constant_new(l->user->graph, l->user->pos, b->name, made, &v, err);
+            rc = rc ? rc : mc_quant_mend_input(&c->mend, l->user, l->slot, v, err);
+        }
+        mc_tensor_unref(made);
+    }
+    free(x);
     return rc;
 }
 
@@ -278,10 +316,9 @@ static int make_integers(struct correction *c, struct layer *l, struct mc_node *
     return rc ? rc : mc_quant_mend_input(&c->mend, n, 2, out, err);
 }
 
-static int make(struct correction *c, struct layer *l, const struct mc_quant_placed *p,
-                struct mc_err *err)
+static int make(struct correction *c, struct layer *l, struct mc_err *err)
 {
-    struct mc_node *n = p->node;
+    struct mc_node *n = l->user;
     const struct mc_value *x_scale = scale_of(n->in[0]), *w_scale = scale_of(n->in[1]);
     struct mc_value *b;
     if (x_scale && w_scale)
@@ -301,20 +338,20 @@ static bool any(const struct layer *l)
 
 static int correct(struct correction *c, struct layer *l, struct mc_err *err)
 {
-    const struct mc_quant_placed *p = &c->mend.r->b->at[l->site];
-    const struct mc_tensor *t = p->bias ? mc_constant(p->bias) : NULL;
+    const struct mc_tensor *t = l->bias ? mc_constant(l->bias) : NULL;
+    int64_t count = t ? mc_tensor_count(t) : 0;
     int rc = 0;
     if (!l->samples)
         return 0;
     shrink(l);
-    if (!any(l) || (p->bias && (!t || mc_tensor_count(t) != l->channels || p->bias->n_uses != 1)))
+    if (!any(l) || (t && count != l->channels && (l->scale || count != 1)))
         return 0;
-    if (!p->bias)
-        rc = make(c, l, p, err);
-    else if (t->dtype == MC_DTYPE_I32 && p->bias_scale)
-        rc = add_integers(c, l, p->bias, p->bias_scale, err);
+    if (!l->bias)
+        rc = make(c, l, err);
+    else if (l->scale)
+        rc = add_integers(c, l, l->bias, l->scale, err);
     else
-        rc = add_floats(c, l, p->bias, err);
+        rc = add_floats(c, l, l->bias, err);
     if (rc)
         return rc;
     mc_quant_walk_add(c->walk, l->z->name, l->axis, l->channels, l->mean);

@@ -77,6 +77,12 @@ int mc_slice_half(struct mc_dataset *of, int64_t count, bool odd, struct mc_data
     return open_slice(of, odd, count / 2 * 2, count / 2, ret, err);
 }
 
+int mc_slice_range(struct mc_dataset *of, int64_t first, int64_t count, struct mc_dataset **ret,
+                   struct mc_err *err)
+{
+    return open_slice(of, first, count, count, ret, err);
+}
+
 /* Others than those that calibrate, if there are enough. Judged by the same samples, layers that were fitted to them
  * best look better than they are: with the 512 of the reference cnn (3136 inputs in one layer) a search came out with a
  * KL divergence 12 % higher on test samples than the plan that it began with. */

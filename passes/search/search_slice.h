@@ -12,5 +12,8 @@ int mc_slice_open(const struct mc_pass_ctx *ctx, int64_t most, struct mc_dataset
 /* Of the first `count` samples those of even or of odd number, count / 2 each; count at least 2. `of` is borrowed. */
 int mc_slice_half(struct mc_dataset *of, int64_t count, bool odd, struct mc_dataset **ret,
                   struct mc_err *err);
+/* Samples [first, first + count), at least one, all of which there are. `of` is borrowed. */
+int mc_slice_range(struct mc_dataset *of, int64_t first, int64_t count, struct mc_dataset **ret,
+                   struct mc_err *err);
 
 #endif
