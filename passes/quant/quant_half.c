@@ -52,7 +52,7 @@ int mc_quant_half_tensor(const struct mc_tensor *t, enum mc_dtype to, struct mc_
         mc_tensor_unref(h);
         return rc;
     }
-    *ret_error = all > 0 ? sqrt(lost / all) : 0;
+    *ret_error = all == 0 ? 0 : sqrt(lost / all); /* NaN where there is one */
     if (*ret_error <= (to == MC_DTYPE_F16 ? max_error_f16 : max_error_bf16)) {
         *ret = h;
         return 0;
