@@ -89,8 +89,8 @@ static int put_node(struct mc_graph *g, size_t pos, const char *op, int need, co
 
 /* ---- integers ---- */
 
-static enum mc_dtype scale_type_of(const struct mc_quant_builder *b,
-                                   const struct mc_quant_site *s, enum mc_dtype asked)
+static enum mc_dtype scale_type_of(const struct mc_quant_builder *b, const struct mc_quant_site *s,
+                                   enum mc_dtype asked)
 {
     bool half = s->dtype == MC_DTYPE_F16 || s->dtype == MC_DTYPE_BF16;
     if (asked)
@@ -152,8 +152,8 @@ static int put_new(struct mc_quant_builder *b, size_t site, int k, struct mc_qua
 }
 
 /* Runtimes compute it once, and the file has the integers once. */
-static int put_turned(struct mc_quant_builder *b, size_t site, int k,
-                      const struct mc_quant_put *of, struct mc_quant_put *p, struct mc_err *err)
+static int put_turned(struct mc_quant_builder *b, size_t site, int k, const struct mc_quant_put *of,
+                      struct mc_quant_put *p, struct mc_err *err)
 {
     char name[NAME];
     struct mc_node *n;
@@ -172,12 +172,9 @@ int mc_quant_put_weight(struct mc_quant_builder *b, size_t site, int k,
 {
     const struct mc_quant_site *s = &b->sites->item[site];
     struct mc_quant_placed_weight *to = &b->b->at[site].w[k];
-    struct mc_quant_key key = {mc_constant(s->weight[k]),
-                               *t,
-                               *cut,
-                               b->rules->weight_method,
-                               scale_type_of(b, s, scale_type),
-                               transpose};
+    struct mc_quant_key key = {
+        mc_constant(s->weight[k]),       *t,       *cut, b->rules->weight_method,
+        scale_type_of(b, s, scale_type), transpose};
     struct mc_graph *home = b->graph[origin(s->weight[k])->graph->index];
     struct mc_quant_put *p = find(b, &key, home, false);
     int rc = 0;
@@ -213,8 +210,8 @@ static int cast(struct mc_graph *g, size_t pos, const char *name, struct mc_valu
                 enum mc_dtype to, int need, struct mc_value **ret, struct mc_err *err)
 {
     struct mc_node *n;
-    int rc = put_node(g, pos, "Cast", need, name, (struct mc_value *[]){v, NULL, NULL}, ret, &n,
-                      err);
+    int rc =
+        put_node(g, pos, "Cast", need, name, (struct mc_value *[]){v, NULL, NULL}, ret, &n, err);
     return rc ? rc : mc_edit_attr_int(n, "to", to, err);
 }
 
@@ -257,8 +254,12 @@ static int folded(struct mc_quant_builder *b, size_t site, int k, const struct m
     if (p->key.transposed)
         axis = mc_quant_cut_turn(&p->key.cut).axis;
     name_of(b, site, k, "f", name);
-    int rc = mc_quant_stretch(p->scale, axis, rank, &as->scale, err);
-    if (!rc && p->zero)
+    int rc = 0;
+    as->scale = p->scale;
+    as->zero = p->zero;
+    if (!p->key.cut.block)
+        rc = mc_quant_stretch(p->scale, axis, rank, &as->scale, err);
+    if (!rc && p->zero && !p->key.cut.block)
         rc = mc_quant_stretch(p->zero, axis, rank, &as->zero, err);
     if (!rc)
         rc = cast(g, pos, name, p->q, MC_DTYPE_F32, need, &x, err);
@@ -284,11 +285,11 @@ static int linear(struct mc_quant_builder *b, size_t site, int k, const struct m
     struct mc_node *n;
     const struct mc_quant_key *key = &p->key;
     struct mc_quant_cut cut = key->transposed ? mc_quant_cut_turn(&key->cut) : key->cut;
-    int need = key->type.bits <= 2                 ? TWO_BITS
-               : key->type.bits <= 4 || cut.block  ? BLOCK
-               : key->scale_type != MC_DTYPE_F32   ? HALF_SCALE
-               : cut.axis >= 0                     ? AXIS
-                                                   : DEQUANTIZE;
+    int need = key->type.bits <= 2                ? TWO_BITS
+               : key->type.bits <= 4 || cut.block ? BLOCK
+               : key->scale_type != MC_DTYPE_F32  ? HALF_SCALE
+               : cut.axis >= 0                    ? AXIS
+                                                  : DEQUANTIZE;
     name_of(b, site, k, "f", name);
     as->scale = p->scale;
     as->zero = p->zero;
@@ -330,6 +331,13 @@ static int make_float(struct mc_quant_builder *b, size_t site, int k, const stru
     return rc;
 }
 
+/* Blocks as long as their axis: the scales broadcast over the weight as they are. */
+static bool spans(const struct mc_quant_put *p)
+{
+    const struct mc_tensor *t = mc_constant(p->scale);
+    return t->shape.rank > p->key.cut.axis && t->shape.dim[p->key.cut.axis] == 1;
+}
+
 int mc_quant_put_float(struct mc_quant_builder *b, size_t site, int k, bool fold,
                        struct mc_value **ret, struct mc_err *err)
 {
@@ -339,7 +347,7 @@ int mc_quant_put_float(struct mc_quant_builder *b, size_t site, int k, bool fold
     bool needs_axis = p->key.type.bits > 4 && p->key.cut.axis >= 0 && !p->key.cut.block;
     if (needs_axis && b->sites->opset < AXIS)
         fold = true;
-    fold = fold && !p->key.cut.block;
+    fold = fold && (!p->key.cut.block || spans(p));
     struct mc_quant_float *as = fold ? &p->folded : &p->linear;
     int rc = 0;
     if (!as->v || as->dtype != b->sites->item[site].dtype)

@@ -9,6 +9,7 @@
 #include "graph/infer.h"
 #include "graph/opset.h"
 #include "passes/fit/one_sample.h"
+#include "passes/quant/quant_dynamic.h"
 #include "passes/svd/svd_layer.h"
 
 /* Versions of ai.onnx with which DequantizeLinear takes an axis, blocks and 4 bits, 2 bits. */
@@ -105,7 +106,8 @@ static const char *why_block(const struct mc_quant_site *s, const struct mc_quan
     return saves(s, r) ? NULL : "too small: scales and names would take more than integers save";
 }
 
-static const char *why_dynamic(const struct mc_quant_site *s, int opset)
+static const char *why_dynamic(const struct mc_quant_site *s, const struct mc_quant_rules *r,
+                               int opset)
 {
     if (s->kind == MC_QUANT_CONV || s->kind == MC_QUANT_CONVT)
         return "convolutions with ranges of their own in every run are slower than floats";
@@ -113,7 +115,9 @@ static const char *why_dynamic(const struct mc_quant_site *s, int opset)
         return "only products with a constant matrix have this form";
     if (s->dtype == MC_DTYPE_F64)
         return "the model computes in float64";
-    return opset < OPSET_AXIS ? "the model cannot be lifted to opset 13" : NULL;
+    if (opset < OPSET_AXIS)
+        return "the model cannot be lifted to opset 13";
+    return s->kind == MC_QUANT_CELL ? mc_quant_cell_why(s, r) : NULL;
 }
 
 static const char *why_static(const struct mc_quant_site *s, int opset)
@@ -137,7 +141,7 @@ static void find_forms(struct mc_quant_site *s, const struct mc_quant_rules *r, 
         return;
     s->why[MC_QUANT_WEIGHT] = why_weight(s, r, opset);
     s->why[MC_QUANT_BLOCK] = why_block(s, r, opset);
-    s->why[MC_QUANT_DYNAMIC] = why_dynamic(s, opset);
+    s->why[MC_QUANT_DYNAMIC] = why_dynamic(s, r, opset);
     s->why[MC_QUANT_STATIC] = why_static(s, opset);
     s->why[MC_QUANT_STATIC16] = s->why[MC_QUANT_STATIC];
     if (!s->why[MC_QUANT_STATIC16] && opset < OPSET_BLOCK)
@@ -256,7 +260,8 @@ static int find_macs(struct mc_quant_sites *all, const struct mc_model *m, struc
     if (rc)
         return rc == MC_ENOMEM ? rc : 0;
     for (size_t i = 0; i < all->n; i++) {
-        double macs = all->item[i].node->graph->function ? -1 : mc_infer_macs(inf, all->item[i].node);
+        double macs =
+            all->item[i].node->graph->function ? -1 : mc_infer_macs(inf, all->item[i].node);
         all->item[i].macs = macs < 0 ? NAN : macs;
     }
     mc_infer_free(inf);
