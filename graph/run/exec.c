@@ -98,7 +98,10 @@ static int load_inputs(const struct mc_session *s, const struct mc_plan *p, stru
         const struct mc_pvalue *pv = &p->values[v->index];
         if (s->signature[i].rank < 0 || pv->last < 0 || s->inputs[i].state)
             continue;
-        int rc = mc_input_load(s, i, &pv->buf, data_of(s, p, v), err);
+        struct mc_buf b = pv->buf;
+        b.data = data_of(s, p, v);
+        int rc = mc_input_load(s, i, &pv->buf, b.data, err);
+        rc = rc ? rc : mc_watch_tell(s, v, &b, err);
         if (rc)
             return rc;
     }
@@ -128,20 +131,25 @@ static int run_boundary(struct mc_session *s, struct mc_step *st, struct mc_err 
     return st->call.op->run(&st->call, err);
 }
 
+static int run_step(struct mc_session *s, struct mc_step *st, struct mc_err *err)
+{
+    double start = s->profile ? mc_now() : 0;
+    int rc = st->boundary ? run_boundary(s, st, err) : st->call.op->run(&st->call, err);
+    if (!rc && s->profile)
+        rc = mc_profile_add(s->profile, st, mc_now() - start, err);
+    const struct mc_buf *out = &st->call.out[0];
+    if (!rc && st->round != MC_DTYPE_NONE)
+        rc = mc_input_round(st->round, out->data, mc_shape_count(&out->shape), err);
+    return rc;
+}
+
 static int run_steps(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
 {
     int rc = 0;
     for (int i = 0; i < p->n_steps && !rc; i++) {
         struct mc_step *st = &p->steps[i];
-        if (st->skip)
-            continue;
-        double start = s->profile ? mc_now() : 0;
-        rc = st->boundary ? run_boundary(s, st, err) : st->call.op->run(&st->call, err);
-        if (!rc && s->profile)
-            rc = mc_profile_add(s->profile, st, mc_now() - start, err);
-        const struct mc_buf *out = &st->call.out[0];
-        if (!rc && st->round != MC_DTYPE_NONE)
-            rc = mc_input_round(st->round, out->data, mc_shape_count(&out->shape), err);
+        rc = st->skip ? 0 : run_step(s, st, err);
+        rc = rc ? rc : mc_watch_step(s, st, err);
     }
     return rc;
 }

@@ -322,7 +322,8 @@ int mc_measure(const struct mc_graph *model, const struct mc_graph *reference,
         rc = mc_session_new(m.side[i].g, &so, &m.sessions[i], err);
         m.side[i].session = m.sessions[i];
     }
-    m.feed = (struct mc_pump){m.sessions, m.n_sides, data, &opts->run};
+    m.feed = (struct mc_pump){
+        .sessions = m.sessions, .n_sessions = m.n_sides, .data = data, .opts = &opts->run};
     if (!rc)
         rc = find_output(&m, opts->output, err);
     if (!rc) {

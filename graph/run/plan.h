@@ -167,6 +167,8 @@ struct mc_session {
     const struct mc_step *sizes; /* boundary step that runs */
     struct mc_body **bodies;     /* [n_node_ids] graphs of a node made ready to run */
     struct mc_arena handed;      /* lists as handed out after the last run */
+    struct mc_session_watch watch;
+    size_t *watched; /* [n_values]: 1 + number in `watch`, 0: none; NULL: nothing is watched */
 };
 
 /* ---- session.c ---- */
@@ -187,6 +189,15 @@ int mc_states_make(struct mc_session *s, const struct mc_session_opts *o, struct
 void mc_states_free(struct mc_session *s);
 /* Outputs of a final plan have the types and shapes of their states. Errors: MC_ESHAPE. */
 int mc_states_check(const struct mc_session *s, const struct mc_plan *p, struct mc_err *err);
+
+/* ---- watch.c ---- */
+
+/* After the other wanted values. Errors: MC_EUSAGE naming a value that is not there; MC_ENOMEM. */
+int mc_watch_make(struct mc_session *s, const struct mc_session_watch *w, struct mc_err *err);
+/* Hand v with this content out if it is watched; the outputs of a step that has run, or was a view. */
+int mc_watch_tell(const struct mc_session *s, const struct mc_value *v, const struct mc_buf *b,
+                  struct mc_err *err);
+int mc_watch_step(const struct mc_session *s, const struct mc_step *st, struct mc_err *err);
 
 /* ---- path.c ---- */
 

@@ -123,6 +123,8 @@ static int run(struct feeder *r, const struct mc_batch *b, struct mc_err *err)
 {
     struct mc_batch *padded;
     int rc = prepare(r, b, &padded, err);
+    if (!rc && r->f->before)
+        rc = r->f->before(r->f->before_ctx, b, err);
     for (int i = 0; i < r->f->n_sessions && !rc; i++)
         rc = mc_session_run(r->f->sessions[i], r->arrays, r->n_arrays, err);
     mc_batch_free(padded);
@@ -149,6 +151,8 @@ static int choose_batch(struct feeder *r, int64_t sample, struct mc_err *err)
     mc_batch_free(padded);
     mc_batch_free(b);
     r->batch = BATCH_MAX;
+    while (r->batch > 1 && r->f->opts->bytes && (size_t)r->batch > r->f->opts->bytes / most)
+        r->batch /= 2;
     while (r->batch > BATCH_MIN && (size_t)r->batch > CACHE_BYTES / most)
         r->batch /= 2;
     while (r->batch > 1 && (size_t)r->batch > BLOCK_BYTES / most)

@@ -10,6 +10,10 @@ struct mc_pump {
     int n_sessions;
     struct mc_dataset *data;
     const struct mc_observe_opts *opts;
+    /* The sessions will run on the samples of the batch; once more, with fewer, where that turns out to be too many.
+     * NULL: nothing to do. */
+    int (*before)(void *ctx, const struct mc_batch *batch, struct mc_err *err);
+    void *before_ctx;
 };
 
 /* The sessions have run on the samples of the batch. */

@@ -154,6 +154,7 @@ static int prepare(struct mc_session *s, const struct mc_session_opts *o, struct
     if (!need)
         return nomem(err);
     int rc = wanted(s, o, err);
+    rc = rc ? rc : mc_watch_make(s, o->watch, err);
     rc = rc ? rc : mc_states_make(s, o, err);
     rc = rc ? rc : needed(s, need, err);
     rc = rc ? rc : inputs(s, need, err);

@@ -34,6 +34,19 @@ struct mc_session_state {
     const char *in, *out;
 };
 
+/* Value names[i] is there, and will not be for long: it is copied or used up. Of half types as float32, not rounded.
+ * A non-zero return ends the run and is passed up. */
+typedef int mc_session_watch_fn(void *ctx, size_t i, const struct mc_array *value,
+                                struct mc_err *err);
+/* Values that are handed out while a run makes them, instead of being kept to its end. Those that are the same in all
+ * runs are not, nor are lists, and what no output needs. */
+struct mc_session_watch {
+    const char *const *names; /* of the session's graph; different; valid as long as the session */
+    size_t n;
+    mc_session_watch_fn *fn;
+    void *ctx;
+};
+
 struct mc_session_opts {
     struct mc_pool *pool; /* NULL: serial */
     enum mc_precision precision;
@@ -47,7 +60,8 @@ struct mc_session_opts {
     size_t n_state;
     const char *const *apart; /* values that are made as they are, joined with no other node */
     size_t n_apart;
-    unsigned flags;             /* enum mc_session_flags */
+    const struct mc_session_watch *watch; /* or NULL */
+    unsigned flags;                       /* enum mc_session_flags */
     struct mc_profile *profile; /* gets the time of every step, graph/run/profile.h; or NULL */
 };
 
