@@ -51,6 +51,9 @@ static bool folds(const struct mc_quant_builder *b, const struct mc_quant_site *
         return false;
     if (!is_product(s) || (s->kind == MC_QUANT_GEMM && !is_plain_gemm(s)))
         return true;
+    /* In front of Relu or Clip, other than behind an Add of its own, it makes none: DequantizeLinear would run every time. */
+    if (s->act && (s->kind == MC_QUANT_GEMM || !s->add))
+        return true;
     return rows_of(s) > FEW_ROWS;
 }
 
