@@ -75,15 +75,30 @@ static int flat_bias(struct mc_node *n, struct mc_err *err)
     return rc ? rc : mc_edit_set_input(n, 2, v, err);
 }
 
+/* The axis of scales: one weight that is read both ways has one, that of the first reader. */
+static int axis_of(const struct mc_quant_builder *b, size_t site, int k)
+{
+    const struct mc_quant_site *s = &b->sites->item[site];
+    if (!s->shared || b->form[s->shared - 1] != MC_QUANT_WEIGHT)
+        return s->out_axis[k];
+    const struct mc_quant_site *first = &b->sites->item[s->shared - 1];
+    for (int i = 0; i < first->n_weights; i++)
+        if (mc_constant(first->weight[i]) == mc_constant(s->weight[k]))
+            return first->out_axis[i];
+    return s->out_axis[k];
+}
+
 static int one_weight(struct mc_quant_builder *b, size_t site, int k, struct mc_err *err)
 {
     const struct mc_quant_site *s = &b->sites->item[site];
     struct mc_node *n = b->node[site];
-    bool block = b->form[site] == MC_QUANT_BLOCK, fold = !block && folds(b, s);
+    bool block = b->form[site] == MC_QUANT_BLOCK;
+    int axis = axis_of(b, site, k);
+    bool fold = !block && (folds(b, s) || axis != s->out_axis[k]);
     bool turn = !fold && s->kind == MC_QUANT_GEMM && s->x_slot == 0 && is_plain_gemm(s) &&
                 mc_node_int(n, "transB", 0);
     struct mc_quant_type type = mc_quant_weight_type(b->rules, b->form[site]);
-    struct mc_quant_cut cut = {b->rules->per_tensor ? -1 : s->out_axis[k], 0};
+    struct mc_quant_cut cut = {b->rules->per_tensor ? -1 : axis, 0};
     struct mc_value *v;
     if (block)
         cut = (struct mc_quant_cut){s->in_axis[k], b->rules->block};
