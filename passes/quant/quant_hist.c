@@ -8,7 +8,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "passes/quant/quant_range.h"
+#include "passes/quant/quant_hist.h"
 #include "passes/quant/quant_wide.h"
 
 enum {
@@ -30,6 +30,13 @@ void mc_quant_hist_free(struct mc_quant_hist *h)
 {
     if (h)
         free(h->count);
+}
+
+void mc_quant_hist_clear(struct mc_quant_hist *h)
+{
+    uint64_t *count = h->count;
+    memset(count, 0, BINS * sizeof *count);
+    *h = (struct mc_quant_hist){.count = count};
 }
 
 /* ---- the grid ---- */
@@ -215,6 +222,24 @@ static void add_block(struct mc_quant_hist *h, struct tables *t, const float *x,
     }
     place(x, n, (float)h->width, (int32_t)h->first, at);
     count(t, at, n);
+}
+
+void mc_quant_extremes(const float *x, int64_t n, float *lo, float *hi, double *sum)
+{
+    struct span s = {0};
+    if (n > 0)
+        look(x, n, &s);
+    for (int64_t i = 0; i < n && s.odd; i++)
+        if (isfinite(x[i])) {
+            *lo = x[i] < *lo ? x[i] : *lo;
+            *hi = x[i] > *hi ? x[i] : *hi;
+            *sum += (double)x[i];
+        }
+    if (n <= 0 || s.odd)
+        return;
+    *lo = s.lo < *lo ? s.lo : *lo;
+    *hi = s.hi > *hi ? s.hi : *hi;
+    *sum += s.sum;
 }
 
 int mc_quant_hist_add(struct mc_quant_hist *h, const float *x, int64_t n, struct mc_err *err)

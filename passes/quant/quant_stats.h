@@ -32,8 +32,9 @@ struct mc_quant_want {
 };
 
 /* Run the model over ctx->calib (ctx->calib_count samples from the first; small batches, so that the peak stays under 1.5
- * times that of running one sample). Values that are not floats are left out. Values that hold NaN or infinity
- * are counted so; who uses them decides.
+ * times that of running one sample). Left out are values that are not floats, or the same in all runs; one that is wanted
+ * twice is there once. Values that hold NaN or infinity are counted so; who uses them decides.
+ * What is asked for keeps its node apart from those that read it, and takes a pass of about 1 ns a number.
  * Errors: MC_EUSAGE without samples; what running and reading give; MC_EINTR. The same numbers for any thread count. */
 int mc_quant_stats_collect(struct mc_pass_ctx *ctx, const struct mc_model *m,
                            const struct mc_quant_want *want, size_t n, struct mc_quant_stats **ret,
@@ -47,7 +48,8 @@ json_t *mc_quant_stats_json(const struct mc_quant_stats *s);
 /* Errors: MC_EUSAGE where the file is of another model, naming a value that this one lacks; MC_EDATA. */
 int mc_quant_stats_read(const json_t *o, const struct mc_model *m, struct mc_quant_stats **ret,
                         struct mc_err *err);
-/* Counts of both: of several machines, several sets. Errors: MC_EUSAGE of two models. */
+/* Counts of both: of several machines, several sets; values that one of them lacks are there too. A range written by hand
+ * stays, that of s first. Errors: MC_EUSAGE of two models. */
 int mc_quant_stats_merge(struct mc_quant_stats *s, const struct mc_quant_stats *of,
                          struct mc_err *err);
 
