@@ -156,6 +156,8 @@ void MC_CPU(mc_s8_rest)(const struct mc_s8_panel *p, const struct mc_s8_line *li
 
 /* ---- the product ---- */
 
+enum { AHEAD = 32 }; /* groups: 2 KiB at most */
+
 static inline uint32_t word(const char *p)
 {
     uint32_t w;
@@ -184,6 +186,9 @@ tile(const struct mc_s8_rows *r, const struct mc_s8_panel *p, int rows, int vect
 #pragma GCC unroll 8
             for (int d = 0; d < deep; d++) {
                 vu bv[2];
+#pragma GCC unroll 2
+                for (int v = 0; v < 4 * PANEL / 64; v++)
+                    __builtin_prefetch(b + (d + AHEAD) * PANEL + v * 16);
 #pragma GCC unroll 2
                 for (int v = 0; v < vectors; v++)
                     bv[v] = load(b + d * PANEL + v * LANES);
