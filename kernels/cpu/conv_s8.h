@@ -11,19 +11,11 @@ static inline bool mc_conv_s8_is_dw(const struct mc_conv_s8 *c)
     return c->group > 1 && c->group == c->c && c->group == c->oc && c->kernel[0] == 1;
 }
 
-/* Input rows [first, first + rows) of one image and depth, channels last, as A reads them and framed by x_zero:
- * columns [column - pad, column - pad + cols) of each, `channels` from `channel` on. */
-struct mc_s8_stage {
-    const struct mc_conv_s8 *c;
-    const uint8_t *x; /* of the image and depth: [h, w, c] */
-    int64_t first, rows, column, cols, channel, channels;
-};
-void MC_CPU(mc_s8_stage)(const struct mc_s8_stage *s, a_elem *to);
-
+/* Of depthwise convolutions, channels last on both sides. */
 size_t MC_CPU(mc_conv_dw_s8_w_bytes)(const struct mc_conv_s8 *c);
-void MC_CPU(mc_conv_dw_s8_pack)(const struct mc_conv_s8 *c, const void *w, void *dst);
+void MC_CPU(mc_conv_dw_s8_pack)(const struct mc_conv_s8 *c, const void *w, void *dst,
+                                struct mc_pool *pool);
 size_t MC_CPU(mc_conv_dw_s8_scratch)(const struct mc_conv_s8 *c, int threads);
-void MC_CPU(mc_conv_dw_s8_run)(const struct mc_conv_s8 *c, const void *x, void *y, void *scratch,
-                               struct mc_pool *pool);
+void MC_CPU(mc_conv_dw_s8_run)(const struct mc_conv_s8 *c, void *scratch, struct mc_pool *pool);
 
 #endif

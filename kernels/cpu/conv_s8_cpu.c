@@ -37,7 +37,7 @@ struct conv_plan {
     int64_t step_lines, step_width, n_lines, n_widths; /* of a chunk; and how many */
     int64_t panels, step_panels, n_panels;             /* of a group */
     int64_t row;                                       /* bytes between rows of A */
-    size_t turned, sums, block, residual, worker;      /* scratch: bytes, then places in a worker's */
+    size_t sums, block, residual, worker;              /* places in a worker's scratch, its size */
 };
 
 static size_t round_up(size_t n)
@@ -133,9 +133,6 @@ static struct conv_plan make_plan(const struct mc_conv_s8 *given)
     } else if (p.way == PATCHES) {
         stage = rows * p.row;
     }
-    p.turned = c->x_layout == MC_S8_NCHW && c->c > 1
-                   ? round_up((size_t)(c->n * c->c * c->in[0] * c->in[1] * c->in[2]))
-                   : 0;
     p.sums = round_up((size_t)stage + MC_ALIGN); /* a last word may be read past the end */
     p.block = p.sums + round_up((size_t)rows * sizeof(uint32_t));
     p.residual = p.block;
@@ -172,11 +169,16 @@ static size_t group_bytes(const struct mc_conv_s8 *c)
 
 static size_t pack_w_bytes(const struct mc_conv_s8 *c)
 {
-    return (size_t)c->group * group_bytes(c);
+    return mc_conv_s8_is_dw(c) ? MC_CPU(mc_conv_dw_s8_w_bytes)(c)
+                               : (size_t)c->group * group_bytes(c);
 }
 
 static void pack_w(const struct mc_conv_s8 *c, const void *w, void *dst, struct mc_pool *pool)
 {
+    if (mc_conv_s8_is_dw(c)) {
+        MC_CPU(mc_conv_dw_s8_pack)(c, w, dst, pool);
+        return;
+    }
     struct mc_s8_pack p = packing(c, w);
     for (int64_t g = 0; g < c->group; g++) {
         p.data = (const uint8_t *)w + g * p.n * p.k;
@@ -184,10 +186,36 @@ static void pack_w(const struct mc_conv_s8 *c, const void *w, void *dst, struct 
     }
 }
 
+/* Of x, y or the residual with the channels last, if it comes otherwise. */
+static size_t turned_bytes(enum mc_s8_layout layout, int64_t n, int64_t c, const int64_t *size, int each)
+{
+    int64_t places = size[0] * size[1] * size[2];
+    return layout == MC_S8_NCHW && c > 1 && places > 1 ? round_up((size_t)(n * c * places * each)) : 0;
+}
+
+struct turned { /* places in the scratch of what is turned over as a whole */
+    size_t y, residual, rest;
+};
+
+static struct turned turned_parts(const struct mc_conv_s8 *c)
+{
+    struct turned t = {0};
+    int each = mc_s8_bytes(c->to.type);
+    t.y = t.residual = t.rest = turned_bytes(c->x_layout, c->n, c->c, c->in, 1);
+    if (!mc_conv_s8_is_dw(c))
+        return t;
+    t.residual += turned_bytes(c->y_layout, c->n, c->oc, c->out, each);
+    t.rest = t.residual;
+    if (c->to.residual)
+        t.rest += turned_bytes(c->y_layout, c->n, c->oc, c->out, 1);
+    return t;
+}
+
 static size_t scratch_bytes(const struct mc_conv_s8 *c, int threads)
 {
-    struct conv_plan p = make_plan(c);
-    return p.turned + p.worker * (size_t)threads;
+    size_t most = turned_parts(c).rest;
+    return most + (mc_conv_s8_is_dw(c) ? MC_CPU(mc_conv_dw_s8_scratch)(c, threads)
+                                       : make_plan(c).worker * (size_t)threads);
 }
 
 /* ---- bringing x close ---- */
@@ -213,24 +241,22 @@ static void fill(a_elem *to, int64_t n, a_elem v)
         to[i] = v;
 }
 
-void MC_CPU(mc_s8_stage)(const struct mc_s8_stage *s, a_elem *to)
+/* Input rows [first, first + rows) of an image at x, columns [column - pad, column - pad + cols). */
+static void take_frame(const struct mc_conv_s8 *c, const uint8_t *x, int64_t first, int64_t rows,
+                       int64_t column, int64_t cols, a_elem *to)
 {
-    const struct mc_conv_s8 *c = s->c;
-    int64_t pad = c->pad[2] - s->column, lead = max64(0, min64(pad, s->cols));
-    int64_t inside = max64(lead, min64(s->cols, c->in[2] + pad)), row = s->cols * s->channels;
+    int64_t pad = c->pad[2] - column, lead = max64(0, min64(pad, cols));
+    int64_t inside = max64(lead, min64(cols, c->in[2] + pad)), row = cols * c->c;
     a_elem v = outside(c);
-    for (int64_t i = s->first; i < s->first + s->rows; i++, to += row) {
+    for (int64_t i = first; i < first + rows; i++, to += row) {
         if (i < 0 || i >= c->in[1]) {
             fill(to, row, v);
             continue;
         }
-        const uint8_t *from = s->x + (i * c->in[2] + lead - pad) * c->c + s->channel;
-        fill(to, lead * s->channels, v);
-        if (s->channels == c->c)
-            MC_CPU(mc_s8_widen)((inside - lead) * c->c, from, c->x_signed, to + lead * c->c);
-        for (int64_t j = lead; j < inside && s->channels < c->c; j++, from += c->c)
-            MC_CPU(mc_s8_widen)(s->channels, from, c->x_signed, to + j * s->channels);
-        fill(to + inside * s->channels, (s->cols - inside) * s->channels, v);
+        const uint8_t *from = x + (i * c->in[2] + lead - pad) * c->c;
+        fill(to, lead * c->c, v);
+        MC_CPU(mc_s8_widen)((inside - lead) * c->c, from, c->x_signed, to + lead * c->c);
+        fill(to + inside * c->c, (cols - inside) * c->c, v);
     }
 }
 
@@ -246,21 +272,16 @@ static void take_frames(struct chunk *k)
     while (at < k->lines) {
         int64_t plane = (k->line + at) / c->out[1], o1 = (k->line + at) % c->out[1];
         int64_t n = min64(c->out[1] - o1, k->lines - at), first = o1 * c->stride[1] - c->pad[1];
-        struct mc_s8_stage s = {.c = c,
-                                .x = k->x + plane * size,
-                                .first = first,
-                                .rows = span(c, 1, n),
-                                .column = k->o * c->stride[2],
-                                .cols = p->cols,
-                                .channels = c->c};
+        int64_t column = k->o * c->stride[2];
+        const uint8_t *x = k->x + plane * size;
         const char *base = (const char *)to;
         if (as_is)
-            base = (const char *)s.x + first * row + s.column * c->c;
+            base = (const char *)x + first * row + column * c->c;
         else
-            MC_CPU(mc_s8_stage)(&s, to);
+            take_frame(c, x, first, span(c, 1, n), column, p->cols, to);
         for (int64_t i = 0; i < n; i++)
             k->base[at + i] = base + i * c->stride[1] * row;
-        to += s.rows * s.cols * s.channels;
+        to += span(c, 1, n) * p->cols * c->c;
         at += n;
     }
     struct mc_s8_rows *r = &k->rows;
@@ -485,27 +506,58 @@ static void one_chunk(void *ctx, int64_t chunk, int worker)
     }
 }
 
-static void run(const struct mc_conv_s8 *c, void *scratch, struct mc_pool *pool)
+/* [n, rows, cols] to [n, cols, rows]. */
+static void turn_over(int64_t n, int64_t rows, int64_t cols, const void *x, void *y, int each,
+                      struct mc_pool *pool)
+{
+    struct mc_move m = {.rank = 3,
+                        .dim = {n, cols, rows},
+                        .src_stride = {rows * cols, 1, cols},
+                        .dst_stride = {rows * cols, rows, 1},
+                        .src = x,
+                        .dst = y,
+                        .elem_bytes = each};
+    mc_move_run(&m, pool);
+}
+
+static void run_product(const struct mc_conv_s8 *c, void *scratch, struct mc_pool *pool)
 {
     struct conv_plan p = make_plan(c);
-    struct job j = {&p, c->x, (char *)scratch + p.turned, false};
-    if (p.lines * p.width == 0)
-        return;
-    if (p.turned) {
-        int64_t size = c->in[0] * c->in[1] * c->in[2];
-        struct mc_move m = {.rank = 3,
-                            .dim = {c->n, size, c->c},
-                            .src_stride = {c->c * size, 1, size},
-                            .dst_stride = {c->c * size, c->c, 1},
-                            .src = c->x,
-                            .dst = scratch,
-                            .elem_bytes = 1};
-        mc_move_run(&m, pool);
-        j.x = scratch;
-    }
     struct mc_s8_weights w = {.n = c->oc, .is_signed = c->w_signed, .zero = c->w_zero};
-    j.wants_sums = MC_CPU(mc_s8_wants_sums)(&w);
+    struct job j = {&p, c->x, scratch, MC_CPU(mc_s8_wants_sums)(&w)};
     mc_pool_run(pool, p.n_lines * p.n_widths * p.n_panels, one_chunk, &j);
+}
+
+static void run_dw(const struct mc_conv_s8 *given, char *scratch, struct turned t, struct mc_pool *pool)
+{
+    struct mc_conv_s8 c = *given;
+    int64_t size = c.out[0] * c.out[1] * c.out[2];
+    if (t.residual > t.y)
+        c.y = scratch + t.y;
+    if (t.rest > t.residual) {
+        turn_over(c.n, c.oc, size, c.to.residual, scratch + t.residual, 1, pool);
+        c.to.residual = scratch + t.residual;
+    }
+    MC_CPU(mc_conv_dw_s8_run)(&c, scratch + t.rest, pool);
+    if (c.y != given->y)
+        turn_over(c.n, size, c.oc, c.y, given->y, mc_s8_bytes(c.to.type), pool);
+}
+
+static void run(const struct mc_conv_s8 *given, void *scratch, struct mc_pool *pool)
+{
+    struct mc_conv_s8 c = *given;
+    struct turned t = turned_parts(&c);
+    if (c.n * c.out[0] * c.out[1] * c.out[2] == 0)
+        return;
+    if (t.y > 0) {
+        turn_over(c.n, c.c, c.in[0] * c.in[1] * c.in[2], c.x, scratch, 1, pool);
+        c.x = scratch;
+    }
+    c.x_layout = MC_S8_NHWC;
+    if (mc_conv_s8_is_dw(&c))
+        run_dw(&c, scratch, t, pool);
+    else
+        run_product(&c, (char *)scratch + t.rest, pool);
 }
 
 void MC_CPU(mc_conv_s8_fill)(struct mc_conv_s8_kernels *k)

@@ -14,6 +14,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "kernels/cpu/vec.h"
 #include "kernels/gemm_s8.h"
@@ -114,6 +117,26 @@ static inline bool mc_s8_as_is(bool is_signed)
 static inline int64_t mc_s8_groups(int64_t k)
 {
     return (k + GROUP - 1) / GROUP;
+}
+
+/* sum + a·b over the group of each lane. */
+static inline vu mc_s8_dot(vu sum, vu a, vu b)
+{
+#if defined(__AVX512VNNI__)
+    /* The intrinsic makes gcc 12 copy its sums about: 0.5 of the speed. */
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+    return sum;
+#elif MC_LEVEL == 5
+    return sum + (vu)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif MC_LEVEL == 2
+    return sum + (vu)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__)
+    return sum + (vu)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#else
+    vi x = (vi)a, y = (vi)b;
+    vu even = (vu)((x << 16) >> 16) * (vu)((y << 16) >> 16);
+    return sum + even + (vu)(x >> 16) * (vu)(y >> 16);
+#endif
 }
 
 #endif
