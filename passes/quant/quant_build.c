@@ -94,8 +94,7 @@ static int build_site(struct mc_quant_builder *b, size_t i, struct mc_err *err)
     case MC_QUANT_DYNAMIC:
         return s->kind == MC_QUANT_CELL ? mc_quant_form_cell(b, i, err)
                                         : mc_quant_form_dynamic(b, i, err);
-    default:
-        return 0;
+    default: return 0;
     }
 }
 
@@ -167,8 +166,8 @@ int mc_quant_build(struct mc_pass_ctx *ctx, const struct mc_model *before,
     int rc = mc_model_clone(before, &m, err);
     if (rc)
         return rc;
-    rc = mc_quant_build_into(ctx, before, sites, rules, stats, form, cache, sizes_only, m, ret,
-                             err);
+    rc =
+        mc_quant_build_into(ctx, before, sites, rules, stats, form, cache, sizes_only, m, ret, err);
     if (rc)
         mc_model_free(m);
     else

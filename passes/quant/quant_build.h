@@ -77,8 +77,8 @@ struct mc_quant_builder {
     struct mc_quant_cache *cache;
     bool sizes_only;
     struct mc_quant_built *b;
-    struct mc_node **node;   /* [n sites] of the built model, before any was replaced */
-    struct mc_graph **graph; /* of the built model, by the index of that of `before` */
+    struct mc_node **node;    /* [n sites] of the built model, before any was replaced */
+    struct mc_graph **graph;  /* of the built model, by the index of that of `before` */
     struct mc_quant_put *put; /* integers that are in place already */
     size_t n_put, cap_put;
 };

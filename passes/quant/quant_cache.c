@@ -20,10 +20,9 @@ struct mc_quant_cache {
 
 bool mc_quant_key_equal(const struct mc_quant_key *a, const struct mc_quant_key *b)
 {
-    return a->w == b->w && a->type.bits == b->type.bits &&
-           a->type.is_signed == b->type.is_signed && a->type.symmetric == b->type.symmetric &&
-           a->type.narrow == b->type.narrow && a->cut.axis == b->cut.axis &&
-           a->cut.block == b->cut.block && a->method == b->method &&
+    return a->w == b->w && a->type.bits == b->type.bits && a->type.is_signed == b->type.is_signed &&
+           a->type.symmetric == b->type.symmetric && a->type.narrow == b->type.narrow &&
+           a->cut.axis == b->cut.axis && a->cut.block == b->cut.block && a->method == b->method &&
            a->scale_type == b->scale_type && a->transposed == b->transposed;
 }
 
@@ -50,16 +49,16 @@ static void turn_parts(const uint8_t *src, int64_t rows, int64_t cols, int bits,
 }
 
 /* In tiles that stay in the first cache on both sides. */
-#define TURN(name, T)                                                                             \
-    static void name(const uint8_t *src, int64_t rows, int64_t cols, uint8_t *dst)                \
-    {                                                                                             \
-        enum { TILE = 64 };                                                                       \
-        for (int64_t i0 = 0; i0 < rows; i0 += TILE)                                               \
-            for (int64_t j0 = 0; j0 < cols; j0 += TILE)                                           \
-                for (int64_t j = j0; j < j0 + TILE && j < cols; j++)                              \
-                    for (int64_t i = i0; i < i0 + TILE && i < rows; i++)                          \
-                        memcpy(dst + (j * rows + i) * (int64_t)sizeof(T),                         \
-                               src + (i * cols + j) * (int64_t)sizeof(T), sizeof(T));             \
+#define TURN(name, T)                                                                              \
+    static void name(const uint8_t *src, int64_t rows, int64_t cols, uint8_t *dst)                 \
+    {                                                                                              \
+        enum { TILE = 64 };                                                                        \
+        for (int64_t i0 = 0; i0 < rows; i0 += TILE)                                                \
+            for (int64_t j0 = 0; j0 < cols; j0 += TILE)                                            \
+                for (int64_t j = j0; j < j0 + TILE && j < cols; j++)                               \
+                    for (int64_t i = i0; i < i0 + TILE && i < rows; i++)                           \
+                        memcpy(dst + (j * rows + i) * (int64_t)sizeof(T),                          \
+                               src + (i * cols + j) * (int64_t)sizeof(T), sizeof(T));              \
     }
 TURN(turn_8, uint8_t)
 TURN(turn_16, uint16_t)
@@ -108,7 +107,7 @@ static int turn_all(const struct mc_quant_weight *of, struct mc_spill *spill, bo
 
 static enum mc_dtype stored(const struct mc_quant_type *t)
 {
-    return t->bits > 4 ? (t->is_signed ? MC_DTYPE_I8 : MC_DTYPE_U8)
+    return t->bits > 4   ? (t->is_signed ? MC_DTYPE_I8 : MC_DTYPE_U8)
            : t->bits > 2 ? (t->is_signed ? MC_DTYPE_I4 : MC_DTYPE_U4)
                          : (t->is_signed ? MC_DTYPE_I2 : MC_DTYPE_U2);
 }
@@ -182,9 +181,8 @@ static bool make_room(struct mc_quant_cache *c)
     return true;
 }
 
-static int make(const struct mc_quant_key *key, const char *name,
-                struct mc_pass_ctx *ctx, struct mc_spill *spill, bool blank,
-                struct mc_quant_weight *ret, struct mc_err *err)
+static int make(const struct mc_quant_key *key, const char *name, struct mc_pass_ctx *ctx,
+                struct mc_spill *spill, bool blank, struct mc_quant_weight *ret, struct mc_err *err)
 {
     if (key->transposed) {
         struct mc_quant_key plain = *key;

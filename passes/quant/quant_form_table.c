@@ -38,8 +38,8 @@ static int cast(struct line *l, struct mc_value *v, enum mc_dtype to, struct mc_
 }
 
 /* One number a row as [rows, 1, …], so that what is gathered has the rank of the rows. */
-static int column(struct line *l, struct mc_value *of, int axis, int rank,
-                  struct mc_value **ret, struct mc_err *err)
+static int column(struct line *l, struct mc_value *of, int axis, int rank, struct mc_value **ret,
+                  struct mc_err *err)
 {
     size_t before = l->g->n_nodes;
     int rc = mc_quant_stretch(of, axis, rank, ret, err);

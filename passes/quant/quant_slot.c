@@ -272,6 +272,7 @@ int mc_quant_describe(struct mc_node *n, struct mc_quant_site ret[MC_QUANT_NODE_
             is_taken(n, &places[i]) && describe(n, &places[i], &ret[count]))
             count++;
     bool one = count == 1 && !ret[0].weight[0] && ret[0].reason;
-    bool product = one && ret[0].kind == MC_QUANT_MATMUL && strcmp(ret[0].reason, "quantised already");
+    bool product =
+        one && ret[0].kind == MC_QUANT_MATMUL && strcmp(ret[0].reason, "quantised already");
     return product ? single(n, ret, MC_QUANT_PRODUCT, NULL) : count;
 }

@@ -349,7 +349,6 @@ def long_names():
 LEAST = {"half": 1.8, "half_new": 1.8, "half_conv": 1.8, "half_table": 1.8, "behind_nodes": 2.7, "double": 7}
 # Where nothing, or not all, can be integers.
 KEEPS = {"quantised_already", "matmul_vector"}
-# At 8 bits; Attention of ONNX Runtime wants its weight as a constant: dequantised in front it is none.
 FORMS = [("weight",), ("weight", "runtime", "2"), ("weight", "tensor", "1"), ("weight", "asymmetric", "1"),
          ("weight", "bits", "4"), ("weight4",), ("weight4", "bits", "8"), ("weight4", "asymmetric", "1")]
 
@@ -413,7 +412,8 @@ def check(name, form, m, feeds, work):
     if name not in KEEPS and not low and form != ("weight4", "bits", "8") and ratio < least:
         return f"only {ratio:.2f} times smaller\n{done.stdout}"
     added = len(out.SerializeToString()) - bytes_of(out) - len(m.SerializeToString()) + bytes_of(m)
-    quantised = sum(l.split("|")[4] != "0" for l in done.stdout.strip().split("\n")[1:])
+    rows = [l.split("|") for l in done.stdout.strip().split("\n")[1:]]
+    quantised = sum((2 if r[0] in ("LSTM", "GRU") else 1) for r in rows if r[4] != "0")
     if added > (250 if "asymmetric" in form else 150) * max(quantised, 1) + 100:
         return f"{added} bytes of nodes and names for {quantised} weights"
     return None
