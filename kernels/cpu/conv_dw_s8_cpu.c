@@ -13,9 +13,6 @@ enum {
     CHUNK_OPS = 1 << 19, /* well above the price of handing a chunk to a thread */
 };
 
-typedef uint8_t vb __attribute__((vector_size(LANES), aligned(1), may_alias));
-typedef int8_t vsb __attribute__((vector_size(LANES), aligned(1), may_alias));
-
 static struct mc_s8_pack packing(const struct mc_conv_s8 *c, const void *w)
 {
     return (struct mc_s8_pack){.k = c->kernel[1] * c->kernel[2],
@@ -72,55 +69,107 @@ static inline vu load(const void *p)
     return *(const vu_unaligned *)p;
 }
 
-/* LANES bytes of which n exist, as values. */
-static inline vu take(const uint8_t *x, int64_t n, bool is_signed)
+/* LANES bytes as values, in the bits that a word has for each. */
+static inline vu widen(const uint8_t *x, bool is_signed)
 {
-    uint8_t some[LANES] = {0};
-    if (n < LANES) {
-        memcpy(some, x, (size_t)n);
-        x = some;
-    }
+#if MC_LEVEL == 5
+    __m128i bytes = _mm_loadu_si128((const __m128i *)x);
     if (GROUP == 2 && is_signed)
-        return (vu)__builtin_convertvector(*(const vsb *)x, vi) & 0xffff;
-    return __builtin_convertvector(*(const vb *)x, vu);
+        return (vu)_mm512_cvtepi8_epi32(bytes) & 0xffff;
+    return (vu)_mm512_cvtepu8_epi32(bytes);
+#elif MC_LEVEL == 2
+    __m128i bytes = _mm_loadl_epi64((const __m128i *)x);
+    if (is_signed)
+        return (vu)_mm256_cvtepi8_epi32(bytes) & 0xffff;
+    return (vu)_mm256_cvtepu8_epi32(bytes);
+#else
+    vu v;
+    for (int i = 0; i < LANES; i++)
+        v[i] = is_signed ? (uint32_t)(int8_t)x[i] & 0xffff : x[i];
+    return v;
+#endif
 }
 
-/* Words of one group of rows, of which a column has `deep`: columns [first, first + cols), channels [ch, ch + PANEL). row[i]: start of that input
- * row, NULL outside; rows from `rows` on are no taps and count as 0. */
+/* What makes the words of a group of rows. */
+struct column {
+    const uint8_t *row[GROUP]; /* those inside: their first channel at column 0 */
+    uint32_t shift[GROUP];
+    int rows;
+    uint32_t missing, frame, flip; /* bits of the rows outside; of a column outside; of signs */
+    bool is_signed;
+};
+
+/* `left` channels exist. */
+static inline __attribute__((always_inline)) void build_word(const struct column *k, int rows, int64_t at,
+                                                             int64_t left, uint32_t *to)
+{
+    for (int v = 0; v < 2; v++, left -= LANES) {
+        vu word = k->missing - (vu){0};
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; i++) {
+            const uint8_t *x = k->row[i] + at + v * LANES;
+            uint8_t some[LANES] = {0};
+            if (left < LANES) {
+                memcpy(some, x, left > 0 ? (size_t)left : 0);
+                x = some;
+            }
+            word |= widen(x, k->is_signed) << k->shift[i];
+        }
+        *(vu_unaligned *)(to + v * LANES) = word ^ k->flip;
+    }
+}
+
+static inline __attribute__((always_inline)) void build_run(const struct column *k, int rows, int64_t at,
+                                                            int64_t n, int64_t step, int64_t left,
+                                                            int64_t to_step, uint32_t *to)
+{
+    if (left >= PANEL)
+        for (int64_t i = 0; i < n; i++, at += step, to += to_step)
+            build_word(k, rows, at, PANEL, to);
+    else
+        for (int64_t i = 0; i < n; i++, at += step, to += to_step)
+            build_word(k, rows, at, left, to);
+}
+
+static void fill_words(uint32_t value, int64_t n, int64_t step, uint32_t *to)
+{
+    for (int64_t i = 0; i < n; i++, to += step)
+        for (int v = 0; v < 2; v++)
+            *(vu_unaligned *)(to + v * LANES) = value - (vu){0};
+}
+
+/* Words of one group of rows, of which a column has `deep`: columns [first, first + cols), channels [ch, ch +
+ * PANEL). row[i]: start of that input row, NULL outside; rows from `rows` on are no taps and count as 0. */
 static void build_words(const struct mc_conv_s8 *c, const uint8_t *const row[GROUP], int64_t rows,
                         int64_t first, int64_t cols, int64_t ch, int64_t deep, uint32_t *to)
 {
-    uint32_t bits = 32 / GROUP, mask = GROUP == 4 ? 0xff : 0xffff, flip = 0, frame = 0;
+    uint32_t bits = 32 / GROUP, mask = GROUP == 4 ? 0xff : 0xffff;
     uint32_t zero = ((uint32_t)c->x_zero + mc_s8_flip(c->x_signed)) & mask;
-    const uint8_t *at[GROUP];
-    uint32_t missing = 0;
-    int64_t shift[GROUP], n = 0;
+    struct column k = {.is_signed = c->x_signed};
     for (int64_t i = 0; i < rows; i++) {
-        frame |= zero << bits * i;
-        if (!row[i]) {
-            missing |= zero << bits * i;
-            continue;
+        k.frame |= zero << bits * i;
+        if (row[i]) {
+            k.flip |= mc_s8_flip(c->x_signed) << bits * i;
+            k.row[k.rows] = row[i] + ch;
+            k.shift[k.rows++] = bits * (uint32_t)i;
+        } else {
+            k.missing |= zero << bits * i;
         }
-        flip |= (GROUP == 4 && c->x_signed ? 0x80u : 0) << bits * i;
-        at[n] = row[i] + ch;
-        shift[n++] = bits * i;
     }
-    int64_t inside0 = max64(0, min64(cols, -first));
-    int64_t inside1 = max64(inside0, min64(cols, c->in[2] - first));
-    for (int64_t j = 0; j < cols; j++, to += deep * PANEL) {
-        if (j < inside0 || j >= inside1) {
-            for (int v = 0; v < 2; v++)
-                *(vu_unaligned *)(to + v * LANES) = frame - (vu){0};
-            continue;
-        }
-        int64_t from = (first + j) * c->c;
-        for (int v = 0; v < 2; v++) {
-            int64_t left = c->c - ch - v * LANES;
-            vu word = missing - (vu){0};
-            for (int64_t i = 0; i < n && left > 0; i++)
-                word |= take(at[i] + from + v * LANES, left, c->x_signed) << (uint32_t)shift[i];
-            *(vu_unaligned *)(to + v * LANES) = word ^ flip;
-        }
+    int64_t lead = max64(0, min64(cols, -first)), step = deep * PANEL;
+    int64_t inside = max64(lead, min64(cols, c->in[2] - first)), at = (first + lead) * c->c;
+    fill_words(k.frame, lead, step, to);
+    fill_words(k.frame, cols - inside, step, to + inside * step);
+    to += lead * step;
+    inside -= lead;
+    switch (k.rows) {
+    case 0: fill_words(k.missing, inside, step, to); break;
+    case 1: build_run(&k, 1, at, inside, c->c, c->c - ch, step, to); break;
+    case 2: build_run(&k, 2, at, inside, c->c, c->c - ch, step, to); break;
+#if defined(__AVX512VNNI__)
+    case 3: build_run(&k, 3, at, inside, c->c, c->c - ch, step, to); break;
+    case 4: build_run(&k, 4, at, inside, c->c, c->c - ch, step, to); break;
+#endif
     }
 }
 
