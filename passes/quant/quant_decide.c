@@ -87,7 +87,7 @@ int mc_quant_decide(struct mc_quant_run *r, const struct mc_search_ask *ask, str
     if (ask->given && ask->goal != MC_SEARCH_DROP)
         return mc_quant_target(r, ask, err);
     if (r->automatic)
-        return mc_quant_search(r, r->form, err);
+        return mc_fail(err, MC_EUNSUP, "the search for forms is not there yet: say --form");
     for (size_t i = 0; i < r->sites.n; i++)
         r->form[i] = mc_quant_nearest(r, i, r->wish);
     return 0;
