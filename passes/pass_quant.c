@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "graph/edit.h"
 #include "passes/quant/quant_half.h"
+#include "passes/quant/quant_region.h"
 #include "passes/quant/quant_run.h"
 
 /* Samples that say whether a result that was not searched for keeps the answer. */
@@ -249,6 +250,8 @@ static int integers(struct mc_quant_run *r, const json_t *options, json_t **ret_
         rc = mc_quant_cache_new(&r->cache, err);
     if (!rc)
         rc = get_stats(r, err);
+    if (!rc && r->stats)
+        mc_quant_static_limits(&r->sites, r->stats);
     if (!rc)
         rc = open_judge(r, err);
     if (!rc)

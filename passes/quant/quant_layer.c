@@ -214,7 +214,34 @@ static int give_zero(struct mc_quant_static *s, size_t site, struct mc_value *w,
     return rc ? rc : mc_edit_set_input(n, 2, at->zero, err);
 }
 
-/* alpha of a Gemm goes into the scales of its weight, with its sign left where it is. */
+/* Scales of its own for this site, a factor times those of the weight. */
+static int scaled(struct mc_quant_static *s, size_t site, double factor, struct mc_value **w,
+                  struct mc_err *err)
+{
+    struct mc_quant_placed_weight *at = &s->b->b->at[site].w[0];
+    const struct mc_node *of = (*w)->producer;
+    const struct mc_shape shape = mc_constant(of->in[1])->shape;
+    struct mc_value *in[3] = {of->in[0], NULL, of->n_in > 2 ? of->in[2] : NULL};
+    struct mc_node *n;
+    float *scale;
+    int64_t count;
+    int rc = mc_constant_f32(of->in[1], &scale, &count, err);
+    if (rc)
+        return rc;
+    for (int64_t i = 0; i < count; i++)
+        scale[i] = (float)fmax((double)scale[i] * factor, (double)FLT_MIN);
+    rc = mc_quant_static_const(s, "ws", site, MC_DTYPE_F32, &shape, scale, &in[1], err);
+    free(scale);
+    if (!rc)
+        rc = mc_quant_static_node(s, 0, "DequantizeLinear", 13, "wd", site, in, in[2] ? 3 : 2, w,
+                                  &n, err);
+    if (!rc && mc_node_attr(of, "axis"))
+        rc = mc_edit_attr_int(n, "axis", mc_node_int(of, "axis", 1), err);
+    at->scale = in[1];
+    return rc;
+}
+
+/* ONNX Runtime 1.32 fuses Gemm only with factors of 1: alpha goes into the scales, unless it is negative. */
 static int put_weight(struct mc_quant_static *s, size_t site, struct mc_value **ret,
                       struct mc_err *err)
 {
@@ -226,9 +253,15 @@ static int put_weight(struct mc_quant_static *s, size_t site, struct mc_value **
         rc = mc_quant_put_float(s->b, site, 0, false, ret, err);
     if (!rc && t->dtype != MC_DTYPE_F32 && mc_node_is((*ret)->producer, "Cast") &&
         s->b->form[site] == MC_QUANT_STATIC)
-        *ret = (*ret)->producer->in[0]; /* the layer computes in float32 */
-    if (!rc && t->kind == MC_QUANT_GEMM)
+        *ret = (*ret)->producer->in[0];              /* the layer computes in float32 */
+    if (!rc && (t->kind == MC_QUANT_GEMM || t->add)) /* MatMul and Add become Gemm there */
         rc = give_zero(s, site, *ret, err);
+    struct mc_node *n = mc_quant_node(s->b, site);
+    double alpha = t->kind == MC_QUANT_GEMM ? (double)mc_node_float(n, "alpha", 1) : 1;
+    if (!rc && alpha > 0 && alpha != 1 && (*ret)->producer->n_in > 1) {
+        rc = scaled(s, site, alpha, ret, err);
+        mc_edit_attr_remove(n, "alpha");
+    }
     return rc;
 }
 

@@ -85,6 +85,15 @@ static bool stays_float(const struct plan *p, const struct mc_value *v)
     return v->is_output && !p->rules->outputs;
 }
 
+/* What a product of activations computes in, no weight says: as the layers beside it do. */
+static enum mc_dtype floats_of(const struct plan *p, const struct mc_quant_site *s)
+{
+    for (size_t i = 0; s->dtype == MC_DTYPE_NONE && i < p->sites->n; i++)
+        if (p->sites->item[i].dtype != MC_DTYPE_NONE)
+            return p->sites->item[i].dtype;
+    return s->dtype == MC_DTYPE_NONE ? MC_DTYPE_F32 : s->dtype;
+}
+
 static void turn_on(struct plan *p, const struct mc_value *v, enum mc_dtype dtype)
 {
     p->r->at[v->index].on = true;
@@ -97,6 +106,7 @@ static int demand(struct plan *p, struct mc_err *err)
     for (size_t i = 0; i < p->sites->n; i++) {
         const struct mc_quant_site *s = &p->sites->item[i];
         bool wide = p->form[i] == MC_QUANT_STATIC16;
+        enum mc_dtype dtype = floats_of(p, s);
         if ((!wide && p->form[i] != MC_QUANT_STATIC) || s->node->graph != p->r->g)
             continue;
         for (size_t k = 0; k < s->node->n_in; k++) {
@@ -110,14 +120,14 @@ static int demand(struct plan *p, struct mc_err *err)
                                s->node->op_type, mc_node_label(s->node), x->name);
             if (wide) {
                 p->r->at[x->index].wide = true;
-                p->r->at[x->index].dtype = s->dtype;
+                p->r->at[x->index].dtype = dtype;
             } else {
-                turn_on(p, x, s->dtype);
+                turn_on(p, x, dtype);
             }
         }
         if (!wide && (s->kind == MC_QUANT_CONV || (p->rules->outputs && s->y->is_output)) &&
             !stays_float(p, s->y) && usable(p, s->y))
-            turn_on(p, s->y, s->dtype);
+            turn_on(p, s->y, dtype);
     }
     return 0;
 }
