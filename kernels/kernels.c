@@ -20,6 +20,7 @@ static void fill_ref_f32(struct mc_kernels *k)
     mc_spatial_fill_ref_f32(&k->spatial);
     mc_scatter_fill_ref_f32(&k->scatter);
     mc_optim_fill_ref_f32(&k->optim);
+    mc_fake_quant_fill_ref_f32(&k->fake_quant);
     mc_gemm_s8_fill_ref_f32(&k->gemm_s8);
     mc_conv_s8_fill_ref_f32(&k->conv_s8);
     mc_rows_s8_fill_ref_f32(&k->rows_s8);
@@ -39,6 +40,7 @@ static void fill_ref_f64(struct mc_kernels *k)
     mc_spatial_fill_ref_f64(&k->spatial);
     mc_scatter_fill_ref_f64(&k->scatter);
     mc_optim_fill_ref_f64(&k->optim);
+    mc_fake_quant_fill_ref_f64(&k->fake_quant);
     mc_gemm_s8_fill_ref_f64(&k->gemm_s8);
     mc_conv_s8_fill_ref_f64(&k->conv_s8);
     mc_rows_s8_fill_ref_f64(&k->rows_s8);
@@ -60,6 +62,7 @@ static void fill_plain(struct mc_kernels *k)
     mc_optim_fill_plain(&k->optim);
     mc_gemm_s8_fill_plain(&k->gemm_s8);
     mc_conv_s8_fill_plain(&k->conv_s8);
+    mc_fake_quant_fill_plain(&k->fake_quant);
     mc_quant_fill_plain(&k->quant);
 }
 
@@ -79,6 +82,7 @@ static void fill_avx2(struct mc_kernels *k)
     mc_optim_fill_avx2(&k->optim);
     mc_gemm_s8_fill_avx2(&k->gemm_s8);
     mc_conv_s8_fill_avx2(&k->conv_s8);
+    mc_fake_quant_fill_avx2(&k->fake_quant);
     mc_quant_fill_avx2(&k->quant);
 }
 
@@ -97,6 +101,7 @@ static void fill_avx512(struct mc_kernels *k)
     mc_optim_fill_avx512(&k->optim);
     mc_gemm_s8_fill_avx512(&k->gemm_s8);
     mc_conv_s8_fill_avx512(&k->conv_s8);
+    mc_fake_quant_fill_avx512(&k->fake_quant);
     mc_quant_fill_avx512(&k->quant);
 }
 

@@ -13,6 +13,7 @@
 #include "kernels/conv_grad.h"
 #include "kernels/conv_s8.h"
 #include "kernels/elementwise.h"
+#include "kernels/fake_quant.h"
 #include "kernels/gemm.h"
 #include "kernels/gemm_s8.h"
 #include "kernels/losses.h"
@@ -39,6 +40,7 @@ struct mc_kernels {
     struct mc_spatial_kernels spatial;
     struct mc_scatter_kernels scatter;
     struct mc_optim_kernels optim;
+    struct mc_fake_quant_kernels fake_quant;
     /* The same in both tables of a level: they do not compute with the element type. */
     struct mc_gemm_s8_kernels gemm_s8;
     struct mc_conv_s8_kernels conv_s8;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "graph/constant.h"
+#include "graph/grad/rule.h"
 
 enum role {
     ROLE_NONE,    /* no weight, and nothing that looks like one */
@@ -56,6 +57,8 @@ static const struct place {
     {"", "RNN", 5, 5, ROLE_STATE},
     {"", "QuantizeLinear", 1, 1, ROLE_SCALE},
     {"", "DequantizeLinear", 1, 1, ROLE_SCALE},
+    {MC_GRAD_DOMAIN, "FakeQuantize", 0, 0, ROLE_WEIGHT},
+    {MC_GRAD_DOMAIN, "LearnedScale", 1, 1, ROLE_SMALL},
     {"com.microsoft", "FusedMatMul", 0, 1, ROLE_WEIGHT},
     {"com.microsoft", "FusedGemm", 0, 1, ROLE_WEIGHT},
     {"com.microsoft", "FusedGemm", 2, 2, ROLE_SMALL},

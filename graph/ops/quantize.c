@@ -4,64 +4,11 @@
 
 #include "graph/ops/helper.h"
 #include "graph/ops/int8.h"
+#include "graph/ops/quant_grid.h"
 
 enum { X, SCALE, ZERO };
 
-/* ---- which scale belongs to an element ---- */
-
-struct grid { /* x as [outer, axis, inner]; its element (o, a, i) has scale (o, a / block, i) */
-    int64_t outer, axis, inner;
-    int64_t o_step, a_step, i_step, block; /* in the array of scales */
-};
-
-/* The axis that scales are along, or -1: one scale for all. */
-static int scale_axis(const struct mc_node *n, const struct mc_shape *x, const struct mc_shape *s,
-                      int *ret, struct mc_err *err)
-{
-    *ret = -1;
-    if (s->rank == 0 || (s->rank == 1 && s->dim[0] == 1 && mc_node_int(n, "block_size", 0) == 0))
-        return 0;
-    return mc_op_need_axis(n, "axis", mc_node_int(n, "axis", 1), x->rank, ret, err);
-}
-
-/* Errors: MC_ESHAPE if the scales do not fit; sizes that are not known fit. */
-static int grid_of(const struct mc_node *n, const struct mc_shape *x, const struct mc_shape *s,
-                   struct grid *g, struct mc_err *err)
-{
-    int axis, rc = scale_axis(n, x, s, &axis, err);
-    int64_t block = mc_node_int(n, "block_size", 0), same;
-    char a[MC_SHAPE_TEXT], b[MC_SHAPE_TEXT];
-    *g = (struct grid){1, 1, mc_shape_count(x), 0, 0, 0, 1};
-    if (rc || axis < 0)
-        return rc;
-    if (block < 0)
-        return mc_op_fail(err, MC_ESHAPE, n, "block_size %lld", (long long)block);
-    g->outer = mc_shape_span(x, 0, axis);
-    g->axis = x->dim[axis];
-    g->inner = mc_shape_span(x, axis + 1, x->rank);
-    if (block == 0) {
-        if (s->rank != 1)
-            return mc_op_fail(err, MC_ESHAPE, n, "scales %s without block_size, must be one list",
-                              mc_shape_text(s, a));
-        g->a_step = 1;
-        return mc_op_need_dim(n, "scales and the axis", s->dim[0], g->axis, &same, err);
-    }
-    bool fits = s->rank == x->rank;
-    for (int d = 0; d < x->rank && fits; d++) {
-        int64_t dim = x->dim[d], blocks = dim < 0 ? -1 : dim / block + (dim % block != 0);
-        fits = dim < 0 || s->dim[d] < 0 || s->dim[d] == (d == axis ? blocks : dim);
-    }
-    if (!fits)
-        return mc_op_fail(err, MC_ESHAPE, n, "scales %s do not fit %s in blocks of %lld",
-                          mc_shape_text(s, a), mc_shape_text(x, b), (long long)block);
-    g->block = block;
-    g->i_step = 1;
-    g->a_step = g->inner;
-    g->o_step = s->dim[axis] * g->inner;
-    return 0;
-}
-
-static int64_t scale_at(const struct grid *g, int64_t i)
+static int64_t scale_at(const struct mc_quant_grid *g, int64_t i)
 {
     int64_t in = i % g->inner, a = i / g->inner % g->axis, o = i / g->inner / g->axis;
     return o * g->o_step + a / g->block * g->a_step + in * g->i_step;
@@ -78,14 +25,14 @@ static bool is_number(enum mc_dtype d)
 static int check_params(const struct mc_infer_ctx *c, struct mc_err *err)
 {
     const struct mc_vtype *x = c->in[X], *s = c->in[SCALE], *z = mc_op_in(c, ZERO);
-    struct grid g;
+    struct mc_quant_grid g;
     int64_t same;
     int rc = mc_op_need_float(c, SCALE, err);
     if (!rc && x->dtype && !is_number(x->dtype))
         rc = mc_op_fail(err, MC_EDTYPE, c->node, "input 0 is %s, must be numbers",
                         mc_dtype_name((int)x->dtype));
     if (!rc && x->ranked && s->ranked)
-        rc = grid_of(c->node, &x->shape, &s->shape, &g, err);
+        rc = mc_quant_grid_of(c->node, &x->shape, &s->shape, &g, err);
     if (rc || !z || !z->ranked || !s->ranked)
         return rc;
     bool single = mc_shape_count(&z->shape) == 1 && mc_shape_count(&s->shape) == 1;
@@ -163,7 +110,7 @@ static double element(const struct mc_buf *b, int64_t i)
 }
 
 /* Any types: x / scale, rounded before the zero point is added where the target is whole numbers. */
-static int quantize_any(const struct mc_call *c, const struct grid *g, struct mc_err *err)
+static int quantize_any(const struct mc_call *c, const struct mc_quant_grid *g, struct mc_err *err)
 {
     const struct mc_buf *x = &c->in[X], *zero = mc_op_arg(c, ZERO), *y = &c->out[0];
     bool whole = mc_dtype_info((int)y->dtype)->kind != MC_KIND_FLOAT;
@@ -199,7 +146,7 @@ static bool is_row_type(enum mc_dtype d)
 /* Runs of elements with one scale and zero point each, for the vectorised kernels. */
 struct runs {
     const struct mc_call *c;
-    const struct grid *g;
+    const struct mc_quant_grid *g;
     struct mc_quant_row row;
     bool back;
 };
@@ -224,7 +171,7 @@ static void one_run(void *ctx, int64_t i, int worker)
 }
 
 /* True if it was done here: float32 and integers of 8 or 16 bits, runs that are worth it. */
-static bool run_rows(const struct mc_call *c, const struct grid *g, bool back)
+static bool run_rows(const struct mc_call *c, const struct mc_quant_grid *g, bool back)
 {
     const struct mc_buf *x = &c->in[X], *y = &c->out[0], *zero = mc_op_arg(c, ZERO);
     const struct mc_buf *real = back ? y : x, *whole = back ? x : y;
@@ -247,8 +194,8 @@ static bool run_rows(const struct mc_call *c, const struct grid *g, bool back)
 
 static int quantize_run(struct mc_call *c, struct mc_err *err)
 {
-    struct grid g;
-    int rc = grid_of(c->node, &c->in[X].shape, &c->in[SCALE].shape, &g, err);
+    struct mc_quant_grid g;
+    int rc = mc_quant_grid_of(c->node, &c->in[X].shape, &c->in[SCALE].shape, &g, err);
     if (rc || run_rows(c, &g, false))
         return rc;
     return quantize_any(c, &g, err);
@@ -274,7 +221,8 @@ static int dequantize_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return 0;
 }
 
-static int dequantize_any(const struct mc_call *c, const struct grid *g, struct mc_err *err)
+static int dequantize_any(const struct mc_call *c, const struct mc_quant_grid *g,
+                          struct mc_err *err)
 {
     const struct mc_buf *x = &c->in[X], *zero = mc_op_arg(c, ZERO), *y = &c->out[0];
     double v[CHUNK];
@@ -297,8 +245,8 @@ static int dequantize_any(const struct mc_call *c, const struct grid *g, struct 
 
 static int dequantize_run(struct mc_call *c, struct mc_err *err)
 {
-    struct grid g;
-    int rc = grid_of(c->node, &c->in[X].shape, &c->in[SCALE].shape, &g, err);
+    struct mc_quant_grid g;
+    int rc = mc_quant_grid_of(c->node, &c->in[X].shape, &c->in[SCALE].shape, &g, err);
     if (rc || run_rows(c, &g, true))
         return rc;
     return dequantize_any(c, &g, err);

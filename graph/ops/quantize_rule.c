@@ -120,7 +120,39 @@ void mc_rule_straight_through(struct mc_grad *g, struct mc_node *n)
         quantize_rule(g, n);
 }
 
+/* Both at once, as they are trained (graph/ops/fake_quant.c). */
+static void fake_rule(struct mc_grad *g, struct mc_node *n)
+{
+    static const char *const same[] = {"axis", "block_size", "lo", "hi", "batched"};
+    struct mc_value *dy = mc_grad_of(g, n, 0);
+    struct mc_value *dx =
+        mc_emit_own(g, "FakeQuantizeGrad", dy, n->in[X], n->in[SCALE], input(n, ZERO));
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        mc_emit_copy(g, n, same[i]);
+    bool learns = mc_grad_wants(g, n, SCALE) && !mc_node_attr(n, "tied");
+    struct mc_value *ds = learns ? mc_emit_output(g, 1) : NULL;
+    if (mc_grad_wants(g, n, X))
+        mc_grad_give(g, n, X, dx);
+    if (learns)
+        mc_grad_give(g, n, SCALE, ds);
+}
+
+/* s = start exp(growth). A step on s of its gradient ds is one on growth of ds / start, while s is near start: the gradient
+ * given is ds / start · s / start, so that the rate for weights suits scales of any size, as in the paper. Where it is
+ * beyond 1 it is cut: scales of channels of tiny weights would jump. */
+static void scale_rule(struct mc_grad *g, struct mc_node *n)
+{
+    struct mc_value *start = n->in[0], *ds = mc_grad_of(g, n, 0);
+    struct mc_value *relative = mc_emit(g, "Div", ds, start);
+    struct mc_value *by = mc_emit(g, "Div", n->out[0], start);
+    struct mc_value *d = mc_emit(g, "Mul", relative, by);
+    struct mc_value *least = mc_grad_scalar(g, start, -1), *most = mc_grad_scalar(g, start, 1);
+    mc_grad_give(g, n, 1, mc_emit(g, "Clip", d, least, most));
+}
+
 const struct mc_rule mc_rules_quantize[] = {
+    {MC_GRAD_DOMAIN, "FakeQuantize", 1, fake_rule},
+    {MC_GRAD_DOMAIN, "LearnedScale", 1, scale_rule},
     {"", "QuantizeLinear", 10, mc_rule_straight_through},
     {"", "DequantizeLinear", 10, dequantize_rule},
     {"com.microsoft", "QuantizeLinear", 1, mc_rule_straight_through},
