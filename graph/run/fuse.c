@@ -5,6 +5,7 @@
 #include "graph/run/fuse_affine.h"
 #include "graph/run/fuse_gate.h"
 #include "graph/run/fuse_group.h"
+#include "graph/run/fuse_integer.h"
 #include "graph/run/plan.h"
 
 /* Nodes behind a matrix product or convolution that its epilogue can do on the way to memory:
@@ -149,8 +150,7 @@ static void finish(struct chain *c)
     p->values[out->index].def = c->head;
 }
 
-/* Drop joined steps; step numbers of values follow. */
-static void compact(struct mc_plan *p)
+void mc_plan_compact(struct mc_plan *p)
 {
     for (size_t v = 0, n = p->n_pvalues; v < n; v++) {
         p->values[v].uses = 0;
@@ -173,7 +173,7 @@ static void compact(struct mc_plan *p)
     p->n_steps = kept;
 }
 
-void mc_plan_fuse(const struct mc_session *s, struct mc_plan *p)
+void mc_plan_fuse(struct mc_session *s, struct mc_plan *p)
 {
     for (size_t i = 0; i < p->n_pvalues; i++)
         p->values[i].apart = s->apart[i];
@@ -187,9 +187,11 @@ void mc_plan_fuse(const struct mc_session *s, struct mc_plan *p)
         if (c.end != i)
             finish(&c);
     }
-    compact(p);
+    mc_plan_compact(p);
+    if (!(s->flags & MC_SESSION_FLOAT) && s->precision == MC_PRECISION_MODEL)
+        mc_fuse_integers(s, p);
     mc_fuse_norms(p);
-    compact(p);
+    mc_plan_compact(p);
     mc_fuse_chains(p);
-    compact(p);
+    mc_plan_compact(p);
 }

@@ -55,7 +55,10 @@ struct mc_step *mc_fuse_group_replace(const struct mc_fuse_group *g, const struc
     struct mc_buf *buf = mc_arena_array(&p->mem, (size_t)n_in + 1, sizeof *buf);
     struct mc_value **val = mc_arena_array(&p->mem, (size_t)n_in + 1, sizeof(void *));
     enum mc_dtype *type = mc_arena_array(&p->mem, (size_t)n_in + 1, sizeof *type);
-    const struct mc_node **joined = mc_arena_array(&p->mem, (size_t)g->n, sizeof(void *));
+    size_t more = 0;
+    for (int k = 0; k < g->n; k++)
+        more += (size_t)p->steps[g->step[k]].n_joined + 1;
+    const struct mc_node **joined = mc_arena_array(&p->mem, more, sizeof(void *));
     if (!buf || !val || !type || !joined)
         return NULL;
     for (int i = 0; i < n_in; i++) {
@@ -64,8 +67,14 @@ struct mc_step *mc_fuse_group_replace(const struct mc_fuse_group *g, const struc
         buf[i] = p->values[in[i]->index].buf;
         type[i] = p->values[in[i]->index].type;
     }
-    for (int k = 1; k < g->n; k++)
-        joined[k - 1] = p->steps[g->step[k]].call.node;
+    int n_joined = 0;
+    for (int k = 0; k < g->n; k++) {
+        const struct mc_step *from = &p->steps[g->step[k]];
+        if (k)
+            joined[n_joined++] = from->call.node;
+        for (int i = 0; i < from->n_joined; i++)
+            joined[n_joined++] = from->joined[i];
+    }
     st->call.node = p->steps[g->step[0]].call.node;
     for (int k = 0; k < g->n - 1; k++) {
         struct mc_step *gone = &p->steps[g->step[k]];
@@ -78,6 +87,6 @@ struct mc_step *mc_fuse_group_replace(const struct mc_fuse_group *g, const struc
     st->in = val;
     st->in_type = type;
     st->joined = joined;
-    st->n_joined = g->n - 1;
+    st->n_joined = n_joined;
     return st;
 }

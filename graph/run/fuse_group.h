@@ -25,6 +25,11 @@ const struct mc_step *mc_fuse_maker(const struct mc_plan *p, const struct mc_val
 struct mc_step *mc_fuse_group_replace(const struct mc_fuse_group *g, const struct mc_op *op,
                                       struct mc_value *const *in, int n_in);
 
+/* ---- fuse.c ---- */
+
+/* Drop steps that are to be skipped; step numbers and uses of values follow. */
+void mc_plan_compact(struct mc_plan *p);
+
 /* ---- fuse_norm.c ---- */
 
 /* Norms of rows that exporters write as means, a root and a quotient. */

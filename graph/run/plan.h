@@ -281,7 +281,7 @@ void mc_step_number(struct mc_plan *p, int i);
 
 /* ---- fuse.c ---- */
 
-void mc_plan_fuse(const struct mc_session *s, struct mc_plan *p);
+void mc_plan_fuse(struct mc_session *s, struct mc_plan *p);
 
 /* ---- alias.c ---- */
 

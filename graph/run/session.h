@@ -26,6 +26,9 @@ enum mc_session_flags {
     /* Inputs and what is handed out may be sequences and optionals (graph/dataset.h): the caller knows of
      * them. Otherwise a model that takes them, or a run that gives one, is an error. */
     MC_SESSION_LISTS = 4,
+    /* What is between DequantizeLinear and QuantizeLinear is computed with floats, as ONNX defines it, where
+     * integers would do within one step of the result's scale. */
+    MC_SESSION_FLOAT = 8,
 };
 
 /* A graph input and a graph output of the same type and static shape that are one buffer of the session: what a run
