@@ -171,59 +171,84 @@ static bool worth_folding(const struct mc_session *s, const struct mc_infer *inf
     return most <= FOLD_ELEMENTS || out / FOLD_GROWTH <= in;
 }
 
-/* Compute a node of session constants and keep its results as such. */
-static int fold_node(struct mc_session *s, const struct mc_infer *inf, const struct mc_node *n,
+/* Run a node of session constants; its results have memory. */
+static int eval_node(struct mc_session *s, const struct mc_node *n, struct mc_buf *out,
                      struct mc_err *err)
 {
-    int rc = MC_ENOMEM;
     struct mc_call c = {.node = n,
                         .op = s->ops[n->id],
                         .n_in = (int)n->n_in,
                         .n_out = (int)n->n_out,
-                        .in = mc_calloc(n->n_in + n->n_out, sizeof *c.in),
+                        .in = mc_calloc(n->n_in + 1, sizeof *c.in),
+                        .out = out,
                         .pool = s->pool};
-    if (!c.in) {
-        mc_fail(err, MC_ENOMEM, "out of memory");
-        goto out;
-    }
-    c.out = c.in + n->n_in;
-    for (size_t i = 0; i < n->n_in; i++) {
+    int rc = c.in ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
+    for (size_t i = 0; i < n->n_in && !rc; i++) {
         const struct mc_const *k = NULL;
-        if (n->in[i] && (rc = session_const(s, n->in[i], &k, err)))
-            goto out;
-        if (k)
+        if (n->in[i])
+            rc = session_const(s, n->in[i], &k, err);
+        if (!rc && k)
             c.in[i] = k->buf;
     }
-    for (size_t i = 0; i < n->n_out; i++) {
+    if (!rc) {
+        c.k = mc_run_kernels(s, &c);
+        rc = mc_eval_call(&c, err);
+    }
+    free(c.in);
+    return rc;
+}
+
+/* Keep the results of a node of session constants as such: computed now, or, if they are the weights of products
+ * that integers stand for, when a step reads them: steps on the integers never do. */
+static int fold_node(struct mc_session *s, const struct mc_infer *inf, const struct mc_node *n,
+                     struct mc_err *err)
+{
+    int rc = 0;
+    bool late = !strcmp(n->op_type, "DequantizeLinear") && mc_const_is_late(s, n->out[0], inf);
+    struct mc_buf *out = mc_calloc(n->n_out + 1, sizeof *out);
+    if (!out)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    for (size_t i = 0; i < n->n_out && !rc; i++) {
         if (!n->out[i])
             continue;
         const struct mc_vtype *t = mc_infer_of(inf, n->out[i]);
-        struct mc_buf *b = &c.out[i];
+        struct mc_buf *b = &out[i];
         size_t bytes;
         *b = (struct mc_buf){mc_run_dtype(s->precision, t->dtype), true, t->shape, NULL};
         b->data = mc_dtype_bytes(b->dtype, mc_shape_count(&b->shape), &bytes)
                       ? mc_alloc_aligned(bytes)
                       : NULL;
-        if (!b->data) {
+        if (!b->data)
             rc = mc_op_fail(err, MC_ENOMEM, n, "out of memory");
-            goto out;
-        }
     }
-    c.k = mc_run_kernels(s, &c);
-    if ((rc = mc_eval_call(&c, err)))
-        goto out;
-    for (size_t i = 0; i < n->n_out; i++)
+    if (!rc && !late)
+        rc = eval_node(s, n, out, err);
+    for (size_t i = 0; i < n->n_out && !rc; i++)
         if (n->out[i]) {
-            s->consts[n->out[i]->index] =
-                (struct mc_const){.buf = c.out[i],
-                                  .type = mc_infer_of(inf, n->out[i])->dtype,
-                                  .owned = c.out[i].data};
-            c.out[i].data = NULL;
+            s->consts[n->out[i]->index] = (struct mc_const){.buf = out[i],
+                                                            .type = mc_infer_of(inf, n->out[i])->dtype,
+                                                            .owned = out[i].data,
+                                                            .cool = late,
+                                                            .lazy = late};
+            out[i].data = NULL;
         }
-out:
-    for (size_t i = 0; c.in && i < n->n_out; i++)
-        free(c.out[i].data);
-    free(c.in);
+    for (size_t i = 0; i < n->n_out; i++)
+        free(out[i].data);
+    free(out);
+    return rc;
+}
+
+int mc_const_fill(struct mc_session *s, const struct mc_value *v, struct mc_err *err)
+{
+    struct mc_const *c = &s->consts[v->index];
+    const struct mc_tensor *t = mc_constant(v);
+    if (t)
+        return mc_const_warm(c, t, err);
+    if (!c->cool)
+        return 0;
+    struct mc_buf out = c->buf;
+    int rc = eval_node(s, v->producer, &out, err);
+    c->cool = rc != 0;
     return rc;
 }
 

@@ -12,12 +12,11 @@
 
 enum { COOL_FROM = 1 << 16 }; /* bytes; below that a page or two are not worth the calls */
 
-bool mc_const_is_weight(const struct mc_session *s, const struct mc_value *v)
+static bool is_weight(const struct mc_session *s, const struct mc_value *v, enum mc_dtype dtype,
+                      int64_t count)
 {
     size_t bytes;
-    const struct mc_tensor *t = mc_constant(v);
-    if (!t || s->pinned[v->index] ||
-        !mc_dtype_bytes(mc_run_dtype(s->precision, t->dtype), mc_tensor_count(t), &bytes) ||
+    if (s->pinned[v->index] || !mc_dtype_bytes(mc_run_dtype(s->precision, dtype), count, &bytes) ||
         bytes < COOL_FROM)
         return false;
     for (size_t i = 0; i < v->n_uses; i++) {
@@ -29,12 +28,25 @@ bool mc_const_is_weight(const struct mc_session *s, const struct mc_value *v)
     return true;
 }
 
+bool mc_const_is_weight(const struct mc_session *s, const struct mc_value *v)
+{
+    const struct mc_tensor *t = mc_constant(v);
+    return t && is_weight(s, v, t->dtype, mc_tensor_count(t));
+}
+
+bool mc_const_is_late(const struct mc_session *s, const struct mc_value *v,
+                      const struct mc_infer *inf)
+{
+    const struct mc_vtype *t = mc_infer_of(inf, v);
+    return t->ranked && is_weight(s, v, t->dtype, mc_shape_count(&t->shape));
+}
+
 int mc_plan_warm_step(struct mc_session *s, const struct mc_step *st, struct mc_err *err)
 {
     int rc = 0;
     for (int i = 0; i < st->call.n_in && !rc; i++)
         if (st->in[i] && s->consts[st->in[i]->index].lazy)
-            rc = mc_const_warm(&s->consts[st->in[i]->index], mc_constant(st->in[i]), err);
+            rc = mc_const_fill(s, st->in[i], err);
     return rc;
 }
 
@@ -80,7 +92,7 @@ static void cool(struct mc_session *s, const struct mc_plan *p, const struct mc_
     struct mc_const *c = &s->consts[v->index];
     const struct mc_tensor *t = mc_constant(v);
     size_t bytes = 0;
-    if (!c->buf.data || c->cool || c->raw || !t ||
+    if (!c->buf.data || c->cool || c->raw || !(t || c->lazy) ||
         !mc_dtype_bytes(c->buf.dtype, mc_shape_count(&c->buf.shape), &bytes) || bytes < COOL_FROM ||
         !unread(s, p, v))
         return;

@@ -225,6 +225,8 @@ int mc_plan_const(struct mc_session *s, struct mc_plan *p, const struct mc_value
                   const struct mc_const **ret, struct mc_err *err);
 /* Has v the same content in every run of the session? */
 bool mc_session_const(const struct mc_session *s, const struct mc_value *v);
+/* The content of a constant, which was given up or not there yet, comes to where it belongs. */
+int mc_const_fill(struct mc_session *s, const struct mc_value *v, struct mc_err *err);
 /* Decide which outputs of a needed node are constants; *ret_run: the node must run. */
 int mc_plan_fold(struct mc_session *s, struct mc_plan *p, const struct mc_infer *inf,
                  const struct mc_node *n, bool *ret_run, struct mc_err *err);
@@ -233,6 +235,9 @@ int mc_plan_fold(struct mc_session *s, struct mc_plan *p, const struct mc_infer 
 
 /* Is v used as the weight of products alone, and larger than a few pages? */
 bool mc_const_is_weight(const struct mc_session *s, const struct mc_value *v);
+/* The same for what a node of constants gives. */
+bool mc_const_is_late(const struct mc_session *s, const struct mc_value *v,
+                      const struct mc_infer *inf);
 /* Before its setup: the weights of a step have their content. Errors: of the types. */
 int mc_plan_warm_step(struct mc_session *s, const struct mc_step *st, struct mc_err *err);
 /* Give up the memory of constants that the step has packed and nobody reads; steps up to it are set up. */
