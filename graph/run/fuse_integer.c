@@ -118,9 +118,10 @@ bool mc_integer_replace(const struct mc_fuse_group *g, const struct mc_op *op,
 static bool is_wanted(const struct mc_plan *p, const struct mc_step *st)
 {
     bool wanted = st->boundary;
-    for (int j = 0; j < st->call.n_out && !wanted; j++)
-        wanted = st->out[j] && (p->values[st->out[j]->index].uses > 0 ||
-                                p->values[st->out[j]->index].last == INT_MAX);
+    for (int j = 0; j < st->call.n_out && !wanted; j++) {
+        const struct mc_pvalue *v = st->out[j] ? &p->values[st->out[j]->index] : NULL;
+        wanted = v && (v->uses > 0 || v->last == INT_MAX || v->apart);
+    }
     return wanted;
 }
 

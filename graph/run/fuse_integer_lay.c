@@ -33,7 +33,7 @@ static bool may_move(const struct mc_plan *p, const struct mc_value *v)
 {
     const struct mc_pvalue *pv = &p->values[v->index];
     return mc_integer_is_bytes(p, v) && pv->buf.shape.rank >= 3 && pv->last != INT_MAX &&
-           !pv->live && !pv->buf.constant && pv->def >= 0;
+           !pv->apart && !pv->live && !pv->buf.constant && pv->def >= 0;
 }
 
 void mc_integer_lay(struct mc_integers *f)
