@@ -14,6 +14,8 @@
  * and the like DequantizeLinear always runs every time (Conv 64x64x3x3, 28x28: 1.5 times slower than floats), while Cast and Mul
  * are computed once when the model is loaded and cost nothing. */
 enum { FEW_ROWS = 32 };
+/* The version of ai.onnx with which DequantizeLinear gives halves; a Cast behind it, it would fuse with nothing. */
+enum { HALF_SCALE = 19 };
 
 static bool is_stock(const struct mc_quant_rules *r)
 {
@@ -51,7 +53,8 @@ static bool folds(const struct mc_quant_builder *b, const struct mc_quant_site *
 {
     if (!is_stock(b->rules))
         return false;
-    if (!is_product(s) || (s->kind == MC_QUANT_GEMM && !is_plain_gemm(s)))
+    bool half = s->dtype != MC_DTYPE_F32 && b->sites->opset < HALF_SCALE;
+    if (!is_product(s) || half || (s->kind == MC_QUANT_GEMM && !is_plain_gemm(s)))
         return true;
     return rows_of(s) > FEW_ROWS;
 }

@@ -166,6 +166,13 @@ def behind_nodes():
 
 
 @case
+def turned_many_rows():
+    return model([node("Gather", "w i", "e"), node("Transpose", "w", "wt", perm=[1, 0]), node("MatMul", "e wt", "t"),
+                  node("Gemm", "v u", "k", transA=1, transB=1), node("MatMul", "t k", "y")],
+                 {"w": normal(100, 64), "v": normal(48, 100), "u": normal(72, 48)}, {"i": np.arange(200).reshape(2, 100) % 100}, dynamic=False)
+
+
+@case
 def branches():
     own = body("own", [node("MatMul", "x w", "a")], ["a"], {"w": normal(64, 64)})
     held = body("held", [constant("v", normal(64, 64)), node("MatMul", "x v", "b"), node("MatMul", "b shared", "c")], ["c"])
