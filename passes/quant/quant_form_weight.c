@@ -53,7 +53,8 @@ static bool folds(const struct mc_quant_builder *b, const struct mc_quant_site *
 {
     if (!is_stock(b->rules))
         return false;
-    bool half = s->dtype != MC_DTYPE_F32 && b->sites->opset < HALF_SCALE;
+    bool half = s->dtype == MC_DTYPE_F64 ||
+                (s->dtype != MC_DTYPE_F32 && b->sites->opset < HALF_SCALE);
     if (!is_product(s) || half || (s->kind == MC_QUANT_GEMM && !is_plain_gemm(s)))
         return true;
     return rows_of(s) > FEW_ROWS;
