@@ -7,6 +7,7 @@
 #include "passes/quant/quant_half.h"
 #include "passes/quant/quant_region.h"
 #include "passes/quant/quant_run.h"
+#include "passes/quant/quant_train.h"
 
 /* Samples that say whether a result that was not searched for keeps the answer. */
 enum { CHECK_SAMPLES = 64, JUDGE_SAMPLES = 512 };
@@ -298,6 +299,21 @@ static bool applies(const struct mc_node *n, const char **ret_why)
     return true;
 }
 
+/* Training form, also of what other tools quantised. */
+static int convert(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+                   struct mc_err *err)
+{
+    (void)options;
+    return mc_quant_open(ctx, m, err);
+}
+
+static int finish(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+                  struct mc_err *err)
+{
+    (void)options;
+    return mc_quant_close(ctx, m, err);
+}
+
 const struct mc_pass mc_pass_quant = {
     .name = "quant",
     .summary = "weights and computation in integers of 8 bits and fewer, or in 16-bit floats",
@@ -305,4 +321,7 @@ const struct mc_pass mc_pass_quant = {
     .params = mc_quant_params,
     .applies = applies,
     .run = run,
+    .convert = convert,
+    .finish = finish,
+    .reopen = convert,
 };
