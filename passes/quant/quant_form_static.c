@@ -76,7 +76,6 @@ int mc_quant_static_cast(struct mc_quant_static *s, struct mc_value *v, enum mc_
 
 static enum mc_dtype type_of(const struct mc_quant_static *s, const struct mc_node *before)
 {
-    const struct mc_quant_unit *u = &s->r.unit[before->id];
     for (size_t k = 0; k < before->n_in; k++)
         if (mc_quant_region_data(&s->r, s->b->sites, before, k) && !mc_quant_operand(before, k))
             return s->r.at[before->in[k]->index].dtype;

@@ -71,6 +71,8 @@ int mc_quant_prepare(struct mc_model *m, struct mc_err *err)
     }
     int rc = join_all(m->graph, err);
     if (!rc)
+        rc = mc_quant_tidy(m, err);
+    if (!rc)
         mc_edit_sweep(m->graph);
     return rc;
 }

@@ -65,6 +65,10 @@ void mc_quant_sites_free(struct mc_quant_sites *s);
 /* After mc_prepare: a MatMul of a matrix with an Add of a constant vector becomes a Gemm, where the other operand is known to be
  * a matrix, so that integers get their bias; initializers are no inputs. */
 int mc_quant_prepare(struct mc_model *m, struct mc_err *err);
+/* Part of it (quant_tidy.c), the same results: Pad with zeros becomes part of the convolution behind it; Relu and Clip go in front
+ * of MaxPool, Reshape and the like that stand between them and their layer; ReduceMean over an image behind a convolution
+ * becomes GlobalAveragePool. */
+int mc_quant_tidy(struct mc_model *m, struct mc_err *err);
 
 /* The sites of one node, all that it has of kind, slots, axes, reason (the rest is zero), at most `max`. */
 enum { MC_QUANT_NODE_SITES = 8 };
