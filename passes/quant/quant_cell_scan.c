@@ -95,7 +95,7 @@ static void split(struct mc_quant_emit *e, struct mc_value *x, int n, const int6
                   struct mc_value **ret)
 {
     struct mc_value *in[] = {x, mc_quant_emit_ints(e, "split", n, sizes)};
-    struct mc_node *s = mc_quant_emit_node(e, "Split", 13, "g", in, 2, (size_t)n);
+    struct mc_node *s = mc_quant_emit_node(e, "Split", "g", in, 2, (size_t)n);
     if (s)
         e->rc = mc_edit_attr_int(s, "axis", 1, e->err);
     for (int i = 0; i < n; i++)
@@ -105,7 +105,7 @@ static void split(struct mc_quant_emit *e, struct mc_value *x, int n, const int6
 static struct mc_value *product(const struct cell *c, struct mc_quant_emit *e, struct mc_value *h,
                                 int64_t dir, int64_t row, int64_t rows)
 {
-    struct mc_node *n = mc_quant_emit_node(e, "DynamicQuantizeLinear", 11, "hq", &h, 1, 3);
+    struct mc_node *n = mc_quant_emit_node(e, "DynamicQuantizeLinear", "hq", &h, 1, 3);
     struct mc_value *const none[3] = {NULL};
     struct mc_quant_matrix w = matrix(c, e, 1, dir, row, rows);
     return mc_quant_emit_product(e, n ? n->out : none, &w, NULL);
@@ -220,7 +220,7 @@ static struct mc_node *put_scan(const struct cell *c, int64_t dir, struct mc_val
     size_t n = c->kind == LSTM ? 3 : 2;
     struct mc_value *in[3] = {state[0], n == 3 ? state[1] : x, x};
     int64_t back = c->reverse[dir];
-    struct mc_node *scan = mc_quant_emit_node(e, "Scan", 11, "y", in, n, n);
+    struct mc_node *scan = mc_quant_emit_node(e, "Scan", "y", in, n, n);
     if (scan)
         e->rc = mc_edit_attr_int(scan, "num_scan_inputs", 1, e->err);
     if (!e->rc && back)
@@ -283,7 +283,7 @@ static void join(const struct cell *c, struct mc_value **part, int64_t axis, str
         if (last)
             mc_quant_emit_list(e, "Unsqueeze", NULL, y, in, 2);
         else
-            n = mc_quant_emit_node(e, "Unsqueeze", 13, "y", in, 2, 1);
+            n = mc_quant_emit_node(e, "Unsqueeze", "y", in, 2, 1);
         part[d] = n ? n->out[0] : NULL;
     }
     if (c->dirs > 1)

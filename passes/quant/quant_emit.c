@@ -5,6 +5,9 @@
 #include "graph/constant.h"
 #include "graph/edit.h"
 
+/* What is emitted is written as this version of ai.onnx has it, or the one imported where that is newer. */
+enum { LEAST = 13 };
+
 static void no_memory(struct mc_quant_emit *e)
 {
     e->rc = mc_fail(e->err, MC_ENOMEM, "out of memory while changing a graph");
@@ -24,16 +27,15 @@ static struct mc_node *put(struct mc_quant_emit *e, const char *op, int least,
     return n;
 }
 
-struct mc_node *mc_quant_emit_node(struct mc_quant_emit *e, const char *op, int least,
-                                   const char *hint, struct mc_value *const *in, size_t n_in,
-                                   size_t n_out)
+struct mc_node *mc_quant_emit_node(struct mc_quant_emit *e, const char *op, const char *hint,
+                                   struct mc_value *const *in, size_t n_in, size_t n_out)
 {
     enum { MOST = 4 };
     struct mc_value *out[MOST];
     for (size_t i = 0; !e->rc && i < n_out && i < MOST; i++)
         if (!(out[i] = mc_edit_fresh(e->g, hint)))
             no_memory(e);
-    return e->rc ? NULL : put(e, op, least, in, n_in, out, n_out);
+    return e->rc ? NULL : put(e, op, LEAST, in, n_in, out, n_out);
 }
 
 struct mc_value *mc_quant_emit_list(struct mc_quant_emit *e, const char *op, const char *hint,
@@ -41,14 +43,14 @@ struct mc_value *mc_quant_emit_list(struct mc_quant_emit *e, const char *op, con
 {
     if (!e->rc && !y && !(y = mc_edit_fresh(e->g, hint)))
         no_memory(e);
-    return e->rc || !put(e, op, 0, in, n_in, &y, 1) ? NULL : y;
+    return e->rc || !put(e, op, LEAST, in, n_in, &y, 1) ? NULL : y;
 }
 
 /* The version of ai.onnx since which Cast knows the type. */
 static int cast_since(enum mc_dtype dtype)
 {
     int bits = mc_dtype_info(dtype)->bits;
-    return bits == 2 ? 25 : bits == 4 ? 21 : dtype == MC_DTYPE_BF16 ? 13 : 6;
+    return bits == 2 ? 25 : bits == 4 ? 21 : LEAST;
 }
 
 struct mc_value *mc_quant_emit_cast(struct mc_quant_emit *e, const char *hint, struct mc_value *y,

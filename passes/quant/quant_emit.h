@@ -12,10 +12,9 @@ struct mc_quant_emit {
 };
 
 /* A node of ai.onnx with n_out new outputs, named `hint` or after it; short hints, each is in the file twice or more.
- * in may hold NULL. Version: the one imported, or `least` where that is newer. NULL after a failure. */
-struct mc_node *mc_quant_emit_node(struct mc_quant_emit *e, const char *op, int least,
-                                   const char *hint, struct mc_value *const *in, size_t n_in,
-                                   size_t n_out);
+ * in may hold NULL. Version: the one imported, at least 13. NULL after a failure. */
+struct mc_node *mc_quant_emit_node(struct mc_quant_emit *e, const char *op, const char *hint,
+                                   struct mc_value *const *in, size_t n_in, size_t n_out);
 /* With one output, which is returned: mc_quant_emit(e, "Mul", "m", a, b). */
 #define mc_quant_emit(e, op, hint, ...)                                                            \
     mc_quant_emit_list(e, op, hint, NULL, (struct mc_value *[]){__VA_ARGS__},                      \

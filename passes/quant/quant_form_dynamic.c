@@ -39,7 +39,7 @@ int mc_quant_put_dynamic(const struct mc_node *at, struct mc_value *x, enum mc_d
     }
     e.pos = behind(x);
     n = reader(x, "DynamicQuantizeLinear", at->pos);
-    n = n ? n : mc_quant_emit_node(&e, "DynamicQuantizeLinear", 11, "xq", &x, 1, 3);
+    n = n ? n : mc_quant_emit_node(&e, "DynamicQuantizeLinear", "xq", &x, 1, 3);
     for (int i = 0; n && i < 3; i++)
         ret[i] = n->out[i];
     return e.rc;
