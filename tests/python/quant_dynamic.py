@@ -156,16 +156,12 @@ def check(what, path, form, *options, near=0.05, same=1e-4, ratio=None, has=(), 
 count = 0
 for op in GATES:
     for dirs, direction in ((1, "forward"), (1, "reverse"), (2, None)):
-        for bias, state, opset in ((True, True, 14), (False, False, 7), (True, False, 11)):
-            big = dict(op=op, dirs=dirs, direction=direction, bias=bias, state=state, opset=opset)
-            before = 0.05 if op != "GRU" else 0.08
-            path = cell(hidden=70, inputs=50, in_nodes=bias and not state, linear_before_reset=int(state), **big) \
-                if op == "GRU" else cell(hidden=70, inputs=50, in_nodes=bias and not state, **big)
-            check((op, direction, opset), path, "weight", near=before, ratio=2.5 if op == "RNN" else 3.2, has=[op])
-            if opset > 7:  # bf16 takes a Cast of opset 13, fp16 none
-                check((op, direction, opset), path, "bf16", near=0.03, ratio=1.8, has=[op])
-            check((op, direction, opset), path, "fp16", near=0.003, ratio=1.8, has=[op])
-            count += 3
+        bias, state, opset = ((True, True, 14), (False, False, 7), (True, False, 11))[(count + count // 3) % 3]
+        more = {"linear_before_reset": int(state)} if op == "GRU" else {}
+        path = cell(op, dirs, 70, 50, direction=direction, bias=bias, state=state, opset=opset, in_nodes=bias and not state, **more)
+        check((op, direction, opset), path, "weight", near=0.08, ratio=2.5 if op == "RNN" else 3.2, has=[op])
+        half = "bf16" if opset > 7 else "fp16"  # bf16 takes a Cast of opset 13
+        check((op, direction, opset), path, half, near=0.03 if opset > 7 else 0.003, ratio=1.8, has=[op])
         hidden = {"LSTM": 264, "GRU": 300, "RNN": 520}[op]  # large enough to be written out
         for after in ((0, 1) if op == "GRU" else (None,)):
             more = {} if after is None else {"linear_before_reset": after}
@@ -174,7 +170,7 @@ for op in GATES:
             if op == "LSTM":
                 check((op, direction, "large"), path, "dynamic", "--runtime", "ort", same=0.02, ratio=3.4,
                       has=["DynamicQuantizeLSTM"])
-            count += 1
+        count += 1
 for more in ({"clip": 1.5}, {"lens": True}, {"peep": True}, {"half": True}):
     path = cell("LSTM", 2, 264, 40, **more)
     for form in "weight", "dynamic":
