@@ -78,7 +78,7 @@ static int add_target(struct wave *w, struct target *t, struct mc_err *err)
 {
     const struct mc_quant_placed *p = &w->r->b->at[t->site];
     const struct mc_refit *f = &t->f;
-    struct mc_cov c = {.node = w->job->built ? p->node : f->node,
+    struct mc_cov c = {.node = f->node, /* in the built model the weight is no constant */
                        .x = w->job->built ? p->x : f->x,
                        .n = f->n,
                        .columns = f->columns,
