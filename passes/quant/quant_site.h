@@ -24,7 +24,7 @@ enum { MC_QUANT_SLOTS = 2 };
 struct mc_quant_site {
     enum mc_quant_kind kind;
     struct mc_node *node;
-    int n_weights;            /* 0 (PRODUCT), 1, or 2 (CELL: W and R) */
+    int n_weights;            /* 0 (PRODUCT, or not constant), 1, or 2 (CELL: W and R) */
     int slot[MC_QUANT_SLOTS]; /* input slots of the weights */
     struct mc_value
         *weight[MC_QUANT_SLOTS];     /* the constant, behind Cast and Transpose if the slot is */

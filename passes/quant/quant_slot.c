@@ -141,6 +141,8 @@ static void look(struct mc_quant_site *s, int k, int slot, int out_axis, int in_
     const char *why = weight_reason(s->weight[k], t, quantised, dtype);
     if (!s->reason)
         s->reason = why;
+    if (!t)
+        s->n_weights = 0;
     if (why || !t)
         return;
     s->dtype = dtype;
