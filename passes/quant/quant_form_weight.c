@@ -53,9 +53,13 @@ static bool folds(const struct mc_quant_builder *b, const struct mc_quant_site *
 {
     if (!is_stock(b->rules))
         return false;
-    bool half = s->dtype == MC_DTYPE_F64 ||
-                (s->dtype != MC_DTYPE_F32 && b->sites->opset < HALF_SCALE);
+    bool half =
+        s->dtype == MC_DTYPE_F64 || (s->dtype != MC_DTYPE_F32 && b->sites->opset < HALF_SCALE);
     if (!is_product(s) || half || (s->kind == MC_QUANT_GEMM && !is_plain_gemm(s)))
+        return true;
+    /* A body's node whose weight is outside: DequantizeLinear there would run every time, and inside ONNX Runtime 1.32 refuses
+     * the model. */
+    if (s->weight[0]->outer || s->weight[0]->graph != s->node->graph)
         return true;
     return rows_of(s) > FEW_ROWS;
 }
