@@ -100,8 +100,10 @@ static int conv_setup(struct mc_call *c, struct mc_err *err)
     s.packed_w = block;
     c->packed = 1 << 1;
     s.to = out_of(c);
-    if (c->integer->residual && c->out[0].dtype != MC_DTYPE_F32)
+    if (c->integer->residual && c->out[0].dtype != MC_DTYPE_F32) {
+        s.to.residual = c; /* its content is not there yet: only that there is one counts */
         mc_integer_in(c, 2, c->integer->y.last, &at);
+    }
     mc_op_scratch(c, &at, c->k->conv_s8.scratch_bytes(&s, mc_pool_threads(c->pool)));
     c->scratch_bytes = at;
     return keep(c, &s, sizeof s, err);
