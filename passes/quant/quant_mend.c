@@ -8,6 +8,9 @@
 #include "graph/edit.h"
 #include "passes/search/search_slice.h"
 
+/* Both models on the same samples: half as many told the same of the reference models, and each repair runs three times. */
+enum { JUDGED = 64 };
+
 static int no_memory(struct mc_err *err)
 {
     return mc_fail(err, MC_ENOMEM, "out of memory for repairing");
@@ -32,13 +35,14 @@ int mc_quant_mend_begin(struct mc_quant_mend *m, struct mc_quant_repair *r, cons
     *result = (struct mc_quant_repair_result){.name = name, .before = NAN, .after = NAN};
     if (!r->held || r->held_count < 1)
         return 0;
-    int rc = mc_slice_range(r->held, r->held_first, r->held_count, &m->held, err);
+    int64_t count = r->held_count < JUDGED ? r->held_count : JUDGED;
+    int rc = mc_slice_range(r->held, r->held_first, count, &m->held, err);
     m->ctx.calib = m->held;
     m->ctx.calib_count = 0;
     m->ctx.train = NULL;
     m->ctx.deadline = 0;
     if (!rc)
-        rc = mc_judge_new(&m->ctx, r->before, r->held_count, &m->judge, err);
+        rc = mc_judge_new(&m->ctx, r->before, count, &m->judge, err);
     return rc ? rc : measure(m, &result->before, err);
 }
 

@@ -14,7 +14,7 @@
 
 static const double STORE =
     128e6; /* bytes of values between two layers; 10 samples of 3 MB a model */
-enum { SAMPLES = 256 };
+enum { SAMPLES = 64 };
 
 struct layer { /* of a group */
     size_t site;
