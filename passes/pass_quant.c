@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "graph/constant.h"
 #include "graph/edit.h"
 #include "passes/quant/quant_half.h"
 #include "passes/quant/quant_region.h"
@@ -42,6 +43,17 @@ static int prepare(struct mc_quant_run *r, struct mc_err *err)
     return rc;
 }
 
+/* Whether a site's weights can be stored as halves. */
+static void look_at_half(struct mc_quant_site *s)
+{
+    if (!s->n_weights)
+        s->why[MC_QUANT_HALF] = "it has no weight";
+    for (int k = 0; k < s->n_weights && !s->why[MC_QUANT_HALF]; k++)
+        if (s->transposed[k] || s->dtype != MC_DTYPE_F32 ||
+            mc_constant(s->weight[k])->dtype != MC_DTYPE_F32)
+            s->why[MC_QUANT_HALF] = "its weight is no plain float";
+}
+
 static int find_sites(struct mc_quant_run *r, const json_t *options, struct mc_err *err)
 {
     int rc = mc_quant_sites_find(r->before, &r->rules, &r->sites, err);
@@ -56,6 +68,8 @@ static int find_sites(struct mc_quant_run *r, const json_t *options, struct mc_e
         return mc_fail(err, MC_ENOMEM, "out of memory");
     for (size_t i = 0; i < n; i++)
         r->alone[i] = NAN;
+    for (size_t i = 0; i < r->sites.n; i++)
+        look_at_half(&r->sites.item[i]);
     return mc_quant_select(r, options, err);
 }
 

@@ -86,6 +86,7 @@ static int build_site(struct mc_quant_builder *b, size_t i, struct mc_err *err)
 {
     const struct mc_quant_site *s = &b->sites->item[i];
     switch (b->form[i]) {
+    case MC_QUANT_HALF: return mc_quant_form_half(b, i, err);
     case MC_QUANT_WEIGHT:
     case MC_QUANT_BLOCK:
         return s->kind == MC_QUANT_CELL    ? mc_quant_form_cell(b, i, err)

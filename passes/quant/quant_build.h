@@ -108,6 +108,7 @@ int mc_quant_form_static(struct mc_quant_builder *b,
                          struct mc_err *err); /* all STATIC and STATIC16 sites at once */
 int mc_quant_form_weight(struct mc_quant_builder *b, size_t site,
                          struct mc_err *err); /* WEIGHT, BLOCK */
+int mc_quant_form_half(struct mc_quant_builder *b, size_t site, struct mc_err *err);  /* HALF */
 int mc_quant_form_table(struct mc_quant_builder *b, size_t site, struct mc_err *err); /* Gather */
 int mc_quant_form_dynamic(struct mc_quant_builder *b, size_t site, struct mc_err *err);
 int mc_quant_form_cell(struct mc_quant_builder *b, size_t site,

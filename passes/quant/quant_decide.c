@@ -10,9 +10,10 @@
 enum mc_quant_form mc_quant_nearest(const struct mc_quant_run *r, size_t i, enum mc_quant_form wish)
 {
     static const enum mc_quant_form next[] = {
-        [MC_QUANT_FLOAT] = MC_QUANT_FLOAT,   [MC_QUANT_WEIGHT] = MC_QUANT_FLOAT,
-        [MC_QUANT_BLOCK] = MC_QUANT_WEIGHT,  [MC_QUANT_DYNAMIC] = MC_QUANT_WEIGHT,
-        [MC_QUANT_STATIC] = MC_QUANT_WEIGHT, [MC_QUANT_STATIC16] = MC_QUANT_WEIGHT,
+        [MC_QUANT_FLOAT] = MC_QUANT_FLOAT,     [MC_QUANT_HALF] = MC_QUANT_FLOAT,
+        [MC_QUANT_WEIGHT] = MC_QUANT_FLOAT,    [MC_QUANT_BLOCK] = MC_QUANT_WEIGHT,
+        [MC_QUANT_DYNAMIC] = MC_QUANT_WEIGHT,  [MC_QUANT_STATIC] = MC_QUANT_WEIGHT,
+        [MC_QUANT_STATIC16] = MC_QUANT_WEIGHT,
     };
     const struct mc_quant_site *s = &r->sites.item[i];
     if (s->reason || r->left[i])
@@ -87,7 +88,7 @@ int mc_quant_decide(struct mc_quant_run *r, const struct mc_search_ask *ask, str
     if (ask->given && ask->goal != MC_SEARCH_DROP)
         return mc_quant_target(r, ask, err);
     if (r->automatic)
-        return mc_fail(err, MC_EUNSUP, "the search for forms is not there yet: say --form");
+        return mc_quant_search(r, r->form, err);
     for (size_t i = 0; i < r->sites.n; i++)
         r->form[i] = mc_quant_nearest(r, i, r->wish);
     return 0;

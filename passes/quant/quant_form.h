@@ -7,6 +7,7 @@
 /* How one layer computes. In the order of a search's options: the first loses nothing. */
 enum mc_quant_form {
     MC_QUANT_FLOAT, /* left as it is */
+    MC_QUANT_HALF,  /* weights are floats of 16 bits in the file, made wider when it is loaded */
     MC_QUANT_WEIGHT, /* weights are integers in the file, one scale an output channel; the sum is of floats */
     MC_QUANT_BLOCK, /* the same with 4 bits (or --bits) and a scale a block of the inner dimension */
     MC_QUANT_DYNAMIC, /* activations get their range in every run: DynamicQuantizeLinear, MatMulInteger */

@@ -142,8 +142,8 @@ static void read_rules(struct mc_quant_rules *q, const json_t *options)
 int mc_quant_options(struct mc_quant_run *r, const json_t *options, struct mc_err *err)
 {
     /* as in enum mc_quant_form */
-    static const char *const forms[] = {"auto",   "weight",   "weight4", "dynamic",
-                                        "static", "static16", NULL};
+    static const char *const forms[] = {"auto",    "",       "weight",   "weight4",
+                                        "dynamic", "static", "static16", NULL};
     const char *search = mc_param_text(options, "search"), *bits = mc_param_text(options, "bits");
     const char *minimise = mc_param_text(options, "minimise");
     int form = word(options, "form", forms), rc = 0;

@@ -121,6 +121,7 @@ static json_t *rules(const struct mc_quant_run *r, bool *ok)
     mc_json_put(o, "method", json_string(methods[q->method]), ok);
     mc_json_put(o, "weight_method", json_string(methods[q->weight_method]), ok);
     mc_json_put(o, "per_tensor", json_boolean(q->per_tensor), ok);
+    mc_json_put(o, "cost_source", mc_json_text(mc_quant_cost_source(q->runtime)), ok);
     return o;
 }
 

@@ -208,12 +208,12 @@ static int mend_base(struct hunt *h, struct mc_err *err)
     while (!rc && !over(h)) {
         size_t worst = h->n;
         for (size_t i = 0; i < h->n; i++)
-            if (h->base[i] != MC_QUANT_FLOAT && (worst == h->n || h->harm[i] > h->harm[worst]))
+            if (h->base[i] > MC_QUANT_HALF && (worst == h->n || h->harm[i] > h->harm[worst]))
                 worst = i;
         if (worst == h->n)
             break;
         h->r->because[worst] = "as integers its weights alone change the answer";
-        h->base[worst] = h->fast[worst] = MC_QUANT_FLOAT;
+        h->base[worst] = h->fast[worst] = mc_quant_nearest(h->r, worst, MC_QUANT_HALF);
         rc = measure(h, "some weights as floats", h->base, &h->r->weight, err);
         if (!rc && !h->late)
             take(h, h->base, &h->r->weight);
