@@ -130,7 +130,7 @@ static int widen_unit(struct mc_quant_static *s, const struct mc_node *before, s
     const struct mc_node *part[3] = {before, site ? site->add : NULL, u->act};
     const struct mc_value *y = site ? site->y : mc_quant_unit_result(u, before);
     int rc = 0;
-    if (type == MC_DTYPE_F32)
+    if (type == MC_DTYPE_F32 || u->kind == MC_QUANT_RESCALE)
         return 0;
     for (int i = 0; i < 3 && !rc; i++)
         if (part[i] && s->node[part[i]->id])

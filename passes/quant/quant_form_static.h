@@ -7,8 +7,8 @@
 
 /* What a value of `before` became. */
 struct mc_quant_pair {
-    struct mc_value *scale, *zero; /* of its integers */
-    struct mc_value *v;            /* behind DequantizeLinear, float32; NULL: not there */
+    struct mc_value *q, *scale, *zero; /* its integers */
+    struct mc_value *v;                /* behind DequantizeLinear, float32; NULL: not there */
 };
 
 struct mc_quant_static {

@@ -51,6 +51,46 @@ static int parameters(struct mc_quant_static *s, const struct mc_value *v, bool 
     return rc;
 }
 
+/* HardSigmoid(x) = alpha clip(x + beta/alpha, 0, 1/alpha): a sum that the integers cut off, with a scale of its own on the way in;
+ * what comes out is alpha times it. */
+static int harden(struct mc_quant_static *s, const struct mc_value *before,
+                  struct mc_value **ret_scale, struct mc_err *err)
+{
+    struct mc_node *n = s->node[before->producer->id];
+    float alpha = mc_node_float(n, "alpha", 0.2F), shift = mc_node_float(n, "beta", 0.5F) / alpha,
+          scale = mc_quant_hard_param.scale / alpha;
+    struct mc_value *c, *operand;
+    int rc = mc_quant_static_const(s, "h", before->index, MC_DTYPE_F32, &scalar, &shift, &c, err);
+    if (!rc)
+        rc = mc_quant_static_operand(s, c, &operand, err);
+    if (!rc)
+        rc = mc_edit_op(n, "", "Add", (int)mc_graph_opset(n->graph, ""), err);
+    if (!rc)
+        rc = mc_edit_set_input(n, 1, operand, err);
+    if (rc)
+        return rc;
+    mc_edit_attr_remove(n, "alpha");
+    mc_edit_attr_remove(n, "beta");
+    return mc_quant_static_const(s, "hs", before->index, MC_DTYPE_F32, &scalar, &scale, ret_scale,
+                                 err);
+}
+
+/* The integers of what a factor is for, with a scale of their own. */
+static int put_rescaled(struct mc_quant_static *s, const struct mc_value *before,
+                        const struct mc_value *of, struct mc_err *err)
+{
+    struct mc_quant_pair *pair = &s->pair[before->index], *from = &s->pair[of->index];
+    struct mc_value *in[3] = {from->q, NULL, from->zero};
+    struct mc_node *n;
+    *pair = *from;
+    int rc = mc_quant_static_const(s, "s", before->index, MC_DTYPE_F32, &scalar,
+                                   &s->r.at[before->index].param.scale, &in[1], err);
+    pair->scale = in[1];
+    return rc ? rc
+              : mc_quant_static_node(s, from->q->producer->pos + 1, "DequantizeLinear", EIGHT_BITS,
+                                     "d", before->index, in, 3, &pair->v, &n, err);
+}
+
 /* Fewer bits than the type has: what is beyond them is cut off first. */
 static int limit(struct mc_quant_static *s, const struct mc_quant_param *p, size_t pos,
                  size_t number, struct mc_value **x, struct mc_err *err)
@@ -95,13 +135,18 @@ static int put_pair(struct mc_quant_static *s, const struct mc_value *before, bo
     in[0] = clipped;
     in[1] = made.scale;
     in[2] = made.zero;
+    if (!wide && at->made && mc_node_is(before->producer, "HardSigmoid"))
+        rc = harden(s, before, &in[1], err);
+    if (rc)
+        return rc;
     rc = mc_quant_static_node(s, pos, "QuantizeLinear", need, wide ? "q16_" : "q", before->index,
                               in, 3, &q, &n, err);
     if (rc)
         return rc;
     if (!*ret_first)
         *ret_first = n;
-    in[0] = q;
+    in[0] = made.q = q;
+    in[1] = made.scale;
     rc = mc_quant_static_node(s, n->pos + 1, "DequantizeLinear", need, wide ? "d16_" : "d",
                               before->index, in, 3, &made.v, &last, err);
     if (!rc)
@@ -111,38 +156,51 @@ static int put_pair(struct mc_quant_static *s, const struct mc_value *before, bo
 
 /* Everything that read x reads what is behind the pair, in the type that it takes. */
 static int move_readers(struct mc_quant_static *s, const struct mc_value *before,
-                        struct mc_value *x, struct mc_node *first, struct mc_err *err)
+                        struct mc_value *x, struct mc_err *err)
 {
     struct mc_value *to;
     int rc = mc_quant_static_cast(s, s->pair[before->index].v, MC_DTYPE_F32,
                                   s->r.at[before->index].dtype, &to, err);
-    if (!rc)
-        rc = mc_edit_replace_uses(x, to, err);
-    return rc ? rc : mc_edit_set_input(first, 0, x, err);
+    return rc ? rc : mc_edit_replace_uses(x, to, err);
 }
 
+static int put_value(struct mc_quant_static *s, const struct mc_value *before, struct mc_err *err)
+{
+    const struct mc_quant_point *at = &s->r.at[before->index];
+    struct mc_value *x = at->on || at->wide ? mc_quant_value(s->b, before) : NULL;
+    struct mc_node *first = NULL, *wide = NULL;
+    float factor;
+    int rc = 0;
+    if (!x)
+        return 0;
+    if (at->wide)
+        rc = put_pair(s, before, true, x, &wide, err);
+    if (rc || !at->on)
+        return rc;
+    bool rescaled = before->producer && s->r.unit[before->producer->id].integer &&
+                    s->r.unit[before->producer->id].kind == MC_QUANT_RESCALE;
+    rc = rescaled
+             ? put_rescaled(s, before,
+                            before->producer->in[mc_quant_rescales(before->producer, &factor)], err)
+             : put_pair(s, before, false, x, &first, err);
+    if (!rc && at->all)
+        rc = move_readers(s, before, x, err);
+    if (!rc && at->all && first)
+        rc = mc_edit_set_input(first, 0, x, err);
+    return rc || !at->all || !wide ? rc : mc_edit_set_input(wide, 0, x, err);
+}
+
+/* In the order in which they are computed: integers that are used again are there. */
 int mc_quant_static_pairs(struct mc_quant_static *s, struct mc_err *err)
 {
     const struct mc_graph *g = s->r.g;
     int rc = 0;
-    for (size_t i = 0; i < g->n_values && !rc; i++) {
-        const struct mc_value *before = g->values[i];
-        const struct mc_quant_point *at = &s->r.at[i];
-        struct mc_value *x = before && (at->on || at->wide) ? mc_quant_value(s->b, before) : NULL;
-        struct mc_node *first;
-        if (!x)
-            continue;
-        if (at->wide)
-            rc = put_pair(s, before, true, x, &first, err);
-        if (!rc && at->on)
-            rc = put_pair(s, before, false, x, &first, err);
-        struct mc_node *other = at->wide && !rc ? s->wide[i].v->producer : NULL;
-        if (!rc && at->on && at->all)
-            rc = move_readers(s, before, x, first, err);
-        /* the pair of 16 bits goes on to read what was computed */
-        if (!rc && other && at->on && at->all)
-            rc = mc_edit_set_input(other->in[0]->producer, 0, x, err);
-    }
+    for (size_t i = 0; i < g->n_inputs && !rc; i++)
+        rc = put_value(s, g->inputs[i], err);
+    for (size_t i = 0; i < g->n_nodes && !rc; i++)
+        for (size_t k = 0; k < g->nodes[i]->n_out && !rc; k++)
+            if (g->nodes[i]->out[k])
+                rc = put_value(s, g->nodes[i]->out[k], err);
     return rc;
 }
 

@@ -1,5 +1,6 @@
 #include "passes/quant/quant_region.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -46,9 +47,15 @@ static void combine(struct plan *p, const struct mc_node *n)
     p->gives[y->index] = n;
 }
 
+static bool has_bytes(const struct mc_quant_rules *r)
+{
+    return !r->act_symmetric && r->act_bits == 8;
+}
+
 static void classify(struct plan *p)
 {
     const struct mc_graph *g = p->r->g;
+    float factor;
     for (size_t i = 0; i < p->sites->n; i++)
         if (p->form[i] == MC_QUANT_STATIC && p->sites->item[i].node->graph == g)
             layer(p, i);
@@ -57,7 +64,12 @@ static void classify(struct plan *p)
         if (p->r->unit[n->id].kind != MC_QUANT_OTHER || !n->n_out || !n->out[0] ||
             p->gives[n->out[0]->index]) /* an act of what is before it */
             continue;
-        if (mc_quant_combines(n)) {
+        if (mc_quant_rescales(n, &factor) >= 0) {
+            p->r->unit[n->id].kind = MC_QUANT_RESCALE;
+            p->gives[n->out[0]->index] = n;
+        } else if (mc_node_is(n, "HardSigmoid") && !has_bytes(p->rules)) {
+            continue;
+        } else if (mc_quant_combines(n)) {
             combine(p, n);
         } else if (mc_quant_moves(n)) {
             p->r->unit[n->id].kind = MC_QUANT_MOVE;
@@ -181,7 +193,8 @@ static void find_able(struct plan *p)
     for (size_t i = 0; i < g->n_nodes; i++) {
         const struct mc_node *n = g->nodes[i];
         const struct mc_quant_unit *u = &p->r->unit[n->id];
-        if (u->kind == MC_QUANT_MOVE && inputs_able(p, n) && outputs_able(p, n)) {
+        bool same = u->kind == MC_QUANT_MOVE || u->kind == MC_QUANT_RESCALE;
+        if (same && inputs_able(p, n) && outputs_able(p, n)) {
             for (size_t k = 0; k < n->n_out; k++)
                 if (n->out[k])
                     p->able[n->out[k]->index] = true;
@@ -213,7 +226,7 @@ static void connect(struct plan *p)
     for (size_t i = g->n_nodes; i-- > 0;) {
         const struct mc_node *n = g->nodes[i];
         struct mc_quant_unit *u = &p->r->unit[n->id];
-        if (u->kind != MC_QUANT_MOVE && u->kind != MC_QUANT_COMBINE)
+        if (u->kind == MC_QUANT_OTHER || u->kind == MC_QUANT_LAYER)
             continue;
         const struct mc_value *y = u->kind == MC_QUANT_COMBINE ? mc_quant_unit_result(u, n) : NULL;
         enum mc_dtype dtype = asked(p, n);
@@ -267,6 +280,11 @@ static void share(struct plan *p)
         for (size_t k = 0; u->kind == MC_QUANT_MOVE && k < n->n_out; k++)
             if (n->out[k])
                 p->r->at[n->out[k]->index].parent = n->in[0]->index;
+        int x = u->kind == MC_QUANT_RESCALE
+                    ? mc_quant_rescales(n, &p->r->at[n->out[0]->index].factor)
+                    : -1;
+        if (x >= 0)
+            p->r->at[n->out[0]->index].parent = n->in[x]->index;
         for (size_t k = 0; mc_node_is(n, "Concat") && k < n->n_in; k++)
             if (!mc_quant_operand(n, k) && joins_concat(p, n, k))
                 p->r->at[n->in[k]->index].parent = n->out[0]->index;
@@ -282,6 +300,15 @@ const struct mc_value *mc_quant_region_root(const struct mc_quant_region *r,
     return r->g->values[i];
 }
 
+/* How many times the scale of its root the scale of v is. */
+static double factor_of(const struct mc_quant_region *r, const struct mc_value *v)
+{
+    double factor = 1;
+    for (uint32_t i = v->index; r->at[i].parent != i; i = r->at[i].parent)
+        factor *= r->at[i].factor > 0 ? (double)r->at[i].factor : 1;
+    return factor;
+}
+
 static void parameters(struct plan *p, const struct mc_value *v)
 {
     struct mc_quant_point *at = &p->r->at[v->index];
@@ -293,9 +320,12 @@ static void parameters(struct plan *p, const struct mc_value *v)
     at->param = at->wide_param = (struct mc_quant_param){1, 0};
     if (!p->stats)
         return;
-    if (at->on)
+    if (at->on && u && u->integer && mc_node_is(from, "HardSigmoid"))
+        at->param = mc_quant_hard_param;
+    else if (at->on)
         mc_quant_act_param(mc_quant_stat_of(p->stats, root), p->rules, &narrow,
                            u && u->integer ? u->act : NULL, &at->param);
+    at->param.scale = (float)fmax((double)at->param.scale * factor_of(p->r, v), (double)FLT_MIN);
     if (at->wide)
         mc_quant_act_param(mc_quant_stat_of(p->stats, v), p->rules, &wide, NULL, &at->wide_param);
 }
@@ -360,9 +390,11 @@ bool mc_quant_region_data(const struct mc_quant_region *r, const struct mc_quant
                           const struct mc_node *n, size_t slot)
 {
     const struct mc_quant_unit *u = &r->unit[n->id];
+    float factor;
     switch (u->kind) {
     case MC_QUANT_LAYER: return mc_quant_site_reads(&sites->item[u->site], slot);
     case MC_QUANT_MOVE: return slot == 0;
+    case MC_QUANT_RESCALE: return (int)slot == mc_quant_rescales(n, &factor);
     case MC_QUANT_COMBINE: return slot == 0 || mc_quant_takes_several(n);
     default: return false;
     }

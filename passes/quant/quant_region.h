@@ -18,6 +18,7 @@ struct mc_quant_point {
     bool all;        /* all readers read behind them; otherwise those that compute on integers */
     bool wide;       /* goes through a pair of 16 bits as well, for STATIC16 layers */
     uint32_t parent; /* value with the same parameters, nearer to the one they are from: itself */
+    float factor;    /* its scale is so many times that of `parent` */
     enum mc_dtype dtype;                     /* of the floats, as the model has them */
     struct mc_quant_param param, wide_param; /* valid after planning with statistics */
 };
@@ -26,6 +27,7 @@ enum mc_quant_unit_kind {
     MC_QUANT_OTHER,
     MC_QUANT_LAYER,   /* a STATIC site */
     MC_QUANT_MOVE,    /* gives values that it was given: Reshape, Transpose, MaxPool, … */
+    MC_QUANT_RESCALE, /* a factor: the same integers with another scale, and no node */
     MC_QUANT_COMBINE, /* has integer kernels with a scale for each value: Add, Concat, Sigmoid, … */
 };
 

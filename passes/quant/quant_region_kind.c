@@ -70,6 +70,24 @@ bool mc_quant_moves(const struct mc_node *n)
                   n);
 }
 
+int mc_quant_rescales(const struct mc_node *n, float *ret_factor)
+{
+    bool product = mc_node_is(n, "Mul");
+    if ((!product && !mc_node_is(n, "Div")) || n->n_in != 2 || !n->in[0] || !n->in[1])
+        return -1;
+    int x = product && mc_constant(n->in[0]) ? 1 : 0;
+    const struct mc_tensor *t = mc_constant(n->in[1 - x]);
+    float *number;
+    int64_t count;
+    if (!t || mc_constant(n->in[x]) || t->shape.rank > 1 || mc_tensor_count(t) != 1 ||
+        mc_dtype_info(t->dtype)->kind != MC_KIND_FLOAT ||
+        mc_constant_f32(n->in[1 - x], &number, &count, NULL))
+        return -1;
+    *ret_factor = product ? number[0] : 1 / number[0];
+    free(number);
+    return *ret_factor > 1e-6F && *ret_factor < 1e6F ? x : -1; /* scales stay normal numbers */
+}
+
 bool mc_quant_takes_several(const struct mc_node *n)
 {
     return listed(" Add Mul Concat ", n);
@@ -78,7 +96,7 @@ bool mc_quant_takes_several(const struct mc_node *n)
 bool mc_quant_combines(const struct mc_node *n)
 {
     return mc_quant_takes_several(n) || mc_quant_is_act(n) ||
-           listed(" AveragePool GlobalAveragePool LeakyRelu Sigmoid ", n);
+           listed(" AveragePool GlobalAveragePool LeakyRelu Sigmoid HardSigmoid ", n);
 }
 
 bool mc_quant_operand(const struct mc_node *n, size_t k)
@@ -126,6 +144,9 @@ struct mc_quant_type mc_quant_act_type(const struct mc_quant_rules *r, bool wide
                                   .is_signed = r->act_symmetric,
                                   .symmetric = r->act_symmetric};
 }
+
+/* 255 steps from 0 to 1. */
+const struct mc_quant_param mc_quant_hard_param = {1.0F / 255, 0};
 
 /* The largest scale, near to p's, whose range lies within [lo, hi]; 0 does. */
 static void fit_within(double lo, double hi, int32_t least, int32_t most, struct mc_quant_param *p)

@@ -6,6 +6,8 @@
 
 bool mc_quant_is_act(const struct mc_node *n); /* Relu, or Clip with constant bounds */
 bool mc_quant_moves(const struct mc_node *n);  /* of its input 0 */
+/* x times a positive number: the slot of x, otherwise -1. */
+int mc_quant_rescales(const struct mc_node *n, float *ret_factor);
 bool mc_quant_combines(const struct mc_node *n);
 bool mc_quant_takes_several(
     const struct mc_node *n); /* a combining node whose inputs all are data */
@@ -22,6 +24,8 @@ const struct mc_value *mc_quant_same(const struct mc_value *v);
 const struct mc_quant_stat *mc_quant_stat_of(const struct mc_quant_stats *s,
                                              const struct mc_value *v);
 
+/* Scale and zero point of HardSigmoid: all that it gives, in 8 bits. */
+extern const struct mc_quant_param mc_quant_hard_param;
 /* Scale and zero point by the rules. act (may be NULL): Relu or Clip that computes the value: the range of the integers lies
  * within what it gives, so that it can be left out. */
 void mc_quant_act_param(const struct mc_quant_stat *s, const struct mc_quant_rules *r,

@@ -220,6 +220,22 @@ static int pool_all(struct mc_graph *g, struct mc_err *err)
     return rc;
 }
 
+/* ---- HardSwish in parts that have integer kernels; runtimes part it as well ---- */
+
+static int part_swish(struct mc_node *n, struct mc_err *err)
+{
+    struct mc_graph *g = n->graph;
+    struct mc_value *x = n->in[0], *h = mc_edit_fresh(g, n->out[0]->name);
+    struct mc_node *gate;
+    int rc = h ? mc_edit_node(g, n->pos, "HardSigmoid", "", 0, "", &x, 1, &h, 1, &gate, err)
+               : no_memory(err);
+    if (!rc)
+        rc = mc_edit_attr_float(gate, "alpha", 1.0F / 6, err);
+    if (!rc)
+        rc = mc_edit_op(n, "", "Mul", (int)mc_graph_opset(g, ""), err);
+    return rc ? rc : mc_edit_set_input(n, 1, h, err);
+}
+
 /* ---- */
 
 int mc_quant_tidy(struct mc_model *m, struct mc_err *err)
@@ -235,6 +251,9 @@ int mc_quant_tidy(struct mc_model *m, struct mc_err *err)
         if (first)
             rc = raise_act(n, first, err);
     }
+    for (size_t i = 0; i < g->n_nodes && !rc; i++)
+        if (mc_node_is(g->nodes[i], "HardSwish"))
+            rc = part_swish(g->nodes[i], err);
     if (!rc)
         rc = pool_all(g, err);
     if (!rc)

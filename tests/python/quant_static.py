@@ -155,10 +155,30 @@ def leaky():
     return n, n.model(n.op("Neg", n.conv(n.op("LeakyRelu", n.conv(y, 16, 16), alpha=0.1), 16, 4)))
 
 
-@case("QLinearConv 2 HardSwish 0 QuantizeLinear 2", absent=FLOAT_OPS - {"Mul"})
+@case("QLinearConv 2 QLinearAdd 1 QLinearMul 1")
 def hard_swish():
     n = Net(8, 9, 9, opset=14)
     return n, n.model(n.op("Neg", n.conv(n.op("HardSwish", n.conv("x", 8, 16)), 16, 4)))
+
+
+@case("QLinearConv 2 QLinearAdd 2 QLinearMul 1 Div 0")
+def swish_in_parts():
+    """As Paddle writes it, with a factor and a shift of all behind it."""
+    n = Net(8, 9, 9)
+    y = n.conv("x", 8, 16)
+    number = lambda v: n.const(np.array([v], np.float32))
+    h = n.op("Clip", n.op("Add", y, number(3)), n.const(np.float32(0)), n.const(np.float32(6)))
+    y = n.op("Mul", n.op("Div", n.op("Mul", y, h), number(6)), number(1.5))
+    return n, n.model(n.op("Neg", n.conv(n.op("Add", y, number(0.25)), 16, 4)))
+
+
+@case("QLinearConv 4 QLinearAdd 1 QLinearMul 1 QLinearGlobalAveragePool 1")
+def hard_gate():
+    n = Net(8, 9, 9)
+    y = n.op("Relu", n.conv("x", 8, 16))
+    s = n.op("Relu", n.conv(n.op("GlobalAveragePool", y), 16, 4, 1))
+    s = n.op("HardSigmoid", n.conv(s, 4, 16, 1), alpha=0.2, beta=0.5)
+    return n, n.model(n.op("Neg", n.conv(n.op("Mul", y, s), 16, 4)))
 
 
 @case("QLinearConv 2 QLinearGlobalAveragePool 1 QGemm 1")
