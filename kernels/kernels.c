@@ -63,6 +63,7 @@ static void fill_plain(struct mc_kernels *k)
     mc_gemm_s8_fill_plain(&k->gemm_s8);
     mc_conv_s8_fill_plain(&k->conv_s8);
     mc_fake_quant_fill_plain(&k->fake_quant);
+    mc_rows_s8_fill_plain(&k->rows_s8);
     mc_quant_fill_plain(&k->quant);
 }
 
@@ -83,6 +84,7 @@ static void fill_avx2(struct mc_kernels *k)
     mc_gemm_s8_fill_avx2(&k->gemm_s8);
     mc_conv_s8_fill_avx2(&k->conv_s8);
     mc_fake_quant_fill_avx2(&k->fake_quant);
+    mc_rows_s8_fill_avx2(&k->rows_s8);
     mc_quant_fill_avx2(&k->quant);
 }
 
@@ -102,6 +104,7 @@ static void fill_avx512(struct mc_kernels *k)
     mc_gemm_s8_fill_avx512(&k->gemm_s8);
     mc_conv_s8_fill_avx512(&k->conv_s8);
     mc_fake_quant_fill_avx512(&k->fake_quant);
+    mc_rows_s8_fill_avx512(&k->rows_s8);
     mc_quant_fill_avx512(&k->quant);
 }
 
