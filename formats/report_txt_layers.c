@@ -57,15 +57,15 @@ static int changed(const json_t *pass, FILE *out, int columns)
     return rc;
 }
 
-/* All layers left for one reason in one row: "3 x  why  a, b, c". */
-static int left(const json_t *layers, FILE *out, int columns)
+/* All layers of one reason in one row: "3 x  why  a, b, c". */
+static int reasons(const json_t *layers, const char *key, const char *title, FILE *out, int columns)
 {
     struct mc_table *t = mc_table_new("rlL");
     struct mc_reason why = {0};
     size_t rows = 0;
-    while (mc_reason_next(layers, "reason", &why)) {
+    while (mc_reason_next(layers, key, &why)) {
         if (!rows++)
-            fputs("  left as they were\n", out);
+            fprintf(out, "  %s\n", title);
         mc_table_cell(t, "%zu x", why.count);
         mc_table_cell(t, "%s", why.why);
         mc_table_cell(t, "%s", why.names);
@@ -102,7 +102,8 @@ int mc_report_txt_layers(const json_t *report, FILE *out, int columns)
         const json_t *layers = json_object_get(pass, "layers");
         if (several && json_array_size(layers))
             fprintf(out, "  step %zu: %s\n", i + 1, mc_json_string_or(pass, "name", "?"));
-        if (changed(pass, out, columns) || left(layers, out, columns))
+        if (changed(pass, out, columns) || reasons(layers, "note", "remarks", out, columns) ||
+            reasons(layers, "reason", "left as they were", out, columns))
             return -1;
     }
     return 0;

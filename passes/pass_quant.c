@@ -226,7 +226,9 @@ static int check(struct mc_quant_run *r, struct mc_err *err)
 {
     if (!r->judge || r->ctx->dry_run)
         return 0;
+    double cost = r->result.cost;
     int rc = mc_quant_try(r, r->built.m, &r->result, NULL, err);
+    r->result.cost = cost;
     if (!rc && !mc_quant_accepts(r, &r->result))
         r->warning = "on the samples that guided the work the result answers differently: see "
                      "'judged'; --form auto finds forms that keep the answer";
@@ -273,6 +275,8 @@ static int integers(struct mc_quant_run *r, const json_t *options, json_t **ret_
         rc = mc_quant_decide(r, &ask, err);
     if (!rc)
         rc = build(r, err);
+    if (!rc)
+        rc = mc_quant_slower(r, err);
     if (!rc)
         rc = check(r, err);
     return rc ? rc : mc_quant_report(r, mc_param_has(options, "stats-out"), ret_report, err);

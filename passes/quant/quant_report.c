@@ -153,11 +153,13 @@ int mc_quant_report(const struct mc_quant_run *r, bool statistics, json_t **ret,
     mc_json_put(o, "repairs", repairs(r, &ok), &ok);
     if (statistics && r->stats)
         mc_json_put(o, "statistics", mc_quant_stats_json(r->stats), &ok);
-    if (r->warning) {
-        json_t *notes = json_array();
+    json_t *notes = json_array();
+    if (r->warning)
         mc_json_add(notes, json_string(r->warning), &ok);
-        mc_json_put(o, "notes", notes, &ok);
-    }
+    if (*r->slower)
+        mc_json_add(notes, mc_json_text(r->slower), &ok);
+    mc_json_put(o, "notes", notes, &ok);
+    mc_json_put(o, "estimated_time", mc_json_real(r->result.cost / r->before_trial.cost), &ok);
     if (r->search)
         mc_json_put(o, "search", json_incref(r->search), &ok);
     if (!ok) {

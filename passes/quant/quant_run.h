@@ -52,6 +52,7 @@ struct mc_quant_run {
     json_t *search; /* of the report, or NULL */
     bool missed;    /* --target: */
     struct mc_err miss;
+    char slower[512];    /* for the report: that it is, and by which layers; "" */
     const char *warning; /* for the report: the result answers differently, … ; NULL */
 };
 
@@ -95,6 +96,11 @@ int mc_quant_search(struct mc_quant_run *r, enum mc_quant_form *form, struct mc_
 /* The forms of least error at most so many bytes, or so much time, by the shared search. r->missed where there are none.
  * Errors: MC_EUSAGE for other goals. */
 int mc_quant_target(struct mc_quant_run *r, const struct mc_search_ask *ask, struct mc_err *err);
+
+/* ---- quant_slower.c ---- */
+
+/* Costs of r->before and r->built by the table; r->slower where the result costs more. */
+int mc_quant_slower(struct mc_quant_run *r, struct mc_err *err);
 
 /* ---- quant_report.c ---- */
 

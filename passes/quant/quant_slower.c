@@ -1,0 +1,83 @@
+/* Where a result takes longer than what it was made of, by the table of costs: which layers are to blame. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "passes/quant/quant_cost.h"
+#include "passes/quant/quant_run.h"
+
+enum { NAMED = 3, NAME = 40 };
+/* Estimates closer than this are the same. */
+static const double MORE = 1.03;
+
+static int cost_of(struct mc_quant_run *r, const enum mc_quant_form *form, double *ret,
+                   struct mc_err *err)
+{
+    struct mc_quant_built b = {0};
+    int rc = mc_quant_make(r, form, true, &b, err);
+    if (!rc)
+        rc = mc_quant_cost(b.m, r->rules.runtime, ret, NULL, err);
+    mc_quant_built_free(&b);
+    return rc;
+}
+
+/* extra[i]: what the model costs more because of site i. */
+static int blame(struct mc_quant_run *r, double whole, double *extra, struct mc_err *err)
+{
+    enum mc_quant_form *form = mc_calloc(r->sites.n + 1, sizeof *form);
+    int rc = form ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
+    if (!rc)
+        memcpy(form, r->form, r->sites.n * sizeof *form);
+    for (size_t i = 0; !rc && i < r->sites.n; i++) {
+        double without = whole;
+        if (form[i] == MC_QUANT_FLOAT)
+            continue;
+        form[i] = MC_QUANT_FLOAT;
+        rc = cost_of(r, form, &without, err);
+        form[i] = r->form[i];
+        extra[i] = whole - without;
+    }
+    free(form);
+    return rc;
+}
+
+static void name_worst(const struct mc_quant_run *r, double *extra, char *text, size_t size)
+{
+    for (int k = 0; k < NAMED; k++) {
+        size_t worst = 0;
+        char name[4 * NAME + 4];
+        for (size_t i = 1; i < r->sites.n; i++)
+            worst = extra[i] > extra[worst] ? i : worst;
+        if (!(extra[worst] > 0))
+            break;
+        mc_text_add(
+            text, size, "%s'%s'", k ? ", " : "; most by ",
+            mc_text_short(mc_node_label(r->sites.item[worst].node), NAME, name, sizeof name));
+        extra[worst] = 0;
+    }
+}
+
+int mc_quant_slower(struct mc_quant_run *r, struct mc_err *err)
+{
+    double before, after;
+    int rc = mc_quant_cost(r->before, r->rules.runtime, &before, NULL, err);
+    if (!rc)
+        rc = mc_quant_cost(r->built.m, r->rules.runtime, &after, NULL, err);
+    if (rc)
+        return rc;
+    r->before_trial.cost = before;
+    r->result.cost = after;
+    if (!(after > MORE * before))
+        return 0;
+    double *extra = mc_calloc(r->sites.n + 1, sizeof *extra);
+    rc = extra ? blame(r, after, extra, err) : mc_fail(err, MC_ENOMEM, "out of memory");
+    if (!rc) {
+        snprintf(r->slower, sizeof r->slower,
+                 "by the table of %s the result takes %.2f times as long as the floats",
+                 mc_quant_cost_source(r->rules.runtime), after / before);
+        name_worst(r, extra, r->slower, sizeof r->slower);
+    }
+    free(extra);
+    return rc;
+}
