@@ -1,6 +1,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "graph/constant.h"
 #include "passes/quant/quant_cost_table.h"
 #include "passes/quant/quant_cost_walk.h"
 
@@ -183,6 +184,31 @@ static double cell(struct mc_quant_walk *w, const struct mc_node *n, const char 
         steps * directions * pow(batch, 0.7); /* a batch shares what reading weights takes */
     return mc_quant_cost_of("lstm", form, hidden, STEPS) / STEPS * rows * gates * (wide + hidden) /
            (2 * fmax(hidden, 1));
+}
+
+/* A cell written out: the columns of its products with the state count, one product with the input is outside. */
+double mc_quant_cost_scan(struct mc_quant_walk *w, const struct mc_node *n)
+{
+    enum { STEPS = 16 };
+    const struct mc_attr *body = mc_node_attr(n, "body");
+    const struct mc_graph *g = body && body->graphs ? body->graphs[0] : NULL;
+    double hidden = 0, columns = 0;
+    for (size_t i = 0; g && i < g->n_nodes; i++) {
+        const struct mc_node *p = g->nodes[i];
+        const struct mc_tensor *t = mc_node_is(p, "MatMulInteger") && p->n_in > 1 && p->in[1]
+                                        ? mc_constant(p->in[1])
+                                        : NULL;
+        if (!t || t->shape.rank != 2)
+            continue;
+        hidden = (double)t->shape.dim[0];
+        columns += (double)t->shape.dim[1];
+    }
+    const struct mc_value *x = n->n_in ? n->in[n->n_in - 1] : NULL;
+    if (!x || hidden < 1)
+        return -1;
+    /* A batch shares what reading weights and the many small nodes take: 0.35 to 0.4 measured. */
+    double rows = mc_quant_walk_dim(w, x, 0) * pow(mc_quant_walk_dim(w, x, 1), 0.4);
+    return mc_quant_cost_of("lstm", "scan", hidden, STEPS) / STEPS * rows * columns / (4 * hidden);
 }
 
 static bool is_contrib(const struct mc_node *n, const char *op)

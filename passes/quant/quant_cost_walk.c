@@ -217,6 +217,9 @@ static int bodies(struct mc_quant_walk *w, const struct mc_node *n, bool *ret, s
     }
     if (*ret)
         w->cost[n->id] = SMALL + most * repeats(w, n);
+    double cell = mc_node_is(n, "Scan") ? mc_quant_cost_scan(w, n) : -1;
+    if (cell >= 0)
+        w->cost[n->id] = cell;
     return 0;
 }
 

@@ -21,6 +21,8 @@ int mc_quant_cost_walk(const struct mc_graph *g, const struct mc_infer *inf, dou
 /* ---- quant_cost_layer.c: of a node with weights; false if it is none ---- */
 
 bool mc_quant_cost_layer(struct mc_quant_walk *w, const struct mc_node *n);
+/* A Scan that is a recurrent cell of integers; negative: it is none. */
+double mc_quant_cost_scan(struct mc_quant_walk *w, const struct mc_node *n);
 
 /* ---- quant_cost_fused.c: what is known of neighbours ---- */
 

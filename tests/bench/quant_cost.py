@@ -247,6 +247,25 @@ def lstm(c, x, form, hidden):
     return c.op("Squeeze", [y, c.const(np.array([1]))])
 
 
+def scan(c, x, hidden):
+    """One step of an LSTM written out, without the product with W."""
+    k = {"q": rng.integers(-127, 128, [hidden, 4 * hidden], dtype=np.int8), "s": np.full(4 * hidden, 1e-3, np.float32),
+         "three": np.array([3 * hidden, hidden])}
+    lines = """DynamicQuantizeLinear h -> hq hs hz; MatMulInteger hq q hz -> p; Cast p -> f; Mul hs s -> hss; Mul f hss -> m
+        Concat x x x x -> x4; Add x4 m -> g; Split g three -> g3 gc; Sigmoid g3 -> s3; Tanh gc -> tc; Split s3 -> i o u
+        Mul u c -> uc; Mul i tc -> ic; Add uc ic -> c1; Tanh c1 -> t1; Mul o t1 -> h1; Identity h1 -> y"""
+    attrs = {"Cast": {"to": T.FLOAT}, "Split": {"axis": 1}, "Concat": {"axis": 1}}
+    nodes = []
+    for line in lines.replace("\n", ";").split(";"):
+        (op, *ins), outs = (part.split() for part in line.split("->"))
+        more = {"num_outputs": 3} if op == "Split" and len(ins) == 1 else {}
+        nodes.append(h.make_node(op, ins, outs, **attrs.get(op, {}), **more))
+    info = lambda names: [h.make_tensor_value_info(n, T.FLOAT, [1, hidden]) for n in names.split()]  # noqa: E731
+    body = h.make_graph(nodes, "step", info("h c x"), info("h1 c1 y"), [nh.from_array(a, n) for n, a in k.items()])
+    zeros = [c.const(np.zeros([1, hidden], np.float32)) for _ in range(2)]
+    return c.op("Scan", zeros + [x], 3, body=body, num_scan_inputs=1)[2]
+
+
 def plan():
     """(kind, form, a, b, build, input shape, quantised)"""
     out = []
@@ -292,9 +311,10 @@ def plan():
         for side in (4, 14, 56, 112):
             build = between(op) if op else (lambda c, x: conv(c, x, "static", 64))
             out.append((name, "other", 64 * side * side, 1, build, [1, 64, side, side], True))
-    for form in ("float", "dynamic"):
+    for form in ("float", "dynamic", "scan"):
         for hidden in (32, 128, 256, 512):
-            out.append(("lstm", form, hidden, 16, lambda c, x, f=form, n=hidden: lstm(c, x, f, n),
+            out.append(("lstm", form, hidden, 16,
+                        lambda c, x, f=form, n=hidden: scan(c, x, n) if f == "scan" else lstm(c, x, f, n),
                         [16, 1, hidden], False))
     return out
 
