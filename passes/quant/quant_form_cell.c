@@ -54,8 +54,6 @@ const char *mc_quant_cell_why(const struct mc_quant_site *s, const struct mc_qua
         return "layout 1 has no form in integers";
     if (has_operator(s, r))
         return NULL;
-    if (r->runtime == MC_QUANT_OPENVINO)
-        return "OpenVINO is slower with it than with floats";
     if (mc_tensor_count(t) / t->shape.dim[0] * 4 <= LARGE)
         return mc_node_is(s->node, "LSTM") && !r->contrib
                    ? "so small a cell is not faster in integers without operators of com.microsoft"

@@ -113,6 +113,8 @@ static const char *why_dynamic(const struct mc_quant_site *s, const struct mc_qu
         return "convolutions with ranges of their own in every run are slower than floats";
     if (s->kind != MC_QUANT_CELL && (!s->n_weights || !is_matrix(s)))
         return "only products with a constant matrix have this form";
+    if (r->runtime == MC_QUANT_OPENVINO)
+        return "OpenVINO is slower with it than with floats, and with weights alone it is faster";
     if (s->dtype == MC_DTYPE_F64)
         return "the model computes in float64";
     if (opset < OPSET_AXIS)
