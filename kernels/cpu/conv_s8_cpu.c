@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "kernels/cpu/blocks.h"
 #include "kernels/cpu/conv_s8.h"
+#include "kernels/cpu/rows_s8.h"
 #include "kernels/fill.h"
 #include "kernels/move.h"
 
@@ -374,34 +375,37 @@ struct job {
     bool wants_sums;
 };
 
-/* Between y of planes and a block [places][PANEL] of the chunk, for panel columns [oc, oc + n). */
-static void turn(const struct chunk *k, int64_t oc, int64_t n, const void *y, void *block, int elem,
-                 bool back)
+/* Places of one image that lie in the chunk, for panel columns [oc, oc + n): a plane's run at `plane` of y, at
+ * `block` of a block [places][PANEL]. Elements of 4 bytes. */
+static void turn_words(int64_t n, int64_t places, int64_t run, const void *block, void *plane)
+{
+    struct mc_move m = {.rank = 2,
+                        .dim = {n, run},
+                        .src_stride = {1, PANEL},
+                        .dst_stride = {places, 1},
+                        .src = block,
+                        .dst = plane,
+                        .elem_bytes = 4};
+    mc_move_run(&m, NULL);
+}
+
+/* Between y (or the residual), whose planes come first, and a block [places][PANEL] of the chunk. */
+static void turn(const struct chunk *k, int64_t oc, int64_t n, void *y, void *block, int each, bool back)
 {
     const struct mc_conv_s8 *c = &k->p->c;
     int64_t per_image = c->out[0] * c->out[1], places = per_image * c->out[2];
+    bool whole = k->width == c->out[2];
     for (int64_t at = 0, lines; at < k->lines; at += lines) {
         int64_t image = (k->line + at) / per_image, line = (k->line + at) % per_image;
-        lines = min64(per_image - line, k->lines - at);
+        lines = whole ? min64(per_image - line, k->lines - at) : 1;
         int64_t plane = (image * c->oc + oc) * places + line * c->out[2] + k->o;
-        struct mc_move m = {.rank = 3,
-                            .dim = {n, lines, k->width},
-                            .src_stride = {places, c->out[2], 1},
-                            .dst_stride = {1, k->width * PANEL, PANEL},
-                            .src = (const char *)y + plane * elem,
-                            .dst = (char *)block + at * k->width * PANEL * elem,
-                            .elem_bytes = elem};
-        if (back) {
-            const void *from = m.dst;
-            m.dst = (char *)y + plane * elem;
-            m.src = from;
-            for (int i = 0; i < 3; i++) {
-                int64_t stride = m.src_stride[i];
-                m.src_stride[i] = m.dst_stride[i];
-                m.dst_stride[i] = stride;
-            }
-        }
-        mc_move_run(&m, NULL);
+        char *from = (char *)y + plane * each, *to = (char *)block + at * k->width * PANEL * each;
+        if (each == 4)
+            turn_words(n, places, lines * k->width, to, from);
+        else if (back)
+            MC_CPU(mc_s8_turn)(lines * k->width, n, (uint8_t *)to, PANEL, (uint8_t *)from, places);
+        else
+            MC_CPU(mc_s8_turn)(n, lines * k->width, (uint8_t *)from, places, (uint8_t *)to, PANEL);
     }
 }
 
@@ -420,7 +424,7 @@ static struct target open_panel(const struct chunk *k, int64_t oc, int64_t n)
     if (c->y_layout == MC_S8_NCHW) {
         char *block = k->scratch + p->residual;
         if (residual)
-            turn(k, oc, n, residual, block, 1, false);
+            turn(k, oc, n, (void *)residual, block, 1, false);
         return (struct target){k->scratch + p->block, residual ? block : NULL, PANEL};
     }
     int64_t at = (k->line * p->width + k->o) * c->oc + oc;
@@ -510,6 +514,10 @@ static void one_chunk(void *ctx, int64_t chunk, int worker)
 static void turn_over(int64_t n, int64_t rows, int64_t cols, const void *x, void *y, int each,
                       struct mc_pool *pool)
 {
+    if (each == 1) {
+        MC_CPU(mc_s8_transpose)(n, rows, cols, x, y, pool);
+        return;
+    }
     struct mc_move m = {.rank = 3,
                         .dim = {n, cols, rows},
                         .src_stride = {rows * cols, 1, cols},

@@ -9,6 +9,12 @@
 
 void MC_CPU(mc_s8_pool)(const struct mc_pool_s8 *p, struct mc_pool *pool);
 
+/* y[j*y_row + i] = x[i*x_row + j] */
+void MC_CPU(mc_s8_turn)(int64_t rows, int64_t cols, const uint8_t *x, int64_t x_row, uint8_t *y,
+                        int64_t y_row);
+void MC_CPU(mc_s8_transpose)(int64_t n, int64_t rows, int64_t cols, const uint8_t *x, uint8_t *y,
+                             struct mc_pool *pool);
+
 /* clamp(round(v) + zero, lo, hi). Clamped first, a value is so small that adding and taking away 1.5 * 2^23
  * rounds it, half to even. */
 struct s8_round {

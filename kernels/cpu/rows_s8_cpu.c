@@ -106,4 +106,5 @@ void MC_CPU(mc_rows_s8_fill)(struct mc_rows_s8_kernels *k)
     k->mul = mul;
     k->look_up = look_up;
     k->pool = MC_CPU(mc_s8_pool);
+    k->transpose = MC_CPU(mc_s8_transpose);
 }

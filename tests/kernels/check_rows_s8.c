@@ -154,10 +154,27 @@ static void test_pool(struct check *c)
     }
 }
 
+static void test_transpose(struct check *c)
+{
+    int64_t n = 1 + check_below(c, 3), rows = check_size(c, 16, 100), cols = check_size(c, 16, 1000);
+    const uint8_t *x = draw_bytes(c, n * rows * cols);
+    check_describe(c, "transpose %d x %d x %d", (int)n, (int)rows, (int)cols);
+    for (int p = 0; p < CHECK_POOLS; p++) {
+        uint8_t *y = check_alloc(c, (size_t)(n * rows * cols), 1);
+        c->k->rows_s8.transpose(n, rows, cols, x, y, c->pool[p]);
+        for (int64_t i = 0; i < n * rows * cols; i++) {
+            int64_t image = i / (rows * cols), row = i / cols % rows, col = i % cols;
+            if (y[image * rows * cols + col * rows + row] != x[i])
+                check_fail(c, "element %d is elsewhere", (int)i);
+        }
+    }
+}
+
 static void test_rows(struct check *c)
 {
-    switch (check_below(c, 4)) {
+    switch (check_below(c, 5)) {
     case 0: test_look_up(c); break;
+    case 3: test_transpose(c); break;
     case 1: test_pool(c); break;
     case 2: test_pool(c); break;
     default: test_pair(c);
