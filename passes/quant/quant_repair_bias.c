@@ -6,25 +6,35 @@
 #include "graph/edit.h"
 #include "passes/quant/quant_channel.h"
 #include "passes/quant/quant_mend.h"
+#include "passes/quant/quant_region_kind.h"
 #include "passes/quant/quant_walk.h"
 
 /* Layer by layer, E[float result] - E[built result] of each channel goes into the bias; the layers behind see what came of it.
  * All at once, errors that went through several layers would be made up for several times. Layers that do not
- * read each other's results go together. */
+ * read each other's results go together.
+ *
+ * The results are those behind Relu or Clip, and the bias moves those that are not clipped: the mean error over their share. In
+ * front of them, errors of what is clipped anyway count as well: the reference MobileNet at 4-bit weights goes from a KL
+ * divergence of 0.0103 to 0.0216 that way and to 0.0093 this way, the ResNet from 0.0075 to 0.0048 and 0.0023. */
 
-static const double STORE =
-    128e6; /* bytes of values between two layers; 10 samples of 3 MB a model */
+/* Bytes of values between two layers. */
+static const double STORE = 64e6;
+/* KL divergence of the reference ResNet after correction by 32, 64, 128 and 256 samples: 3.80, 3.81, 4.08 and 3.67e-5. */
 enum { SAMPLES = 64 };
+/* Where fewer results than this of a channel are not clipped, the bias makes up for a part of the error only. */
+static const double ACTIVE_MIN = 0.1;
 
 struct layer { /* of a group */
     size_t site;
     struct mc_value *float_z, *z; /* results without an activation, of either model */
     int64_t channels;
-    double *sum, *square,
-        *mean; /* [channels] over samples, of the mean error of each; mean of one */
+    double *sum, *square; /* [channels] over samples, of the mean error of each */
+    double *mean;         /* [channels] what the bias is to get */
+    double *active;       /* [channels] over samples, share of results that are not clipped */
+    double low, high;     /* what an activation behind it leaves */
     int64_t samples;
-    int axis,
-        behind; /* of the channels in z; axes behind it, 0 where the bias is the layer's own input */
+    int axis;             /* of the channels in z */
+    int behind;           /* axes behind it; 0 where the bias is the layer's own input */
     struct mc_node *user; /* its input `slot` is the bias, or what dequantises it, or may be made */
     size_t slot;
     struct mc_value *bias;  /* the constant; NULL: there is none yet */
@@ -89,10 +99,14 @@ static bool find_layer(const struct correction *c, size_t i, struct layer *ret)
     *ret = (struct layer){.site = i};
     ret->float_z = s->add ? s->add->out[0] : s->node->out[0];
     ret->z = p->y;
+    ret->low = -INFINITY;
+    ret->high = INFINITY;
     const struct mc_node *act = s->act ? p->y->producer : NULL;
-    if (act && mc_node_is(act, s->act->op_type))
+    if (act && mc_node_is(act, s->act->op_type)) {
         ret->z = act->in[0];
-    else if (s->act)
+        if (!mc_quant_act_bounds(s->act, &ret->low, &ret->high))
+            return false;
+    } else if (s->act)
         ret->float_z = s->y;
     return ret->z->producer && ret->z->graph == c->mend.r->b->m->graph && find_place(p, ret);
 }
@@ -110,9 +124,10 @@ static int start(struct layer *l, const struct mc_quant_site *s, const struct mc
         return mc_fail(err, MC_ESHAPE, "'%s' has no channels", z->name);
     l->channels = z->shape.dim[l->axis];
     l->behind = l->slot == 2 ? 0 : rank - 1 - l->axis;
-    l->sum = mc_calloc(3 * (size_t)l->channels + 1, sizeof *l->sum);
+    l->sum = mc_calloc(4 * (size_t)l->channels + 1, sizeof *l->sum);
     l->square = l->sum + l->channels;
     l->mean = l->square + l->channels;
+    l->active = l->mean + l->channels;
     return l->sum ? 0 : no_memory(err);
 }
 
@@ -120,19 +135,24 @@ static int start(struct layer *l, const struct mc_quant_site *s, const struct mc
 static void add_sample(struct layer *l, const float *want, const float *is, int64_t outer,
                        int64_t inner)
 {
+    float low = (float)l->low, high = (float)l->high;
     for (int64_t c = 0; c < l->channels; c++) {
         double e = 0;
+        int64_t active = 0;
         for (int64_t o = 0; o < outer; o++) {
             const float *p = want + (o * l->channels + c) * inner;
             const float *q = is + (o * l->channels + c) * inner;
             float part = 0;
-            for (int64_t i = 0; i < inner; i++)
-                part += p[i] - q[i];
+            for (int64_t i = 0; i < inner; i++) {
+                part += fminf(fmaxf(p[i], low), high) - fminf(fmaxf(q[i], low), high);
+                active += q[i] > low && q[i] < high;
+            }
             e += (double)part;
         }
         e /= (double)(outer * inner);
         l->sum[c] += e;
         l->square[c] += e * e;
+        l->active[c] += (double)active / (double)(outer * inner);
     }
     l->samples++;
 }
@@ -182,6 +202,7 @@ static void shrink(struct layer *l)
         double mean = l->sum[c] / n, var = fmax(0, l->square[c] / n - mean * mean);
         double noise = l->samples > 1 ? var / (n - 1) : 0;
         l->mean[c] = mean * mean > noise ? mean * (1 - noise / (mean * mean)) : 0;
+        l->mean[c] /= fmax(l->active[c] / n, ACTIVE_MIN);
         if (!isfinite(l->mean[c]))
             l->mean[c] = 0;
     }

@@ -66,6 +66,9 @@ struct job {
 
 static void open_job(struct job *j, struct mc_model *m, enum mc_quant_form form, int bits)
 {
+    struct mc_quant_stats *stats = NULL;
+    struct mc_quant_want *want = NULL;
+    size_t n_want;
     *j = (struct job){.before = m};
     j->rules = (struct mc_quant_rules){.runtime = MC_QUANT_STOCK,
                                        .weight_bits = bits,
@@ -78,9 +81,6 @@ static void open_job(struct job *j, struct mc_model *m, enum mc_quant_form form,
     assert_non_null(j->form);
     for (size_t i = 0; i < j->sites.n; i++)
         j->form[i] = j->sites.item[i].why[form] || j->sites.item[i].reason ? MC_QUANT_FLOAT : form;
-    build_ok(mc_quant_build(&j->ctx, m, &j->sites, &j->rules, NULL, j->form, NULL, false, &j->built,
-                            &err),
-             &err);
     j->x = malloc(SAMPLES * PIXELS * sizeof *j->x);
     assert_non_null(j->x);
     mc_rng_fill_normal(7, 3, 0, j->x, SAMPLES * PIXELS);
@@ -89,6 +89,15 @@ static void open_job(struct job *j, struct mc_model *m, enum mc_quant_form form,
     memory_open(&j->data, "x", SAMPLES, 3, D(C, SIZE, SIZE), j->x, NULL);
     j->ctx.calib = &j->data.d;
     j->ctx.calib_count = SAMPLES;
+    if (form == MC_QUANT_STATIC) {
+        build_ok(mc_quant_wanted(m, &j->sites, &j->rules, &want, &n_want, &err), &err);
+        build_ok(mc_quant_stats_collect(&j->ctx, m, want, n_want, &stats, &err), &err);
+    }
+    build_ok(mc_quant_build(&j->ctx, m, &j->sites, &j->rules, stats, j->form, NULL, false,
+                            &j->built, &err),
+             &err);
+    mc_quant_stats_free(stats);
+    free(want);
     j->r = (struct mc_quant_repair){.ctx = &j->ctx,
                                     .before = m,
                                     .sites = &j->sites,
@@ -113,7 +122,7 @@ static void close_job(struct job *j)
 /* ---- mean errors ---- */
 
 enum { CHANNELS = 64, LAYERS = 6 };
-static const char *const layers[LAYERS] = {"conv", "conv_1", "conv_2", "back", "dense", "sum"};
+static const char *const layers[LAYERS] = {"relu", "relu_1", "conv_2", "relu_3", "relu_4", "sum"};
 
 struct means {
     double e[LAYERS][CHANNELS];
@@ -139,21 +148,21 @@ static int add_means(void *ctx, const struct mc_array *const *values, int64_t fi
     return 0;
 }
 
-/* Largest mean error of a channel, over the mean size of the layer's results, over the samples fitted to. */
-static double worst_mean(const struct job *j)
+/* Of a layer, on average: mean errors of its channels over the size of its results, on the samples fitted to. */
+static double mean_errors(const struct job *j)
 {
     static struct means m;
     struct mc_observed of[2] = {{j->before->graph, layers, LAYERS},
                                 {j->built.m->graph, layers, LAYERS}};
     struct mc_observe_opts o = {.count = 64};
-    double worst = 0;
+    double sum = 0;
     m = (struct means){0};
     build_ok(mc_observe_all(of, 2, j->r.fit, &o, add_means, &m, NULL, &err), &err);
     static const int width[LAYERS] = {12, 12, 12, 8, 64, 20};
     for (int l = 0; l < LAYERS; l++)
         for (int c = 0; c < width[l]; c++)
-            worst = fmax(worst, fabs(m.e[l][c]) * width[l] / m.size[l]);
-    return worst;
+            sum += fabs(m.e[l][c]) / m.size[l] / LAYERS;
+    return sum;
 }
 
 /* Every integer of the weights two lower: a quantiser that errs to one side. */
@@ -184,10 +193,10 @@ static void biases_take_over_mean_errors(void **state)
         open_job(&j, net(11), MC_QUANT_WEIGHT, biased ? 8 : 4);
         if (biased)
             bias_weights(&j);
-        double before = worst_mean(&j);
+        double before = mean_errors(&j);
         build_ok(mc_quant_repair_bias(&j.r, &j.result, &err), &err);
         build_ok(mc_verify(j.built.m, &err), &err);
-        double after = worst_mean(&j);
+        double after = mean_errors(&j);
         print_message("mean error %g becomes %g, divergence %g becomes %g, %d layers%s%s\n", before,
                       after, j.result.before, j.result.after, (int)j.result.layers,
                       j.result.why ? ": " : "", j.result.why ? j.result.why : "");
@@ -217,11 +226,74 @@ static void what_harms_on_other_samples_is_undone(void **state)
     close_job(&j);
 }
 
+/* ---- rounding ---- */
+
+typedef int repair_fn(struct mc_quant_repair *, struct mc_quant_repair_result *, struct mc_err *);
+
+static void rounding_by_what_is_multiplied_loses_less(void **state)
+{
+    (void)state;
+    static const struct {
+        enum mc_quant_form form;
+        repair_fn *run;
+        int bits;
+    } cases[] = {{MC_QUANT_WEIGHT, mc_quant_repair_gptq, 3},
+                 {MC_QUANT_WEIGHT, mc_quant_repair_gptq, 4},
+                 {MC_QUANT_BLOCK, mc_quant_repair_gptq, 8},
+                 {MC_QUANT_STATIC, mc_quant_repair_round, 4}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct job j;
+        open_job(&j, net(21), cases[i].form, cases[i].bits);
+        struct mc_model *was = quant_clone(j.built.m);
+        build_ok(cases[i].run(&j.r, &j.result, &err), &err);
+        build_ok(mc_verify(j.built.m, &err), &err);
+        print_message("%s: divergence %g becomes %g, %d layers%s%s\n", j.result.name,
+                      j.result.before, j.result.after, (int)j.result.layers,
+                      j.result.why ? ": " : "", j.result.why ? j.result.why : "");
+        assert_true(j.result.kept && j.result.layers >= 2);
+        assert_true(j.result.after < 0.7 * j.result.before);
+        assert_int_equal(was->graph->n_nodes, j.built.m->graph->n_nodes);
+        for (size_t k = 0; k < j.sites.n; k++) { /* scales stay, integers within their limits */
+            const struct mc_quant_placed_weight *w = &j.built.at[k].w[0];
+            if (!w->q)
+                continue;
+            const struct mc_tensor *q = mc_constant(w->q);
+            float *x;
+            int64_t n;
+            build_ok(mc_constant_f32(w->q, &x, &n, &err), &err);
+            float most =
+                cases[i].form == MC_QUANT_BLOCK ? 8 : (float)((1 << (cases[i].bits - 1)) - 1);
+            for (int64_t e = 0; e < n; e++)
+                assert_true(x[e] == rintf(x[e]) && fabsf(x[e]) <= most);
+            assert_int_equal(q->dtype, mc_constant(mc_graph_value(was->graph, w->q->name))->dtype);
+            assert_ptr_equal(mc_constant(w->scale),
+                             mc_constant(mc_graph_value(was->graph, w->scale->name)));
+            free(x);
+        }
+        mc_model_free(was);
+        close_job(&j);
+    }
+}
+
+static void nothing_to_repair_is_said(void **state)
+{
+    (void)state;
+    struct job j;
+    open_job(&j, net(5), MC_QUANT_FLOAT, 8);
+    build_ok(mc_quant_repair_bias(&j.r, &j.result, &err), &err);
+    assert_true(!j.result.kept && j.result.why && j.result.layers == 0);
+    build_ok(mc_quant_repair_gptq(&j.r, &j.result, &err), &err);
+    assert_true(!j.result.kept && j.result.why && j.result.layers == 0);
+    close_job(&j);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(biases_take_over_mean_errors),
         cmocka_unit_test(what_harms_on_other_samples_is_undone),
+        cmocka_unit_test(rounding_by_what_is_multiplied_loses_less),
+        cmocka_unit_test(nothing_to_repair_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
