@@ -124,10 +124,11 @@ static int clip(struct mc_graph *g, struct mc_node *n, const struct mc_train_ran
 {
     float scale = single(constant_in(n, SCALE)), zero = single(constant_in(n, ZERO));
     struct mc_value *in[3] = {*x}, *out = mc_edit_fresh(g, (*x)->name);
+    int version = mc_graph_opset(g, "") < 11 ? 11 : 0; /* bounds are attributes before */
     int rc = out ? 0 : mc_train_no_memory(err);
     rc = rc ? rc : scalar(g, n->pos, "least", ((float)r->lo - zero) * scale, &in[1], err);
     rc = rc ? rc : scalar(g, n->pos, "most", ((float)r->hi - zero) * scale, &in[2], err);
-    rc = rc ? rc : mc_edit_node(g, n->pos, "Clip", "", 13, "", in, 3, &out, 1, NULL, err);
+    rc = rc ? rc : mc_edit_node(g, n->pos, "Clip", "", version, "", in, 3, &out, 1, NULL, err);
     *x = out;
     return rc;
 }

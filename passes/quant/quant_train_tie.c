@@ -73,7 +73,7 @@ int mc_train_share(struct mc_graph *g, struct mc_err *err)
         if (!mc_train_is(n, mc_train_fake) || mc_node_int(n, "stored", 0))
             continue;
         for (size_t k = 0; k < 64 && !rc && (s = source_of(n->in[X], k)); k++)
-            if (s->in[SCALE] != n->in[SCALE] &&
+            if (s->in[SCALE] != n->in[SCALE] && content(n, SCALE) &&
                 mc_train_same(content(s, SCALE), content(n, SCALE)) &&
                 mc_train_same(content(s, ZERO), content(n, ZERO)))
                 rc = put(s->in[SCALE], n->in[SCALE], err);
