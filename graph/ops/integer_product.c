@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "graph/ops/conv_node.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/int8.h"
 #include "graph/ops/integer_step.h"
 #include "graph/ops/pack.h"
 
@@ -14,6 +15,10 @@ static struct mc_s8_out out_of(const struct mc_call *c)
 {
     const struct mc_integer *s = c->integer;
     struct mc_s8_out to = s->to;
+    if (s->dynamic) {
+        to.scale = c->in[3].data;
+        to.scale_step = mc_op_count(&c->in[3]) > 1;
+    }
     if (s->residual && to.type != MC_S8_F32) {
         to.residual = c->in[2].data;
         to.r_signed = c->in[2].dtype == MC_DTYPE_I8;
@@ -21,6 +26,11 @@ static struct mc_s8_out out_of(const struct mc_call *c)
         to.r_scale = s->x[2].scale / s->y.scale;
     }
     return to;
+}
+
+static int32_t x_zero(const struct mc_call *c)
+{
+    return c->integer->dynamic ? mc_int8_first(mc_op_arg(c, 2)) : c->integer->x[0].zero;
 }
 
 /* What a kernel does not do to its floats. */
@@ -79,7 +89,6 @@ static int conv_setup(struct mc_call *c, struct mc_err *err)
                            .y_layout = c->integer->y.last ? MC_S8_NHWC : MC_S8_NCHW,
                            .x_signed = c->in[0].dtype == MC_DTYPE_I8,
                            .w_signed = c->in[1].dtype == MC_DTYPE_I8,
-                           .x_zero = c->integer->x[0].zero,
                            .w_zero = c->integer->w_zero};
     memcpy(s.in, v.in, sizeof v.in);
     memcpy(s.out, v.out, sizeof v.out);
@@ -115,6 +124,7 @@ static int conv_run(struct mc_call *c, struct mc_err *err)
     struct mc_conv_s8 s = *(const struct mc_conv_s8 *)c->state;
     size_t at = 0;
     s.x = c->in[0].data;
+    s.x_zero = x_zero(c);
     s.y = c->out[0].data;
     s.to = out_of(c);
     if (s.to.residual)
@@ -150,7 +160,6 @@ static struct mc_gemm_s8 gemm_of(const struct mc_call *c, struct mc_s8_side *b)
     *b = (struct mc_s8_side){c->in[1].data, c->in[1].dtype == MC_DTYPE_I8, tb ? 1 : g.n,
                              tb ? g.k : 1};
     g.b_signed = b->is_signed;
-    g.a_zero = (struct mc_s8_zero){&c->integer->x[0].zero, 0};
     g.b_zero = c->integer->w_zero;
     g.c_row = g.n;
     return g;
@@ -179,7 +188,9 @@ static int product_run(struct mc_call *c, struct mc_err *err)
 {
     (void)err;
     struct mc_gemm_s8 g = *(const struct mc_gemm_s8 *)c->state;
+    int32_t zero = x_zero(c);
     g.a.data = c->in[0].data;
+    g.a_zero = (struct mc_s8_zero){&zero, 0};
     g.c = c->out[0].data;
     g.to = out_of(c);
     c->k->gemm_s8.run(&g, c->scratch, c->pool);

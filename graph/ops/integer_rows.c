@@ -173,10 +173,12 @@ static int table_run(struct mc_call *c, struct mc_err *err)
 
 /* ---- pools ---- */
 
+/* In the layout of x: the result, which is the smaller of the two, is what may have to be rearranged. */
 static int pool_of(struct mc_call *c, struct mc_pool_s8 *p, size_t *at, struct mc_err *err)
 {
     const struct mc_integer *s = c->integer;
     const struct mc_shape *x = &c->in[0].shape;
+    bool last = s->x[0].last;
     struct mc_window_dims w = {.in = {1, 1, 1}};
     int rc = s->global ? 0 : mc_window_infer(c->node, x, NULL, &w, err);
     if (rc)
@@ -190,14 +192,13 @@ static int pool_of(struct mc_call *c, struct mc_pool_s8 *p, size_t *at, struct m
                              .count_pad = mc_node_int(c->node, "count_include_pad", 0) != 0,
                              .n = x->dim[0],
                              .c = x->dim[1],
-                             .layout = s->y.last ? MC_S8_NHWC : MC_S8_NCHW,
+                             .layout = last ? MC_S8_NHWC : MC_S8_NCHW,
                              .x_signed = c->in[0].dtype == MC_DTYPE_I8,
                              .x_zero = s->x[0].zero,
                              .scale = s->x[0].scale / s->y.scale,
                              .zero = s->to.zero,
                              .lo = s->to.lo,
-                             .hi = s->to.hi,
-                             .y = c->out[0].data};
+                             .hi = s->to.hi};
     memcpy(p->in, w.in, sizeof w.in);
     memcpy(p->out, w.out, sizeof w.out);
     memcpy(p->kernel, w.kernel, sizeof w.kernel);
@@ -205,7 +206,8 @@ static int pool_of(struct mc_call *c, struct mc_pool_s8 *p, size_t *at, struct m
     memcpy(p->dilation, w.dilation, sizeof w.dilation);
     memcpy(p->pad, w.pad, sizeof w.pad);
     memcpy(p->end, w.end, sizeof w.end);
-    p->x = mc_integer_in(c, 0, s->y.last, at);
+    p->x = c->in[0].data;
+    p->y = mc_integer_out(c, last, at);
     return 0;
 }
 
@@ -223,9 +225,11 @@ static int pool_run(struct mc_call *c, struct mc_err *err)
     struct mc_pool_s8 p;
     size_t at = 0;
     int rc = pool_of(c, &p, &at, err);
-    if (!rc)
-        c->k->rows_s8.pool(&p, c->pool);
-    return rc;
+    if (rc)
+        return rc;
+    c->k->rows_s8.pool(&p, c->pool);
+    mc_integer_give(c, c->integer->x[0].last, p.y);
+    return 0;
 }
 
 /* ---- concatenations ---- */

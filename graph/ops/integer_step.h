@@ -20,6 +20,7 @@ struct mc_integer {
     struct mc_integer_side *x, y; /* [n_in]; of a weight not read */
     struct mc_s8_out to;          /* all but the residual; of others than products zero, lo, hi */
     struct mc_s8_zero w_zero;
+    bool dynamic;  /* input 2 is the zero point of x, or NULL, input 3 the scale of the sums */
     bool residual; /* input 2 is added: a quantised tensor to one, floats to floats */
     bool acts;     /* floats go through `act` at last: fn, a, b */
     struct mc_unary act;

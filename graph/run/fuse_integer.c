@@ -146,8 +146,8 @@ static void drop_unread(struct mc_plan *p)
 void mc_fuse_integers(struct mc_session *s, struct mc_plan *p)
 {
     static bool (*const patterns[])(struct mc_integers *, int) = {
-        mc_integer_product, mc_integer_pair,  mc_integer_pool,
-        mc_integer_concat,  mc_integer_table, mc_integer_move};
+        mc_integer_product, mc_integer_dynamic, mc_integer_pair, mc_integer_pool,
+        mc_integer_concat,  mc_integer_table,   mc_integer_move};
     struct mc_integers f = {.s = s, .p = p};
     bool some = false;
     for (int i = 0; i < p->n_steps; i++)

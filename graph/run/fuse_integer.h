@@ -51,6 +51,10 @@ bool mc_integer_replace(const struct mc_fuse_group *g, const struct mc_op *op,
 /* Step i, with what its epilogue holds and the QuantizeLinear behind it. */
 bool mc_integer_product(struct mc_integers *f, int i);
 
+/* ---- fuse_integer_dynamic.c ---- */
+
+bool mc_integer_dynamic(struct mc_integers *f, int i);
+
 /* ---- fuse_integer_rows.c ---- */
 
 bool mc_integer_pair(struct mc_integers *f, int i);

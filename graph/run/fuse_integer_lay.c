@@ -4,8 +4,8 @@
 #include "base/mem.h"
 #include "graph/run/fuse_integer.h"
 
-/* Convolutions are fastest with channels last, and all other steps on integers take them so: a value that only such
- * steps make and read has them there. Inside of a region nothing is rearranged then. */
+/* Convolutions are fastest with channels last, and all other steps on integers but products of matrices take them
+ * so: a value that only such steps make and read has them there. Inside of a region nothing is rearranged then. */
 
 /* The two ends of a region get operators that know of layouts. */
 static void border(struct mc_integers *f, struct mc_step *st)
@@ -49,10 +49,11 @@ void mc_integer_lay(struct mc_integers *f)
         border(f, &p->steps[i]);
     for (int i = 0; i < p->n_steps; i++) {
         const struct mc_step *st = &p->steps[i];
-        for (int j = 0; j < st->call.n_in && !st->call.integer; j++)
+        bool knows = st->call.integer && st->call.op != &mc_op_integer_product;
+        for (int j = 0; j < st->call.n_in && !knows; j++)
             if (st->in[j])
                 plain[st->in[j]->index] = true;
-        for (int j = 0; j < st->call.n_out && !st->call.integer; j++)
+        for (int j = 0; j < st->call.n_out && !knows; j++)
             if (st->out[j])
                 plain[st->out[j]->index] = true;
     }

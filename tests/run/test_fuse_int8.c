@@ -310,6 +310,22 @@ static void products(void **state)
     }
 }
 
+/* The last dimension of a tensor that a convolution makes is summed over. */
+static void products_of_images(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        struct layer l = begin(4);
+        int64_t w[] = {6, l.dim[1], 1, 1}, k = l.dim[3];
+        struct mc_value *v = build_binary(l.g, "Conv", "conv", l.dx, weight(l.g, 4, w, 0));
+        v = through(l.g, v, side_for(0.6 * sqrt((double)l.dim[1])));
+        v = build_binary(l.g, "MatMul", "matmul", v, weight(l.g, 2, DIMS(k, 5), 1));
+        l.steps++;
+        end(&l, v, side_for(20));
+        expect_integers(&l);
+    }
+}
+
 static void pairs(void **state)
 {
     (void)state;
@@ -513,6 +529,65 @@ static void floats_come_out(void **state)
     }
 }
 
+/* What a dynamic quantiser writes: sums, which become floats by a scale of the run. */
+static struct mc_model *dynamic(bool conv, size_t *ret_steps)
+{
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    int64_t n = 1 + below(40), c = 1 + below(20), channels = coin() ? n : 1;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, conv ? 4 : 2,
+                                     conv ? DIMS(2, c, 5, 6) : DIMS(3, c));
+    struct mc_value *out[3] = {mc_edit_fresh(g, "q"), mc_edit_fresh(g, "s"), mc_edit_fresh(g, "z")};
+    struct mc_err err;
+    struct mc_node *node;
+    int8_t w[40 * 20];
+    float scale[40], b[40];
+    for (int i = 0; i < 40 * 20; i++)
+        w[i] = (int8_t)(below(255) - 127);
+    for (int i = 0; i < 40; i++) {
+        scale[i] = 0.01F * (float)(1 + below(5));
+        b[i] = (float)below(100) / 50 - 1;
+    }
+    build_ok(mc_edit_node(g, 0, "DynamicQuantizeLinear", "", 0, "dql", &x, 1, out, 3, NULL, &err),
+             &err);
+    const int64_t *row = conv ? DIMS(channels, 1, 1) : DIMS(channels);
+    struct mc_value *s = f32_const(g, "ws", conv ? 3 : 1, row, scale);
+    struct mc_value *in[] = {
+        out[0], build_const(g, "w", MC_DTYPE_I8, conv ? 4 : 2, conv ? DIMS(n, c, 1, 1) : DIMS(c, n), w),
+        out[2], zero_const(g, MC_DTYPE_I8, below(3))};
+    struct mc_value *v = build_node(g, conv ? "ConvInteger" : "MatMulInteger", "p", 4, in, NULL);
+    s = build_binary(g, "Mul", "scales", out[1], s);
+    v = build_node(g, "Cast", "cast", 1, &v, &node);
+    mc_edit_attr_int(node, "to", MC_DTYPE_F32, NULL);
+    v = coin() ? build_binary(g, "Mul", "m", v, s) : build_binary(g, "Mul", "m", s, v);
+    if (coin()) {
+        row = conv ? DIMS(n, 1, 1) : DIMS(n);
+        v = build_binary(g, "Add", "a", v, f32_const(g, "b", conv ? 3 : 1, row, b));
+    }
+    v = coin() ? build_unary(g, "Relu", "r", v) : v;
+    build_output(g, v);
+    *ret_steps = 3; /* quantise, scales, sums */
+    return m;
+}
+
+static void dynamic_sums(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TRIES; i++) {
+        struct mc_session *got, *want;
+        struct mc_session_opts o = {.flags = MC_SESSION_FLOAT};
+        size_t steps;
+        struct mc_model *m = dynamic(coin(), &steps);
+        assert_true(run_with(m, NULL, &got) && run_with(m, &o, &want));
+        const struct mc_array *w = mc_session_output(want, 0);
+        expect_f32(mc_session_output(got, 0), w->shape.rank, w->shape.dim, w->data, 1e-4);
+        assert_int_equal(steps_of(m, NULL), steps);
+        mc_session_free(got);
+        mc_session_free(want);
+        mc_model_free(m);
+    }
+}
+
 /* Rounding of floats that lie between two integers may go either way, seldom. */
 static void nearly_all_are_equal(void **state)
 {
@@ -529,11 +604,12 @@ int main(int argc, char **argv)
     print_message("seed %llu\n", (unsigned long long)seed);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions),    cmocka_unit_test(residuals),
-        cmocka_unit_test(products),        cmocka_unit_test(pairs),
+        cmocka_unit_test(products),        cmocka_unit_test(products_of_images),
+        cmocka_unit_test(pairs),
         cmocka_unit_test(pools),           cmocka_unit_test(concatenations),
         cmocka_unit_test(functions),       cmocka_unit_test(moves),
         cmocka_unit_test(others_may_look), cmocka_unit_test(floats_come_out),
-        cmocka_unit_test(nearly_all_are_equal),
+        cmocka_unit_test(dynamic_sums),    cmocka_unit_test(nearly_all_are_equal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
