@@ -9,7 +9,9 @@
 #include "passes/search/search_slice.h"
 
 /* Both models on the same samples: half as many told the same of the reference models, and each repair runs three times. */
-enum { JUDGED = 64 };
+enum { JUDGED = 64, SAMPLES_MIN = 8 };
+/* Multiply-accumulates: some four seconds of one thread. */
+static const double WORK = 2e11;
 
 static int no_memory(struct mc_err *err)
 {
@@ -28,6 +30,16 @@ static int measure(struct mc_quant_mend *m, double *ret, struct mc_err *err)
     return 0;
 }
 
+int64_t mc_quant_mend_samples(const struct mc_quant_repair *r, int64_t most, double runs)
+{
+    double work = 0;
+    for (size_t i = 0; i < r->sites->n; i++)
+        work += isfinite(r->sites->item[i].macs) ? r->sites->item[i].macs : 0;
+    double fit = work > 0 ? WORK / (work * runs) : (double)most;
+    fit = fmax(fit, SAMPLES_MIN);
+    return fit < (double)most ? (int64_t)fit : most;
+}
+
 int mc_quant_mend_begin(struct mc_quant_mend *m, struct mc_quant_repair *r, const char *name,
                         struct mc_quant_repair_result *result, struct mc_err *err)
 {
@@ -35,7 +47,7 @@ int mc_quant_mend_begin(struct mc_quant_mend *m, struct mc_quant_repair *r, cons
     *result = (struct mc_quant_repair_result){.name = name, .before = NAN, .after = NAN};
     if (!r->held || r->held_count < 1)
         return 0;
-    int64_t count = r->held_count < JUDGED ? r->held_count : JUDGED;
+    int64_t count = mc_quant_mend_samples(r, r->held_count < JUDGED ? r->held_count : JUDGED, 3);
     int rc = mc_slice_range(r->held, r->held_first, count, &m->held, err);
     m->ctx.calib = m->held;
     m->ctx.calib_count = 0;

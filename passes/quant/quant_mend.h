@@ -23,6 +23,9 @@ struct mc_quant_mend {
     size_t n, cap;
 };
 
+/* How many of `most` samples, 8 at least, are no more work than a few seconds, where each is run `runs` times. */
+int64_t mc_quant_mend_samples(const struct mc_quant_repair *r, int64_t most, double runs);
+
 /* result->before is measured. */
 int mc_quant_mend_begin(struct mc_quant_mend *m, struct mc_quant_repair *r, const char *name,
                         struct mc_quant_repair_result *result, struct mc_err *err);

@@ -450,10 +450,11 @@ int mc_quant_repair_bias(struct mc_quant_repair *r, struct mc_quant_repair_resul
                          struct mc_err *err)
 {
     struct correction c = {0};
-    struct mc_quant_walk_opts o = {.pool = r->ctx->pool,
-                                   .data = r->fit,
-                                   .count = r->fit_count < SAMPLES ? r->fit_count : SAMPLES,
-                                   .bytes = STORE};
+    struct mc_quant_walk_opts o = {
+        .pool = r->ctx->pool,
+        .data = r->fit,
+        .count = mc_quant_mend_samples(r, r->fit_count < SAMPLES ? r->fit_count : SAMPLES, 2),
+        .bytes = STORE};
     int rc = mc_quant_mend_begin(&c.mend, r, "bias correction", ret, err);
     c.touched = mc_calloc(r->before->graph->n_values + 1, sizeof *c.touched);
     if (!rc && !c.touched)

@@ -12,7 +12,10 @@
 #include "passes/quant/quant_mend.h"
 
 /* Larger inputs take minutes; of many groups each has a matrix of its own. */
-enum { N_MAX = 8192, GROUPS_MAX = 64, SAMPLES = 256 };
+enum { N_MAX = 8192, GROUPS_MAX = 1024, GROUPED_N_MAX = 64, FEW_GROUPS = 64 };
+enum { SAMPLES = 256, SAMPLES_MIN = 16 };
+/* Multiply-accumulates of all covariances: some ten seconds of one thread. */
+static const double WORK = 5e11;
 static const double WAVE = 256e6; /* bytes of covariances gathered in one run */
 
 struct target {
@@ -33,6 +36,7 @@ struct wave {
     struct mc_cov *cov;
     size_t n_cov, cap_cov;
     double bytes;
+    int64_t samples;
 };
 
 static int no_memory(struct mc_err *err)
@@ -58,7 +62,31 @@ static bool find_target(const struct wave *w, size_t i, struct target *ret)
     if (w->job->built && (!p->x || !p->node || strcmp(p->node->op_type, s->node->op_type) != 0))
         return false;
     return mc_refit_of(s->node, &ret->f) && ret->f.weight == s->weight[0] && ret->f.n <= N_MAX &&
-           ret->f.groups <= GROUPS_MAX;
+           ret->f.groups <= (ret->f.n <= GROUPED_N_MAX ? GROUPS_MAX : FEW_GROUPS);
+}
+
+/* Of samples, as far as covariances take rows of them (layer_rows.h). */
+static double work_of(const struct wave *w, const struct target *t, int64_t samples)
+{
+    const struct mc_refit *f = &t->f;
+    double n = (double)f->n, weights = (double)(f->groups * f->m) * n;
+    double macs = w->r->sites->item[t->site].macs;
+    double rows = isfinite(macs) ? macs / weights * (double)samples : INFINITY;
+    return fmin(rows, fmax(16 * n, 16384)) * n * n * (double)f->groups;
+}
+
+static int64_t count_samples(const struct wave *w)
+{
+    int64_t most = w->r->fit_count < SAMPLES ? w->r->fit_count : SAMPLES;
+    int64_t samples = mc_quant_mend_samples(w->r, most, 1);
+    for (double work = INFINITY; samples > SAMPLES_MIN && work > WORK;) {
+        struct target t;
+        work = 0;
+        for (size_t i = 0; i < w->r->sites->n; i++)
+            work += find_target(w, i, &t) ? work_of(w, &t, samples) : 0;
+        samples = work > WORK ? (samples + 1) / 2 : samples;
+    }
+    return samples;
 }
 
 /* Products that read the same rows share a covariance. */
@@ -250,9 +278,7 @@ static void one(void *ctx, int64_t i, int worker)
 static int run_wave(struct wave *w, struct mc_quant_mend *mend, struct mc_err *err)
 {
     struct mc_quant_repair *r = w->r;
-    struct mc_cov_opts o = {.pool = r->ctx->pool,
-                            .spill = r->b->m->spill,
-                            .samples = r->fit_count < SAMPLES ? r->fit_count : SAMPLES};
+    struct mc_cov_opts o = {.pool = r->ctx->pool, .spill = r->b->m->spill, .samples = w->samples};
     const struct mc_graph *g = w->job->built ? r->b->m->graph : r->before->graph;
     int rc = w->n ? mc_cov_gather(g, r->fit, w->la, w->cov, w->n_cov, &o, err) : 0;
     if (!rc)
@@ -283,6 +309,7 @@ int mc_quant_repair_columns(struct mc_quant_repair *r, const struct mc_quant_col
     int rc = mc_quant_mend_begin(&mend, r, job->name, ret, err);
     if (!rc)
         rc = mc_linalg_new("cpu", &w.la, err);
+    w.samples = count_samples(&w);
     for (size_t i = 0; !rc && i < r->sites->n; i++) {
         if (!find_target(&w, i, &t))
             continue;
