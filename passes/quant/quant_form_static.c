@@ -236,6 +236,7 @@ int mc_quant_form_static(struct mc_quant_builder *b, struct mc_err *err)
     free(s.node);
     free(s.pair);
     free(s.wide);
+    mc_infer_free(s.inf);
     mc_quant_region_free(&s.r);
     return rc;
 }

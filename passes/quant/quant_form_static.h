@@ -2,6 +2,7 @@
 #ifndef MC_PASSES_QUANT_FORM_STATIC_H
 #define MC_PASSES_QUANT_FORM_STATIC_H
 
+#include "graph/infer.h"
 #include "passes/quant/quant_build.h"
 #include "passes/quant/quant_region.h"
 
@@ -18,6 +19,7 @@ struct mc_quant_static {
     struct mc_node **node;       /* of g, by id in `before`; NULL: not there */
     struct mc_quant_pair *pair;  /* by value index in `before` */
     struct mc_quant_pair *wide;  /* the same with 16 bits */
+    struct mc_infer *inf;        /* of `before`; NULL: nobody asked */
     struct mc_value *zeros[256]; /* zero points of 8 bits */
 };
 
