@@ -80,10 +80,11 @@ struct mc_value *mc_quant_emit_tensor(struct mc_quant_emit *e, const char *hint,
                                       struct mc_tensor *t)
 {
     struct mc_value *v = NULL;
-    size_t nodes = e->g->n_nodes;
-    if (!e->rc && t)
+    if (!e->rc && t) {
+        size_t nodes = e->g->n_nodes;
         e->rc = mc_constant_new(e->g, e->pos, hint, t, &v, e->err);
-    e->pos += e->g->n_nodes - nodes; /* in a function it is a node */
+        e->pos += e->g->n_nodes - nodes; /* in a function it is a node */
+    }
     mc_tensor_unref(t);
     return e->rc ? NULL : v;
 }

@@ -32,7 +32,7 @@ int mc_quant_half_tensor(const struct mc_tensor *t, enum mc_dtype to, struct mc_
     float before[CHUNK], after[CHUNK];
     size_t n = (size_t)mc_tensor_count(t), half = mc_dtype_info(to)->bits / 8;
     double lost = 0, all = 0;
-    struct mc_tensor *h;
+    struct mc_tensor *h = NULL;
     void *data;
     int rc = mc_tensor_new(to, &t->shape, spill, &h, &data, err);
     *ret = NULL;
