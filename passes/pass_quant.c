@@ -180,46 +180,17 @@ static int open_judge(struct mc_quant_run *r, struct mc_err *err)
     return rc;
 }
 
-static int repair(struct mc_quant_run *r, struct mc_err *err)
-{
-    static const struct {
-        enum mc_quant_repair_kind kind;
-        int (*run)(struct mc_quant_repair *, struct mc_quant_repair_result *, struct mc_err *);
-    } steps[] = {{MC_QUANT_GPTQ, mc_quant_repair_gptq},
-                 {MC_QUANT_ROUND, mc_quant_repair_round},
-                 {MC_QUANT_BIAS, mc_quant_repair_bias}};
-    struct mc_pass_ctx *ctx = r->ctx;
-    int64_t all = ctx->calib ? ctx->calib_count : 0, fit = all > 4 ? all - all / 4 : all;
-    struct mc_quant_repair job = {
-        .ctx = ctx,
-        .before = r->before,
-        .sites = &r->sites,
-        .rules = &r->rules,
-        .b = &r->built,
-        .fit = ctx->calib,
-        .fit_count = fit,
-        .held = ctx->calib,
-        .held_first = all > 4 ? fit : 0,
-        .held_count = all > 4 ? all - fit : all,
-    };
-    int rc = 0;
-    for (size_t i = 0; !rc && ctx->calib && i < sizeof steps / sizeof *steps; i++)
-        if (r->repairs & steps[i].kind) {
-            struct mc_quant_repair_result *p = &r->repair[r->n_repairs];
-            *p = (struct mc_quant_repair_result){.before = NAN, .after = NAN};
-            rc = steps[i].run(&job, p, err);
-            r->n_repairs += !rc;
-        }
-    return rc;
-}
-
 static int build(struct mc_quant_run *r, struct mc_err *err)
 {
     if (r->ctx->dry_run)
         return mc_quant_make(r, r->form, true, &r->built, err);
     int rc = mc_quant_build_into(r->ctx, r->before, &r->sites, &r->rules, r->stats, r->form,
                                  r->cache, false, r->model, &r->built, err);
-    return rc ? rc : repair(r, err);
+    size_t n = 0;
+    if (!rc)
+        rc = mc_quant_repairs(r, &r->built, r->repairs, r->repair + r->n_repairs, &n, err);
+    r->n_repairs += n;
+    return rc;
 }
 
 static int check(struct mc_quant_run *r, struct mc_err *err)

@@ -14,6 +14,9 @@ static const double CHANGED_OF_DROP = 10;
  * decibel. At the tenth of a percent that is the default. */
 static const double SQNR_ENOUGH = 32, SQNR_UNDER = 1;
 
+/* Weights alone are given more: what does not fit into them costs twice their bytes. */
+static const double FLOOR_DROP = 2, SQNR_FLOOR = 22;
+
 int mc_quant_try(struct mc_quant_run *r, const struct mc_model *m, struct mc_quant_trial *ret,
                  bool *ret_late, struct mc_err *err)
 {
@@ -53,17 +56,21 @@ double mc_quant_sqnr_enough(const struct mc_quant_run *r)
     return isnan(r->weight.sqnr) ? enough : fmin(enough, r->weight.sqnr - SQNR_UNDER);
 }
 
+static bool decides_alike(const struct mc_quant_run *r, const struct mc_quant_trial *t, double drop)
+{
+    double n = (double)mc_judge_samples(r->judge), most = fmin(0.5, CHANGED_OF_DROP * drop);
+    if (!(t->loss <= drop))
+        return false;
+    return isnan(t->agreement) || 1 - t->agreement <= by_chance(most, n);
+}
+
 bool mc_quant_accepts(const struct mc_quant_run *r, const struct mc_quant_trial *t)
 {
-    double n = (double)mc_judge_samples(r->judge);
-    double most = fmin(0.5, CHANGED_OF_DROP * r->max_drop);
-    if (!(t->loss < INFINITY))
-        return false;
-    if (!isnan(t->agreement) && !(1 - t->agreement <= by_chance(most, n)))
-        return false;
-    if (!(t->loss <= r->max_drop))
-        return false;
-    if (isnan(t->sqnr)) /* every output decides */
-        return true;
-    return t->sqnr >= mc_quant_sqnr_enough(r);
+    return decides_alike(r, t, r->max_drop) &&
+           (isnan(t->sqnr) || t->sqnr >= mc_quant_sqnr_enough(r));
+}
+
+bool mc_quant_accepts_floor(const struct mc_quant_run *r, const struct mc_quant_trial *t)
+{
+    return decides_alike(r, t, FLOOR_DROP * r->max_drop) && !(t->sqnr < SQNR_FLOOR);
 }

@@ -20,8 +20,9 @@ const struct mc_param mc_quant_params[] = {
     {MC_PARAM_CHOICE, "runtime", 0, false, NULL, "any", 0, 0, "any|ort|cpu-vnni|cpu-avx2|openvino",
      "where the result will run: any writes operators of ONNX alone and is fast in ONNX Runtime; "
      "ort may use its own operators; cpu-avx2 keeps sums of products within 16 bits"},
-    {MC_PARAM_CHOICE, "method", 0, false, NULL, "mse", 0, 0, "minmax|percentile|entropy|mse",
-     "how the range of a layer's inputs follows from what they hold"},
+    {MC_PARAM_CHOICE, "method", 0, false, NULL, "auto", 0, 0, "auto|minmax|percentile|entropy|mse",
+     "how the range of a layer's inputs follows from what they hold; auto takes mse, and where a "
+     "search finds that to lose too much, tries the others"},
     {MC_PARAM_REAL, "percentile", 0, false, "P", "99.99", 50, 100, NULL,
      "with --method percentile: the share of values within the range, in percent"},
     {MC_PARAM_CHOICE, "weight-method", 0, false, NULL, "mse", 0, 0, "minmax|mse",
@@ -121,6 +122,7 @@ static void read_rules(struct mc_quant_rules *q, const json_t *options)
 {
     static const char *const runtimes[] = {"any", "ort", "cpu-vnni", "cpu-avx2", "openvino", NULL};
     static const char *const methods[] = {"minmax", "percentile", "entropy", "mse", NULL};
+    const char *method = mc_param_text(options, "method");
     *q = (struct mc_quant_rules){
         .runtime = (enum mc_quant_runtime)word(options, "runtime", runtimes),
         .weight_bits = 8,
@@ -130,7 +132,9 @@ static void read_rules(struct mc_quant_rules *q, const json_t *options)
         .act_symmetric = mc_param_flag(options, "symmetric"),
         .per_tensor = mc_param_flag(options, "per-tensor"),
         .weight_asymmetric = mc_param_flag(options, "asymmetric-weights"),
-        .method = (enum mc_quant_range_method)word(options, "method", methods),
+        .method = !method || !strcmp(method, "auto")
+                      ? MC_QUANT_MSE
+                      : (enum mc_quant_range_method)word(options, "method", methods),
         .weight_method = (enum mc_quant_range_method)word(options, "weight-method", methods),
         .percentile = mc_param_real(options, "percentile", 99.99),
         .outputs = mc_param_flag(options, "quantise-outputs"),
@@ -146,8 +150,10 @@ int mc_quant_options(struct mc_quant_run *r, const json_t *options, struct mc_er
                                         "dynamic", "static", "static16", NULL};
     const char *search = mc_param_text(options, "search"), *bits = mc_param_text(options, "bits");
     const char *minimise = mc_param_text(options, "minimise");
+    const char *method = mc_param_text(options, "method");
     int form = word(options, "form", forms), rc = 0;
     read_rules(&r->rules, options);
+    r->any_method = !method || !strcmp(method, "auto");
     r->by_bytes = minimise && !strcmp(minimise, "bytes");
     r->automatic = !form && !(search && !strcmp(search, "off"));
     r->wish = form ? (enum mc_quant_form)form : MC_QUANT_STATIC;

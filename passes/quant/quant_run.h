@@ -34,6 +34,7 @@ struct mc_quant_run {
     struct mc_quant_rules rules;
     bool automatic;          /* forms are searched for */
     enum mc_quant_form wish; /* otherwise this one, where it is possible */
+    bool any_method;         /* the search may choose rules.method */
     bool by_bytes;           /* --minimise bytes */
     unsigned repairs;        /* mc_quant_repair_kind */
     double max_drop;         /* of --max-drop, or 0.001 */
@@ -69,6 +70,8 @@ int mc_quant_try(struct mc_quant_run *r, const struct mc_model *m, struct mc_qua
                  bool *ret_late, struct mc_err *err);
 /* Does it keep the answer? By r->max_drop, and where outputs decide nothing by the noise that weight-only adds. */
 bool mc_quant_accepts(const struct mc_quant_run *r, const struct mc_quant_trial *t);
+/* The same of weights alone, which may lose a little more. */
+bool mc_quant_accepts_floor(const struct mc_quant_run *r, const struct mc_quant_trial *t);
 
 /* Of outputs that decide nothing: so many dB are enough. */
 double mc_quant_sqnr_enough(const struct mc_quant_run *r);
@@ -96,6 +99,13 @@ int mc_quant_search(struct mc_quant_run *r, enum mc_quant_form *form, struct mc_
 /* The forms of least error at most so many bytes, or so much time, by the shared search. r->missed where there are none.
  * Errors: MC_EUSAGE for other goals. */
 int mc_quant_target(struct mc_quant_run *r, const struct mc_search_ask *ask, struct mc_err *err);
+
+/* ---- quant_repairs.c ---- */
+
+/* Repairs of `which` (mc_quant_repair_kind) on a built model, in their order; nothing without samples. made
+ * [MC_QUANT_REPAIRS], *ret_n of them. */
+int mc_quant_repairs(struct mc_quant_run *r, struct mc_quant_built *b, unsigned which,
+                     struct mc_quant_repair_result *made, size_t *ret_n, struct mc_err *err);
 
 /* ---- quant_slower.c ---- */
 

@@ -83,6 +83,33 @@ static int channel_axis(const struct mc_array *a, const float *x, bool whole)
     return axis;
 }
 
+/* Is every line along the axis a distribution? */
+static bool is_distribution(const float *x, const struct mc_shape *s, int axis)
+{
+    int64_t n = s->dim[axis], step = behind(s, axis), lines = mc_shape_count(s) / n;
+    for (int64_t l = 0; l < lines; l++) {
+        const float *at = x + l / step * step * n + l % step;
+        double sum = 0;
+        for (int64_t k = 0; k < n; k++) {
+            if (!(at[k * step] >= 0))
+                return false;
+            sum += at[k * step];
+        }
+        if (!(fabs(sum - 1) < 1e-3))
+            return false;
+    }
+    return lines > 0;
+}
+
+/* Of a Softmax that was written in other operators; -1: there is none. */
+static int distribution_axis(const float *x, const struct mc_shape *s, bool whole)
+{
+    for (int i = s->rank - 1; i >= (whole ? 0 : 1); i--)
+        if (s->dim[i] > 1 && is_distribution(x, s, i))
+            return i;
+    return -1;
+}
+
 /* Numbers beside each other that are no scores, such as an embedding: as scores they would say next to nothing. */
 static bool says_little(const float *x, int64_t rows, int64_t n)
 {
@@ -119,15 +146,22 @@ int mc_agree_look(struct mc_agree_of *o, const struct mc_value *v, const struct 
         o->kind = MC_AGREE_CLASSES;
         o->axis = last;
     }
-    bool unsure = o->kind == MC_AGREE_CLASSES && o->scores == MC_SCORES_LOGITS;
+    bool unsure = o->kind != MC_AGREE_LABELS && o->scores == MC_SCORES_LOGITS;
     if (o->kind != MC_AGREE_NUMBERS && !unsure)
         return 0;
     int64_t total = mc_shape_count(&a->shape);
     float *x = mc_calloc((size_t)total + 1, sizeof *x);
     int rc = x ? mc_dtype_to_f32(a->dtype, a->data, x, (size_t)total, err)
                : mc_fail(err, MC_ENOMEM, "out of memory");
-    if (!rc && unsure && says_little(x, total / a->shape.dim[last], a->shape.dim[last]))
+    int soft = !rc && unsure ? distribution_axis(x, &a->shape, whole) : -1;
+    if (soft >= 0) {
+        o->kind = MC_AGREE_CLASSES;
+        o->scores = MC_SCORES_PROBABILITIES;
+        o->axis = soft;
+    } else if (!rc && o->kind == MC_AGREE_CLASSES &&
+               says_little(x, total / a->shape.dim[last], a->shape.dim[last])) {
         o->kind = MC_AGREE_NUMBERS;
+    }
     if (rc || o->kind != MC_AGREE_NUMBERS) {
         free(x);
         return rc;
@@ -214,29 +248,56 @@ static void add_numbers(const struct mc_agree_of *o, struct mc_agreement *g,
     }
 }
 
-/* A constant channel counts by its power. Channels that never hold more than rounding errors beside the others do not
- * count. */
+struct power { /* of a channel */
+    double power, variance, square;
+};
+
+static int by_power(const void *x, const void *y)
+{
+    double a = ((const struct power *)x)->power, b = ((const struct power *)y)->power;
+    return (a > b) - (a < b);
+}
+
+/* Channels sorted by power fall into groups where the next one is so much stronger; the worst group counts. Those that never
+ * hold more than rounding errors beside the others count with the next. */
+static double worst_group(struct power *p, size_t n)
+{
+    double worst = 0, square = 0, variance = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool ends = i + 1 == n ||
+                    (p[i + 1].power > SPREAD * p[i].power && p[i].power > 1e-12 * p[n - 1].power);
+        square += p[i].square;
+        variance += p[i].variance;
+        if (!ends)
+            continue;
+        worst = fmax(worst, variance > 0 ? square / variance : 0);
+        square = variance = 0;
+    }
+    return worst;
+}
+
+/* A constant channel counts by its power. */
 double mc_agreement_noise(const struct mc_agree_of *o, const struct mc_agreement *g)
 {
-    double sum = 0, n = 0, top = 0;
+    size_t n = 0;
     if (g->broken)
         return INFINITY;
     if (o->kind != MC_AGREE_NUMBERS)
         return NAN;
-    for (int64_t c = 0; c < o->channels; c++)
-        top = fmax(top, o->count[c] > 0 ? o->square[c] / o->count[c] : 0);
-    for (int64_t c = 0; c < o->channels; c++) {
+    struct power *p = mc_calloc((size_t)o->channels, sizeof *p);
+    for (int64_t c = 0; p && c < o->channels; c++) {
         if (!(o->count[c] > 0) || !(g->count[c] > 0))
             continue;
         double power = o->square[c] / o->count[c], mean = o->sum[c] / o->count[c];
         double variance = power - mean * mean;
-        if (!(power > 1e-12 * top))
-            continue;
-        variance = variance > 1e-6 * power ? variance : power;
-        sum += g->square[c] / g->count[c] / variance;
-        n++;
+        p[n++] = (struct power){power, variance > 1e-6 * power ? variance : power,
+                                g->square[c] / g->count[c]};
     }
-    return n > 0 ? sum / n : 0;
+    if (n)
+        qsort(p, n, sizeof *p, by_power);
+    double noise = p ? worst_group(p, n) : NAN;
+    free(p);
+    return noise;
 }
 
 /* ---- decisions ---- */

@@ -43,7 +43,8 @@ void mc_agreement_free(struct mc_agreement *g);
 /* Compare a batch: a of the reference, b of the other; both of this shape, in the form that is kept. */
 void mc_agreement_add(const struct mc_agree_of *o, struct mc_agreement *g,
                       const struct mc_shape *shape, bool whole, const float *a, const float *b);
-/* Mean over channels of squared error over variance; INFINITY where it is broken, NAN of decisions. */
+/* Squared error over variance, of the worst group of channels of like power; INFINITY where it is broken, NAN of decisions
+ * and without memory. */
 double mc_agreement_noise(const struct mc_agree_of *o, const struct mc_agreement *g);
 
 #endif

@@ -72,6 +72,8 @@ static int look_at_first(struct mc_judge *j, const struct mc_graph *g,
         if (!rc)
             rc = mc_agree_look(&out->agree, mc_graph_value(g, out->name), values[o], n,
                                j->data->whole, err);
+        if (out->agree.scores == MC_SCORES_PROBABILITIES)
+            out->scores = MC_SCORES_PROBABILITIES;
     }
     j->counting = j->counting < j->n_outputs ? j->counting : 0;
     j->decides = mc_scores_are_classes(values[j->counting], n, j->data->whole);

@@ -1,0 +1,138 @@
+#include "passes/quant/quant_hunt.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/interrupt.h"
+#include "base/io.h"
+#include "base/json.h"
+#include "passes/quant/quant_cost.h"
+
+int mc_quant_hunt_open(struct mc_quant_hunt *h, struct mc_err *err)
+{
+    size_t n = h->n + 1;
+    h->base = mc_calloc(4 * n, sizeof *h->base);
+    h->gain = mc_calloc(2 * n, sizeof *h->gain);
+    h->order = mc_calloc(n, sizeof *h->order);
+    h->tried = json_array();
+    if (!h->base || !h->gain || !h->order || !h->tried)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    h->fast = h->base + n;
+    h->best = h->fast + n;
+    h->set = h->best + n;
+    h->harm = h->gain + n;
+    return 0;
+}
+
+void mc_quant_hunt_close(struct mc_quant_hunt *h)
+{
+    free(h->base);
+    free(h->gain);
+    free(h->order);
+    json_decref(h->tried);
+}
+
+int mc_quant_hunt_cost(struct mc_quant_hunt *h, const enum mc_quant_form *form, double *ret,
+                       struct mc_err *err)
+{
+    struct mc_quant_built b = {0};
+    int rc = mc_quant_make(h->r, form, true, &b, err);
+    uint64_t bytes = 0;
+    if (!rc && h->r->by_bytes) {
+        rc = h->r->ctx->bytes_of(h->r->ctx->host, b.m, &bytes, err);
+        *ret = (double)bytes;
+    } else if (!rc) {
+        rc = mc_quant_cost(b.m, h->r->rules.runtime, ret, NULL, err);
+    }
+    mc_quant_built_free(&b);
+    return rc;
+}
+
+bool mc_quant_hunt_over(struct mc_quant_hunt *h)
+{
+    double deadline = h->r->ctx->deadline;
+    h->late = h->late || (deadline > 0 && mc_now() > deadline);
+    return h->late;
+}
+
+static int note(struct mc_quant_hunt *h, const char *what, size_t changed,
+                const struct mc_quant_trial *t, struct mc_err *err)
+{
+    json_t *o = json_object();
+    bool ok = true;
+    mc_json_put(o, "set", json_string(what), &ok);
+    mc_json_put(o, "layers", json_integer((json_int_t)changed), &ok);
+    mc_json_put(o, "kl", mc_json_real(t->loss), &ok);
+    mc_json_put(o, "agreement", mc_json_real(t->agreement), &ok);
+    mc_json_put(o, "sqnr_db", mc_json_real(t->sqnr), &ok);
+    mc_json_put(o, "cost", mc_json_real(t->cost), &ok);
+    mc_json_put(o, "keeps", json_boolean(mc_quant_accepts(h->r, t)), &ok);
+    mc_json_add(h->tried, o, &ok);
+    return ok ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
+}
+
+size_t mc_quant_hunt_above(const struct mc_quant_hunt *h, const enum mc_quant_form *form)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < h->n; i++)
+        n += form[i] != h->base[i];
+    return n;
+}
+
+/* What repairs make of a set that loses too much, where that is within their reach. */
+static int try_repaired(struct mc_quant_hunt *h, struct mc_quant_built *b, struct mc_quant_trial *t,
+                        bool *ret_late, struct mc_err *err)
+{
+    struct mc_quant_trial again;
+    struct mc_quant_repair_result made[MC_QUANT_REPAIRS];
+    size_t n = 0;
+    int rc = mc_quant_repairs(h->r, b, h->r->repairs & ~(unsigned)MC_QUANT_ROUND, made, &n, err);
+    if (!rc && n)
+        rc = mc_quant_try(h->r, b->m, &again, ret_late, err);
+    if (!rc && n && !*ret_late && mc_quant_accepts(h->r, &again))
+        *t = again;
+    return rc;
+}
+
+int mc_quant_hunt_measure(struct mc_quant_hunt *h, const char *what, const enum mc_quant_form *form,
+                          struct mc_quant_trial *ret, struct mc_err *err)
+{
+    static const double REACH = 20; /* bias correction won up to 8 dB on the reference models */
+    struct mc_quant_built b = {0};
+    bool late = false;
+    int rc = mc_interrupt_check(err);
+    if (!rc)
+        rc = mc_quant_make(h->r, form, false, &b, err);
+    if (!rc)
+        rc = mc_quant_try(h->r, b.m, ret, &late, err);
+    if (!rc && !late && what && mc_quant_hunt_above(h, form) && !mc_quant_accepts(h->r, ret) &&
+        mc_quant_hunt_harm(h->r, ret, &h->r->weight) < REACH)
+        rc = try_repaired(h, &b, ret, &late, err);
+    mc_quant_built_free(&b);
+    h->late = h->late || late;
+    h->measurements++;
+    if (rc || h->late)
+        return rc;
+    rc = mc_quant_hunt_cost(h, form, &ret->cost, err);
+    return rc || !what ? rc : note(h, what, mc_quant_hunt_above(h, form), ret, err);
+}
+
+void mc_quant_hunt_take(struct mc_quant_hunt *h, const enum mc_quant_form *form,
+                        const struct mc_quant_trial *t)
+{
+    memcpy(h->best, form, h->n * sizeof *form);
+    h->best_trial = *t;
+}
+
+/* Relative to what is allowed: above 1 is too much. Of what adds up over layers. */
+double mc_quant_hunt_harm(const struct mc_quant_run *r, const struct mc_quant_trial *t,
+                          const struct mc_quant_trial *base)
+{
+    double loss = (t->loss - base->loss) / r->max_drop;
+    double noise = isnan(t->sqnr) ? 0
+                                  : (pow(10, -t->sqnr / 10) - pow(10, -base->sqnr / 10)) /
+                                        pow(10, -mc_quant_sqnr_enough(r) / 10);
+    double harm = fmax(loss, noise);
+    return isnan(harm) ? INFINITY : fmax(harm, 0);
+}

@@ -1,0 +1,48 @@
+/* One search for forms under way. Private to quant_hunt*.c and quant_search.c. */
+#ifndef MC_PASSES_QUANT_HUNT_H
+#define MC_PASSES_QUANT_HUNT_H
+
+#include "passes/quant/quant_run.h"
+
+struct mc_quant_hunt {
+    struct mc_quant_run *r;
+    size_t n;
+    enum mc_quant_form *base, *fast, *best,
+        *set;      /* [n] each: the floor, the fastest, the answer so far, to be tried */
+    double *gain;  /* [n] by how much the model gets slower where this layer alone falls back */
+    double *harm;  /* [n] of this layer alone */
+    size_t *order; /* of layers */
+    struct mc_quant_trial best_trial;
+    json_t *tried;
+    size_t measurements;
+    bool late;
+};
+
+/* ---- quant_hunt.c ---- */
+
+int mc_quant_hunt_open(struct mc_quant_hunt *h, struct mc_err *err);
+void mc_quant_hunt_close(struct mc_quant_hunt *h);
+/* Is there no more time? */
+bool mc_quant_hunt_over(struct mc_quant_hunt *h);
+/* What a model of these forms costs: by the table, or its bytes. */
+int mc_quant_hunt_cost(struct mc_quant_hunt *h, const enum mc_quant_form *form, double *ret,
+                       struct mc_err *err);
+/* Measure a set, where it does not keep the answer also as repairs leave it; `what` is how the report calls it, NULL: not at
+ * all, and without repairs. h->late: nothing is filled in. */
+int mc_quant_hunt_measure(struct mc_quant_hunt *h, const char *what, const enum mc_quant_form *form,
+                          struct mc_quant_trial *ret, struct mc_err *err);
+/* The set becomes the answer. */
+void mc_quant_hunt_take(struct mc_quant_hunt *h, const enum mc_quant_form *form,
+                        const struct mc_quant_trial *t);
+/* Layers above the floor. */
+size_t mc_quant_hunt_above(const struct mc_quant_hunt *h, const enum mc_quant_form *form);
+/* What a trial loses more than `base`, relative to what is allowed: above 1 is too much. Of what adds up over layers. */
+double mc_quant_hunt_harm(const struct mc_quant_run *r, const struct mc_quant_trial *t,
+                          const struct mc_quant_trial *base);
+
+/* ---- quant_hunt_weights.c ---- */
+
+/* h->base measured: weights alone, of some of them halves where the answer needs it. */
+int mc_quant_hunt_weights(struct mc_quant_hunt *h, struct mc_err *err);
+
+#endif
