@@ -10,7 +10,8 @@
  * 1024x1024, one thread of a Sapphire Rapids, 0.045 ms for one row against 0.20 ms of floats, even at 16 rows, 1.2 times slower
  * from 64 on (on a Zen 5 still faster). Gemm fuses only without transB and alpha and with a bias of one axis: with transB it takes
  * 2.4 times as long as floats. Gemm, or MatMul and Add of a matrix, in front of an activation is joined with that one instead, and
- * DequantizeLinear runs every time (fashion-mlp: 3.0 ms, floats 0.38 ms); behind a Sum it is not (0.15 ms). In front of Conv, LSTM
+ * DequantizeLinear runs every time (fashion-mlp: 3.0 ms, floats 0.38 ms); behind a Sum it is not (0.15 ms). So is a MatMul of a
+ * matrix whose residual is added. In front of Conv, LSTM
  * and the like DequantizeLinear always runs every time (Conv 64x64x3x3, 28x28: 1.5 times slower than floats), while Cast and Mul
  * are computed once when the model is loaded and cost nothing. */
 enum { FEW_ROWS = 32 };
@@ -26,7 +27,7 @@ static bool is_stock(const struct mc_quant_rules *r)
 static bool is_product(const struct mc_quant_site *s)
 {
     return (s->kind == MC_QUANT_MATMUL || s->kind == MC_QUANT_GEMM) && s->x_slot == 0 &&
-           mc_constant(s->weight[0])->shape.rank == 2;
+           !s->reason && s->n_weights && mc_constant(s->weight[0])->shape.rank == 2;
 }
 
 /* Rows of x that are multiplied with the matrix; NAN: unknown. */
@@ -48,6 +49,20 @@ static bool is_plain_gemm(const struct mc_quant_site *s)
            n->version >= 7;
 }
 
+/* Does another product have the same integers? ONNX Runtime fuses none then (a transformer whose layers are one: 3.5 times
+ * slower than floats). */
+static bool has_twin(const struct mc_quant_builder *b, const struct mc_quant_site *s)
+{
+    size_t own = (size_t)(s - b->sites->item), first = s->shared ? s->shared - 1 : own;
+    for (size_t i = first; i < b->sites->n; i++) {
+        const struct mc_quant_site *o = &b->sites->item[i];
+        if (i != own && (i == first || o->shared == first + 1) && is_product(o) &&
+            b->form[i] == MC_QUANT_WEIGHT)
+            return true;
+    }
+    return false;
+}
+
 /* Whether the integers are better turned to floats when the model is loaded. */
 static bool folds(const struct mc_quant_builder *b, const struct mc_quant_site *s)
 {
@@ -61,7 +76,7 @@ static bool folds(const struct mc_quant_builder *b, const struct mc_quant_site *
      * the model. */
     if (s->weight[0]->outer || s->weight[0]->graph != s->node->graph)
         return true;
-    return rows_of(s) > FEW_ROWS;
+    return has_twin(b, s) || rows_of(s) > FEW_ROWS;
 }
 
 /* Does an activation alone read the Gemm, one that ONNX Runtime would join it with? */
@@ -105,6 +120,17 @@ static int split(struct mc_quant_builder *b, size_t site, struct mc_value *w, st
     if (at->y == old)
         at->y = y;
     return 0;
+}
+
+/* The Add of something computed behind a product of matrices becomes a Sum. */
+static int keep_apart(struct mc_quant_builder *b, size_t site, struct mc_err *err)
+{
+    const struct mc_quant_site *s = &b->sites->item[site];
+    const struct mc_value *y = b->node[site]->out[0];
+    struct mc_node *add = y->n_uses == 1 ? y->uses[0].node : NULL;
+    bool is = s->kind == MC_QUANT_MATMUL && !s->add && s->y_rank == 2 && add &&
+              mc_node_is(add, "Add") && add->version >= 7 && y->uses[0].slot >= 0;
+    return is ? mc_edit_op(add, "", "Sum", (int)mc_graph_opset(add->graph, ""), err) : 0;
 }
 
 /* The bias as [m]. */
@@ -162,6 +188,8 @@ static int one_weight(struct mc_quant_builder *b, size_t site, int k, struct mc_
         rc = flat_bias(n, err);
     if (!rc && !fold && is_stock(b->rules) && splits(s, n))
         return split(b, site, v, err);
+    if (!rc && !fold && is_stock(b->rules))
+        rc = keep_apart(b, site, err);
     return rc ? rc : mc_edit_set_input(n, (size_t)s->slot[k], v, err);
 }
 

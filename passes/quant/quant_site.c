@@ -262,9 +262,13 @@ static int find_macs(struct mc_quant_sites *all, const struct mc_model *m, struc
     if (rc)
         return rc == MC_ENOMEM ? rc : 0;
     for (size_t i = 0; i < all->n; i++) {
-        double macs =
-            all->item[i].node->graph->function ? -1 : mc_infer_macs(inf, all->item[i].node);
-        all->item[i].macs = macs < 0 ? NAN : macs;
+        struct mc_quant_site *s = &all->item[i];
+        if (s->node->graph->function)
+            continue;
+        const struct mc_vtype *y = s->node->out[0] ? mc_infer_of(inf, s->node->out[0]) : NULL;
+        double macs = mc_infer_macs(inf, s->node);
+        s->y_rank = y && y->ranked ? y->shape.rank : 0;
+        s->macs = macs < 0 ? NAN : macs;
     }
     mc_infer_free(inf);
     return 0;

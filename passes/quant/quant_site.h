@@ -41,6 +41,7 @@ struct mc_quant_site {
     struct mc_node
         *act; /* Relu or Clip that alone reads the output: computed with the layer; or NULL */
     struct mc_value *y; /* what the layer gives: behind add and act */
+    int y_rank;         /* of the node's output; 0: unknown */
     bool in_body;       /* of If, Loop, Scan, or a function: no statistics, no STATIC */
     uint64_t bytes;     /* of the weights */
     double macs;        /* for one sample; NAN: unknown */

@@ -263,10 +263,10 @@ int mc_quant_describe(struct mc_node *n, struct mc_quant_site ret[MC_QUANT_NODE_
     int count = 0;
     if (is_quantised(n))
         return single(n, ret, MC_QUANT_FUSED, "quantised already");
-    if (n->n_out < 1 || !n->out[0])
-        return 0;
     if (mc_node_is(n, "LSTM") || mc_node_is(n, "GRU") || mc_node_is(n, "RNN"))
         return cell(n, ret);
+    if (n->n_out < 1 || !n->out[0])
+        return 0;
     if (mc_model_function(n->graph->model, n->domain, n->op_type, n->overload))
         return arguments(n, ret);
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)

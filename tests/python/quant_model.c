@@ -54,9 +54,9 @@ static int convert(struct mc_model *m, enum mc_quant_form asked, const char *out
     if (!rc && !(form = calloc(sites.n + 1, sizeof *form)))
         rc = mc_fail(err, MC_ENOMEM, "out of memory");
     for (size_t i = 0; i < sites.n && !rc; i++)
-        form[i] = !sites.item[i].why[asked]                          ? asked
-                  : asked > MC_QUANT_WEIGHT && !sites.item[i].why[1] ? MC_QUANT_WEIGHT
-                                                                     : MC_QUANT_FLOAT;
+        form[i] = !sites.item[i].why[asked]                                        ? asked
+                  : asked > MC_QUANT_WEIGHT && !sites.item[i].why[MC_QUANT_WEIGHT] ? MC_QUANT_WEIGHT
+                                                                                   : MC_QUANT_FLOAT;
     if (!rc)
         rc = mc_quant_build(&ctx, m, &sites, &rules, NULL, form, NULL, false, &built, err);
     if (!rc) {
