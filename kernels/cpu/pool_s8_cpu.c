@@ -56,6 +56,23 @@ static void sum_up(int64_t n, const uint8_t *x, uint8_t flip, int32_t *sum)
         sum[i] += (int32_t)(uint8_t)(x[i] ^ flip);
 }
 
+/* sum[i] += x[i], x[i + step], … of `taps` places; in registers where there are LANES channels. */
+static void sum_places(int64_t n, int64_t taps, const uint8_t *x, int64_t step, uint8_t flip, int32_t *sum)
+{
+    int64_t ch = 0;
+    for (; ch + LANES <= n; ch += LANES) {
+        int32_t total[LANES] = {0};
+        const uint8_t *from = x + ch;
+        for (int64_t t = 0; t < taps; t++, from += step)
+            for (int i = 0; i < LANES; i++)
+                total[i] += (int32_t)(uint8_t)(from[i] ^ flip);
+        for (int i = 0; i < LANES; i++)
+            sum[ch + i] += total[i];
+    }
+    for (int64_t t = 0; t < taps; t++)
+        sum_up(n - ch, x + ch + t * step, flip, sum + ch);
+}
+
 static void put_sums(const struct job *j, int64_t n, const int32_t *sum, int32_t less, float by, uint8_t *y)
 {
     float f[64];
@@ -82,19 +99,20 @@ static void place_last(const struct job *j, const uint8_t *x, const int64_t o[3]
         inside *= last[d] - first[d];
         counted *= taps_counted(p, d, o[d]);
     }
-    memset(most, 0, sizeof most);
-    memset(sum, 0, sizeof sum);
+    memset(most, 0, (size_t)n);
+    memset(sum, 0, (size_t)n * sizeof *sum);
     for (k[0] = first[0]; k[0] < last[0]; k[0]++)
-        for (k[1] = first[1]; k[1] < last[1]; k[1]++)
-            for (k[2] = first[2]; k[2] < last[2]; k[2]++) {
-                int64_t at = 0;
-                for (int d = 0; d < 3; d++)
-                    at = at * p->in[d] + o[d] * p->stride[d] - p->pad[d] + k[d] * p->dilation[d];
-                if (p->average)
-                    sum_up(n, x + at * p->c + ch, flip, sum);
-                else
-                    larger(n, x + at * p->c + ch, flip, most);
-            }
+        for (k[1] = first[1]; k[1] < last[1]; k[1]++) {
+            int64_t at = 0, step = p->dilation[2] * p->c, taps = last[2] - first[2];
+            k[2] = first[2];
+            for (int d = 0; d < 3; d++)
+                at = at * p->in[d] + o[d] * p->stride[d] - p->pad[d] + k[d] * p->dilation[d];
+            const uint8_t *from = x + at * p->c + ch;
+            if (p->average)
+                sum_places(n, taps, from, step, flip, sum);
+            for (int64_t t = 0; t < taps && !p->average; t++)
+                larger(n, from + t * step, flip, most);
+        }
     if (p->average) {
         int32_t less = (int32_t)inside * j->x_zero;
         put_sums(j, n, sum, less, p->scale / (float)max64(counted, 1), y);
@@ -239,6 +257,37 @@ static void rows_first(void *ctx, int64_t chunk, int worker)
     }
 }
 
+/* Each plane is one window. */
+static void planes(void *ctx, int64_t chunk, int worker)
+{
+    (void)worker;
+    const struct job *j = ctx;
+    const struct mc_pool_s8 *p = j->p;
+    uint8_t flip = p->x_signed ? 0x80 : 0;
+    int32_t sum[64], less = (int32_t)j->size * j->x_zero;
+    int64_t end = min64((chunk + 1) * j->per_chunk, j->units), n;
+    for (int64_t plane = chunk * j->per_chunk; plane < end; plane += n) {
+        n = min64(64, end - plane);
+        const uint8_t *x = (const uint8_t *)p->x + plane * j->size;
+        for (int64_t i = 0; i < n; i++, x += j->size) {
+            uint32_t total = 0;
+            for (int64_t at = 0; at < j->size; at++)
+                total += (uint8_t)(x[at] ^ flip);
+            sum[i] = (int32_t)total;
+        }
+        put_sums(j, n, sum, less, p->scale / (float)j->size, (uint8_t *)p->y + plane);
+    }
+}
+
+static bool whole_planes(const struct mc_pool_s8 *p)
+{
+    bool whole = p->average && p->layout == MC_S8_NCHW;
+    for (int d = 0; d < 3; d++)
+        whole &= p->kernel[d] == p->in[d] && p->out[d] == 1 && p->pad[d] == 0 && p->end[d] == 0 &&
+                 p->dilation[d] == 1;
+    return whole;
+}
+
 void MC_CPU(mc_s8_pool)(const struct mc_pool_s8 *given, struct mc_pool *pool)
 {
     struct mc_pool_s8 p = *given;
@@ -256,5 +305,9 @@ void MC_CPU(mc_s8_pool)(const struct mc_pool_s8 *given, struct mc_pool *pool)
                     .round = s8_round_of(p.zero, p.lo, p.hi)};
     int64_t read = p.out[2] * p.c * p.kernel[0] * p.kernel[1] * p.kernel[2];
     j.per_chunk = max64(1, CHUNK_BYTES / max64(read, 1));
-    mc_pool_run(pool, ceil_div(j.units, j.per_chunk), last ? rows_last : rows_first, &j);
+    mc_pool_run(pool, ceil_div(j.units, j.per_chunk),
+                whole_planes(&p) ? planes
+                : last           ? rows_last
+                                 : rows_first,
+                &j);
 }

@@ -1,7 +1,8 @@
-/* Clamped first, a value is so small that adding and taking away 1.5 * 2^23 rounds it, half to even. */
-#include "kernels/cpu/vec.h"
+#include "kernels/cpu/blocks.h"
+#include "kernels/cpu/rows_s8.h"
 #include "kernels/fill.h"
 
+/* Clamped first, a value is so small that adding and taking away 1.5 * 2^23 rounds it, half to even. */
 static inline int32_t whole(float v, float lo, float hi)
 {
     v = v > lo ? v : lo; /* NaN too */
@@ -9,27 +10,48 @@ static inline int32_t whole(float v, float lo, float hi)
     return (int32_t)((v + 0x1.8p23f) - 0x1.8p23f);
 }
 
-/* Rows of type `out` from `in`, with `value` of element i. */
-#define ROUND_ROW(name, in, out, value)                                                            \
-    static void name(const struct mc_quant_row *r, const in *x, out *y)                            \
+/* Rows of bytes, 64 at a time, from `in`, with `value` of element i. */
+#define BYTE_ROW(name, in, value)                                                                  \
+    static void name(const struct mc_quant_row *r, const in *from, uint8_t *y)                     \
     {                                                                                              \
-        const float *scale = r->scale;                                                             \
-        float lo = (float)(r->lo - r->zero), hi = (float)(r->hi - r->zero), s = scale[0];          \
+        struct s8_round round = s8_round_of(r->zero, r->lo, r->hi);                                \
+        float f[64] = {0}, s = r->scale[0];                                                        \
+        for (int64_t at = 0; at < r->n; at += 64) {                                                \
+            const in *x = from + at;                                                               \
+            int64_t n = min64(64, r->n - at);                                                      \
+            if (n == 64 && r->step == 0) {                                                         \
+                for (int64_t i = 0; i < 64; i++)                                                   \
+                    f[i] = value;                                                                  \
+            } else {                                                                               \
+                for (int64_t i = 0; i < n; i++) {                                                  \
+                    s = r->scale[(at + i) * r->step];                                              \
+                    f[i] = value;                                                                  \
+                }                                                                                  \
+            }                                                                                      \
+            s8_put_run(&round, f, n, y + at);                                                      \
+        }                                                                                          \
+    }
+BYTE_ROW(quantize_8, float, x[i] / s)
+BYTE_ROW(requantize_8, int32_t, (float)x[i] * s)
+
+/* Of 16 bits. */
+#define WIDE_ROW(name, in, value)                                                                  \
+    static void name(const struct mc_quant_row *r, const in *x, uint16_t *y)                       \
+    {                                                                                              \
+        float lo = (float)(r->lo - r->zero), hi = (float)(r->hi - r->zero), s = r->scale[0];       \
         int32_t zero = r->zero;                                                                    \
         if (r->step == 0) {                                                                        \
             for (int64_t i = 0; i < r->n; i++)                                                     \
-                y[i] = (out)(whole(value, lo, hi) + zero);                                         \
+                y[i] = (uint16_t)(whole(value, lo, hi) + zero);                                    \
         } else {                                                                                   \
             for (int64_t i = 0; i < r->n; i++) {                                                   \
-                s = scale[i];                                                                      \
-                y[i] = (out)(whole(value, lo, hi) + zero);                                         \
+                s = r->scale[i];                                                                   \
+                y[i] = (uint16_t)(whole(value, lo, hi) + zero);                                    \
             }                                                                                      \
         }                                                                                          \
     }
-ROUND_ROW(quantize_8, float, uint8_t, x[i] / s)
-ROUND_ROW(quantize_16, float, uint16_t, x[i] / s)
-ROUND_ROW(requantize_8, int32_t, uint8_t, (float)x[i] * s)
-ROUND_ROW(requantize_16, int32_t, uint16_t, (float)x[i] * s)
+WIDE_ROW(quantize_16, float, x[i] / s)
+WIDE_ROW(requantize_16, int32_t, (float)x[i] * s)
 
 static int is_wide(const struct mc_quant_row *r)
 {

@@ -13,34 +13,78 @@ static inline void take(const uint8_t *x, int64_t n, bool is_signed, int32_t zer
     /* Flipping the top bit makes a signed byte unsigned, 128 larger. */
     uint8_t flip = is_signed ? 0x80 : 0;
     zero += is_signed ? 128 : 0;
+    if (n == RUN) {
+        for (int i = 0; i < RUN; i++)
+            to[i] = (int32_t)(uint8_t)(x[i] ^ flip) - zero;
+        return;
+    }
     for (int64_t i = 0; i < n; i++)
         to[i] = (int32_t)(uint8_t)(x[i] ^ flip) - zero;
 }
+
+#if MC_LEVEL == 5
+struct side {
+    __m512i zero;
+    __mmask16 is_signed; /* all or none */
+};
+
+static inline struct side side_of(bool is_signed, int32_t zero)
+{
+    return (struct side){_mm512_set1_epi32(zero), is_signed ? 0xffff : 0};
+}
+
+static inline __m512i values(const struct side *s, const uint8_t *x)
+{
+    __m128i v = _mm_loadu_si128((const __m128i *)x);
+    __m512i wide = s->is_signed ? _mm512_cvtepi8_epi32(v) : _mm512_cvtepu8_epi32(v);
+    return _mm512_sub_epi32(wide, s->zero);
+}
+
+/* Whole runs; returns how many elements those are. */
+static inline __attribute__((always_inline)) int64_t pair_runs(const struct mc_pair_s8 *p,
+                                                               const struct s8_round *r,
+                                                               const int32_t right[RUN], bool product)
+{
+    const struct side left = side_of(p->a_signed, p->a_zero), other = side_of(p->b_signed, p->b_zero);
+    const __m512 a_scale = _mm512_set1_ps(p->a_scale), b_scale = _mm512_set1_ps(p->b_scale);
+    const uint8_t *a = p->a, *b = p->b;
+    int64_t at = 0;
+    for (; at + RUN <= p->n; at += RUN) {
+        __m512 f[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            __m512i x = values(&left, a + at + 16 * i);
+            __m512i y = p->b_step ? values(&other, b + at + 16 * i) : _mm512_loadu_si512(right);
+            f[i] = product ? _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_mullo_epi32(x, y)), a_scale)
+                           : _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(x), a_scale),
+                                           _mm512_mul_ps(_mm512_cvtepi32_ps(y), b_scale));
+        }
+        _mm512_storeu_si512((uint8_t *)p->y + at, s8_narrow(r, f));
+    }
+    return at;
+}
+#endif
 
 static inline __attribute__((always_inline)) void pair(const struct mc_pair_s8 *p, bool product)
 {
     struct s8_round r = s8_round_of(p->zero, p->lo, p->hi);
     const uint8_t *a = p->a, *b = p->b;
-    uint8_t *y = p->y;
-    int32_t left[RUN], right[RUN] = {0};
-    float f[RUN] = {0};
+    int32_t left[RUN] = {0}, right[RUN] = {0};
+    float f[RUN];
+    int64_t at = 0;
     if (p->b_step == 0 && p->n > 0) {
         take(b, 1, p->b_signed, p->b_zero, right);
         for (int i = 1; i < RUN; i++)
             right[i] = right[0];
     }
-    for (int64_t at = 0; at < p->n; at += RUN) {
+#if MC_LEVEL == 5
+    at = pair_runs(p, &r, right, product);
+#endif
+    for (; at < p->n; at += RUN) {
         int64_t n = min64(RUN, p->n - at);
-        if (n == RUN) {
-            take(a + at, RUN, p->a_signed, p->a_zero, left);
-            if (p->b_step)
-                take(b + at, RUN, p->b_signed, p->b_zero, right);
-        } else {
-            take(a + at, n, p->a_signed, p->a_zero, left);
-            if (p->b_step)
-                take(b + at, n, p->b_signed, p->b_zero, right);
-            memset(left + n, 0, (size_t)(RUN - n) * sizeof *left);
-        }
+        take(a + at, n, p->a_signed, p->a_zero, left);
+        if (p->b_step)
+            take(b + at, n, p->b_signed, p->b_zero, right);
         if (product) {
             for (int i = 0; i < RUN; i++)
                 f[i] = (float)(left[i] * right[i]) * p->a_scale;
@@ -48,7 +92,7 @@ static inline __attribute__((always_inline)) void pair(const struct mc_pair_s8 *
             for (int i = 0; i < RUN; i++)
                 f[i] = (float)left[i] * p->a_scale + (float)right[i] * p->b_scale;
         }
-        s8_put_run(&r, f, n, y + at);
+        s8_put_run(&r, f, n, (uint8_t *)p->y + at);
     }
 }
 

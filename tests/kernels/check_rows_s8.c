@@ -124,6 +124,12 @@ static void draw_pool(struct check *c, struct mc_pool_s8 *p)
         if (there && check_below(c, 3) == 0 && p->out[d] * p->stride[d] < p->in[d] + p->pad[d])
             p->out[d]++;
     }
+    bool global = check_below(c, 5) == 0;
+    for (int d = 0; d < 3 && global; d++) {
+        p->kernel[d] = p->in[d];
+        p->out[d] = p->stride[d] = p->dilation[d] = 1;
+        p->pad[d] = p->end[d] = 0;
+    }
     if (wide)
         p->c = 1 + check_below(c, 3);
     p->x_zero = draw_zero(c, p->x_signed);
