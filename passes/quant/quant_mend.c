@@ -104,10 +104,10 @@ static int undo(struct mc_quant_mend *m, struct mc_err *err)
 int mc_quant_mend_end(struct mc_quant_mend *m, int rc, struct mc_err *err)
 {
     struct mc_quant_repair_result *r = m->result;
-    bool fatal = rc == MC_ENOMEM || rc == MC_EINTR;
     r->after = r->before;
     if (!rc && m->judge && m->n)
         rc = measure(m, &r->after, err);
+    bool fatal = rc == MC_ENOMEM || rc == MC_EINTR;
     r->kept = !rc && m->n && !(r->after >= r->before);
     if (!r->kept) {
         struct mc_err other;
