@@ -1,6 +1,6 @@
 /* quant_static IN OUT CALIB [SETTING…]: every site of IN that can be is static, on the ranges of all samples of CALIB; others
- * get integer weights where they can. Settings: mse, symmetric, outputs, wide (16 bits), tensor, floats (products of two
- * activations stay as they are), bits=N, weights=N. Prints operator, name, form and note or reason of each site. */
+ * get integer weights where they can. Settings: mse, symmetric, outputs, wide (16 bits), tensor, vnni (rules of our own
+ * kernels), bits=N, weights=N. Prints operator, name, form and note or reason of each site. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,7 @@ enum { INPUTS_MAX = 8 };
 struct job {
     struct mc_model *m;
     struct mc_quant_rules rules;
-    bool wide, floats;
+    bool wide;
     struct mc_session *session;
     struct mc_pass_ctx ctx;
     struct mc_quant_sites sites;
@@ -43,8 +43,8 @@ static bool setting(struct job *j, const char *s)
         j->rules.per_tensor = true;
     else if (!strcmp(s, "wide"))
         j->wide = true;
-    else if (!strcmp(s, "floats"))
-        j->floats = true;
+    else if (!strcmp(s, "vnni"))
+        j->rules.runtime = MC_QUANT_VNNI;
     else if (number && !strncmp(s, "bits=", 5))
         j->rules.act_bits = atoi(number + 1);
     else if (number && !strncmp(s, "weights=", 8))
@@ -70,7 +70,7 @@ static int open_samples(struct job *j, const char *spec, struct mc_err *err)
 static enum mc_quant_form form_of(const struct job *j, const struct mc_quant_site *s)
 {
     enum mc_quant_form wish = j->wide ? MC_QUANT_STATIC16 : MC_QUANT_STATIC;
-    if (s->reason || (j->floats && s->kind == MC_QUANT_PRODUCT))
+    if (s->reason)
         return MC_QUANT_FLOAT;
     return !s->why[wish] ? wish : !s->why[MC_QUANT_WEIGHT] ? MC_QUANT_WEIGHT : MC_QUANT_FLOAT;
 }
