@@ -64,10 +64,22 @@ static bool is_op(const struct mc_node *n, const char *op)
     return n && n->n_in > 0 && n->in[0] && mc_node_is(n, op);
 }
 
+/* Integers that are read twice stay as they are, others become unsigned; nothing is fused where both meet. */
+static bool stays_signed(const struct mc_quant_walk *w, const struct mc_value *q)
+{
+    bool several = q->n_uses > 1;
+    for (size_t i = 0; i < q->n_uses; i++) {
+        const struct mc_node *n = q->uses[i].node;
+        several |= n->n_out && n->out[0] && n->out[0]->n_uses > 1;
+    }
+    return several && dtype_of(w, q) == MC_DTYPE_I8;
+}
+
 bool mc_quant_walk_is_dq(const struct mc_quant_walk *w, const struct mc_value *v)
 {
-    return v && is_op(v->producer, "DequantizeLinear") &&
-           !mc_quant_walk_constant(w, v->producer->in[0]) && is_bytes(w, v->producer->in[0]);
+    const struct mc_value *q =
+        v && is_op(v->producer, "DequantizeLinear") ? v->producer->in[0] : NULL;
+    return q && !mc_quant_walk_constant(w, q) && is_bytes(w, q) && !stays_signed(w, q);
 }
 
 bool mc_quant_walk_is_weight(const struct mc_quant_walk *w, const struct mc_value *v)
@@ -100,7 +112,7 @@ struct mc_node *mc_quant_walk_q(const struct mc_quant_walk *w, const struct mc_v
         q = mc_quant_walk_reader(q->out[0]);
     }
     bool fits = is_op(q, "QuantizeLinear") && q->n_out && q->out[0] && is_bytes(w, q->out[0]) &&
-                (!*ret_act || zero_is_least(w, q));
+                !stays_signed(w, q->out[0]) && (!*ret_act || zero_is_least(w, q));
     return fits ? q : NULL;
 }
 

@@ -42,9 +42,9 @@ static const struct rule {
     {"Tile", "Neg", "Quarter", OUT},
     {"Expand", "Neg", "Quarter", OUT},
     {"Gather", "Neg", "Quarter", OUT},
-    {"DepthToSpace", "Transpose", "Quarter", OUT},
+    {"DepthToSpace", "Transpose", "TransposeBytes", OUT},
     {"SpaceToDepth", "Transpose", NULL, OUT},
-    {"Transpose", "TransposeLast", "Quarter", OUT},
+    {"Transpose", "Transpose", "TransposeBytes", OUT},
     {"Resize", "Resize", "Quarter", OUT},
     {"Upsample", "Resize", "Quarter", OUT},
     {"MaxPool", "MaxPool", "QMaxPool", WINDOW},
@@ -270,6 +270,30 @@ static int visit(struct mc_quant_walk *w, const struct mc_node *n, struct mc_err
     return 0;
 }
 
+/* Convolutions of integers want their channels last: where their values come from floats, or become floats, they are
+ * turned. */
+static bool is_turned(const struct mc_quant_walk *w, const struct mc_value *q)
+{
+    const struct mc_node *made =
+        q->producer && q->producer->n_in ? q->producer->in[0]->producer : NULL;
+    if (made && w->absorbed[made->id] && made->n_in) /* an activation */
+        made = made->in[0]->producer;
+    return made && mc_node_is(made, "Conv") && w->integer[made->id];
+}
+
+static bool feeds_convolution(const struct mc_quant_walk *w, const struct mc_value *y)
+{
+    for (size_t i = 0; i < y->n_uses; i++)
+        if (mc_node_is(y->uses[i].node, "Conv") && w->integer[y->uses[i].node->id])
+            return true;
+    return false;
+}
+
+static double turned(const struct mc_quant_walk *w, const struct mc_value *v)
+{
+    return mc_quant_cost_of("TransposeBytes", NULL, mc_quant_walk_count(w, v), 1);
+}
+
 /* Floats that nobody wants are not made. */
 static void add_dequantize(struct mc_quant_walk *w)
 {
@@ -283,6 +307,11 @@ static void add_dequantize(struct mc_quant_walk *w)
             wanted |= y->uses[k].slot < 0 || !w->integer[y->uses[k].node->id];
         if (wanted)
             w->cost[n->id] = mc_quant_cost_of("DQ", NULL, size_by(w, n, OUT), 1);
+        if (wanted && is_turned(w, n->in[0]))
+            w->cost[n->id] += turned(w, y);
+        const struct mc_node *q = n->in[0] ? n->in[0]->producer : NULL;
+        if (q && mc_node_is(q, "QuantizeLinear") && !w->absorbed[q->id] && feeds_convolution(w, y))
+            w->cost[q->id] += turned(w, y);
     }
 }
 
