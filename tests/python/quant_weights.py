@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import zlib
 
 import numpy as np
 import onnx
@@ -193,7 +194,7 @@ def nested():
 @case
 def loop():
     info = helper.make_tensor_value_info
-    step = body("step", [node("MatMul", "h w", "m"), node("Tanh", "m", "h2"), node("Identity", "go", "go2")], [], {"w": normal(64, 64)},
+    step = body("step", [node("MatMul", "h w", "m"), node("Tanh", "m", "h2"), node("Identity", "go", "go2")], [], {"w": normal(64, 64, scale=0.03)},
                 [info("i", T.INT64, []), info("go", T.BOOL, []), info("h", T.FLOAT, None)])
     step.output.extend([info("go2", T.BOOL, []), info("h2", T.FLOAT, None)])
     return model([node("Loop", "times  x", "y", body=step)], {"times": np.array(3)}, X)
@@ -310,6 +311,13 @@ def activated():
         x = "y" if act == "Relu" and i else f"a{i}"
         nodes.append(node(act, f"g{i}", x))
     return model(nodes, weights, X)
+
+
+@case
+def activated_alone():
+    return model([node("MatMul", "x w", "a"), node("Relu", "a", "b"), node("MatMul", "b v", "c"), node("Clip", "c lo hi", "d"),
+                  node("MatMul", "d u", "e"), node("Add", "e d", "f"), node("Relu", "f", "g"), node("Gemm", "g t", "h"), node("Relu", "h", "y")],
+                 {"w": normal(64, 64), "v": normal(64, 64), "u": normal(64, 64), "t": normal(64, 64), "lo": np.float32(0), "hi": np.float32(6)}, X)
 
 
 @case
@@ -460,11 +468,13 @@ def check(name, form, m, feeds, work):
 
 
 def main():
+    global RNG
     failed = 0
     with tempfile.TemporaryDirectory() as work:
         for name, make in CASES.items():
             if len(sys.argv) > 2 and name not in sys.argv[2:]:
                 continue
+            RNG = np.random.default_rng(zlib.crc32(name.encode()))
             m, feeds = make()
             if name == "loop":
                 fix_loop(m)
