@@ -15,16 +15,34 @@
  * time of floats, 320 cells 0.7, 384 0.37, 512 0.22. */
 enum { LARGE = 1 << 20 };
 
+enum kind { LSTM, GRU, RNN };
+
+static enum kind kind_of(const struct mc_node *n)
+{
+    return mc_node_is(n, "LSTM") ? LSTM : mc_node_is(n, "GRU") ? GRU : RNN;
+}
+
+/* Sizes that ONNX asks for; what a file says need not be so. */
+static bool fits(const struct mc_quant_site *s)
+{
+    static const int64_t gates[] = {4, 3, 1};
+    const struct mc_node *n = s->node;
+    const struct mc_shape *w = &mc_constant(s->weight[0])->shape;
+    const struct mc_shape *r = &mc_constant(s->weight[1])->shape;
+    const struct mc_tensor *b = n->n_in > 3 && n->in[3] ? mc_constant(n->in[3]) : NULL;
+    int64_t dirs = strcmp(mc_node_string(n, "direction", "forward"), "bidirectional") ? 1 : 2;
+    return w->dim[0] == dirs && r->dim[0] == dirs && w->dim[1] == r->dim[1] &&
+           r->dim[1] == gates[kind_of(n)] * r->dim[2] &&
+           (!b || mc_tensor_count(b) == 2 * dirs * r->dim[1]);
+}
+
 static const char *not_plain(const struct mc_node *n)
 {
-    static const char *const names[] = {"LSTM", "GRU", "RNN"};
     static const char *const usual[][3] = {
         {"Sigmoid", "Tanh", "Tanh"}, {"Sigmoid", "Tanh"}, {"Tanh"}};
     static const size_t fns[] = {3, 2, 1};
     const struct mc_attr *a = mc_node_attr(n, "activations");
-    size_t k = 0;
-    while (k < 2 && strcmp(n->op_type, names[k]) != 0)
-        k++;
+    enum kind k = kind_of(n);
     for (size_t i = 0; a && i < a->n; i++)
         if (!a->strings || !a->strings[i].data ||
             strcmp((const char *)a->strings[i].data, usual[k][i % fns[k]]) != 0)
@@ -48,6 +66,8 @@ static bool has_operator(const struct mc_quant_site *s, const struct mc_quant_ru
 const char *mc_quant_cell_why(const struct mc_quant_site *s, const struct mc_quant_rules *r)
 {
     const struct mc_tensor *t = mc_constant(s->weight[1]);
+    if (!fits(s))
+        return "its weights do not fit each other";
     if (r->weight_bits <= 4)
         return "a cell of integers takes more than 4 bits";
     if (mc_node_int(s->node, "layout", 0))

@@ -338,7 +338,7 @@ static void offers(void **state)
 {
     (void)state;
     struct shape s = {.gates = 4, .dirs = 1, .hidden = 32, .input = 32, .steps = 1, .batch = 1};
-    for (int k = 0; k < 5; k++) {
+    for (int k = 0; k < 6; k++) {
         s.hidden = k == 4 ? 290 : k ? 300 : 32;
         s.gates = k == 4 ? 3 : 4;
         struct numbers v = numbers_of(&s);
@@ -350,10 +350,13 @@ static void offers(void **state)
             build_ok(mc_edit_attr_float(n, "clip", 3, &err), &err);
         if (k == 3)
             r.weight_bits = 4;
+        if (k == 5)
+            build_ok(mc_edit_attr_string(n, "direction", "bidirectional", &err), &err);
         build_ok(mc_quant_sites_find(m, &r, &sites, &err), &err);
         const char *why = sites.item[0].why[MC_QUANT_DYNAMIC];
-        static const char *const want[] = {"so small a cell", NULL, "it clips", "more than 4 bits",
-                                           "so small a cell"};
+        static const char *const want[] = {"so small a cell", NULL,
+                                           "it clips",        "more than 4 bits",
+                                           "so small a cell", "do not fit"};
         if (want[k] ? !why || !strstr(why, want[k]) : why != NULL)
             fail_msg("%d: %s", k, why ? why : "nothing");
         mc_quant_sites_free(&sites);
