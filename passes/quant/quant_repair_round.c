@@ -7,7 +7,7 @@ int mc_quant_repair_round(struct mc_quant_repair *r, struct mc_quant_repair_resu
 {
     static const struct mc_quant_columns_job job = {
         .name = "learned rounding",
-        .forms = 1U << MC_QUANT_DYNAMIC | 1U << MC_QUANT_STATIC | 1U << MC_QUANT_STATIC16,
+        .forms = 1U << MC_QUANT_STATIC | 1U << MC_QUANT_STATIC16,
         .built = true,
         .damping = 0.01,
         .sweeps = 8,
