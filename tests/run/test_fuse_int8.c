@@ -1,4 +1,5 @@
 /* Quantised regions as steps on integers, against the definition: every node by itself, in float64. */
+#include "alloc_hook.h"
 #include "run_util.h"
 
 #include <string.h>
@@ -588,6 +589,35 @@ static void dynamic_sums(void **state)
     }
 }
 
+/* An allocation that fails ends the run, or leaves something to be computed by floats. */
+static void short_of_memory(void **state)
+{
+    (void)state;
+    const char *name[4];
+    struct layer l = block(name);
+    struct mc_session *want, *got;
+    static float x[1 << 16];
+    mc_rng_fill_normal(seed, 0, 0, x, sizeof x / sizeof *x);
+    struct mc_array in = array_of("x", MC_DTYPE_F32, l.rank, l.dim, x);
+    assert_true(run_with(l.m, NULL, &want));
+    bool failed = true;
+    for (long n = 0; failed; n++) {
+        struct mc_err err;
+        got = NULL;
+        allocations_left = n;
+        int rc = mc_session_new(l.m->graph, NULL, &got, &err);
+        rc = rc ? rc : mc_session_run(got, &in, 1, &err);
+        failed = allocations_left < 0;
+        allocations_left = -1;
+        assert_true(rc == 0 || rc == MC_ENOMEM);
+        if (!rc)
+            expect_near(mc_session_output(got, 0), mc_session_output(want, 0), 3);
+        mc_session_free(got);
+    }
+    mc_session_free(want);
+    mc_model_free(l.m);
+}
+
 /* Rounding of floats that lie between two integers may go either way, seldom. */
 static void nearly_all_are_equal(void **state)
 {
@@ -610,6 +640,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(functions),       cmocka_unit_test(moves),
         cmocka_unit_test(others_may_look), cmocka_unit_test(floats_come_out),
         cmocka_unit_test(dynamic_sums),    cmocka_unit_test(nearly_all_are_equal),
+        cmocka_unit_test(short_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
