@@ -5,6 +5,7 @@
 #include "graph/constant.h"
 #include "graph/edit.h"
 #include "passes/quant/quant_form_static.h"
+#include "passes/quant/quant_region_kind.h"
 
 /* An int32 bias stays this far from its limits, so that it can be corrected and added to later. */
 static const double bias_most = 1 << 30;
@@ -283,14 +284,15 @@ static int put_weight(struct mc_quant_static *s, size_t site, struct mc_value **
 
 static int put_wide_inputs(struct mc_quant_static *s, size_t site, struct mc_err *err)
 {
-    const struct mc_quant_site *t = &s->b->sites->item[site];
+    const struct mc_node *before = s->b->sites->item[site].node;
     struct mc_node *n = mc_quant_node(s->b, site);
     int rc = 0;
-    for (size_t k = 0; k < n->n_in && !rc; k++) {
+    for (size_t k = 0; k < before->n_in && !rc; k++) {
+        const struct mc_value *x = before->in[k];
         struct mc_value *v;
-        if (!t->node->in[k] || !s->wide[t->node->in[k]->index].v)
+        if (!x || !s->wide[x->index].v || !mc_quant_site_reads(&s->b->sites->item[site], k))
             continue;
-        rc = mc_quant_static_cast(s, s->wide[t->node->in[k]->index].v, MC_DTYPE_F32, t->dtype, &v,
+        rc = mc_quant_static_cast(s, s->wide[x->index].v, MC_DTYPE_F32, s->r.at[x->index].dtype, &v,
                                   err);
         if (!rc)
             rc = mc_edit_set_input(n, k, v, err);
