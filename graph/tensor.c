@@ -214,7 +214,8 @@ int mc_tensor_blank(enum mc_dtype dtype, const struct mc_shape *shape, struct mc
 {
     size_t bytes;
     if (!mc_dtype_bytes(dtype, mc_shape_count(shape), &bytes))
-        return mc_fail(err, MC_ESHAPE, "a tensor of shape %s is too large", mc_shape_text(shape, (char[MC_SHAPE_TEXT]){0}));
+        return mc_fail(err, MC_ESHAPE, "a tensor of shape %s is too large",
+                       mc_shape_text(shape, (char[MC_SHAPE_TEXT]){0}));
     struct pages *p = malloc(sizeof *p);
     void *data = mmap(NULL, bytes ? bytes : 1, PROT_READ,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

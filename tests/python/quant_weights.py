@@ -432,7 +432,7 @@ def distance(x, of):
     return np.abs(x - of).max() / np.abs(of).max()
 
 
-def check(name, form, m, feeds, work):
+def check(name, form, m, feeds, work, limit=None):
     before, after = os.path.join(work, "before.onnx"), os.path.join(work, "after.onnx")
     onnx.save(m, before)
     done = subprocess.run([DRIVER, before, after, *form], capture_output=True, text=True, check=False)
@@ -446,7 +446,7 @@ def check(name, form, m, feeds, work):
         return str(e).replace("\n", " ")[:300]
     low = "4" in form[0] or "4" in form[2:]
     error = max(distance(g.astype(np.float64), w.astype(np.float64)) for g, w in zip(got, want))
-    limit = 0.6 if low else 0.2 if "tensor" in form else 0.05
+    limit = limit or (0.6 if low else 0.2 if "tensor" in form else 0.05)
     if not error <= limit:
         return f"error {error:.3f}, may be {limit}"
     slow = [n.name or n.output[0] for g in graphs_of(onnx.load(work + "/optimised.onnx").graph) for n in g.node if n.op_type == "DequantizeLinear"]
