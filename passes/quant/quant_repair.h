@@ -22,8 +22,8 @@ int mc_quant_fold_norms(struct mc_model *m, size_t *ret_layers, struct mc_err *e
 /* Scales of channels between two layers evened out, by their weights' ranges. *ret_layers: pairs that changed.
  * Source: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, ICCV 2019. */
 int mc_quant_equalise(struct mc_model *m, size_t *ret_layers, struct mc_err *err);
-/* Channels of the inputs of MatMul and Gemm scaled down, their weights up, where the norm, factor or layer before can take it and
- * rounding is expected to lose less: the statistics of these inputs (and between there and the inputs) are void then, those
+/* Channels of the inputs of MatMul and Gemm scaled down, their weights up, where rounding is expected to lose less: in the norm,
+ * factor or layer before, or, where none of them can take it and a quarter is expected to be left, by one more Mul: the statistics of these inputs (and between there and the inputs) are void then, those
  * of all other values still good. *ret_layers: products whose weights changed. stats need channels of the last axis.
  * Source: Xiao et al., SmoothQuant, ICML 2023. alpha in [0,1]: 0.5. */
 int mc_quant_smooth(struct mc_model *m, const struct mc_quant_stats *stats, double alpha,

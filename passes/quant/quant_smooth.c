@@ -15,6 +15,8 @@
 enum { PLACES = 16 };
 /* Of the error that rounding is expected to give: below it nothing is changed, since what is expected is only a guess. */
 static const double GAINS = 0.8;
+/* Where nothing before x can take it, one node more divides x for all products that read it. */
+static const double GAINS_APART = 0.25;
 
 struct
     place { /* constant input `slot` of the node holds a number a channel that is divided by s, or multiplied */
@@ -38,6 +40,7 @@ struct smoothing {
     int rank;
     struct place place[PLACES];
     int places;
+    bool apart;    /* x is divided by a node of its own */
     double *s, *w; /* [n] factors, and largest weight of each channel */
 };
 
@@ -245,7 +248,7 @@ static int choose(struct smoothing *t, double alpha, bool *ret, struct mc_err *e
         t->s[j] = isfinite(t->s[j]) ? exp(t->s[j] - sum / (double)some) : 1;
     if (!rc)
         rc = each_reader(t, see_errors, &h, err);
-    *ret = h.after < GAINS * h.before;
+    *ret = h.after < (t->apart ? GAINS_APART : GAINS) * h.before;
     return rc;
 }
 
@@ -312,7 +315,50 @@ static int change(const struct smoothing *t, bool *ret, struct mc_err *err)
     return rc;
 }
 
+/* x times 1/s for the products that read it; whatever else reads it still reads x. */
+static int divide(const struct smoothing *t, enum mc_dtype type, bool *ret, struct mc_err *err)
+{
+    struct mc_graph *g = t->x->graph;
+    struct mc_value *in[2] = {t->x, NULL}, *y = NULL;
+    struct mc_node *mul;
+    struct mc_refit f;
+    bool fits = true;
+    int rc = 0;
+    for (int64_t i = 0; i < t->n; i++)
+        t->w[i] = 1 / t->s[i];
+    *ret = mc_quant_holds(type, t->w, t->n);
+    for (size_t u = 0; !rc && *ret && u < t->x->n_uses; u++) {
+        rc = change_reader(t, t->x->uses[u].node, false, &fits, err);
+        *ret = fits;
+    }
+    if (rc || !*ret)
+        return rc;
+    for (size_t u = 0; !rc && u < t->x->n_uses; u++)
+        rc = change_reader(t, t->x->uses[u].node, true, &fits, err);
+    if (!rc)
+        y = mc_edit_fresh(g, "smoothed");
+    if (!rc && !y)
+        rc = no_memory(err);
+    if (!rc)
+        rc = mc_edit_node(g, t->x->producer->pos + 1, "Mul", "", 0, "", in, 1, &y, 1, &mul, err);
+    if (!rc)
+        rc = mc_quant_put(mul, 1, t->w, &(struct mc_shape){1, {t->n}}, type, "smooth", err);
+    for (size_t u = t->x->n_uses; !rc && u-- > 0;)
+        if (reads_rows(t->x->uses[u].node, t->x, &f))
+            rc = mc_edit_set_input(t->x->uses[u].node, 0, y, err);
+    return rc;
+}
+
 /* ---- the model ---- */
+
+static size_t count_readers(const struct smoothing *t)
+{
+    struct mc_refit f;
+    size_t n = 0;
+    for (size_t u = 0; u < t->x->n_uses; u++)
+        n += t->x->uses[u].slot == 0 && reads_rows(t->x->uses[u].node, t->x, &f) && f.n == t->n;
+    return n;
+}
 
 static int smooth(struct smoother *m, struct mc_value *x, struct mc_err *err)
 {
@@ -323,8 +369,10 @@ static int smooth(struct smoother *m, struct mc_value *x, struct mc_err *err)
         return 0;
     struct smoothing t = {
         .inf = m->inf, .x = x, .stat = stat, .n = stat->channels, .rank = type->shape.rank};
-    if (!all_read_rows(&t) || !find_places(&t))
+    size_t readers = count_readers(&t);
+    if (!readers)
         return 0;
+    t.apart = !all_read_rows(&t) || !find_places(&t);
     bool gains = false, done = false;
     t.s = mc_calloc(2 * (size_t)t.n, sizeof *t.s);
     int rc = t.s ? 0 : no_memory(err);
@@ -332,9 +380,9 @@ static int smooth(struct smoother *m, struct mc_value *x, struct mc_err *err)
     if (!rc)
         rc = choose(&t, m->alpha, &gains, err);
     if (!rc && gains)
-        rc = change(&t, &done, err);
+        rc = t.apart ? divide(&t, type->dtype, &done, err) : change(&t, &done, err);
     if (!rc && done)
-        m->layers += x->n_uses;
+        m->layers += readers;
     free(t.s);
     return rc;
 }

@@ -97,10 +97,10 @@ static struct mc_model *block(uint64_t seed, enum kind kind, bool read_otherwise
 
 static const char *const wanted[] = {"h"};
 
-static double spread(struct mc_model *m)
+static double spread(struct mc_model *m, const char *const *name)
 {
-    struct mc_quant_stats *s = collect(m, wanted, 1);
-    const struct mc_quant_stat *t = mc_quant_stats_of(s, "h");
+    struct mc_quant_stats *s = collect(m, name, 1);
+    const struct mc_quant_stat *t = mc_quant_stats_of(s, name[0]);
     double low = INFINITY, high = 0;
     for (int64_t c = 0; c < WIDTH; c++) {
         double r = fmax(fabs((double)t->ch_min[c]), fabs((double)t->ch_max[c]));
@@ -120,7 +120,7 @@ static void outliers_go_into_the_weights(void **state)
             assert_int_equal(smooth(b, wanted, 1), 3);
             assert_int_equal(a->graph->n_nodes, b->graph->n_nodes);
             quant_expect_same(a, b, 3, D(2, TOKENS, WIDTH), seed, 2e-6);
-            double before = spread(a), after = spread(b);
+            double before = spread(a, wanted), after = spread(b, wanted);
             if (!(before > 30 && after < 4 * sqrt(before)))
                 fail_msg("seed %d, kind %d: ranges differ by %g, not %g", (int)seed, kind, after,
                          before);
@@ -129,12 +129,33 @@ static void outliers_go_into_the_weights(void **state)
         }
 }
 
-static void what_others_read_is_left(void **state)
+/* Products read it divided, the sum as it was. */
+static void what_others_read_gets_a_node_of_its_own(void **state)
 {
     (void)state;
-    struct mc_model *a = block(3, NORM, true);
-    assert_int_equal(smooth(a, wanted, 1), 0);
+    static const char *const smoothed[] = {"smoothed"};
+    struct mc_model *a = block(3, NORM, true), *b = quant_clone(a);
+    assert_int_equal(smooth(b, wanted, 1), 3);
+    assert_int_equal(quant_count(b, "Mul"), quant_count(a, "Mul") + 1);
+    quant_expect_same(a, b, 3, D(2, TOKENS, WIDTH), 3, 2e-6);
+    assert_true(spread(a, wanted) == spread(b, wanted));
+    assert_true(spread(b, smoothed) < 4 * sqrt(spread(a, wanted)));
     mc_model_free(a);
+    mc_model_free(b);
+}
+
+/* Nothing is to be gained where channels are alike. */
+static void even_channels_are_left(void **state)
+{
+    (void)state;
+    struct rg r = {.seed = 9, .opset = 17};
+    r.m = build_model(17);
+    r.g = r.m->graph;
+    struct mc_value *x = build_input(r.g, "x", MC_DTYPE_F32, 3, D(-1, TOKENS, WIDTH));
+    x = build_unary(r.g, "Tanh", "h", x);
+    build_output(r.g, dense(&r, x, WIDTH, 6));
+    assert_int_equal(smooth(r.m, wanted, 1), 0);
+    mc_model_free(r.m);
 }
 
 /* s is |x|^0.5 / |W|^0.5 up to a factor that all channels share. */
@@ -172,7 +193,8 @@ int main(int argc, char **argv)
     only_seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outliers_go_into_the_weights),
-        cmocka_unit_test(what_others_read_is_left),
+        cmocka_unit_test(what_others_read_gets_a_node_of_its_own),
+        cmocka_unit_test(even_channels_are_left),
         cmocka_unit_test(factors_are_those_of_the_paper),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
