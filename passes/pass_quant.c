@@ -5,13 +5,16 @@
 #include "base/json.h"
 #include "graph/constant.h"
 #include "graph/edit.h"
+#include "passes/prune/prune_run.h"
 #include "passes/quant/quant_half.h"
 #include "passes/quant/quant_region.h"
 #include "passes/quant/quant_run.h"
 #include "passes/quant/quant_train.h"
 
 /* Samples that say whether a result that was not searched for keeps the answer. */
-enum { CHECK_SAMPLES = 64, JUDGE_SAMPLES = 512 };
+enum { CHECK_SAMPLES = 64, JUDGE_SAMPLES = 512, FEWEST_SAMPLES = 16 };
+/* Multiply-accumulates of one measurement of all of them: a few tenths of a second. */
+static const double JUDGE_WORK = 2e10;
 
 /* ---- before anything is quantised ---- */
 
@@ -171,7 +174,11 @@ static int open_judge(struct mc_quant_run *r, struct mc_err *err)
 {
     if (!mc_search_has_samples(r->ctx) || (r->ctx->dry_run && !r->automatic))
         return 0;
+    double macs = mc_prune_macs(r->ctx, r->before), each = macs > 0 ? JUDGE_WORK / macs : 0;
     int64_t most = r->automatic ? JUDGE_SAMPLES : CHECK_SAMPLES;
+    if (each < (double)most)
+        most = each > FEWEST_SAMPLES ? (int64_t)each : FEWEST_SAMPLES;
+    r->macs = macs;
     int rc = mc_judge_new(r->ctx, r->before, most, &r->judge, err);
     if (rc == MC_EUNSUP && !r->automatic) { /* it cannot run here: nothing is said of its answers */
         r->warning = "the model does not run here, so nothing is known of what its answers lose";
@@ -198,7 +205,7 @@ static int check(struct mc_quant_run *r, struct mc_err *err)
     if (!r->judge || r->ctx->dry_run)
         return 0;
     double cost = r->result.cost;
-    int rc = mc_quant_try(r, r->built.m, &r->result, NULL, err);
+    int rc = mc_quant_try(r->judge, r->built.m, &r->result, NULL, err);
     r->result.cost = cost;
     if (!rc && !mc_quant_accepts(r, &r->result))
         r->warning = "on the samples that guided the work the result answers differently: see "

@@ -17,12 +17,12 @@ static const double SQNR_ENOUGH = 32, SQNR_UNDER = 1;
 /* Weights alone are given more: what does not fit into them costs twice their bytes. */
 static const double FLOOR_DROP = 2, SQNR_FLOOR = 22;
 
-int mc_quant_try(struct mc_quant_run *r, const struct mc_model *m, struct mc_quant_trial *ret,
+int mc_quant_try(struct mc_judge *judge, const struct mc_model *m, struct mc_quant_trial *ret,
                  bool *ret_late, struct mc_err *err)
 {
     struct mc_judgement j = {0};
-    int rc = mc_judge_model(r->judge, m, ret_late != NULL, &j, ret_late ? ret_late : &(bool){false},
-                            err);
+    int rc =
+        mc_judge_model(judge, m, ret_late != NULL, &j, ret_late ? ret_late : &(bool){false}, err);
     if (rc || (ret_late && *ret_late))
         return rc;
     *ret = (struct mc_quant_trial){

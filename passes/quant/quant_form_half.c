@@ -31,18 +31,17 @@ static int put_half(struct mc_quant_builder *b, size_t site, int k, struct mc_va
     int rc = 0;
     if (!q) {
         rc = mc_quant_half_tensor(w, MC_DTYPE_F16, b->b->m->spill, &half, &to->error, &why, err);
-        if (!rc && !half)
-            return mc_fail(err, MC_EUSAGE, "weight '%s' cannot be stored as halves: %s", v->name,
-                           why);
+        *ret = NULL;
+        if (rc || !half)
+            return rc;
         while (v->outer)
             v = v->outer;
-        if (!rc)
-            rc = mc_constant_new(b->graph[v->graph->index], 0, v->name, half, &q, err);
+        rc = mc_constant_new(b->graph[v->graph->index], 0, v->name, half, &q, err);
+        to->bytes = half->bytes;
+        mc_tensor_unref(half);
         if (rc)
             return rc;
-        to->bytes = half->bytes;
         b->b->compressed += w->bytes;
-        mc_tensor_unref(half);
     }
     while (q->outer)
         q = q->outer;
@@ -62,6 +61,10 @@ int mc_quant_form_half(struct mc_quant_builder *b, size_t site, struct mc_err *e
         rc = put_half(b, site, k, &q, err);
         if (rc)
             return rc;
+        if (!q) { /* halves cannot hold it */
+            b->b->at[site].form = k ? MC_QUANT_HALF : MC_QUANT_FLOAT;
+            continue;
+        }
         f = mc_edit_fresh(n->graph, "h");
         if (!f)
             return mc_fail(err, MC_ENOMEM, "out of memory");

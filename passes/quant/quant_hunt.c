@@ -31,6 +31,7 @@ void mc_quant_hunt_close(struct mc_quant_hunt *h)
     free(h->gain);
     free(h->order);
     json_decref(h->tried);
+    mc_judge_free(h->scout);
 }
 
 int mc_quant_hunt_cost(struct mc_quant_hunt *h, const enum mc_quant_form *form, double *ret,
@@ -89,7 +90,7 @@ static int try_repaired(struct mc_quant_hunt *h, struct mc_quant_built *b, struc
     size_t n = 0;
     int rc = mc_quant_repairs(h->r, b, h->r->repairs & ~(unsigned)MC_QUANT_ROUND, made, &n, err);
     if (!rc && n)
-        rc = mc_quant_try(h->r, b->m, &again, ret_late, err);
+        rc = mc_quant_try(h->r->judge, b->m, &again, ret_late, err);
     if (!rc && n && !*ret_late && mc_quant_accepts(h->r, &again))
         *t = again;
     return rc;
@@ -105,8 +106,8 @@ int mc_quant_hunt_measure(struct mc_quant_hunt *h, const char *what, const enum 
     if (!rc)
         rc = mc_quant_make(h->r, form, false, &b, err);
     if (!rc)
-        rc = mc_quant_try(h->r, b.m, ret, &late, err);
-    if (!rc && !late && what && mc_quant_hunt_above(h, form) && !mc_quant_accepts(h->r, ret) &&
+        rc = mc_quant_try(h->r->judge, b.m, ret, &late, err);
+    if (!rc && !late && mc_quant_hunt_above(h, form) && !mc_quant_accepts(h->r, ret) &&
         mc_quant_hunt_harm(h->r, ret, &h->r->weight) < REACH)
         rc = try_repaired(h, &b, ret, &late, err);
     mc_quant_built_free(&b);
@@ -115,7 +116,37 @@ int mc_quant_hunt_measure(struct mc_quant_hunt *h, const char *what, const enum 
     if (rc || h->late)
         return rc;
     rc = mc_quant_hunt_cost(h, form, &ret->cost, err);
-    return rc || !what ? rc : note(h, what, mc_quant_hunt_above(h, form), ret, err);
+    return rc ? rc : note(h, what, mc_quant_hunt_above(h, form), ret, err);
+}
+
+/* Half a second for each of many layers would be minutes. */
+static int open_scout(struct mc_quant_hunt *h, struct mc_err *err)
+{
+    static const double WORK = 4e9;
+    enum { LEAST = 4, MOST = 128 };
+    double n = h->r->macs > 0 ? WORK / h->r->macs : MOST;
+    if (h->scout)
+        return 0;
+    n = n < LEAST ? LEAST : n > MOST ? MOST : n;
+    return mc_judge_new(h->r->ctx, h->r->before, (int64_t)n, &h->scout, err);
+}
+
+int mc_quant_hunt_scout(struct mc_quant_hunt *h, const enum mc_quant_form *form,
+                        struct mc_quant_trial *ret, struct mc_err *err)
+{
+    struct mc_quant_built b = {0};
+    bool late = false;
+    int rc = mc_interrupt_check(err);
+    if (!rc)
+        rc = open_scout(h, err);
+    if (!rc)
+        rc = mc_quant_make(h->r, form, false, &b, err);
+    if (!rc)
+        rc = mc_quant_try(h->scout, b.m, ret, &late, err);
+    mc_quant_built_free(&b);
+    h->late = h->late || late;
+    h->measurements++;
+    return rc;
 }
 
 void mc_quant_hunt_take(struct mc_quant_hunt *h, const enum mc_quant_form *form,

@@ -16,6 +16,7 @@ struct mc_quant_hunt {
     json_t *tried;
     size_t measurements;
     bool late;
+    struct mc_judge *scout; /* on a few samples: what orders layers; NULL: not opened */
 };
 
 /* ---- quant_hunt.c ---- */
@@ -27,10 +28,12 @@ bool mc_quant_hunt_over(struct mc_quant_hunt *h);
 /* What a model of these forms costs: by the table, or its bytes. */
 int mc_quant_hunt_cost(struct mc_quant_hunt *h, const enum mc_quant_form *form, double *ret,
                        struct mc_err *err);
-/* Measure a set, where it does not keep the answer also as repairs leave it; `what` is how the report calls it, NULL: not at
- * all, and without repairs. h->late: nothing is filled in. */
+/* Measure a set, where it does not keep the answer also as repairs leave it; `what` is how the report calls it. h->late: nothing is filled in. */
 int mc_quant_hunt_measure(struct mc_quant_hunt *h, const char *what, const enum mc_quant_form *form,
                           struct mc_quant_trial *ret, struct mc_err *err);
+/* The same on a few samples, which is enough to tell layers apart. */
+int mc_quant_hunt_scout(struct mc_quant_hunt *h, const enum mc_quant_form *form,
+                        struct mc_quant_trial *ret, struct mc_err *err);
 /* The set becomes the answer. */
 void mc_quant_hunt_take(struct mc_quant_hunt *h, const enum mc_quant_form *form,
                         const struct mc_quant_trial *t);

@@ -63,7 +63,7 @@ int mc_quant_hunt_weights(struct mc_quant_hunt *h, struct mc_err *err)
             continue;
         mc_progress_tell(r->ctx->progress, "weights one by one", (double)i, (double)h->n);
         h->set[i] = h->base[i];
-        rc = mc_quant_hunt_measure(h, NULL, h->set, &t, err);
+        rc = mc_quant_hunt_scout(h, h->set, &t, err);
         h->set[i] = MC_QUANT_FLOAT;
         h->harm[i] = mc_quant_hunt_harm(r, &t, &(struct mc_quant_trial){.sqnr = INFINITY});
     }

@@ -42,6 +42,7 @@ struct mc_quant_run {
     bool *left;                   /* [sites.n] --only and --skip leave it */
     struct mc_quant_stats *stats; /* NULL: none needed */
     struct mc_quant_cache *cache;
+    double macs;              /* of one sample; <= 0: unknown */
     struct mc_judge *judge;   /* NULL: nothing to measure on, or nobody asked */
     enum mc_quant_form *form; /* [sites.n] decided */
     const char **because;     /* [sites.n] why not a faster form; NULL */
@@ -65,8 +66,8 @@ int mc_quant_options(struct mc_quant_run *r, const json_t *options, struct mc_er
 
 /* ---- quant_accept.c ---- */
 
-/* Measure a model on r->judge. *ret_late: the deadline passed. */
-int mc_quant_try(struct mc_quant_run *r, const struct mc_model *m, struct mc_quant_trial *ret,
+/* Measure a model. *ret_late (may be NULL: it is done in any case): the deadline passed. */
+int mc_quant_try(struct mc_judge *judge, const struct mc_model *m, struct mc_quant_trial *ret,
                  bool *ret_late, struct mc_err *err);
 /* Does it keep the answer? By r->max_drop, and where outputs decide nothing by the noise that weight-only adds. */
 bool mc_quant_accepts(const struct mc_quant_run *r, const struct mc_quant_trial *t);

@@ -17,8 +17,6 @@
 
 /* A set that gains less than this over weights alone is not worth what it adds in noise. */
 static const double WORTH = 0.97;
-/* The single measurements of layers take at most so many runs of the samples. */
-enum { ALONE_MOST = 400 };
 
 /* ---- by cost alone ---- */
 
@@ -80,22 +78,20 @@ static int open_forms(struct mc_quant_hunt *h, struct mc_err *err)
 
 static int measure_alone(struct mc_quant_hunt *h, struct mc_err *err)
 {
-    struct mc_quant_trial t;
-    size_t left = ALONE_MOST;
-    int rc = 0;
+    struct mc_quant_trial t, base;
     memcpy(h->set, h->base, h->n * sizeof *h->set);
+    int rc = mc_quant_hunt_scout(h, h->set, &base, err);
     for (size_t i = 0; !rc && i < h->n; i++) {
         h->harm[i] = 0;
-        if (h->fast[i] == h->base[i] || !left || mc_quant_hunt_over(h))
+        if (h->fast[i] == h->base[i] || mc_quant_hunt_over(h))
             continue;
         mc_progress_tell(h->r->ctx->progress, "layers one by one", (double)i, (double)h->n);
         h->set[i] = h->fast[i];
-        rc = mc_quant_hunt_measure(h, NULL, h->set, &t, err);
+        rc = mc_quant_hunt_scout(h, h->set, &t, err);
         h->set[i] = h->base[i];
-        left--;
         if (rc || h->late)
             break;
-        h->harm[i] = mc_quant_hunt_harm(h->r, &t, &h->r->weight);
+        h->harm[i] = mc_quant_hunt_harm(h->r, &t, &base);
         h->r->alone[i] = t.loss;
     }
     return rc;
