@@ -198,7 +198,12 @@ int mc_quant_put_weight(struct mc_quant_builder *b, size_t site, int k,
     to->block = as.block;
     to->transposed = transpose;
     to->error = p->error;
-    rc = seen_from(g, p->q, &to->q, err);
+    if (!cut->block) /* a table may have stretched them */
+        rc = mc_quant_stretch(p->scale, cut->axis < 0 ? -1 : 0, 1, &p->scale, err);
+    if (!rc && p->zero && !cut->block)
+        rc = mc_quant_stretch(p->zero, cut->axis < 0 ? -1 : 0, 1, &p->zero, err);
+    if (!rc)
+        rc = seen_from(g, p->q, &to->q, err);
     if (!rc)
         rc = seen_from(g, p->scale, &to->scale, err);
     return rc ? rc : seen_from(g, p->zero, &to->zero, err);
