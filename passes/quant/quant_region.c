@@ -149,18 +149,6 @@ static bool is_able(const struct plan *p, const struct mc_value *v)
     return p->able[v->index] || p->r->at[v->index].on;
 }
 
-static bool is_finite(const struct mc_value *constant)
-{
-    float *x;
-    int64_t n, i = 0;
-    if (mc_constant_f32(constant, &x, &n, NULL))
-        return false;
-    while (i < n && isfinite(x[i]))
-        i++;
-    free(x);
-    return i == n;
-}
-
 /* All data inputs could be integers at no cost, and at least one is no constant. */
 static bool inputs_able(const struct plan *p, const struct mc_node *n)
 {
@@ -169,7 +157,8 @@ static bool inputs_able(const struct plan *p, const struct mc_node *n)
         if (!mc_quant_region_data(p->r, p->sites, n, k))
             continue;
         /* a signed constant is taken for a weight (ONNX Runtime 1.32) */
-        if (mc_quant_operand(n, k) && !p->rules->act_symmetric && is_finite(n->in[k]))
+        if (mc_quant_operand(n, k) && !p->rules->act_symmetric &&
+            mc_quant_is_finite(mc_constant(n->in[k])))
             continue;
         if (!n->in[k] || !is_able(p, n->in[k]))
             return false;

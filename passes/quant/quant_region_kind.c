@@ -18,20 +18,40 @@ static bool listed(const char *list, const struct mc_node *n)
     return false;
 }
 
+bool mc_quant_number(const struct mc_value *v, float *ret)
+{
+    const struct mc_tensor *t = v ? mc_constant(v) : NULL;
+    return t && mc_dtype_info(t->dtype)->kind == MC_KIND_FLOAT && mc_tensor_count(t) == 1 &&
+           !mc_dtype_to_f32(t->dtype, t->data, ret, 1, NULL);
+}
+
+bool mc_quant_is_finite(const struct mc_tensor *t)
+{
+    enum { PART = 256 };
+    float x[PART];
+    size_t n = (size_t)mc_tensor_count(t), width = n ? t->bytes / n : 0;
+    for (size_t i = 0; i < n; i += PART) {
+        size_t part = n - i < PART ? n - i : PART;
+        if (mc_dtype_to_f32(t->dtype, t->data + i * width, x, part, NULL))
+            return false;
+        for (size_t k = 0; k < part; k++)
+            if (!isfinite(x[k]))
+                return false;
+    }
+    return true;
+}
+
 /* One number of a constant; `missing` where the slot is empty. False: not constant. */
 static bool bound(const struct mc_node *n, size_t slot, double missing, double *ret)
 {
-    float *x;
-    int64_t count;
+    float x;
     *ret = missing;
     if (slot >= n->n_in || !n->in[slot])
         return true;
-    if (mc_constant_f32(n->in[slot], &x, &count, NULL))
+    if (!mc_quant_number(n->in[slot], &x))
         return false;
-    if (count == 1)
-        *ret = (double)x[0];
-    free(x);
-    return count == 1;
+    *ret = (double)x;
+    return true;
 }
 
 bool mc_quant_act_bounds(const struct mc_node *act, double *ret_lo, double *ret_hi)
@@ -77,14 +97,10 @@ int mc_quant_rescales(const struct mc_node *n, float *ret_factor)
         return -1;
     int x = product && mc_constant(n->in[0]) ? 1 : 0;
     const struct mc_tensor *t = mc_constant(n->in[1 - x]);
-    float *number;
-    int64_t count;
-    if (!t || mc_constant(n->in[x]) || t->shape.rank > 1 || mc_tensor_count(t) != 1 ||
-        mc_dtype_info(t->dtype)->kind != MC_KIND_FLOAT ||
-        mc_constant_f32(n->in[1 - x], &number, &count, NULL))
+    float number;
+    if (!t || mc_constant(n->in[x]) || t->shape.rank > 1 || !mc_quant_number(n->in[1 - x], &number))
         return -1;
-    *ret_factor = product ? number[0] : 1 / number[0];
-    free(number);
+    *ret_factor = product ? number : 1 / number;
     return *ret_factor > 1e-6F && *ret_factor < 1e6F ? x : -1; /* scales stay normal numbers */
 }
 

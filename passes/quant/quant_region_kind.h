@@ -4,6 +4,9 @@
 
 #include "passes/quant/quant_region.h"
 
+/* The one number that v holds, if it is a constant of one float. */
+bool mc_quant_number(const struct mc_value *v, float *ret);
+bool mc_quant_is_finite(const struct mc_tensor *t);
 bool mc_quant_is_act(const struct mc_node *n); /* Relu, or Clip with constant bounds */
 bool mc_quant_moves(const struct mc_node *n);  /* of its input 0 */
 /* x times a positive number: the slot of x, otherwise -1. */

@@ -31,19 +31,12 @@ static int pads_of(const struct mc_node *n, int64_t ret[2 * AXES])
 /* Zeros before and after axes from the third on: *ret_n axes in all. */
 static bool pads_image(const struct mc_node *n, int64_t pads[2 * AXES], int *ret_n)
 {
-    float *value;
-    int64_t count;
+    float value;
     if (!mc_node_is(n, "Pad") || strcmp(mc_node_string(n, "mode", "constant"), "constant") ||
         mc_node_float(n, "value", 0) != 0 || (n->n_in > 3 && n->in[3]))
         return false;
-    if (n->n_in > 2 && n->in[2]) {
-        if (mc_constant_f32(n->in[2], &value, &count, NULL))
-            return false;
-        bool zero = count == 1 && value[0] == 0;
-        free(value);
-        if (!zero)
-            return false;
-    }
+    if (n->n_in > 2 && n->in[2] && (!mc_quant_number(n->in[2], &value) || value != 0))
+        return false;
     int m = pads_of(n, pads);
     *ret_n = m / 2;
     for (int i = 0; i < m; i++)
