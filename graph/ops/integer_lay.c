@@ -109,7 +109,9 @@ static int dequantize_run(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
-const struct mc_op mc_op_integer_quantize = {
-    .name = "", .setup = quantize_setup, .run = quantize_run};
-const struct mc_op mc_op_integer_dequantize = {
-    .name = "", .setup = dequantize_setup, .run = dequantize_run};
+const struct mc_op mc_op_integer_quantize = {.name = "",
+                                             .setup = quantize_setup,
+                                             .run = quantize_run};
+const struct mc_op mc_op_integer_dequantize = {.name = "",
+                                               .setup = dequantize_setup,
+                                               .run = dequantize_run};

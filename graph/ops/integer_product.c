@@ -97,7 +97,7 @@ static int conv_setup(struct mc_call *c, struct mc_err *err)
     memcpy(s.dilation, v.dilation, sizeof v.dilation);
     memcpy(s.pad, v.pad, sizeof v.pad);
     size_t bytes = c->k->conv_s8.pack_w_bytes(&s), at = 0;
-    const int64_t layout[] = {LAYOUT_CONV, v.oc,       v.c,        v.group,       v.kernel[0],
+    const int64_t layout[] = {LAYOUT_CONV, v.oc,        v.c,        v.group,       v.kernel[0],
                               v.kernel[1], v.kernel[2], s.w_signed, (int64_t)bytes};
     void *block;
     bool fresh;
@@ -204,7 +204,13 @@ static double product_macs(const struct mc_infer_ctx *c)
     return (double)mc_shape_count(&c->out[0]->shape) * (double)c->in[1]->shape.dim[tb];
 }
 
-const struct mc_op mc_op_integer_conv = {
-    .name = "", .setup = conv_setup, .run = conv_run, .teardown = drop, .macs = conv_macs};
-const struct mc_op mc_op_integer_product = {
-    .name = "", .setup = product_setup, .run = product_run, .teardown = drop, .macs = product_macs};
+const struct mc_op mc_op_integer_conv = {.name = "",
+                                         .setup = conv_setup,
+                                         .run = conv_run,
+                                         .teardown = drop,
+                                         .macs = conv_macs};
+const struct mc_op mc_op_integer_product = {.name = "",
+                                            .setup = product_setup,
+                                            .run = product_run,
+                                            .teardown = drop,
+                                            .macs = product_macs};

@@ -304,9 +304,13 @@ static int concat_run(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
-const struct mc_op mc_op_integer_pair = {
-    .name = "", .flags = MC_OP_INPLACE_ANY, .setup = pair_setup, .run = pair_run};
-const struct mc_op mc_op_integer_table = {
-    .name = "", .flags = MC_OP_INPLACE, .setup = table_setup, .run = table_run};
+const struct mc_op mc_op_integer_pair = {.name = "",
+                                         .flags = MC_OP_INPLACE_ANY,
+                                         .setup = pair_setup,
+                                         .run = pair_run};
+const struct mc_op mc_op_integer_table = {.name = "",
+                                          .flags = MC_OP_INPLACE,
+                                          .setup = table_setup,
+                                          .run = table_run};
 const struct mc_op mc_op_integer_pool = {.name = "", .setup = pool_setup, .run = pool_run};
 const struct mc_op mc_op_integer_concat = {.name = "", .setup = concat_setup, .run = concat_run};

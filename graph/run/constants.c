@@ -225,11 +225,12 @@ static int fold_node(struct mc_session *s, const struct mc_infer *inf, const str
         rc = eval_node(s, n, out, err);
     for (size_t i = 0; i < n->n_out && !rc; i++)
         if (n->out[i]) {
-            s->consts[n->out[i]->index] = (struct mc_const){.buf = out[i],
-                                                            .type = mc_infer_of(inf, n->out[i])->dtype,
-                                                            .owned = out[i].data,
-                                                            .cool = late,
-                                                            .lazy = late};
+            s->consts[n->out[i]->index] =
+                (struct mc_const){.buf = out[i],
+                                  .type = mc_infer_of(inf, n->out[i])->dtype,
+                                  .owned = out[i].data,
+                                  .cool = late,
+                                  .lazy = late};
             out[i].data = NULL;
         }
     for (size_t i = 0; i < n->n_out; i++)

@@ -14,7 +14,7 @@ struct mc_integers {
     struct mc_plan *p;
 };
 
-struct mc_quantised {    /* floats that are (v - side.zero) side.scale of 8-bit v */
+struct mc_quantised { /* floats that are (v - side.zero) side.scale of 8-bit v */
     struct mc_value *v;
     struct mc_integer_side side;
 };

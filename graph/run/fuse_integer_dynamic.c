@@ -46,8 +46,8 @@ static bool take_scale(struct dynamic *d)
     if (!mul || mul->call.n_in != 2)
         return false;
     d->scale = mul->in[mul->in[0] == cast->out[0]];
-    return d->scale != cast->out[0] && per_channel(d, &d->f->p->values[d->scale->index].buf,
-                                                   mul->call.out[0].shape.rank);
+    return d->scale != cast->out[0] &&
+           per_channel(d, &d->f->p->values[d->scale->index].buf, mul->call.out[0].shape.rank);
 }
 
 static bool take_bias(struct dynamic *d)

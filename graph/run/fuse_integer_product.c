@@ -204,9 +204,9 @@ static bool give_floats(struct product *p, double least, double most)
 static void set_act(struct mc_integer *s, const struct mc_epilogue *e)
 {
     static const enum mc_unary_fn fn[] = {
-        [MC_ACT_CLAMP] = MC_UNARY_CLAMP,     [MC_ACT_LEAKY] = MC_UNARY_LEAKY,
-        [MC_ACT_SIGMOID] = MC_UNARY_SIGMOID, [MC_ACT_TANH] = MC_UNARY_TANH,
-        [MC_ACT_SILU] = MC_UNARY_SILU,       [MC_ACT_GELU] = MC_UNARY_GELU,
+        [MC_ACT_CLAMP] = MC_UNARY_CLAMP,        [MC_ACT_LEAKY] = MC_UNARY_LEAKY,
+        [MC_ACT_SIGMOID] = MC_UNARY_SIGMOID,    [MC_ACT_TANH] = MC_UNARY_TANH,
+        [MC_ACT_SILU] = MC_UNARY_SILU,          [MC_ACT_GELU] = MC_UNARY_GELU,
         [MC_ACT_HARDSWISH] = MC_UNARY_HARDSWISH};
     s->acts = e->act != MC_ACT_NONE;
     if (!s->acts)
@@ -267,9 +267,9 @@ static bool from_floats(struct product *p)
 {
     const struct mc_step *st = p->st;
     p->axis = weight_axis(st->call.node, p->conv);
-    return st->call.out[0].dtype == MC_DTYPE_F32 && mc_integer_from(p->f, st->in[0], false, &p->x) &&
-           find_weight(p) && make_lists(p) && take_epilogue(p) && is_positive(p) &&
-           finish_floats(p);
+    return st->call.out[0].dtype == MC_DTYPE_F32 &&
+           mc_integer_from(p->f, st->in[0], false, &p->x) && find_weight(p) && make_lists(p) &&
+           take_epilogue(p) && is_positive(p) && finish_floats(p);
 }
 
 /* ---- operators on integers ---- */

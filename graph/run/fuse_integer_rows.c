@@ -141,8 +141,7 @@ bool mc_integer_pool(struct mc_integers *f, int i)
     bool mean = mc_integer_is(st, "AveragePool") || mc_integer_is(st, "GlobalAveragePool") ||
                 mc_integer_is(st, "ReduceMean");
     if (!(linear || all || most || mean) || !is_single(st) || st->call.in[0].shape.rank < 3 ||
-        st->call.in[0].shape.rank > 5 ||
-        (mc_integer_is(st, "ReduceMean") && !is_spatial_mean(st)))
+        st->call.in[0].shape.rank > 5 || (mc_integer_is(st, "ReduceMean") && !is_spatial_mean(st)))
         return false;
     struct mc_integer what = {.average = !most,
                               .global = mc_integer_is(st, "ReduceMean") ||
@@ -160,8 +159,8 @@ bool mc_integer_pool(struct mc_integers *f, int i)
         return false;
     }
     enum mc_dtype to = f->p->steps[g.step[g.n - 1]].call.out[0].dtype;
-    if (most && (g.n > 2 || !same_side(&x.side, &what.y) ||
-                 f->p->values[x.v->index].buf.dtype != to))
+    if (most &&
+        (g.n > 2 || !same_side(&x.side, &what.y) || f->p->values[x.v->index].buf.dtype != to))
         return false;
     what.x = &x.side;
     return mc_integer_replace(&g, &mc_op_integer_pool, &x.v, 1, &what);
@@ -176,9 +175,9 @@ static void requantise(const struct mc_integer_side *x, enum mc_dtype from,
     for (int i = 0; i < MC_INTEGER_TABLE; i++) {
         int32_t v = from == MC_DTYPE_I8 ? (int8_t)(uint8_t)i : i;
         float q = rintf((float)(v - x->zero) * x->scale / what->y.scale) + (float)what->to.zero;
-        table[i] = (uint8_t)(int32_t)(!(q > (float)what->to.lo)  ? (float)what->to.lo
-                                      : q > (float)what->to.hi ? (float)what->to.hi
-                                                               : q);
+        table[i] = (uint8_t)(int32_t)(!(q > (float)what->to.lo) ? (float)what->to.lo
+                                      : q > (float)what->to.hi  ? (float)what->to.hi
+                                                                : q);
     }
 }
 

@@ -36,8 +36,8 @@ static bool walk(struct function *t, const struct mc_value *v, const struct mc_s
     if (mc_integer_from(t->f, v, false, &x)) {
         bool first = !t->x.v;
         t->x = first ? x : t->x;
-        return first || (t->x.v == x.v && t->x.side.scale == x.side.scale &&
-                         t->x.side.zero == x.side.zero);
+        return first ||
+               (t->x.v == x.v && t->x.side.scale == x.side.scale && t->x.side.zero == x.side.zero);
     }
     const struct mc_step *st = mc_fuse_maker(p, v);
     int at = st ? p->values[v->index].def : -1;
@@ -181,9 +181,9 @@ bool mc_integer_table(struct mc_integers *f, int i)
 
 static bool is_move(const struct mc_step *st)
 {
-    static const char *const names[] = {"Reshape", "Flatten", "Squeeze",      "Unsqueeze",
-                                        "Identity", "Transpose", "Slice",     "Split",
-                                        "Expand",  "Tile",    "DepthToSpace", "SpaceToDepth"};
+    static const char *const names[] = {"Reshape",  "Flatten",   "Squeeze",      "Unsqueeze",
+                                        "Identity", "Transpose", "Slice",        "Split",
+                                        "Expand",   "Tile",      "DepthToSpace", "SpaceToDepth"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (mc_integer_is(st, names[i]))
             return true;

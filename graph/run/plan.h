@@ -5,7 +5,7 @@
  *   infer every shape; what is known then is a constant (segment.c, constants.c)
  *   -> one step per node that can run now: its inputs are there, and the shapes of its outputs are known, or
  *      it is a boundary: a node that finds out the sizes of its results, or runs bodies (segment.c)
- *   -> join nodes into epilogues (fuse.c)
+ *   -> join nodes into epilogues (fuse.c), quantised regions into steps on integers (fuse_integer.c)
  *   -> views, in-place results, lifetimes (alias.c), offsets (layout.c) -> setup of each step (plan.c)
  * Running it: bind pointers to the session's block, copy inputs in, run the steps, hand on what later
  * segments need (exec.c). With static shapes there is one segment, and nothing is allocated in a run. */

@@ -288,8 +288,8 @@ static void products(void **state)
     (void)state;
     for (int i = 0; i < TRIES; i++) {
         struct layer l = begin(2 + below(2));
-        bool gemm = l.rank == 2 && coin(), turned = gemm && coin();
-        int64_t k = l.dim[l.rank - 1], n = 1 + below(50);
+        bool gemm = l.rank == 2 && coin(), turned = gemm && coin(), across = gemm && coin();
+        int64_t k = l.dim[across ? 0 : l.rank - 1], n = 1 + below(50);
         int64_t dims[] = {turned ? n : k, turned ? k : n};
         float b[50];
         for (int j = 0; j < 50; j++)
@@ -299,6 +299,7 @@ static void products(void **state)
         if (gemm) {
             struct mc_node *node;
             v = build_node(l.g, "Gemm", "gemm", 3, in, &node);
+            mc_edit_attr_int(node, "transA", across, NULL);
             mc_edit_attr_int(node, "transB", turned, NULL);
             mc_edit_attr_float(node, "alpha", 0.5F, NULL);
             mc_edit_attr_float(node, "beta", 2, NULL);
@@ -498,6 +499,8 @@ static void others_may_look(void **state)
             assert_non_null(mc_session_value(b, name[keep]));
             assert_int_equal(steps_of(l.m, &o), keep > 1 ? 5 : 6);
             mc_session_free(b);
+            o = (struct mc_session_opts){.apart = &name[keep], .n_apart = 1};
+            assert_int_equal(steps_of(l.m, &o), keep > 1 ? 5 : 6);
         }
         mc_session_free(a);
         mc_model_free(l.m);
@@ -516,8 +519,7 @@ static void floats_come_out(void **state)
         v = coin() ? build_unary(l.g, "Sigmoid", "act", v) : v;
         build_output(l.g, v);
         assert_true(run_with(l.m, NULL, &got));
-        assert_true(
-            run_with(l.m, &(struct mc_session_opts){.precision = MC_PRECISION_F64}, &want));
+        assert_true(run_with(l.m, &(struct mc_session_opts){.precision = MC_PRECISION_F64}, &want));
         const struct mc_array *a = mc_session_output(got, 0), *b = mc_session_output(want, 0);
         assert_true(mc_shape_equal(&a->shape, &b->shape));
         for (int64_t k = 0; k < mc_shape_count(&b->shape); k++) {
@@ -536,8 +538,8 @@ static struct mc_model *dynamic(bool conv, size_t *ret_steps)
     struct mc_model *m = build_model(17);
     struct mc_graph *g = m->graph;
     int64_t n = 1 + below(40), c = 1 + below(20), channels = coin() ? n : 1;
-    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, conv ? 4 : 2,
-                                     conv ? DIMS(2, c, 5, 6) : DIMS(3, c));
+    struct mc_value *x =
+        build_input(g, "x", MC_DTYPE_F32, conv ? 4 : 2, conv ? DIMS(2, c, 5, 6) : DIMS(3, c));
     struct mc_value *out[3] = {mc_edit_fresh(g, "q"), mc_edit_fresh(g, "s"), mc_edit_fresh(g, "z")};
     struct mc_err err;
     struct mc_node *node;
@@ -554,7 +556,8 @@ static struct mc_model *dynamic(bool conv, size_t *ret_steps)
     const int64_t *row = conv ? DIMS(channels, 1, 1) : DIMS(channels);
     struct mc_value *s = f32_const(g, "ws", conv ? 3 : 1, row, scale);
     struct mc_value *in[] = {
-        out[0], build_const(g, "w", MC_DTYPE_I8, conv ? 4 : 2, conv ? DIMS(n, c, 1, 1) : DIMS(c, n), w),
+        out[0],
+        build_const(g, "w", MC_DTYPE_I8, conv ? 4 : 2, conv ? DIMS(n, c, 1, 1) : DIMS(c, n), w),
         out[2], zero_const(g, MC_DTYPE_I8, below(3))};
     struct mc_value *v = build_node(g, conv ? "ConvInteger" : "MatMulInteger", "p", 4, in, NULL);
     s = build_binary(g, "Mul", "scales", out[1], s);
@@ -633,13 +636,19 @@ int main(int argc, char **argv)
         seed = strtoull(argv[1], NULL, 10);
     print_message("seed %llu\n", (unsigned long long)seed);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(convolutions),    cmocka_unit_test(residuals),
-        cmocka_unit_test(products),        cmocka_unit_test(products_of_images),
+        cmocka_unit_test(convolutions),
+        cmocka_unit_test(residuals),
+        cmocka_unit_test(products),
+        cmocka_unit_test(products_of_images),
         cmocka_unit_test(pairs),
-        cmocka_unit_test(pools),           cmocka_unit_test(concatenations),
-        cmocka_unit_test(functions),       cmocka_unit_test(moves),
-        cmocka_unit_test(others_may_look), cmocka_unit_test(floats_come_out),
-        cmocka_unit_test(dynamic_sums),    cmocka_unit_test(nearly_all_are_equal),
+        cmocka_unit_test(pools),
+        cmocka_unit_test(concatenations),
+        cmocka_unit_test(functions),
+        cmocka_unit_test(moves),
+        cmocka_unit_test(others_may_look),
+        cmocka_unit_test(floats_come_out),
+        cmocka_unit_test(dynamic_sums),
+        cmocka_unit_test(nearly_all_are_equal),
         cmocka_unit_test(short_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
