@@ -70,8 +70,8 @@ static void judged(const json_t *pass, char ret[MC_FACT_TEXT])
     double a = number(w, "cost"), b = number(t, "cost");
     const char *source = mc_json_string(json_object_get(pass, "rules"), "cost_source");
     if (a > 0 && b > 0)
-        mc_text_add(ret, MC_FACT_TEXT, "; %.2f of their time by the table of %.60s", b / a,
-                    source ? source : "costs");
+        mc_text_add(ret, MC_FACT_TEXT, "; %.2f of their time by %.120s", b / a,
+                    source ? source : "a table of costs");
 }
 
 static void repair(const json_t *r, char ret[MC_FACT_TEXT])

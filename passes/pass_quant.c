@@ -160,6 +160,8 @@ static int get_stats(struct mc_quant_run *r, struct mc_err *err)
         rc = mc_quant_smooth(r->before, r->stats, 0.5, &p->layers, err);
         if (!rc && !ctx->dry_run)
             rc = mc_quant_smooth(r->model, r->stats, 0.5, &p->layers, err);
+        if (!rc && !p->layers)
+            return 0;
         mc_quant_stats_free(r->stats);
         r->stats = NULL;
         if (!rc)

@@ -74,7 +74,7 @@ int mc_quant_slower(struct mc_quant_run *r, struct mc_err *err)
     rc = extra ? blame(r, after, extra, err) : mc_fail(err, MC_ENOMEM, "out of memory");
     if (!rc) {
         snprintf(r->slower, sizeof r->slower,
-                 "by the table of %s the result takes %.2f times as long as the floats",
+                 "by %s the result takes %.2f times as long as the floats",
                  mc_quant_cost_source(r->rules.runtime), after / before);
         name_worst(r, extra, r->slower, sizeof r->slower);
     }
