@@ -7,7 +7,6 @@
 #include "base/interrupt.h"
 #include "base/io.h"
 #include "base/json.h"
-#include "passes/quant/quant_cost.h"
 
 int mc_quant_hunt_open(struct mc_quant_hunt *h, struct mc_err *err)
 {
@@ -38,13 +37,14 @@ int mc_quant_hunt_cost(struct mc_quant_hunt *h, const enum mc_quant_form *form, 
                        struct mc_err *err)
 {
     struct mc_quant_built b = {0};
-    int rc = mc_quant_make(h->r, form, true, &b, err);
+    bool timed = !h->r->by_bytes && h->r->rules.runtime == MC_QUANT_VNNI;
+    int rc = mc_quant_make(h->r, form, !timed, &b, err);
     uint64_t bytes = 0;
     if (!rc && h->r->by_bytes) {
         rc = h->r->ctx->bytes_of(h->r->ctx->host, b.m, &bytes, err);
         *ret = (double)bytes;
     } else if (!rc) {
-        rc = mc_quant_cost(b.m, h->r->rules.runtime, ret, NULL, err);
+        rc = mc_quant_price(h->r, b.m, ret, err);
     }
     mc_quant_built_free(&b);
     return rc;

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 
 #include "base/json.h"
-#include "passes/quant/quant_cost.h"
 #include "passes/quant/quant_run.h"
 
 static uint64_t bytes_after(const struct mc_quant_run *r, size_t i)
@@ -121,7 +120,7 @@ static json_t *rules(const struct mc_quant_run *r, bool *ok)
     mc_json_put(o, "method", json_string(methods[q->method]), ok);
     mc_json_put(o, "weight_method", json_string(methods[q->weight_method]), ok);
     mc_json_put(o, "per_tensor", json_boolean(q->per_tensor), ok);
-    mc_json_put(o, "cost_source", mc_json_text(mc_quant_cost_source(q->runtime)), ok);
+    mc_json_put(o, "cost_source", mc_json_text(mc_quant_price_source(r)), ok);
     return o;
 }
 

@@ -24,7 +24,7 @@ struct mc_quant_trial {
     double agreement; /* of decisions; NAN: the outputs decide nothing */
     double sqnr;      /* in dB, of the worst output; NAN: not measured */
     double divergence;
-    double bytes, cost; /* of the model; cost by quant_cost.h or measured */
+    double bytes, cost; /* of the model; cost by quant_cost.h, or seconds measured here */
 };
 
 struct mc_quant_run {
@@ -110,7 +110,11 @@ int mc_quant_repairs(struct mc_quant_run *r, struct mc_quant_built *b, unsigned 
 
 /* ---- quant_slower.c ---- */
 
-/* Costs of r->before and r->built by the table; r->slower where the result costs more. */
+/* What a sample costs in the runtime: by the table, or measured here where that is the runtime; and where that is from. */
+int mc_quant_price(const struct mc_quant_run *r, const struct mc_model *m, double *ret,
+                   struct mc_err *err);
+const char *mc_quant_price_source(const struct mc_quant_run *r);
+/* Costs of r->before and r->built; r->slower where the result costs more. */
 int mc_quant_slower(struct mc_quant_run *r, struct mc_err *err);
 
 /* ---- quant_report.c ---- */

@@ -17,6 +17,8 @@
 
 /* A set that gains less than this over weights alone is not worth what it adds in noise. */
 static const double WORTH = 0.97;
+/* Times that were measured differ by this much by themselves. */
+static const double NOISE = 0.02;
 
 /* ---- by cost alone ---- */
 
@@ -48,7 +50,7 @@ static int cheapen(struct mc_quant_hunt *h, enum mc_quant_form *form, struct mc_
                 rc = mc_quant_hunt_cost(h, form, &other, err);
             }
             h->gain[i] = other - cost;
-            if (other < cost * (1 - 1e-6)) {
+            if (other < cost * (1 - (h->r->rules.runtime == MC_QUANT_VNNI ? NOISE : 1e-6))) {
                 cost = other;
                 changed = true;
             } else {

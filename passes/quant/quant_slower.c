@@ -11,13 +11,27 @@ enum { NAMED = 3, NAME = 40 };
 /* Estimates closer than this are the same. */
 static const double MORE = 1.03;
 
+int mc_quant_price(const struct mc_quant_run *r, const struct mc_model *m, double *ret,
+                   struct mc_err *err)
+{
+    if (r->rules.runtime == MC_QUANT_VNNI)
+        return mc_search_latency(r->ctx, m, ret, err);
+    return mc_quant_cost(m, r->rules.runtime, ret, NULL, err);
+}
+
+const char *mc_quant_price_source(const struct mc_quant_run *r)
+{
+    return r->rules.runtime == MC_QUANT_VNNI ? "times measured here, in mcompress itself"
+                                             : mc_quant_cost_source(r->rules.runtime);
+}
+
 static int cost_of(struct mc_quant_run *r, const enum mc_quant_form *form, double *ret,
                    struct mc_err *err)
 {
     struct mc_quant_built b = {0};
-    int rc = mc_quant_make(r, form, true, &b, err);
+    int rc = mc_quant_make(r, form, r->rules.runtime != MC_QUANT_VNNI, &b, err);
     if (!rc)
-        rc = mc_quant_cost(b.m, r->rules.runtime, ret, NULL, err);
+        rc = mc_quant_price(r, b.m, ret, err);
     mc_quant_built_free(&b);
     return rc;
 }
@@ -61,9 +75,9 @@ static void name_worst(const struct mc_quant_run *r, double *extra, char *text, 
 int mc_quant_slower(struct mc_quant_run *r, struct mc_err *err)
 {
     double before, after;
-    int rc = mc_quant_cost(r->before, r->rules.runtime, &before, NULL, err);
+    int rc = mc_quant_price(r, r->before, &before, err);
     if (!rc)
-        rc = mc_quant_cost(r->built.m, r->rules.runtime, &after, NULL, err);
+        rc = mc_quant_price(r, r->built.m, &after, err);
     if (rc)
         return rc;
     r->before_trial.cost = before;
@@ -75,7 +89,7 @@ int mc_quant_slower(struct mc_quant_run *r, struct mc_err *err)
     if (!rc) {
         snprintf(r->slower, sizeof r->slower,
                  "by %s the result takes %.2f times as long as the floats",
-                 mc_quant_cost_source(r->rules.runtime), after / before);
+                 mc_quant_price_source(r), after / before);
         name_worst(r, extra, r->slower, sizeof r->slower);
     }
     free(extra);

@@ -114,6 +114,12 @@ int mc_search_seconds(const char *text, double *ret, struct mc_err *err);
 /* Are there samples to measure on? */
 bool mc_search_has_samples(const struct mc_pass_ctx *ctx);
 
+/* ---- search_latency.c ---- */
+
+/* Seconds that one sample takes here, on one thread: the median of some runs. Errors: what running and reading give. */
+int mc_search_latency(const struct mc_pass_ctx *ctx, const struct mc_model *m, double *ret,
+                      struct mc_err *err);
+
 /* ---- the search ---- */
 
 /* Answers in item[i].choice. With ctx->choices they are taken from there: items that are not named stay as they are,

@@ -160,7 +160,7 @@ static int count(const struct mc_hunt *h, const struct mc_model *m, double *ret,
                            "another --target");
         *ret = h->s->goal == MC_SEARCH_MACS ? sum.macs : (double)sum.parameters;
         return 0;
-    case MC_SEARCH_LATENCY: return mc_latency_of(h, m, ret, err);
+    case MC_SEARCH_LATENCY: return mc_search_latency(h->s->ctx, m, ret, err);
     default:
         rc = h->s->ctx->bytes_of(h->s->ctx->host, m, &bytes, err);
         if (!rc)

@@ -89,14 +89,14 @@ static int feed_zeros(struct mc_session *s, double *ret, struct mc_err *err)
     return rc;
 }
 
-int mc_latency_of(const struct mc_hunt *h, const struct mc_model *m, double *ret,
-                  struct mc_err *err)
+int mc_search_latency(const struct mc_pass_ctx *ctx, const struct mc_model *m, double *ret,
+                      struct mc_err *err)
 {
     struct mc_session_opts so = {.pool = NULL}; /* one thread, as reports have it */
     struct mc_session *s = NULL;
     struct mc_dataset *one = NULL;
     *ret = 0;
-    int rc = mc_slice_open(h->s->ctx, 1, &one, err);
+    int rc = mc_slice_open(ctx, 1, &one, err);
     if (!rc)
         rc = mc_session_new(m->graph, &so, &s, err);
     if (!rc)

@@ -64,12 +64,6 @@ size_t mc_curve_near(const struct mc_hunt *h, size_t i, size_t k, double ratio);
 int mc_curves_plan(struct mc_hunt *h, double limit, size_t *choice, double *ret_cost,
                    struct mc_err *err);
 
-/* ---- search_latency.c ---- */
-
-/* Seconds that one sample takes. */
-int mc_latency_of(const struct mc_hunt *h, const struct mc_model *m, double *ret,
-                  struct mc_err *err);
-
 /* ---- search_budget.c, search_drop.c: the two kinds of goals ---- */
 
 /* Measure options alone: those of the set and others around them, for the items first that matter most, with half of the
