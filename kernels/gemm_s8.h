@@ -29,9 +29,9 @@ struct mc_gemm_s8 {
     const void *packed_b; /* from pack_b */
     bool b_signed;        /* of what was packed */
     struct mc_s8_zero a_zero, b_zero;
-    struct mc_s8_out to;  /* channel: column; all zero: int32 */
-    void *c;              /* may not overlap A */
-    int64_t c_row;        /* elements between rows of C, and of the residual; columns are adjacent */
+    struct mc_s8_out to; /* channel: column; all zero: int32 */
+    void *c;             /* may not overlap A */
+    int64_t c_row;       /* elements between rows of C, and of the residual; columns are adjacent */
 };
 
 struct mc_gemm_s8_kernels {

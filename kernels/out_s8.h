@@ -21,7 +21,8 @@ struct mc_s8_out {
     const float *scale;   /* > 0, finite; of channel j scale[j * scale_step]. Not of int32 */
     int64_t scale_step;   /* 0 or 1 */
     int32_t zero, lo, hi; /* within the type; lo <= hi */
-    const void *residual; /* r, of y's layout and places, uint8 or int8; or NULL. May be y. Of U8 and I8 */
+    const void
+        *residual; /* r, of y's layout and places, uint8 or int8; or NULL. May be y. Of U8 and I8 */
     bool r_signed;
     int32_t r_zero;
     float r_scale;

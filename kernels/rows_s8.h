@@ -31,9 +31,9 @@ struct mc_pool_s8 {
     int64_t stride[3], dilation[3], pad[3], end[3]; /* end: what of the padding behind counts */
     enum mc_s8_layout layout;
     const void *x;
-    bool x_signed;        /* y is of the same type in a maximum, else by lo < 0 */
-    int32_t x_zero;       /* from here on of an average only */
-    float scale;          /* that of x divided by that of y */
+    bool x_signed;  /* y is of the same type in a maximum, else by lo < 0 */
+    int32_t x_zero; /* from here on of an average only */
+    float scale;    /* that of x divided by that of y */
     int32_t zero, lo, hi;
     void *y;
 };

@@ -100,8 +100,8 @@ struct column {
 };
 
 /* `left` channels exist. */
-static inline __attribute__((always_inline)) void build_word(const struct column *k, int rows, int64_t at,
-                                                             int64_t left, uint32_t *to)
+static inline __attribute__((always_inline)) void build_word(const struct column *k, int rows,
+                                                             int64_t at, int64_t left, uint32_t *to)
 {
     for (int v = 0; v < 2; v++, left -= LANES) {
         vu word = k->missing - (vu){0};
@@ -119,9 +119,10 @@ static inline __attribute__((always_inline)) void build_word(const struct column
     }
 }
 
-static inline __attribute__((always_inline)) void build_run(const struct column *k, int rows, int64_t at,
-                                                            int64_t n, int64_t step, int64_t left,
-                                                            int64_t to_step, uint32_t *to)
+static inline __attribute__((always_inline)) void build_run(const struct column *k, int rows,
+                                                            int64_t at, int64_t n, int64_t step,
+                                                            int64_t left, int64_t to_step,
+                                                            uint32_t *to)
 {
     if (left >= PANEL)
         for (int64_t i = 0; i < n; i++, at += step, to += to_step)
@@ -174,9 +175,11 @@ static void build_words(const struct mc_conv_s8 *c, const uint8_t *const row[GRO
 }
 
 /* Sums of `places` neighbours: words `step` apart; b_step 0 repeats the first word of b. */
-static inline __attribute__((always_inline)) void
-sum_places(const struct mc_conv_s8 *c, const uint32_t *words, int64_t step, const uint32_t *b,
-           int64_t b_step, const uint32_t *start, int places, uint32_t *sum)
+static inline __attribute__((always_inline)) void sum_places(const struct mc_conv_s8 *c,
+                                                             const uint32_t *words, int64_t step,
+                                                             const uint32_t *b, int64_t b_step,
+                                                             const uint32_t *start, int places,
+                                                             uint32_t *sum)
 {
     vu s[2 * PLACES];
     int64_t deep = mc_s8_groups(c->kernel[1]), hop = c->dilation[2] * deep * PANEL;
@@ -198,8 +201,8 @@ sum_places(const struct mc_conv_s8 *c, const uint32_t *words, int64_t step, cons
         *(vu_unaligned *)(sum + i * LANES) = s[i];
 }
 
-static void sum_row(const struct mc_conv_s8 *c, const uint32_t *words, const uint32_t *b, int64_t b_step,
-                    const uint32_t *start, int n, uint32_t *sum)
+static void sum_row(const struct mc_conv_s8 *c, const uint32_t *words, const uint32_t *b,
+                    int64_t b_step, const uint32_t *start, int n, uint32_t *sum)
 {
     int64_t step = c->stride[2] * mc_s8_groups(c->kernel[1]) * PANEL;
     int i = 0;
@@ -210,11 +213,12 @@ static void sum_row(const struct mc_conv_s8 *c, const uint32_t *words, const uin
 }
 
 /* Places [o2, o2 + n) of an output row whose words are built. */
-static void finish_row(const struct job *j, const struct mc_s8_panel *panel, const uint32_t *words, int64_t at,
-                       int64_t n)
+static void finish_row(const struct job *j, const struct mc_s8_panel *panel, const uint32_t *words,
+                       int64_t at, int64_t n)
 {
     const struct mc_conv_s8 *c = j->c;
-    int64_t step = c->stride[2] * mc_s8_groups(c->kernel[1]) * PANEL, each = mc_s8_bytes(c->to.type);
+    int64_t step = c->stride[2] * mc_s8_groups(c->kernel[1]) * PANEL,
+            each = mc_s8_bytes(c->to.type);
     _Alignas(MC_ALIGN) uint32_t sum[2 * PLACES * PANEL], total[2 * PLACES * PANEL];
     uint32_t ones[PANEL], none[PANEL] = {0};
     for (int i = 0; i < PANEL; i++)
@@ -229,8 +233,9 @@ static void finish_row(const struct job *j, const struct mc_s8_panel *panel, con
         }
         int64_t to = at + i * c->oc;
         const char *residual = c->to.residual;
-        MC_CPU(mc_s8_finish)(&c->to, panel, sum, now, (char *)c->y + to * each, c->oc,
-                             residual ? residual + to : NULL, c->oc);
+        MC_CPU(mc_s8_finish)
+        (&c->to, panel, sum, now, (char *)c->y + to * each, c->oc, residual ? residual + to : NULL,
+         c->oc);
     }
 }
 
@@ -242,7 +247,8 @@ static void one_line(const struct job *j, const struct mc_s8_panel *panel, int64
     int64_t i0 = line / c->out[1] % c->out[0] * c->stride[0] - c->pad[0];
     int64_t i1 = line % c->out[1] * c->stride[1] - c->pad[1], row = c->in[2] * c->c;
     bool inside = i0 >= 0 && i0 < c->in[0];
-    const uint8_t *x = (const uint8_t *)c->x + (image * c->in[0] + (inside ? i0 : 0)) * c->in[1] * row;
+    const uint8_t *x =
+        (const uint8_t *)c->x + (image * c->in[0] + (inside ? i0 : 0)) * c->in[1] * row;
     for (int64_t o = 0; o < c->out[2]; o += WIDTH) {
         int64_t n = min64(WIDTH, c->out[2] - o), cols = columns(c, n);
         for (int64_t g = 0; g < deep; g++) {
@@ -252,7 +258,8 @@ static void one_line(const struct job *j, const struct mc_s8_panel *panel, int64
                 int64_t at = i1 + (g * GROUP + i) * c->dilation[1];
                 rows[i] = inside && at >= 0 && at < c->in[1] ? x + at * row : NULL;
             }
-            build_words(c, rows, taps, o * c->stride[2] - c->pad[2], cols, ch, deep, words + g * PANEL);
+            build_words(c, rows, taps, o * c->stride[2] - c->pad[2], cols, ch, deep,
+                        words + g * PANEL);
         }
         finish_row(j, panel, words, (line * c->out[2] + o) * c->oc + ch, n);
     }

@@ -30,19 +30,23 @@ typedef int16_t a_elem;
 #endif
 
 enum {
-    TILE_ROWS = MC_LEVEL == 5 ? 12 : MC_LEVEL == 2 ? 6 : 4, /* at most */
+    TILE_ROWS = MC_LEVEL == 5   ? 12
+                : MC_LEVEL == 2 ? 6
+                                : 4, /* at most */
     PANEL = 2 * LANES,
 };
 
 typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
 typedef uint32_t vu_unaligned __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
-/* A: rows `row` bytes apart. Segments start at a + segment[s], each of `groups` words. */
+/* A: rows `row` bytes apart. Segments start at a + segment[s], each of `groups` words. far: the rows lie side by
+ * side, and those after a whole tile are likely in memory and read next: they are fetched. */
 struct mc_s8_rows {
     const char *a;
     int64_t row;
     const int64_t *segment;
     int64_t segments, groups;
+    bool far;
 };
 
 /* Columns [first, first + PANEL) of B and of what comes out, of which `cols` exist. */
@@ -96,8 +100,8 @@ void MC_CPU(mc_s8_rest)(const struct mc_s8_panel *p, const struct mc_s8_line *li
 /* Sums of a tile to y (and from the residual), whose rows are y_row elements apart; both point at the tile's
  * first element. */
 void MC_CPU(mc_s8_finish)(const struct mc_s8_out *to, const struct mc_s8_panel *p,
-                          const uint32_t *sum, int rows, void *y, int64_t y_row, const void *residual,
-                          int64_t r_row);
+                          const uint32_t *sum, int rows, void *y, int64_t y_row,
+                          const void *residual, int64_t r_row);
 
 /* n values as A holds them, of which the zero point is shifted by mc_s8_flip(). */
 void MC_CPU(mc_s8_widen)(int64_t n, const uint8_t *x, bool is_signed, a_elem *to);

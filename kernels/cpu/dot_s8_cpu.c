@@ -125,7 +125,8 @@ void MC_CPU(mc_s8_rest)(const struct mc_s8_panel *p, const struct mc_s8_line *li
                         uint32_t *sum)
 {
     for (int i = 0; i < rows; i++, sum += PANEL) {
-        uint32_t zero = line->a_zero ? line->a_zero[i] : 0, total = line->a_sum ? line->a_sum[i] : 0;
+        uint32_t zero = line->a_zero ? line->a_zero[i] : 0,
+                 total = line->a_sum ? line->a_sum[i] : 0;
         for (int j = 0; j < PANEL; j++)
             sum[j] -= zero * p->rest[j] + total * p->b_zero[j];
     }
@@ -143,9 +144,9 @@ static inline uint32_t word(const char *p)
 }
 
 /* `deep` groups at a time have sums of their own: few rows alone cannot keep the multipliers busy. */
-static inline __attribute__((always_inline)) void
-tile(const struct mc_s8_rows *r, const struct mc_s8_panel *p, int rows, int vectors, int deep,
-     uint32_t *to)
+static inline __attribute__((always_inline)) void tile(const struct mc_s8_rows *r,
+                                                       const struct mc_s8_panel *p, int rows,
+                                                       int vectors, int deep, uint32_t *to)
 {
     vu sum[2 * TILE_ROWS];
     const uint32_t *b = p->b;
@@ -157,9 +158,12 @@ tile(const struct mc_s8_rows *r, const struct mc_s8_panel *p, int rows, int vect
     for (int i = rows * vectors; i < rows * vectors * deep; i++)
         sum[i] = (vu){0};
     for (int64_t s = 0; s < r->segments; s++) {
-        const char *a = r->a + r->segment[s];
+        const char *a = r->a + r->segment[s], *next = r->far ? a + rows * step : a;
+        int64_t ahead = r->far ? 64 : 0;
         int64_t g = r->groups;
-        for (; g >= deep; g -= deep, b += deep * PANEL, a += 4 * deep) {
+        for (; g >= deep; g -= deep, b += deep * PANEL, a += 4 * deep, next += ahead) {
+            if (rows == TILE_ROWS)
+                __builtin_prefetch(next, 0, 2);
 #pragma GCC unroll 8
             for (int d = 0; d < deep; d++) {
                 vu bv[2];
@@ -185,8 +189,8 @@ tile(const struct mc_s8_rows *r, const struct mc_s8_panel *p, int rows, int vect
             for (int i = 0; i < rows; i++) {
 #pragma GCC unroll 2
                 for (int v = 0; v < vectors; v++)
-                    sum[i * vectors + v] = mc_s8_dot(sum[i * vectors + v], word(a + i * step) - (vu){0},
-                                               load(b + v * LANES));
+                    sum[i * vectors + v] = mc_s8_dot(
+                        sum[i * vectors + v], word(a + i * step) - (vu){0}, load(b + v * LANES));
             }
         }
     }
@@ -205,10 +209,7 @@ typedef void tile_fn(const struct mc_s8_rows *r, const struct mc_s8_panel *p, ui
 
 /* Sums enough to hide the latency of a multiplication, no more than there are registers for. */
 #define DEEP(rows)                                                                                 \
-    (8 * (rows) <= TILE_ROWS   ? 8                                                                 \
-     : 4 * (rows) <= TILE_ROWS ? 4                                                                 \
-     : 2 * (rows) <= TILE_ROWS ? 2                                                                 \
-                               : 1)
+    (8 * (rows) <= TILE_ROWS ? 8 : 4 * (rows) <= TILE_ROWS ? 4 : 2 * (rows) <= TILE_ROWS ? 2 : 1)
 #define TILE(rows, vectors)                                                                        \
     static void tile_##rows##x##vectors(const struct mc_s8_rows *r, const struct mc_s8_panel *p,   \
                                         uint32_t *to)                                              \

@@ -23,15 +23,16 @@ static size_t pack_b_bytes(int64_t k, int64_t n)
 static void pack_b(int64_t k, int64_t n, const struct mc_s8_side *b, void *dst,
                    struct mc_pool *pool)
 {
-    MC_CPU(mc_s8_pack)(&(struct mc_s8_pack){.k = k,
-                                            .n = n,
-                                            .inner = max64(k, 1),
-                                            .depth = max64(k, 1),
-                                            .row = b->row,
-                                            .col = b->col,
-                                            .data = b->data,
-                                            .is_signed = b->is_signed},
-                       dst, pool);
+    MC_CPU(mc_s8_pack)
+    (&(struct mc_s8_pack){.k = k,
+                          .n = n,
+                          .inner = max64(k, 1),
+                          .depth = max64(k, 1),
+                          .row = b->row,
+                          .col = b->col,
+                          .data = b->data,
+                          .is_signed = b->is_signed},
+     dst, pool);
 }
 
 /* Bytes of a packed row: no multiple of CROWD. */
@@ -102,8 +103,8 @@ static struct mc_s8_rows take_rows(const struct job *j, int64_t first, int64_t r
 {
     static const int64_t start[1] = {0};
     const struct mc_gemm_s8 *g = j->g;
-    struct mc_s8_rows r = {(const char *)g->a.data + first * g->a.row, g->a.row, start, 1,
-                           mc_s8_groups(g->k)};
+    struct mc_s8_rows r = {
+        (const char *)g->a.data + first * g->a.row, g->a.row, start, 1, mc_s8_groups(g->k), false};
     if (!j->as_is) {
         r.a = scratch;
         r.row = row_bytes(g->k);
@@ -148,8 +149,8 @@ static void compute_chunk(void *ctx, int64_t chunk, int worker)
                 MC_CPU(mc_s8_rest)(&panel, &line, n, sum);
             }
             const char *residual = g->to.residual ? (const char *)g->to.residual + to : NULL;
-            MC_CPU(mc_s8_finish)(&g->to, &panel, sum, n, (char *)g->c + to * each, g->c_row,
-                                 residual, g->c_row);
+            MC_CPU(mc_s8_finish)
+            (&g->to, &panel, sum, n, (char *)g->c + to * each, g->c_row, residual, g->c_row);
         }
     }
 }

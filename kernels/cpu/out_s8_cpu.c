@@ -37,7 +37,8 @@ struct bytes {
 };
 
 /* A row of sums as 32 values of 16 bits, in the order of _mm512_packs_epi32. */
-static inline __m512i narrow_row(const struct bytes *b, const uint32_t *sum, const uint8_t *residual)
+static inline __m512i narrow_row(const struct bytes *b, const uint32_t *sum,
+                                 const uint8_t *residual)
 {
     __m512 f[2];
 #pragma GCC unroll 2
@@ -50,8 +51,8 @@ static inline __m512i narrow_row(const struct bytes *b, const uint32_t *sum, con
         __m128i half[2] = {_mm256_castsi256_si128(r), _mm256_extracti128_si256(r, 1)};
 #pragma GCC unroll 2
         for (int v = 0; v < 2; v++) {
-            __m512i wide = b->to->r_signed ? _mm512_cvtepi8_epi32(half[v])
-                                           : _mm512_cvtepu8_epi32(half[v]);
+            __m512i wide =
+                b->to->r_signed ? _mm512_cvtepi8_epi32(half[v]) : _mm512_cvtepu8_epi32(half[v]);
             __m512 by = _mm512_cvtepi32_ps(_mm512_sub_epi32(wide, b->r_zero));
             f[v] = _mm512_add_ps(f[v], _mm512_mul_ps(by, b->r_scale));
         }
@@ -63,9 +64,11 @@ static inline __m512i narrow_row(const struct bytes *b, const uint32_t *sum, con
     return _mm512_adds_epi16(_mm512_packs_epi32(whole[0], whole[1]), b->zero);
 }
 
-static inline __attribute__((always_inline)) void
-rows_of_bytes(const struct bytes *b, bool is_signed, const uint32_t *sum, int rows, uint8_t *y,
-              int64_t y_row, const uint8_t *residual, int64_t r_row)
+static inline __attribute__((always_inline)) void rows_of_bytes(const struct bytes *b,
+                                                                bool is_signed, const uint32_t *sum,
+                                                                int rows, uint8_t *y, int64_t y_row,
+                                                                const uint8_t *residual,
+                                                                int64_t r_row)
 {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     for (int i = 0; i < rows; i += 2, sum += 2 * PANEL, y += 2 * y_row) {
@@ -75,9 +78,8 @@ rows_of_bytes(const struct bytes *b, bool is_signed, const uint32_t *sum, int ro
             high = narrow_row(b, sum + PANEL, residual ? residual + r_row : NULL);
         if (residual)
             residual += 2 * r_row;
-        __m512i all = is_signed
-                          ? _mm512_max_epi8(_mm512_packs_epi16(low, high), b->lo)
-                          : _mm512_max_epu8(_mm512_packus_epi16(low, high), b->lo);
+        __m512i all = is_signed ? _mm512_max_epi8(_mm512_packs_epi16(low, high), b->lo)
+                                : _mm512_max_epu8(_mm512_packus_epi16(low, high), b->lo);
         all = _mm512_permutexvar_epi32(order, all);
         _mm256_mask_storeu_epi8(y, b->cols, _mm512_castsi512_si256(all));
         if (two)
@@ -85,8 +87,9 @@ rows_of_bytes(const struct bytes *b, bool is_signed, const uint32_t *sum, int ro
     }
 }
 
-static void finish_bytes(const struct mc_s8_out *to, const struct mc_s8_panel *p, const uint32_t *sum,
-                         int rows, uint8_t *y, int64_t y_row, const uint8_t *residual, int64_t r_row)
+static void finish_bytes(const struct mc_s8_out *to, const struct mc_s8_panel *p,
+                         const uint32_t *sum, int rows, uint8_t *y, int64_t y_row,
+                         const uint8_t *residual, int64_t r_row)
 {
     struct bytes b = {.to = to,
                       .p = p,
@@ -107,8 +110,9 @@ static void finish_bytes(const struct mc_s8_out *to, const struct mc_s8_panel *p
         rows_of_bytes(&b, false, sum, rows, y, y_row, NULL, 0);
 }
 #else
-static void finish_bytes(const struct mc_s8_out *to, const struct mc_s8_panel *p, const uint32_t *sum,
-                         int rows, uint8_t *y, int64_t y_row, const uint8_t *residual, int64_t r_row)
+static void finish_bytes(const struct mc_s8_out *to, const struct mc_s8_panel *p,
+                         const uint32_t *sum, int rows, uint8_t *y, int64_t y_row,
+                         const uint8_t *residual, int64_t r_row)
 {
     float lo = (float)(to->lo - to->zero), hi = (float)(to->hi - to->zero);
     int32_t flip = to->r_signed ? 128 : 0, r_zero = to->r_zero + flip;
@@ -134,8 +138,8 @@ static void finish_bytes(const struct mc_s8_out *to, const struct mc_s8_panel *p
 #endif
 
 void MC_CPU(mc_s8_finish)(const struct mc_s8_out *to, const struct mc_s8_panel *p,
-                          const uint32_t *sum, int rows, void *y, int64_t y_row, const void *residual,
-                          int64_t r_row)
+                          const uint32_t *sum, int rows, void *y, int64_t y_row,
+                          const void *residual, int64_t r_row)
 {
     switch (to->type) {
     case MC_S8_I32: finish_i32(p, sum, rows, y, y_row); break;

@@ -13,9 +13,9 @@ enum {
 
 struct job {
     const struct mc_pool_s8 *p;
-    int64_t size;               /* places of an image or plane, in */
-    int64_t units, per_chunk;   /* rows of the output: of an image, or of a plane */
-    int32_t x_zero;             /* of x as unsigned */
+    int64_t size;             /* places of an image or plane, in */
+    int64_t units, per_chunk; /* rows of the output: of an image, or of a plane */
+    int32_t x_zero;           /* of x as unsigned */
     struct s8_round round;
 };
 
@@ -57,7 +57,8 @@ static void sum_up(int64_t n, const uint8_t *x, uint8_t flip, int32_t *sum)
 }
 
 /* sum[i] += x[i], x[i + step], … of `taps` places; in registers where there are LANES channels. */
-static void sum_places(int64_t n, int64_t taps, const uint8_t *x, int64_t step, uint8_t flip, int32_t *sum)
+static void sum_places(int64_t n, int64_t taps, const uint8_t *x, int64_t step, uint8_t flip,
+                       int32_t *sum)
 {
     int64_t ch = 0;
     for (; ch + LANES <= n; ch += LANES) {
@@ -73,7 +74,8 @@ static void sum_places(int64_t n, int64_t taps, const uint8_t *x, int64_t step, 
         sum_up(n - ch, x + ch + t * step, flip, sum + ch);
 }
 
-static void put_sums(const struct job *j, int64_t n, const int32_t *sum, int32_t less, float by, uint8_t *y)
+static void put_sums(const struct job *j, int64_t n, const int32_t *sum, int32_t less, float by,
+                     uint8_t *y)
 {
     float f[64];
     for (int64_t at = 0; at < n; at += 64) {
@@ -87,8 +89,8 @@ static void put_sums(const struct job *j, int64_t n, const int32_t *sum, int32_t
 }
 
 /* One place of one image, channels [ch, ch + n). */
-static void place_last(const struct job *j, const uint8_t *x, const int64_t o[3], int64_t ch, int64_t n,
-                       uint8_t *y)
+static void place_last(const struct job *j, const uint8_t *x, const int64_t o[3], int64_t ch,
+                       int64_t n, uint8_t *y)
 {
     const struct mc_pool_s8 *p = j->p;
     int64_t first[3], last[3], k[3], inside = 1, counted = 1;
@@ -143,8 +145,8 @@ static void rows_last(void *ctx, int64_t chunk, int worker)
 /* ---- planes first ---- */
 
 /* The rows of a window as one: maxima or sums of columns [from, from + n) of a plane. */
-static void merge_rows(const struct job *j, const uint8_t *x, const int64_t o[3], int64_t from, int64_t n,
-                       uint8_t *most, int32_t *sum)
+static void merge_rows(const struct job *j, const uint8_t *x, const int64_t o[3], int64_t from,
+                       int64_t n, uint8_t *most, int32_t *sum)
 {
     const struct mc_pool_s8 *p = j->p;
     int64_t first[2], last[2];
@@ -185,8 +187,8 @@ static void place_edge(const struct job *j, int64_t o, int64_t from, const int64
 }
 
 /* Places [o, o + n) whose windows lie inside along the row. */
-static void place_inside(const struct job *j, int64_t o, int64_t n, int64_t from, const int64_t rows[2],
-                         const uint8_t *most, const int32_t *sum, uint8_t *y)
+static void place_inside(const struct job *j, int64_t o, int64_t n, int64_t from,
+                         const int64_t rows[2], const uint8_t *most, const int32_t *sum, uint8_t *y)
 {
     const struct mc_pool_s8 *p = j->p;
     int64_t at = o * p->stride[2] - p->pad[2] - from, stride = p->stride[2];

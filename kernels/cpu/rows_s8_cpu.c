@@ -43,9 +43,11 @@ static inline __m512i values(const struct side *s, const uint8_t *x)
 /* Whole runs; returns how many elements those are. */
 static inline __attribute__((always_inline)) int64_t pair_runs(const struct mc_pair_s8 *p,
                                                                const struct s8_round *r,
-                                                               const int32_t right[RUN], bool product)
+                                                               const int32_t right[RUN],
+                                                               bool product)
 {
-    const struct side left = side_of(p->a_signed, p->a_zero), other = side_of(p->b_signed, p->b_zero);
+    const struct side left = side_of(p->a_signed, p->a_zero),
+                      other = side_of(p->b_signed, p->b_zero);
     const __m512 a_scale = _mm512_set1_ps(p->a_scale), b_scale = _mm512_set1_ps(p->b_scale);
     const uint8_t *a = p->a, *b = p->b;
     int64_t at = 0;
@@ -110,7 +112,8 @@ static void mul(const struct mc_pair_s8 *p)
 
 #if MC_LEVEL == 5
 __attribute__((target("avx512vbmi"))) static int64_t look_up_vbmi(int64_t n, const uint8_t *x,
-                                                                  const uint8_t table[256], uint8_t *y)
+                                                                  const uint8_t table[256],
+                                                                  uint8_t *y)
 {
     __m512i t[4];
     for (int i = 0; i < 4; i++)

@@ -26,7 +26,7 @@ static void square(const uint8_t *x, int64_t x_row, uint8_t *y, int64_t y_row)
 #pragma GCC unroll 16
     for (int i = 0; i < SIDE; i++)
         r[i] = *(const v16 *)(x + i * x_row);
-    /* Taking rows i and i + 8 in turns, four times, exchanges the bits of row and column. */
+        /* Taking rows i and i + 8 in turns, four times, exchanges the bits of row and column. */
 #pragma GCC unroll 4
     for (int step = 0; step < 4; step++) {
         v16 t[SIDE];
@@ -45,7 +45,8 @@ static void square(const uint8_t *x, int64_t x_row, uint8_t *y, int64_t y_row)
 }
 
 /* Few rows: they are threaded into one another. */
-static void thread(int64_t rows, int64_t cols, const uint8_t *x, int64_t x_row, uint8_t *y, int64_t y_row)
+static void thread(int64_t rows, int64_t cols, const uint8_t *x, int64_t x_row, uint8_t *y,
+                   int64_t y_row)
 {
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++)
@@ -83,9 +84,11 @@ static void part(void *ctx, int64_t chunk, int worker)
 {
     (void)worker;
     const struct job *j = ctx;
-    int64_t size = j->rows * j->cols, at = chunk / j->parts * size, col = chunk % j->parts * j->step;
-    MC_CPU(mc_s8_turn)(j->rows, min64(j->step, j->cols - col), j->x + at + col, j->cols,
-                       j->y + at + col * j->rows, j->rows);
+    int64_t size = j->rows * j->cols, at = chunk / j->parts * size,
+            col = chunk % j->parts * j->step;
+    MC_CPU(mc_s8_turn)
+    (j->rows, min64(j->step, j->cols - col), j->x + at + col, j->cols, j->y + at + col * j->rows,
+     j->rows);
 }
 
 void MC_CPU(mc_s8_transpose)(int64_t n, int64_t rows, int64_t cols, const uint8_t *x, uint8_t *y,

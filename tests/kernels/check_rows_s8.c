@@ -39,7 +39,8 @@ static void draw_range(struct check *c, int32_t *ret_zero, int32_t *ret_lo, int3
 }
 
 /* `got` must be v, rounded into the range; where v is nearly a half, either neighbour will do. */
-static void check_value(struct check *c, uint8_t got, double v, int32_t zero, int32_t lo, int32_t hi)
+static void check_value(struct check *c, uint8_t got, double v, int32_t zero, int32_t lo,
+                        int32_t hi)
 {
     double whole = rint(v), gap = fabs(fabs(v - floor(v)) - 0.5);
     int32_t is = lo < 0 ? (int8_t)got : got;
@@ -137,9 +138,9 @@ static void draw_pool(struct check *c, struct mc_pool_s8 *p)
     draw_range(c, &p->zero, &p->lo, &p->hi);
     if (!p->average)
         p->lo = p->x_signed ? -128 : 0;
-    check_describe(c, "pool %s n %d c %d in %d,%d,%d kernel %d,%d,%d %s", p->average ? "avg" : "max",
-                   (int)p->n, (int)p->c, (int)p->in[0], (int)p->in[1], (int)p->in[2],
-                   (int)p->kernel[0], (int)p->kernel[1], (int)p->kernel[2],
+    check_describe(c, "pool %s n %d c %d in %d,%d,%d kernel %d,%d,%d %s",
+                   p->average ? "avg" : "max", (int)p->n, (int)p->c, (int)p->in[0], (int)p->in[1],
+                   (int)p->in[2], (int)p->kernel[0], (int)p->kernel[1], (int)p->kernel[2],
                    p->layout == MC_S8_NHWC ? "last" : "first");
 }
 
@@ -162,7 +163,8 @@ static void test_pool(struct check *c)
 
 static void test_transpose(struct check *c)
 {
-    int64_t n = 1 + check_below(c, 3), rows = check_size(c, 16, 100), cols = check_size(c, 16, 1000);
+    int64_t n = 1 + check_below(c, 3), rows = check_size(c, 16, 100),
+            cols = check_size(c, 16, 1000);
     const uint8_t *x = draw_bytes(c, n * rows * cols);
     check_describe(c, "transpose %d x %d x %d", (int)n, (int)rows, (int)cols);
     for (int p = 0; p < CHECK_POOLS; p++) {
