@@ -47,18 +47,22 @@ bool mc_integer_from(struct mc_integers *f, const struct mc_value *v, bool const
 {
     const struct mc_pvalue *pv = &f->p->values[v->index];
     const struct mc_node *n = v->producer;
-    if (pv->buf.dtype != MC_DTYPE_F32 || !n || strcmp(n->op_type, "DequantizeLinear"))
+    if (pv->buf.dtype != MC_DTYPE_F32)
         return false;
     if (pv->buf.constant) {
-        if (!constant || !mc_integer_constant(f, n->in[0]))
+        if (!constant || !n || strcmp(n->op_type, "DequantizeLinear") ||
+            !mc_integer_constant(f, n->in[0]))
             return false;
-    } else if (pv->live || pv->def < 0 ||
-               !mc_integer_is(&f->p->steps[pv->def], "DequantizeLinear")) {
-        return false;
+        ret->v = n->in[0];
+        return mc_integer_is_bytes(f->p, ret->v) &&
+               mc_integer_side_of(f, n->in[1], n->n_in > 2 ? n->in[2] : NULL, &ret->side);
     }
-    ret->v = n->in[0];
+    const struct mc_step *st = pv->live || pv->def < 0 ? NULL : &f->p->steps[pv->def];
+    if (!st || !mc_integer_is(st, "DequantizeLinear"))
+        return false;
+    ret->v = st->in[0];
     return mc_integer_is_bytes(f->p, ret->v) &&
-           mc_integer_side_of(f, n->in[1], n->n_in > 2 ? n->in[2] : NULL, &ret->side);
+           mc_integer_side_of(f, st->in[1], st->call.n_in > 2 ? st->in[2] : NULL, &ret->side);
 }
 
 int mc_integer_reader(const struct mc_plan *p, const struct mc_value *v)

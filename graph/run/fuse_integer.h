@@ -65,7 +65,7 @@ bool mc_integer_concat(struct mc_integers *f, int i);
 
 /* The QuantizeLinear i, and functions of one element before it. */
 bool mc_integer_table(struct mc_integers *f, int i);
-/* Operators that only move elements run on the integers. */
+/* Operators that only move elements run on the integers: without, or before, the DequantizeLinear. */
 bool mc_integer_move(struct mc_integers *f, int i);
 
 /* ---- fuse_integer_lay.c ---- */

@@ -205,43 +205,97 @@ static bool is_pad(struct mc_integers *f, const struct mc_step *st)
     return st->call.n_in > 2 && st->in[2] && is_one(b) && *(const float *)b->data == 0;
 }
 
-/* Every result is read by a QuantizeLinear with the parameters of the input, and nothing else. */
-bool mc_integer_move(struct mc_integers *f, int i)
+struct move {
+    struct mc_integers *f;
+    int i;
+    bool pad;
+    struct mc_quantised x;
+    struct mc_value *zero; /* of x, or NULL */
+};
+
+/* The step, which is st now, reads the integers. */
+static void read_integers(const struct move *m, struct mc_step *st)
+{
+    const struct mc_pvalue *values = m->f->p->values;
+    st->in[0] = m->x.v;
+    st->call.in[0] = values[m->x.v->index].buf;
+    st->in_type[0] = values[m->x.v->index].type;
+    if (m->pad) {
+        st->in[2] = m->zero;
+        st->call.in[2] = values[m->zero->index].buf;
+    }
+}
+
+/* Every result is read by a QuantizeLinear with the parameters of the input, and nothing else: those go. */
+static bool between(const struct move *m)
 {
     enum { MOST = 16 };
-    struct mc_plan *p = f->p;
-    struct mc_step *st = &p->steps[i];
-    struct mc_quantised x;
+    struct mc_plan *p = m->f->p;
+    struct mc_step *st = &p->steps[m->i];
     int q[MOST];
-    bool pad = is_pad(f, st);
-    if ((!pad && !is_move(st)) || st->call.n_out > MOST || st->call.epilogue ||
-        !mc_integer_from(f, st->in[0], false, &x))
-        return false;
-    const struct mc_node *dequantise = st->in[0]->producer;
-    struct mc_value *zero = dequantise->n_in > 2 ? dequantise->in[2] : NULL;
-    if (pad && !zero)
+    if (st->call.n_out > MOST)
         return false;
     for (int j = 0; j < st->call.n_out; j++) {
         struct mc_integer_side y;
-        q[j] = st->out[j] ? mc_integer_to(f, st->out[j], &y) : -1;
-        if (q[j] < 0 || y.scale != x.side.scale || y.zero != x.side.zero ||
-            p->steps[q[j]].call.out[0].dtype != p->values[x.v->index].buf.dtype)
+        q[j] = st->out[j] ? mc_integer_to(m->f, st->out[j], &y) : -1;
+        if (q[j] < 0 || y.scale != m->x.side.scale || y.zero != m->x.side.zero ||
+            p->steps[q[j]].call.out[0].dtype != p->values[m->x.v->index].buf.dtype)
             return false;
     }
-    st->in[0] = x.v;
-    st->call.in[0] = p->values[x.v->index].buf;
-    st->in_type[0] = p->values[x.v->index].type;
-    if (pad) {
-        st->in[2] = zero;
-        st->call.in[2] = p->values[zero->index].buf;
-    }
+    read_integers(m, st);
     for (int j = 0; j < st->call.n_out; j++) {
         struct mc_step *end = &p->steps[q[j]];
         p->values[st->out[j]->index].buf.dtype = MC_DTYPE_NONE;
         st->out[j] = end->out[0];
         st->call.out[j] = end->call.out[0];
-        p->values[st->out[j]->index].def = i;
+        p->values[st->out[j]->index].def = m->i;
         end->skip = true;
     }
     return true;
+}
+
+/* Moved first and dequantised then: what reads the floats may read through the DequantizeLinear. Its own result, which
+ * nothing else reads, becomes the moved integers. */
+static bool before(const struct move *m)
+{
+    struct mc_plan *p = m->f->p;
+    struct mc_step *late = &p->steps[m->i];
+    struct mc_value *v = late->in[0];
+    struct mc_pvalue *pv = &p->values[v->index];
+    struct mc_step *early = &p->steps[pv->def];
+    if (late->call.n_out != 1 || !late->out[0] || mc_integer_reader(p, v) != m->i)
+        return false;
+    for (int j = 1; j < late->call.n_in; j++)
+        if (late->in[j] && p->values[late->in[j]->index].def >= pv->def)
+            return false;
+    struct mc_step move = *late, back = *early;
+    *early = move;
+    early->out = back.out;
+    early->out_type = back.out_type;
+    early->call.n_out = back.call.n_out;
+    early->call.out = back.call.out;
+    *late = back;
+    late->out = move.out;
+    late->out_type = move.out_type;
+    late->call.n_out = move.call.n_out;
+    late->call.out = move.call.out;
+    read_integers(m, early);
+    pv->buf.dtype = pv->type = p->values[m->x.v->index].buf.dtype;
+    pv->buf.shape = late->call.out[0].shape;
+    early->call.out[0] = late->call.in[0] = pv->buf;
+    late->in[0] = v;
+    late->in_type[0] = pv->type;
+    return true;
+}
+
+bool mc_integer_move(struct mc_integers *f, int i)
+{
+    struct mc_step *st = &f->p->steps[i];
+    struct move m = {.f = f, .i = i, .pad = is_pad(f, st)};
+    if ((!m.pad && !is_move(st)) || st->call.epilogue ||
+        !mc_integer_from(f, st->in[0], false, &m.x))
+        return false;
+    const struct mc_step *from = &f->p->steps[f->p->values[st->in[0]->index].def];
+    m.zero = from->call.n_in > 2 ? from->in[2] : NULL;
+    return (!m.pad || m.zero) && (between(&m) || before(&m));
 }
