@@ -293,7 +293,62 @@ static void test_conv(struct check *c)
         check_same(c, "y", call_conv(c, c->k, v, w, c->pool[p], bytes), want, bytes);
 }
 
-const struct check_row check_conv_s8 = {"conv_s8", 300, test_conv, NULL};
+struct conv_timing {
+    const struct mc_kernels *k;
+    struct mc_conv_s8 v;
+    void *scratch;
+};
+
+static void run_conv(void *ctx)
+{
+    const struct conv_timing *t = ctx;
+    t->k->conv_s8.run(&t->v, t->scratch, NULL);
+}
+
+/* Channels last, bytes to bytes. */
+static void bench_conv(struct check *c)
+{
+    static const int shapes[][7] = {
+        /* n, group, c, oc, size, kernel, stride */
+        {1, 1, 64, 64, 56, 3, 1},  {1, 1, 256, 256, 14, 3, 1}, {1, 1, 512, 512, 7, 3, 1},
+        {64, 1, 32, 32, 14, 3, 1}, {1, 1, 256, 64, 56, 1, 1},  {1, 1, 3, 64, 224, 7, 2},
+        {64, 1, 1, 16, 28, 3, 1},  {1, 96, 96, 96, 56, 3, 1},  {1, 192, 192, 192, 28, 3, 2}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        const int *s = shapes[i];
+        int64_t size = s[4], kernel = s[5], pad = kernel / 2, out = (size - 1) / s[6] + 1;
+        struct conv_timing t = {
+            .k = c->k,
+            .v = {.n = s[0],
+                  .c = s[2],
+                  .oc = s[3],
+                  .group = s[1],
+                  .in = {1, size, size},
+                  .out = {1, out, out},
+                  .kernel = {1, kernel, kernel},
+                  .stride = {1, s[6], s[6]},
+                  .dilation = {1, 1, 1},
+                  .pad = {0, pad, pad},
+                  .x_layout = MC_S8_NHWC,
+                  .y_layout = MC_S8_NHWC,
+                  .w_signed = true,
+                  .x_zero = 128,
+                  .to = {.type = MC_S8_U8, .scale = &(float){0.001f}, .zero = 128, .hi = 255}}};
+        struct mc_conv_s8 *v = &t.v;
+        int64_t each = v->c / v->group * kernel * kernel;
+        void *packed = check_alloc(c, c->k->conv_s8.pack_w_bytes(v), MC_ALIGN);
+        c->k->conv_s8.pack_w(v, draw_bytes(c, v->oc * each), packed, NULL);
+        v->packed_w = packed;
+        v->x = draw_bytes(c, v->n * v->c * size * size);
+        v->y = check_alloc(c, (size_t)(v->n * v->oc * out * out), MC_ALIGN);
+        t.scratch = check_alloc(c, c->k->conv_s8.scratch_bytes(v, 1), MC_ALIGN);
+        struct bench line = {
+            .flops = 2.0 * (double)(v->n * v->oc * out * out * each), .fn = run_conv, .ctx = &t};
+        bench_line(&line, "conv_s8 %s %dx%d>%d %dx%d %dx%d/%d", c->k->name, s[0], s[2], s[3], s[4],
+                   s[4], s[5], s[5], s[6]);
+    }
+}
+
+const struct check_row check_conv_s8 = {"conv_s8", 300, test_conv, bench_conv};
 
 /* ---- quant: against the formula in double ---- */
 
