@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "kernels/cpu/blocks.h"
-#include "kernels/cpu/conv_s8.h"
+#include "kernels/cpu/conv_s8_cpu.h"
 
 enum {
     PLACES = 4,          /* with sums of their own */

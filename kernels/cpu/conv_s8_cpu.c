@@ -3,8 +3,8 @@
 
 #include "base/mem.h"
 #include "kernels/cpu/blocks.h"
-#include "kernels/cpu/conv_s8.h"
-#include "kernels/cpu/rows_s8.h"
+#include "kernels/cpu/conv_s8_cpu.h"
+#include "kernels/cpu/rows_s8_cpu.h"
 #include "kernels/fill.h"
 #include "kernels/move.h"
 
@@ -78,8 +78,16 @@ static struct turned turned_parts(const struct mc_conv_s8 *c)
     return t;
 }
 
+/* Nothing comes out. */
+static bool is_empty(const struct mc_conv_s8 *c)
+{
+    return c->n * c->oc * c->out[0] * c->out[1] * c->out[2] == 0;
+}
+
 static size_t scratch_bytes(const struct mc_conv_s8 *c, int threads)
 {
+    if (is_empty(c))
+        return 0;
     size_t most = turned_parts(c).rest;
     return most + (mc_conv_s8_is_dw(c) ? MC_CPU(mc_conv_dw_s8_scratch)(c, threads)
                                        : MC_CPU(mc_s8_plan)(c).worker * (size_t)threads);
@@ -298,7 +306,7 @@ static void run(const struct mc_conv_s8 *given, void *scratch, struct mc_pool *p
 {
     struct mc_conv_s8 c = *given;
     struct turned t = turned_parts(&c);
-    if (c.n * c.out[0] * c.out[1] * c.out[2] == 0)
+    if (is_empty(&c))
         return;
     if (t.y > 0) {
         turn_over(c.n, c.c, c.in[0] * c.in[1] * c.in[2], c.x, scratch, 1, pool);

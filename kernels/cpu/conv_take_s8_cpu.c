@@ -1,7 +1,7 @@
 /* How a convolution is cut into chunks, and how a chunk's part of x is brought close. */
 #include "base/mem.h"
 #include "kernels/cpu/blocks.h"
-#include "kernels/cpu/conv_s8.h"
+#include "kernels/cpu/conv_s8_cpu.h"
 
 enum {
     STAGE_BYTES = 192 << 10, /* of x close by: with a panel of weights it stays in L2 */

@@ -1,5 +1,5 @@
 #include "kernels/cpu/blocks.h"
-#include "kernels/cpu/rows_s8.h"
+#include "kernels/cpu/rows_s8_cpu.h"
 #include "kernels/fill.h"
 
 /* Clamped first, a value is so small that adding and taking away 1.5 * 2^23 rounds it, half to even. */

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "kernels/cpu/blocks.h"
-#include "kernels/cpu/rows_s8.h"
+#include "kernels/cpu/rows_s8_cpu.h"
 #include "kernels/fill.h"
 
 enum {

@@ -244,6 +244,8 @@ static void draw_conv(struct check *c, struct mc_conv_s8 *v)
     }
     v->c = per * v->group;
     v->oc = fold * v->group;
+    if (check_below(c, 30) == 0)
+        *(check_coin(c) ? &v->n : &v->oc) = 0;
     for (int d = 0; d < 3; d++) {
         bool there = d >= 3 - dims;
         v->kernel[d] = there ? 1 + check_below(c, 4) : 1;

@@ -1,6 +1,6 @@
 /* Floats become bytes: what the files of 8-bit rows share. */
-#ifndef MC_KERNELS_CPU_ROWS_S8_H
-#define MC_KERNELS_CPU_ROWS_S8_H
+#ifndef MC_KERNELS_CPU_ROWS_S8_CPU_H
+#define MC_KERNELS_CPU_ROWS_S8_CPU_H
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* What the files of the 8-bit convolution share. Inside, everything is channels last. */
-#ifndef MC_KERNELS_CPU_CONV_S8_H
-#define MC_KERNELS_CPU_CONV_S8_H
+#ifndef MC_KERNELS_CPU_CONV_S8_CPU_H
+#define MC_KERNELS_CPU_CONV_S8_CPU_H
 
 #include "base/mem.h"
 #include "kernels/conv_s8.h"
