@@ -7,7 +7,7 @@
  *     LearnedScale(start, growth)            scale = start exp(growth): above 0, and `start` to the bit at growth 0
  *
  * Source: Esser et al., Learned Step Size Quantization, ICLR 2020. */
-#include "graph/ops/fake_quant.h"
+#include "graph/ops/learned_scale.h"
 
 #include <float.h>
 #include <math.h>

@@ -4,7 +4,7 @@
 #include "graph/constant.h"
 #include "graph/edit.h"
 #include "graph/grad/rule.h"
-#include "graph/ops/fake_quant.h"
+#include "graph/ops/learned_scale.h"
 #include "passes/quant/quant_train.h"
 #include "passes/quant/quant_train_form.h"
 
