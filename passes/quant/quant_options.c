@@ -81,9 +81,9 @@ static int read_bits(struct mc_quant_run *r, const char *text, bool formed, stru
     enum mc_quant_form wish = alone     ? (w < 8 ? MC_QUANT_BLOCK : MC_QUANT_WEIGHT)
                               : a == 16 ? MC_QUANT_STATIC16
                                         : MC_QUANT_STATIC;
-    if (wish == MC_QUANT_BLOCK)
+    if (wish == MC_QUANT_BLOCK || formed)
         q->block_bits = w;
-    else
+    if (wish != MC_QUANT_BLOCK || formed)
         q->weight_bits = w;
     if (both && a < 16)
         q->act_bits = a;
