@@ -8,19 +8,27 @@
 #include "base/io.h"
 #include "base/json.h"
 
+/* Bias correction won up to 8 dB on the reference models. */
+static const double REACH = 20;
+/* Multiply-accumulates of all measurements: some ten seconds of one thread. What the search has by then is good, only perhaps
+ * not the fastest there is. */
+static const double WORK = 6e11;
+
 int mc_quant_hunt_open(struct mc_quant_hunt *h, struct mc_err *err)
 {
     size_t n = h->n + 1;
     h->base = mc_calloc(4 * n, sizeof *h->base);
     h->gain = mc_calloc(2 * n, sizeof *h->gain);
     h->order = mc_calloc(n, sizeof *h->order);
+    h->step = mc_calloc(2 * n, sizeof *h->step);
     h->tried = json_array();
-    if (!h->base || !h->gain || !h->order || !h->tried)
+    if (!h->base || !h->gain || !h->order || !h->step || !h->tried)
         return mc_fail(err, MC_ENOMEM, "out of memory");
     h->fast = h->base + n;
     h->best = h->fast + n;
     h->set = h->best + n;
     h->harm = h->gain + n;
+    h->reach = REACH;
     return 0;
 }
 
@@ -29,6 +37,7 @@ void mc_quant_hunt_close(struct mc_quant_hunt *h)
     free(h->base);
     free(h->gain);
     free(h->order);
+    free(h->step);
     json_decref(h->tried);
     mc_judge_free(h->scout);
 }
@@ -54,7 +63,15 @@ bool mc_quant_hunt_over(struct mc_quant_hunt *h)
 {
     double deadline = h->r->ctx->deadline;
     h->late = h->late || (deadline > 0 && mc_now() > deadline);
-    return h->late;
+    return h->late || h->work > WORK;
+}
+
+enum mc_quant_form mc_quant_hunt_next(const struct mc_quant_hunt *h, size_t i,
+                                      enum mc_quant_form form)
+{
+    if (form == MC_QUANT_STATIC && mc_quant_nearest(h->r, i, MC_QUANT_DYNAMIC) == MC_QUANT_DYNAMIC)
+        return MC_QUANT_DYNAMIC;
+    return h->base[i];
 }
 
 static int note(struct mc_quant_hunt *h, const char *what, size_t changed,
@@ -81,25 +98,36 @@ size_t mc_quant_hunt_above(const struct mc_quant_hunt *h, const enum mc_quant_fo
     return n;
 }
 
+static double work_of(const struct mc_quant_hunt *h, const struct mc_judge *j)
+{
+    return fmax(h->r->macs, 0) * (double)mc_judge_samples(j);
+}
+
 /* What repairs make of a set that loses too much, where that is within their reach. */
 static int try_repaired(struct mc_quant_hunt *h, struct mc_quant_built *b, struct mc_quant_trial *t,
                         bool *ret_late, struct mc_err *err)
 {
     struct mc_quant_trial again;
     struct mc_quant_repair_result made[MC_QUANT_REPAIRS];
+    double was = mc_quant_hunt_harm(h->r, t, &h->r->weight);
     size_t n = 0;
     int rc = mc_quant_repairs(h->r, b, h->r->repairs & ~(unsigned)MC_QUANT_ROUND, made, &n, err);
     if (!rc && n)
         rc = mc_quant_try(h->r->judge, b->m, &again, ret_late, err);
-    if (!rc && n && !*ret_late && mc_quant_accepts(h->r, &again))
+    h->work += 4 * work_of(h, h->r->judge); /* both models, and the built one to judge by */
+    if (rc || !n || *ret_late)
+        return rc;
+    double is = mc_quant_hunt_harm(h->r, &again, &h->r->weight);
+    if (mc_quant_accepts(h->r, &again))
         *t = again;
-    return rc;
+    else /* how much they do for one set they do for others, about */
+        h->reach = fmin(h->reach, fmax(2, 2 * was / fmax(is, 1e-3)));
+    return 0;
 }
 
 int mc_quant_hunt_measure(struct mc_quant_hunt *h, const char *what, const enum mc_quant_form *form,
                           struct mc_quant_trial *ret, struct mc_err *err)
 {
-    static const double REACH = 20; /* bias correction won up to 8 dB on the reference models */
     struct mc_quant_built b = {0};
     bool late = false;
     int rc = mc_interrupt_check(err);
@@ -107,8 +135,9 @@ int mc_quant_hunt_measure(struct mc_quant_hunt *h, const char *what, const enum 
         rc = mc_quant_make(h->r, form, false, &b, err);
     if (!rc)
         rc = mc_quant_try(h->r->judge, b.m, ret, &late, err);
+    h->work += work_of(h, h->r->judge);
     if (!rc && !late && mc_quant_hunt_above(h, form) && !mc_quant_accepts(h->r, ret) &&
-        mc_quant_hunt_harm(h->r, ret, &h->r->weight) < REACH)
+        mc_quant_hunt_harm(h->r, ret, &h->r->weight) < h->reach)
         rc = try_repaired(h, &b, ret, &late, err);
     mc_quant_built_free(&b);
     h->late = h->late || late;
@@ -122,9 +151,9 @@ int mc_quant_hunt_measure(struct mc_quant_hunt *h, const char *what, const enum 
 /* Half a second for each of many layers would be minutes. */
 static int open_scout(struct mc_quant_hunt *h, struct mc_err *err)
 {
-    static const double WORK = 4e9;
-    enum { LEAST = 4, MOST = 128 };
-    double n = h->r->macs > 0 ? WORK / h->r->macs : MOST;
+    static const double EACH = 4e9, ALL = 1e11;
+    enum { LEAST = 2, MOST = 128 };
+    double fit = fmin(EACH, ALL / (double)(h->n + 1)), n = h->r->macs > 0 ? fit / h->r->macs : MOST;
     if (h->scout)
         return 0;
     n = n < LEAST ? LEAST : n > MOST ? MOST : n;
@@ -143,6 +172,8 @@ int mc_quant_hunt_scout(struct mc_quant_hunt *h, const enum mc_quant_form *form,
         rc = mc_quant_make(h->r, form, false, &b, err);
     if (!rc)
         rc = mc_quant_try(h->scout, b.m, ret, &late, err);
+    if (h->scout)
+        h->work += work_of(h, h->scout);
     mc_quant_built_free(&b);
     h->late = h->late || late;
     h->measurements++;

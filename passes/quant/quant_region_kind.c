@@ -195,7 +195,7 @@ void mc_quant_act_param(const struct mc_quant_stat *s, const struct mc_quant_rul
         *ret = s->param;
         return;
     }
-    mc_quant_range(&s->hist, t, r->method, r->percentile, ret);
+    mc_quant_stat_range(s, t, r->method, r->percentile, ret);
     mc_quant_type_limits(t, &least, &most);
     if (act && !t->symmetric && mc_quant_act_bounds(act, &lo, &hi))
         fit_within(lo, hi, least, most, ret);

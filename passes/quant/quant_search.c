@@ -22,15 +22,6 @@ static const double NOISE = 0.02;
 
 /* ---- by cost alone ---- */
 
-/* The forms above the floor that a site can have, the fastest first. */
-static enum mc_quant_form next_form(const struct mc_quant_hunt *h, size_t i,
-                                    enum mc_quant_form form)
-{
-    if (form == MC_QUANT_STATIC && mc_quant_nearest(h->r, i, MC_QUANT_DYNAMIC) == MC_QUANT_DYNAMIC)
-        return MC_QUANT_DYNAMIC;
-    return h->base[i];
-}
-
 /* What is cheaper another way by itself: what does not get into a region of integers loses by its conversions. */
 static int cheapen(struct mc_quant_hunt *h, enum mc_quant_form *form, struct mc_err *err)
 {
@@ -43,7 +34,7 @@ static int cheapen(struct mc_quant_hunt *h, enum mc_quant_form *form, struct mc_
             if (was == h->base[i])
                 continue;
             double other;
-            form[i] = next_form(h, i, was);
+            form[i] = mc_quant_hunt_next(h, i, was);
             rc = mc_quant_hunt_cost(h, form, &other, err);
             if (!rc && form[i] == MC_QUANT_DYNAMIC && other >= cost) {
                 form[i] = h->base[i];
@@ -99,46 +90,28 @@ static int measure_alone(struct mc_quant_hunt *h, struct mc_err *err)
     return rc;
 }
 
-static void order_by_worth(struct mc_quant_hunt *h)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < h->n; i++) {
-        if (h->fast[i] == h->base[i])
-            continue;
-        double worth = h->harm[i] / fmax(h->gain[i], 1e-12);
-        size_t at = n++;
-        for (; at > 0; at--) {
-            size_t k = h->order[at - 1];
-            if (h->harm[k] / fmax(h->gain[k], 1e-12) >= worth)
-                break;
-            h->order[at] = k;
-        }
-        h->order[at] = i;
-    }
-}
-
-/* The first k of the order fall back: to ranges of every run where that is possible, or to weights alone. */
-static int fall_back(struct mc_quant_hunt *h, size_t k, bool dynamic, struct mc_quant_trial *ret,
-                     struct mc_err *err)
+/* After the first k steps. */
+static void after(struct mc_quant_hunt *h, size_t k)
 {
     memcpy(h->set, h->fast, h->n * sizeof *h->set);
-    for (size_t j = 0; j < k; j++) {
-        size_t i = h->order[j];
-        h->set[i] = dynamic ? next_form(h, i, h->fast[i]) : h->base[i];
-    }
-    return mc_quant_hunt_measure(
-        h, dynamic ? "some with ranges of every run" : "some by their weights alone", h->set, ret,
-        err);
+    for (size_t j = 0; j < k; j++)
+        h->set[h->step[j].site] = h->step[j].to;
 }
 
-static int bisect(struct mc_quant_hunt *h, bool dynamic, struct mc_err *err)
+/* The fewest steps that keep the answer. Those after which the model is no faster than the floor are of no use. */
+static int bisect(struct mc_quant_hunt *h, struct mc_err *err)
 {
     struct mc_quant_trial t;
-    size_t low = 0, high = mc_quant_hunt_above(h, h->fast);
+    size_t low = 0, high = h->n_steps;
+    double most = WORTH * h->r->weight.cost;
     int rc = 0;
+    while (high > 0 && !(h->step[high - 1].cost < most))
+        high--;
+    high++;
     while (!rc && high - low > 1 && !mc_quant_hunt_over(h)) {
         size_t middle = low + (high - low) / 2;
-        rc = fall_back(h, middle, dynamic, &t, err);
+        after(h, middle);
+        rc = mc_quant_hunt_measure(h, "some of them slower", h->set, &t, err);
         if (rc || h->late)
             break;
         if (mc_quant_accepts(h->r, &t)) {
@@ -149,34 +122,39 @@ static int bisect(struct mc_quant_hunt *h, bool dynamic, struct mc_err *err)
             low = middle;
         }
     }
-    for (size_t j = 0; j < high; j++)
-        if (h->best[h->order[j]] != h->fast[h->order[j]])
-            h->r->because[h->order[j]] = "with a range for its inputs it changes the answer more "
-                                         "than what it gains is worth";
     return rc;
 }
 
 /* Layers that fell back, once more, one by one: the order was by errors that do not quite add up. */
 static int promote(struct mc_quant_hunt *h, struct mc_err *err)
 {
-    enum { TRIES = 12 };
+    enum { TRIES = 8 };
     struct mc_quant_trial t;
-    size_t n = mc_quant_hunt_above(h, h->fast);
     int rc = 0, tries = 0;
-    for (size_t j = n; !rc && j-- > 0 && tries < TRIES && !mc_quant_hunt_over(h);) {
-        size_t i = h->order[j];
+    for (size_t j = h->n_steps; !rc && j-- > 0 && tries < TRIES && !mc_quant_hunt_over(h);) {
+        size_t i = h->step[j].site;
+        double cost;
         if (h->best[i] == h->fast[i] || h->harm[i] > 1)
             continue;
         memcpy(h->set, h->best, h->n * sizeof *h->set);
         h->set[i] = h->fast[i];
+        rc = mc_quant_hunt_cost(h, h->set, &cost, err);
+        if (rc || !(cost < 0.995 * h->best_trial.cost))
+            continue;
         tries++;
         rc = mc_quant_hunt_measure(h, "one more layer", h->set, &t, err);
-        if (!rc && !h->late && mc_quant_accepts(h->r, &t) && t.cost < h->best_trial.cost) {
+        if (!rc && !h->late && mc_quant_accepts(h->r, &t) && t.cost < h->best_trial.cost)
             mc_quant_hunt_take(h, h->set, &t);
-            h->r->because[i] = NULL;
-        }
     }
     return rc;
+}
+
+static void explain(struct mc_quant_hunt *h)
+{
+    for (size_t i = 0; i < h->n; i++)
+        if (h->best[i] != h->fast[i])
+            h->r->because[i] = "with a range for its inputs it changes the answer more "
+                               "than what it gains is worth";
 }
 
 /* Layers whose neighbours fell back may no longer gain anything. */
@@ -242,13 +220,13 @@ static int hunt(struct mc_quant_hunt *h, struct mc_err *err)
         return 0;
     }
     rc = measure_alone(h, err);
-    order_by_worth(h);
-    if (!rc && !h->r->by_bytes)
-        rc = bisect(h, true, err);
     if (!rc)
-        rc = bisect(h, false, err);
+        rc = mc_quant_hunt_path(h, err);
+    if (!rc)
+        rc = bisect(h, err);
     if (!rc)
         rc = promote(h, err);
+    explain(h);
     if (!rc)
         rc = settle(h, err);
     if (!rc && !(h->best_trial.cost < WORTH * h->r->weight.cost))
@@ -279,7 +257,11 @@ static int report(struct mc_quant_hunt *h, struct mc_err *err)
     mc_json_put(o, "limit", mc_json_real(h->r->max_drop), &ok);
     mc_json_put(o, "samples", json_integer(mc_judge_samples(h->r->judge)), &ok);
     mc_json_put(o, "measurements", json_integer((json_int_t)h->measurements), &ok);
-    mc_json_put(o, "ended", json_string(h->late ? "time" : "done"), &ok);
+    mc_json_put(o, "ended",
+                json_string(h->late                 ? "time"
+                            : mc_quant_hunt_over(h) ? "work"
+                                                    : "done"),
+                &ok);
     mc_json_put(o, "tried", json_incref(h->tried), &ok);
     mc_json_put(o, "layers", layers, &ok);
     if (!ok) {

@@ -30,7 +30,8 @@ int mc_quant_stats_new(size_t n, struct mc_quant_stats **ret, struct mc_err *err
     int rc = s && s->mem && s->item ? 0 : no_memory(err);
     for (; !rc && s->n < n; s->n++) {
         s->item[s->n].axis = -1;
-        rc = mc_quant_hist_init(&s->item[s->n].hist, err);
+        s->item[s->n].known = mc_arena_array(s->mem, 1, sizeof *s->item[s->n].known);
+        rc = s->item[s->n].known ? mc_quant_hist_init(&s->item[s->n].hist, err) : no_memory(err);
     }
     if (rc)
         mc_quant_stats_free(s);
@@ -75,6 +76,31 @@ const struct mc_quant_stat *mc_quant_stats_of(const struct mc_quant_stats *s, co
         if (!strcmp(s->item[i].name, name))
             return &s->item[i];
     return NULL;
+}
+
+/* ---- ranges ---- */
+
+static bool same_type(const struct mc_quant_type *a, const struct mc_quant_type *b)
+{
+    return a->bits == b->bits && a->is_signed == b->is_signed && a->symmetric == b->symmetric &&
+           a->narrow == b->narrow;
+}
+
+void mc_quant_stat_range(const struct mc_quant_stat *s, const struct mc_quant_type *t,
+                         enum mc_quant_range_method method, double percentile,
+                         struct mc_quant_param *ret)
+{
+    struct mc_quant_known *k = s->known;
+    for (size_t i = 0; k && i < k->n && i < MC_QUANT_KNOWN; i++)
+        if (same_type(&k->range[i].type, t) && k->range[i].method == method &&
+            k->range[i].percentile == percentile && k->range[i].values == s->hist.n) {
+            *ret = k->range[i].param;
+            return;
+        }
+    mc_quant_range(&s->hist, t, method, percentile, ret);
+    if (k)
+        k->range[k->n++ % MC_QUANT_KNOWN] =
+            (struct mc_quant_known_range){*t, method, percentile, s->hist.n, *ret};
 }
 
 /* ---- digest ---- */

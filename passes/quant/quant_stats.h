@@ -4,6 +4,19 @@
 
 #include "passes/quant/quant_range.h"
 
+/* Ranges worked out already: a search asks for the same ones in every build. */
+enum { MC_QUANT_KNOWN = 8 };
+struct mc_quant_known {
+    size_t n; /* entries in use; the oldest goes first */
+    struct mc_quant_known_range {
+        struct mc_quant_type type;
+        enum mc_quant_range_method method;
+        double percentile;
+        uint64_t values; /* in the histogram then */
+        struct mc_quant_param param;
+    } range[MC_QUANT_KNOWN];
+};
+
 /* Of a value of the main graph. Per channel (of the axis that the reader sums over) only extremes and sums, which is what
  * equalisation, SmoothQuant and outlier channels need. */
 struct mc_quant_stat {
@@ -16,6 +29,7 @@ struct mc_quant_stat {
     uint64_t ch_n;          /* values a channel */
     bool fixed;             /* the range was written by hand into the statistics file: */
     struct mc_quant_param param;
+    struct mc_quant_known *known; /* NULL: none are kept */
 };
 
 struct mc_quant_stats {
@@ -42,6 +56,11 @@ int mc_quant_stats_collect(struct mc_pass_ctx *ctx, const struct mc_model *m,
 void mc_quant_stats_free(struct mc_quant_stats *s);
 const struct mc_quant_stat *mc_quant_stats_of(const struct mc_quant_stats *s,
                                               const char *name); /* or NULL */
+
+/* mc_quant_range of its histogram, remembered. Not for several threads at once. */
+void mc_quant_stat_range(const struct mc_quant_stat *s, const struct mc_quant_type *t,
+                         enum mc_quant_range_method method, double percentile,
+                         struct mc_quant_param *ret);
 
 /* {format, model, samples, values: [{name, histogram, channels, range?: {scale, zero}}]}: a person may add "range". */
 json_t *mc_quant_stats_json(const struct mc_quant_stats *s);

@@ -231,8 +231,10 @@ static int make_room(struct mc_quant_stats *s, const struct mc_quant_stats *of, 
             continue;
         struct mc_quant_stat *add = &item[s->n];
         *add =
-            (struct mc_quant_stat){.axis = -1, .name = mc_arena_strdup(s->mem, of->item[i].name)};
-        if (!add->name)
+            (struct mc_quant_stat){.axis = -1,
+                                   .name = mc_arena_strdup(s->mem, of->item[i].name),
+                                   .known = mc_arena_array(s->mem, 1, sizeof *add->known)};
+        if (!add->name || !add->known)
             return mc_fail(err, MC_ENOMEM, "out of memory for statistics");
         int rc = mc_quant_hist_init(&add->hist, err);
         if (rc)

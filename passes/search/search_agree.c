@@ -110,10 +110,16 @@ static int distribution_axis(const float *x, const struct mc_shape *s, bool whol
     return -1;
 }
 
-/* Numbers beside each other that are no scores, such as an embedding: as scores they would say next to nothing. */
+/* Numbers beside each other that are no scores, such as an embedding: as scores they would say next to nothing. Nor are
+ * ratings or lengths, of which none is negative: logits are, for some class. */
 static bool says_little(const float *x, int64_t rows, int64_t n)
 {
     double entropy = 0;
+    float least = INFINITY;
+    for (int64_t i = 0; i < rows * n; i++)
+        least = fminf(least, x[i]);
+    if (least >= 0)
+        return true;
     for (int64_t r = 0; r < rows; r++, x += n) {
         double top = x[0], sum = 0, mean = 0;
         for (int64_t k = 1; k < n; k++)
@@ -400,7 +406,8 @@ void mc_agreement_add(const struct mc_agree_of *o, struct mc_agreement *g,
                       const struct mc_shape *shape, bool whole, const float *a, const float *b)
 {
     int64_t total = mc_shape_count(shape);
-    int64_t rows = whole || !shape->rank || shape->dim[0] < 1 ? 1 : shape->dim[0];
+    bool one = whole || !shape->rank || shape->dim[0] < 1;
+    int64_t rows = one || (o->kind == MC_AGREE_CLASSES && o->axis == 0) ? 1 : shape->dim[0];
     int64_t each = total / rows;
     if (o->kind == MC_AGREE_NUMBERS) {
         add_numbers(o, g, shape, a, b);
@@ -409,6 +416,6 @@ void mc_agreement_add(const struct mc_agree_of *o, struct mc_agreement *g,
     for (int64_t i = 0; i < rows && each > 0; i++)
         if (o->kind == MC_AGREE_LABELS)
             add_labels(g, each, a + i * each, b + i * each);
-        else if (o->axis > 0 || whole)
-            add_classes(o, g, shape, whole, each, a + i * each, b + i * each);
+        else
+            add_classes(o, g, shape, whole || o->axis == 0, each, a + i * each, b + i * each);
 }

@@ -100,6 +100,37 @@ static void test_maps(void **state)
     mc_model_free(m);
 }
 
+/* Of data without a batch axis a sample is one vector: of scores, or of ratings. */
+static void test_vectors(void **state)
+{
+    static const struct {
+        float a[3], b[3];
+        enum mc_agree_kind kind;
+    } of[] = {{{-1, 2, 1.9f}, {-1, 1.9f, 2}, MC_AGREE_CLASSES},
+              {{4.6f, 3.9f, 1.2f}, {4.6f, 3.9f, 1.3f}, MC_AGREE_NUMBERS}};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct mc_model *m = ends_with("Relu", 0);
+        struct mc_shape shape = mc_shape_of(1, DIMS(3));
+        struct mc_array array = {
+            .dtype = MC_DTYPE_F32, .shape = shape, .data = (void *)(uintptr_t)of[i].a};
+        struct mc_agree_of o = {0};
+        struct mc_agreement g = {0};
+        assert_int_equal(mc_agree_look(&o, m->graph->outputs[0], &array, 1, true, &err), 0);
+        assert_int_equal(o.kind, of[i].kind);
+        mc_agree_keep(&o, &shape, of[i].a);
+        assert_int_equal(mc_agreement_init(&o, &g, &err), 0);
+        mc_agreement_add(&o, &g, &shape, false, of[i].a, of[i].b);
+        if (i == 0)
+            assert_true(g.samples == 1 && g.agree == 0 && g.kl > 0);
+        else
+            assert_true(mc_agreement_noise(&o, &g) > 1e-4);
+        mc_agreement_free(&g);
+        mc_agree_free(&o);
+        mc_model_free(m);
+    }
+}
+
 /* Of labels those count that either has. */
 static void test_labels(void **state)
 {
@@ -145,9 +176,9 @@ static void test_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),   cmocka_unit_test(test_maps),
-        cmocka_unit_test(test_labels),  cmocka_unit_test(test_channels),
-        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_lines),    cmocka_unit_test(test_maps),
+        cmocka_unit_test(test_vectors),  cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_channels), cmocka_unit_test(test_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
