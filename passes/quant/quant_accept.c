@@ -31,6 +31,7 @@ int mc_quant_try(struct mc_judge *judge, const struct mc_model *m, struct mc_qua
         .sqnr = j.noise > 0    ? -10 * log10(j.noise)
                 : j.noise == 0 ? INFINITY
                                : NAN,
+        .numbers = j.numbers,
         .bytes = NAN,
         .cost = NAN,
     };
@@ -56,6 +57,12 @@ double mc_quant_sqnr_enough(const struct mc_quant_run *r)
     return isnan(r->weight.sqnr) ? enough : fmin(enough, r->weight.sqnr - SQNR_UNDER);
 }
 
+/* What sqnr says of other samples: a rating for each of sixteen may be right by chance, a picture of each is not. */
+static double surely(const struct mc_quant_trial *t)
+{
+    return t->sqnr - 20 * log10(1 + 4 / sqrt(fmax(t->numbers, 1)));
+}
+
 static bool decides_alike(const struct mc_quant_run *r, const struct mc_quant_trial *t, double drop)
 {
     double n = (double)mc_judge_samples(r->judge), most = fmin(0.5, CHANGED_OF_DROP * drop);
@@ -67,10 +74,11 @@ static bool decides_alike(const struct mc_quant_run *r, const struct mc_quant_tr
 bool mc_quant_accepts(const struct mc_quant_run *r, const struct mc_quant_trial *t)
 {
     return decides_alike(r, t, r->max_drop) &&
-           (isnan(t->sqnr) || t->sqnr >= mc_quant_sqnr_enough(r));
+           (isnan(t->sqnr) || surely(t) >= mc_quant_sqnr_enough(r) ||
+            t->sqnr >= r->weight.sqnr - SQNR_UNDER);
 }
 
 bool mc_quant_accepts_floor(const struct mc_quant_run *r, const struct mc_quant_trial *t)
 {
-    return decides_alike(r, t, FLOOR_DROP * r->max_drop) && !(t->sqnr < SQNR_FLOOR);
+    return decides_alike(r, t, FLOOR_DROP * r->max_drop) && !(surely(t) < SQNR_FLOOR);
 }

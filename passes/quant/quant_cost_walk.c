@@ -91,6 +91,28 @@ static double window(const struct mc_node *n)
     return fmax(area, 1) / 9; /* of the table's window */
 }
 
+/* Was the value behind this QuantizeLinear, or DequantizeLinear, made by convolutions of integers, with channels last? */
+static bool channels_last(const struct mc_quant_walk *w, const struct mc_value *v)
+{
+    for (const struct mc_node *n = v ? v->producer : NULL; n && n->n_in && n->in[0];
+         n = n->in[0]->producer)
+        if (mc_node_is(n, "Conv"))
+            return w->integer[n->id];
+        else if (!w->integer[n->id] && !w->absorbed[n->id] && !strstr(n->op_type, "uantizeLinear"))
+            return false;
+    return false;
+}
+
+/* A pool of bytes with channels first is that much slower than one of floats, and a QuantizeLinear that follows a pool of
+ * floats is moved in front of it. */
+static double lone_pool(const struct mc_quant_walk *w, const struct mc_node *n)
+{
+    static const double SLOWER = 75;
+    const struct mc_node *reader = mc_quant_walk_reader(n->out[0]);
+    bool bytes = w->integer[n->id] || (reader && mc_node_is(reader, "QuantizeLinear"));
+    return mc_node_is(n, "MaxPool") && bytes && !channels_last(w, n->in[0]) ? SLOWER : 1;
+}
+
 static double cost_by(const struct mc_quant_walk *w, const struct mc_node *n, const char *kind,
                       int by)
 {
@@ -99,7 +121,9 @@ static double cost_by(const struct mc_quant_walk *w, const struct mc_node *n, co
         return SMALL;
     if (!strcmp(kind, "Quarter")) /* bytes, not floats */
         return mc_quant_cost_of("Neg", NULL, size / 4, 1);
-    return mc_quant_cost_of(kind, NULL, size, 1) * (by == WINDOW ? window(n) : 1);
+    if (by != WINDOW)
+        return mc_quant_cost_of(kind, NULL, size, 1);
+    return mc_quant_cost_of(kind, NULL, size, 1) * window(n) * lone_pool(w, n);
 }
 
 /* All data that the node reads stands behind DequantizeLinear, and what it gives goes to QuantizeLinear alone. */

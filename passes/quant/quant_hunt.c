@@ -103,19 +103,31 @@ static double work_of(const struct mc_quant_hunt *h, const struct mc_judge *j)
     return fmax(h->r->macs, 0) * (double)mc_judge_samples(j);
 }
 
+static int repaired(struct mc_quant_hunt *h, struct mc_quant_built *b, unsigned which,
+                    struct mc_quant_trial *ret, bool *ret_done, bool *ret_late, struct mc_err *err)
+{
+    struct mc_quant_repair_result made[MC_QUANT_REPAIRS];
+    size_t n = 0;
+    int rc = mc_quant_repairs(h->r, b, which, made, &n, err);
+    *ret_done = false;
+    for (size_t i = 0; i < n; i++)
+        *ret_done = *ret_done || made[i].kept;
+    if (!rc && *ret_done)
+        rc = mc_quant_try(h->r->judge, b->m, ret, ret_late, err);
+    h->work += 4 * work_of(h, h->r->judge); /* both models, and the built one to judge by */
+    return rc;
+}
+
 /* What repairs make of a set that loses too much, where that is within their reach. */
 static int try_repaired(struct mc_quant_hunt *h, struct mc_quant_built *b, struct mc_quant_trial *t,
                         bool *ret_late, struct mc_err *err)
 {
     struct mc_quant_trial again;
-    struct mc_quant_repair_result made[MC_QUANT_REPAIRS];
+    bool done = false;
     double was = mc_quant_hunt_harm(h->r, t, &h->r->weight);
-    size_t n = 0;
-    int rc = mc_quant_repairs(h->r, b, h->r->repairs & ~(unsigned)MC_QUANT_ROUND, made, &n, err);
-    if (!rc && n)
-        rc = mc_quant_try(h->r->judge, b->m, &again, ret_late, err);
-    h->work += 4 * work_of(h, h->r->judge); /* both models, and the built one to judge by */
-    if (rc || !n || *ret_late)
+    int rc =
+        repaired(h, b, h->r->repairs & ~(unsigned)MC_QUANT_ROUND, &again, &done, ret_late, err);
+    if (rc || !done || *ret_late)
         return rc;
     double is = mc_quant_hunt_harm(h->r, &again, &h->r->weight);
     if (mc_quant_accepts(h->r, &again))
@@ -139,6 +151,32 @@ int mc_quant_hunt_measure(struct mc_quant_hunt *h, const char *what, const enum 
     if (!rc && !late && mc_quant_hunt_above(h, form) && !mc_quant_accepts(h->r, ret) &&
         mc_quant_hunt_harm(h->r, ret, &h->r->weight) < h->reach)
         rc = try_repaired(h, &b, ret, &late, err);
+    mc_quant_built_free(&b);
+    h->late = h->late || late;
+    h->measurements++;
+    if (rc || h->late)
+        return rc;
+    rc = mc_quant_hunt_cost(h, form, &ret->cost, err);
+    return rc ? rc : note(h, what, mc_quant_hunt_above(h, form), ret, err);
+}
+
+int mc_quant_hunt_floor(struct mc_quant_hunt *h, const char *what, const enum mc_quant_form *form,
+                        struct mc_quant_trial *ret, struct mc_err *err)
+{
+    struct mc_quant_built b = {0};
+    struct mc_quant_trial again;
+    bool late = false, done = false;
+    unsigned which = h->r->repairs & (MC_QUANT_GPTQ | MC_QUANT_BIAS);
+    int rc = mc_interrupt_check(err);
+    if (!rc)
+        rc = mc_quant_make(h->r, form, false, &b, err);
+    if (!rc)
+        rc = mc_quant_try(h->r->judge, b.m, ret, &late, err);
+    h->work += work_of(h, h->r->judge);
+    if (!rc && !late && which && !mc_quant_accepts_floor(h->r, ret))
+        rc = repaired(h, &b, which, &again, &done, &late, err);
+    if (!rc && !late && done && mc_quant_hunt_better(h->r, &again, ret))
+        *ret = again;
     mc_quant_built_free(&b);
     h->late = h->late || late;
     h->measurements++;
@@ -197,4 +235,11 @@ double mc_quant_hunt_harm(const struct mc_quant_run *r, const struct mc_quant_tr
                                         pow(10, -mc_quant_sqnr_enough(r) / 10);
     double harm = fmax(loss, noise);
     return isnan(harm) ? INFINITY : fmax(harm, 0);
+}
+
+bool mc_quant_hunt_better(const struct mc_quant_run *r, const struct mc_quant_trial *t,
+                          const struct mc_quant_trial *than)
+{
+    const struct mc_quant_trial none = {.sqnr = INFINITY};
+    return mc_quant_hunt_harm(r, t, &none) < mc_quant_hunt_harm(r, than, &none);
 }

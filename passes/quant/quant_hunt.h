@@ -56,6 +56,10 @@ size_t mc_quant_hunt_above(const struct mc_quant_hunt *h, const enum mc_quant_fo
 double mc_quant_hunt_harm(const struct mc_quant_run *r, const struct mc_quant_trial *t,
                           const struct mc_quant_trial *base);
 
+/* Does it lose less? */
+bool mc_quant_hunt_better(const struct mc_quant_run *r, const struct mc_quant_trial *t,
+                          const struct mc_quant_trial *than);
+
 /* ---- quant_hunt_path.c ---- */
 
 /* h->step from h->fast downwards, by harm and gain; it may end before the floor. */
@@ -63,6 +67,9 @@ int mc_quant_hunt_path(struct mc_quant_hunt *h, struct mc_err *err);
 
 /* ---- quant_hunt_weights.c ---- */
 
+/* Measure weights alone: as repairs leave them where they lose too much. */
+int mc_quant_hunt_floor(struct mc_quant_hunt *h, const char *what, const enum mc_quant_form *form,
+                        struct mc_quant_trial *ret, struct mc_err *err);
 /* h->base measured: weights alone, of some of them halves where the answer needs it. */
 int mc_quant_hunt_weights(struct mc_quant_hunt *h, struct mc_err *err);
 

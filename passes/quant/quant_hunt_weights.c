@@ -31,60 +31,120 @@ static int with_halves(struct mc_quant_hunt *h, size_t k, struct mc_quant_trial 
     memcpy(h->set, h->base, h->n * sizeof *h->set);
     for (size_t j = 0; j < k; j++)
         h->set[h->order[j]] = mc_quant_nearest(h->r, h->order[j], MC_QUANT_HALF);
-    return mc_quant_hunt_measure(h, k ? "some weights as halves" : "weights alone", h->set, ret,
-                                 err);
+    return mc_quant_hunt_floor(h, k ? "some weights as halves" : "weights alone", h->set, ret, err);
 }
 
-/* As good as it gets with halves, nearly. */
-static bool is_near(const struct mc_quant_trial *t, const struct mc_quant_trial *best)
-{
-    static const double LOSS = 1.5, AGREEMENT = 0.005, SQNR = 1;
-    return t->loss <= LOSS * best->loss + 1e-9 &&
-           (isnan(t->agreement) || t->agreement >= best->agreement - AGREEMENT) &&
-           (isnan(t->sqnr) || t->sqnr >= best->sqnr - SQNR);
-}
-
-/* Where weights alone lose too much, some are halves, as few bytes as it takes. */
-int mc_quant_hunt_weights(struct mc_quant_hunt *h, struct mc_err *err)
+/* Errors of weights handed on to those not rounded yet, where rounding each by itself loses too much. */
+static int try_gptq(struct mc_quant_hunt *h, struct mc_err *err)
 {
     struct mc_quant_run *r = h->r;
-    struct mc_quant_trial t, best;
-    int rc = with_halves(h, 0, &r->weight, err);
-    if (rc || h->late)
-        return rc;
-    mc_quant_hunt_take(h, h->base, &r->weight);
-    if (mc_quant_accepts_floor(r, &r->weight))
+    struct mc_quant_trial t;
+    unsigned was = r->repairs;
+    if (!r->any_repair || !r->ctx->calib || mc_quant_hunt_over(h))
         return 0;
+    r->repairs |= MC_QUANT_GPTQ;
+    int rc = with_halves(h, 0, &t, err);
+    if (!rc && !h->late && mc_quant_hunt_better(r, &t, &r->weight)) {
+        r->weight = t;
+        mc_quant_hunt_take(h, h->base, &t);
+    } else {
+        r->repairs = was;
+    }
+    return rc;
+}
+
+static int measure_alone(struct mc_quant_hunt *h, struct mc_err *err)
+{
+    struct mc_quant_trial t;
+    int rc = 0;
     for (size_t i = 0; i < h->n; i++)
         h->set[i] = MC_QUANT_FLOAT;
     for (size_t i = 0; !rc && i < h->n && !mc_quant_hunt_over(h); i++) {
         h->harm[i] = 0;
         if (h->base[i] <= MC_QUANT_HALF)
             continue;
-        mc_progress_tell(r->ctx->progress, "weights one by one", (double)i, (double)h->n);
+        mc_progress_tell(h->r->ctx->progress, "weights one by one", (double)i, (double)h->n);
         h->set[i] = h->base[i];
         rc = mc_quant_hunt_scout(h, h->set, &t, err);
         h->set[i] = MC_QUANT_FLOAT;
-        h->harm[i] = mc_quant_hunt_harm(r, &t, &(struct mc_quant_trial){.sqnr = INFINITY});
+        h->harm[i] = mc_quant_hunt_harm(h->r, &t, &(struct mc_quant_trial){.sqnr = INFINITY});
     }
-    size_t low = 0, high = order_by_bytes(h);
-    if (!rc && !mc_quant_hunt_over(h))
-        rc = with_halves(h, high, &best, err);
-    if (rc || mc_quant_hunt_over(h))
-        return rc;
-    bool holds = mc_quant_accepts_floor(r, &best);
-    mc_quant_hunt_take(h, h->set, &best);
+    return rc;
+}
+
+/* How many of the order may be halves so that most of what integers save is still saved. */
+static size_t affordable(const struct mc_quant_hunt *h, size_t n)
+{
+    static const double SHARE = 0.1;
+    double all = 0, spent = 0;
+    size_t k = 0;
+    for (size_t j = 0; j < n; j++)
+        all += (double)h->r->sites.item[h->order[j]].bytes;
+    while (k < n && spent + (double)h->r->sites.item[h->order[k]].bytes <= SHARE * all)
+        spent += (double)h->r->sites.item[h->order[k++]].bytes;
+    return k;
+}
+
+/* No halves are enough: those that cost little, if they help. */
+static int help_a_little(struct mc_quant_hunt *h, size_t n, struct mc_err *err)
+{
+    static const double CLEARLY = 0.7;
+    struct mc_quant_run *r = h->r;
+    struct mc_quant_trial t, none = {.sqnr = INFINITY};
+    size_t k = affordable(h, n);
+    int rc = k ? with_halves(h, k, &t, err) : 0;
+    if (!rc && k && !h->late &&
+        mc_quant_hunt_harm(r, &t, &none) < CLEARLY * mc_quant_hunt_harm(r, &r->weight, &none))
+        mc_quant_hunt_take(h, h->set, &t);
+    return rc;
+}
+
+/* The fewest halves that keep the answer, which `high` of them do. */
+static int bisect(struct mc_quant_hunt *h, size_t high, struct mc_err *err)
+{
+    struct mc_quant_trial t;
+    size_t low = 0;
+    int rc = 0;
     while (!rc && high - low > 1 && !mc_quant_hunt_over(h)) {
         size_t middle = low + (high - low) / 2;
         rc = with_halves(h, middle, &t, err);
         if (rc || h->late)
             break;
-        if (holds ? mc_quant_accepts_floor(r, &t) : is_near(&t, &best)) {
+        if (mc_quant_accepts_floor(h->r, &t)) {
             high = middle;
             mc_quant_hunt_take(h, h->set, &t);
         } else {
             low = middle;
         }
+    }
+    return rc;
+}
+
+/* Where weights alone lose too much, they are rounded with more care, and then some are halves, as few bytes as it takes. Where
+ * even that is not enough, the model makes noise of anything, and its weights stay integers but for a tenth. */
+int mc_quant_hunt_weights(struct mc_quant_hunt *h, struct mc_err *err)
+{
+    struct mc_quant_run *r = h->r;
+    struct mc_quant_trial best;
+    int rc = with_halves(h, 0, &r->weight, err);
+    if (rc || h->late)
+        return rc;
+    mc_quant_hunt_take(h, h->base, &r->weight);
+    if (!mc_quant_accepts_floor(r, &r->weight))
+        rc = try_gptq(h, err);
+    if (rc || mc_quant_accepts_floor(r, &r->weight) || mc_quant_hunt_over(h))
+        return rc;
+    rc = measure_alone(h, err);
+    size_t n = order_by_bytes(h);
+    if (!rc && !mc_quant_hunt_over(h))
+        rc = with_halves(h, n, &best, err);
+    if (rc || mc_quant_hunt_over(h))
+        return rc;
+    if (mc_quant_accepts_floor(r, &best)) {
+        mc_quant_hunt_take(h, h->set, &best);
+        rc = bisect(h, n, err);
+    } else {
+        rc = help_a_little(h, n, err);
     }
     for (size_t i = 0; i < h->n; i++) {
         if (h->best[i] == h->base[i])

@@ -98,6 +98,7 @@ static int read_repairs(struct mc_quant_run *r, const char *text, struct mc_err 
 {
     static const char *const names[] = {"fold", "equalise", "smooth", "gptq", "round", "bias"};
     if (!text || !strcmp(text, "auto")) {
+        r->any_repair = true;
         r->repairs = MC_QUANT_FOLD | MC_QUANT_BIAS;
         r->repairs |= r->automatic ? MC_QUANT_ROUND : 0;
         r->repairs |= r->wish == MC_QUANT_BLOCK ? MC_QUANT_GPTQ : 0;

@@ -23,6 +23,7 @@ struct mc_quant_trial {
         loss; /* what it is taken to cost: share of right answers, or of decisions (quant_accept.c) */
     double agreement; /* of decisions; NAN: the outputs decide nothing */
     double sqnr;      /* in dB, of the worst output; NAN: not measured */
+    double numbers;   /* that sqnr is of */
     double divergence;
     double bytes, cost; /* of the model; cost by quant_cost.h, or seconds measured here */
 };
@@ -37,6 +38,7 @@ struct mc_quant_run {
     bool any_method;         /* the search may choose rules.method */
     bool by_bytes;           /* --minimise bytes */
     unsigned repairs;        /* mc_quant_repair_kind */
+    bool any_repair;         /* the search may add some */
     double max_drop;         /* of --max-drop, or 0.001 */
     struct mc_quant_sites sites;
     bool *left;                   /* [sites.n] --only and --skip leave it */

@@ -138,8 +138,12 @@ static void conclude_outputs(const struct trial *t, struct mc_judgement *ret)
                 fmin(g->agree / g->samples, isnan(ret->agreement) ? 1 : ret->agreement);
             ret->kl = fmax(g->broken ? INFINITY : g->kl / g->samples, isnan(ret->kl) ? 0 : ret->kl);
         }
-        if (!isnan(noise))
-            ret->noise = fmax(noise, isnan(ret->noise) ? 0 : ret->noise);
+        if (isnan(noise) || noise <= ret->noise)
+            continue;
+        ret->noise = noise;
+        ret->numbers = 0;
+        for (int64_t c = 0; c < t->j->output[o].agree.channels; c++)
+            ret->numbers += g->count[c];
     }
 }
 

@@ -16,9 +16,10 @@ struct mc_judgement {
      * those that hold numbers. NAN: there are none. */
     double
         agreement; /* share of decisions that are the same; of a line of positions, of all that is read from it */
-    double kl;    /* nats, mean over positions */
-    double noise; /* squared error over variance, mean over channels where these differ much */
-    float *each;  /* [mc_judge_samples]; freed by mc_judgement_free */
+    double kl;      /* nats, mean over positions */
+    double noise;   /* squared error over variance, mean over channels where these differ much */
+    double numbers; /* that noise is of */
+    float *each;    /* [mc_judge_samples]; freed by mc_judgement_free */
 };
 
 /* Run the reference on at most `most` samples; fewer where its outputs would take more than 64 MB.

@@ -109,6 +109,38 @@ static void convolutions_are_fused(void **state)
     assert_true(cost_of(convolutions(WEIGHT, 0, true)) > 1.2 * plain);
 }
 
+/* A convolution of floats, or of bytes, and a pool in front of another one of bytes. */
+static struct mc_model *pooled(bool first)
+{
+    enum { C = 16 };
+    struct mc_model *m = build_model(21);
+    struct mc_graph *g = m->graph;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 4, DIMS(-1, C, 56, 56));
+    x = first ? pair(g, x, 0) : x;
+    for (int i = 0; i < 2; i++) {
+        struct mc_value *w = i || first ? dq(g, bytes(g, MC_DTYPE_I8, 4, DIMS(C, C, 1, 1)), C, 0)
+                                        : random_const(g, "w", 4, DIMS(C, C, 1, 1), 1);
+        struct mc_node *pool;
+        x = node(g, "Conv", 2, (struct mc_value *[]){x, w});
+        x = i || first ? pair(g, x, 0) : x;
+        if (i)
+            break;
+        x = build_node(g, "MaxPool", "pool", 1, &x, &pool);
+        build_ok(mc_edit_attr_ints(pool, "kernel_shape", DIMS(2, 2), 2, &err), &err);
+        build_ok(mc_edit_attr_ints(pool, "strides", DIMS(2, 2), 2, &err), &err);
+        x = pair(g, x, 0);
+    }
+    build_output(g, x);
+    return m;
+}
+
+/* Bytes with channels first are pooled 75 times slower, and ONNX Runtime moves a QuantizeLinear in front of a pool. */
+static void pools_need_convolutions_before(void **state)
+{
+    (void)state;
+    assert_true(cost_of(pooled(false)) > 2 * cost_of(pooled(true)));
+}
+
 /* Reads integers with what stands before and after: x [rows, K] times W [K, N]. */
 static struct mc_model *product(enum kind kind, int64_t rows, const char *after, int axis)
 {
@@ -208,6 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions_are_fused),
+        cmocka_unit_test(pools_need_convolutions_before),
         cmocka_unit_test(products_are_fused),
         cmocka_unit_test(ranges_of_every_run_are_fused),
         cmocka_unit_test(tables_are_unpacked_whole),
