@@ -46,6 +46,14 @@ int mc_quant_static_node(struct mc_quant_static *s, size_t pos, const char *op, 
     return mc_edit_node(s->g, pos, op, "", version, "", in, n_in, ret, 1, ret_node, err);
 }
 
+int mc_quant_static_declare(struct mc_value *v, enum mc_dtype dtype, struct mc_err *err)
+{
+    if (v->type.kind != MC_TYPE_TENSOR ||
+        mc_edit_type(v, dtype, v->type.ranked ? v->type.rank : -1, v->type.dim))
+        return 0;
+    return mc_quant_static_no_memory(err);
+}
+
 int mc_quant_static_cast(struct mc_quant_static *s, struct mc_value *v, enum mc_dtype from,
                          enum mc_dtype to, struct mc_value **ret, struct mc_err *err)
 {
@@ -99,9 +107,10 @@ static int widen_node(struct mc_quant_static *s, struct mc_node *n, const bool *
     }
     for (size_t k = 0; k < n->n_out; k++) {
         struct mc_value *y = n->out[k];
+        int rc;
         if (y && y->type.kind == MC_TYPE_TENSOR && y->type.dtype == from &&
-            !mc_edit_type(y, MC_DTYPE_F32, y->type.ranked ? y->type.rank : -1, y->type.dim))
-            return mc_quant_static_no_memory(err);
+            (rc = mc_quant_static_declare(y, MC_DTYPE_F32, err)))
+            return rc;
     }
     return 0;
 }
@@ -118,7 +127,11 @@ static int narrow_result(struct mc_quant_static *s, const struct mc_value *befor
     struct mc_node *cast = rc ? NULL : c->producer;
     if (!rc)
         rc = mc_edit_replace_uses(y, c, err);
-    return rc ? rc : mc_edit_set_input(cast, 0, y, err);
+    if (!rc)
+        rc = mc_edit_set_input(cast, 0, y, err);
+    if (!rc) /* as an output of the model, it took the type of y */
+        rc = mc_quant_static_declare(c, type, err);
+    return rc ? rc : mc_quant_static_declare(y, MC_DTYPE_F32, err);
 }
 
 static int widen_unit(struct mc_quant_static *s, const struct mc_node *before, struct mc_err *err)

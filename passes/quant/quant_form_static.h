@@ -32,6 +32,8 @@ int mc_quant_static_const(struct mc_quant_static *s, const char *kind, size_t nu
 int mc_quant_static_node(struct mc_quant_static *s, size_t pos, const char *op, int need,
                          const char *kind, size_t number, struct mc_value *const *in, size_t n_in,
                          struct mc_value **ret, struct mc_node **ret_node, struct mc_err *err);
+/* The element type of v, where its type is declared. */
+int mc_quant_static_declare(struct mc_value *v, enum mc_dtype dtype, struct mc_err *err);
 /* v as `to`: itself, a converted constant, or a Cast behind it. */
 int mc_quant_static_cast(struct mc_quant_static *s, struct mc_value *v, enum mc_dtype from,
                          enum mc_dtype to, struct mc_value **ret, struct mc_err *err);

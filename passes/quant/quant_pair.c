@@ -159,9 +159,11 @@ static int move_readers(struct mc_quant_static *s, const struct mc_value *before
                         struct mc_value *x, struct mc_err *err)
 {
     struct mc_value *to;
-    int rc = mc_quant_static_cast(s, s->pair[before->index].v, MC_DTYPE_F32,
-                                  s->r.at[before->index].dtype, &to, err);
-    return rc ? rc : mc_edit_replace_uses(x, to, err);
+    enum mc_dtype dtype = s->r.at[before->index].dtype;
+    int rc = mc_quant_static_cast(s, s->pair[before->index].v, MC_DTYPE_F32, dtype, &to, err);
+    if (!rc)
+        rc = mc_edit_replace_uses(x, to, err);
+    return rc || dtype == MC_DTYPE_F32 ? rc : mc_quant_static_declare(to, dtype, err);
 }
 
 static int put_value(struct mc_quant_static *s, const struct mc_value *before, struct mc_err *err)

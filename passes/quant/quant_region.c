@@ -235,14 +235,14 @@ static void connect(struct plan *p)
 /* ---- which parameters ---- */
 
 /* Whether input k of an integer Concat is rounded once only if it takes the parameters of the result: it is read nowhere else,
- * and no act needs a zero point that the result does not have. */
+ * and neither an act nor HardSigmoid needs parameters that the result does not have. */
 static bool joins_concat(const struct plan *p, const struct mc_node *n, size_t k)
 {
     const struct mc_value *x = n->in[k];
     const struct mc_node *from = p->gives[x->index];
     const struct mc_quant_unit *u = from ? &p->r->unit[from->id] : NULL;
     if (x->n_uses != 1 || x->is_output || !u || !u->integer || u->kind == MC_QUANT_MOVE ||
-        p->r->at[x->index].parent != x->index)
+        mc_node_is(from, "HardSigmoid") || p->r->at[x->index].parent != x->index)
         return false;
     if (!u->act)
         return true;
@@ -276,7 +276,7 @@ static void share(struct plan *p)
             p->r->at[n->out[0]->index].parent = n->in[x]->index;
         for (size_t k = 0; mc_node_is(n, "Concat") && k < n->n_in; k++)
             if (!mc_quant_operand(n, k) && joins_concat(p, n, k))
-                p->r->at[n->in[k]->index].parent = n->out[0]->index;
+                p->r->at[n->in[k]->index].parent = mc_quant_unit_result(u, n)->index;
     }
 }
 

@@ -83,8 +83,10 @@ bool mc_quant_moves(const struct mc_node *n)
         return false;
     if (mc_node_is(n, "MaxPool"))
         return n->n_out == 1 || !n->out[1];
-    if (mc_node_is(n, "Resize"))
-        return !strcmp(mc_node_string(n, "mode", "nearest"), "nearest");
+    if (mc_node_is(n, "Resize")) /* behind the edge of a crop stands a number of its own */
+        return !strcmp(mc_node_string(n, "mode", "nearest"), "nearest") &&
+               strcmp(mc_node_string(n, "coordinate_transformation_mode", ""),
+                      "tf_crop_and_resize") != 0;
     return listed(" Reshape Transpose Squeeze Unsqueeze Flatten Slice Split Gather Tile "
                   "DepthToSpace ReduceMax ReduceMin ",
                   n);

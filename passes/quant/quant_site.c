@@ -10,6 +10,7 @@
 #include "graph/opset.h"
 #include "passes/fit/one_sample.h"
 #include "passes/quant/quant_dynamic.h"
+#include "passes/quant/quant_region_kind.h"
 #include "passes/svd/svd_layer.h"
 
 /* Versions of ai.onnx with which DequantizeLinear takes an axis, blocks and 4 bits, 2 bits. */
@@ -36,24 +37,19 @@ static void find_add(struct mc_quant_site *s)
     int slot = s->y->uses[0].slot == 0;
     const struct mc_tensor *c = mc_constant(add->in[slot]), *w = mc_constant(s->weight[0]);
     int64_t m = w->shape.dim[s->out_axis[0]];
-    if (!c || s->x_slot != 0 || c->shape.rank < 1 || c->shape.dim[c->shape.rank - 1] != m ||
-        mc_tensor_count(c) != m)
+    int rank = s->y_rank ? s->y_rank : 1; /* a bias of more would give the sum its own */
+    if (!c || s->x_slot != 0 || c->shape.rank < 1 || c->shape.rank > rank ||
+        c->shape.dim[c->shape.rank - 1] != m || mc_tensor_count(c) != m)
         return;
     s->add = add;
     s->add_slot = slot;
     s->y = add->out[0];
 }
 
-/* Relu, or Clip between constants. */
 static void find_act(struct mc_quant_site *s)
 {
     struct mc_node *act = sole_reader(s->y);
-    if (!act || !act->out[0] || s->y->uses[0].slot != 0)
-        return;
-    bool is = mc_node_is(act, "Relu") || mc_node_is(act, "Clip");
-    for (size_t i = 1; is && i < act->n_in; i++)
-        is = !act->in[i] || mc_constant(act->in[i]);
-    if (!is)
+    if (!act || !act->out[0] || s->y->uses[0].slot != 0 || !mc_quant_is_act(act))
         return;
     s->act = act;
     s->y = act->out[0];
@@ -183,10 +179,6 @@ static int add_node(struct mc_quant_sites *all, struct mc_node *n, const struct 
         s->in_body = n->graph != m->graph;
         s->macs = NAN;
         s->y = n->out[0];
-        if (s->reason || !s->y)
-            continue;
-        find_add(s);
-        find_act(s);
     }
     return 0;
 }
@@ -326,8 +318,13 @@ int mc_quant_sites_find(const struct mc_model *m, const struct mc_quant_rules *r
         mc_quant_sites_free(&all);
         return rc;
     }
-    for (size_t i = 0; i < all.n; i++)
+    for (size_t i = 0; i < all.n; i++) {
+        if (!all.item[i].reason && all.item[i].y) {
+            find_add(&all.item[i]);
+            find_act(&all.item[i]);
+        }
         find_forms(&all.item[i], rules, all.opset);
+    }
     *ret = all;
     return 0;
 }

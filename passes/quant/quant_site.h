@@ -39,7 +39,7 @@ struct mc_quant_site {
         add; /* Add of a constant, one number an output channel, that alone reads a MatMul; or NULL */
     int add_slot; /* of that constant */
     struct mc_node
-        *act; /* Relu or Clip that alone reads the output: computed with the layer; or NULL */
+        *act; /* Relu or Clip (mc_quant_is_act) that alone reads the output: computed with the layer; or NULL */
     struct mc_value *y; /* what the layer gives: behind add and act */
     int y_rank;         /* of the node's output; 0: unknown */
     bool in_body;       /* of If, Loop, Scan, or a function: no statistics, no STATIC */

@@ -344,6 +344,49 @@ def four_bits():
     return chain()
 
 
+@case("QLinearConv 2 Clip 1", absent=set())
+def bounds_without_zero():
+    n = Net(8, 9, 9)
+    y = n.op("Clip", n.conv("x", 8, 8), n.const(np.float32(0.2)), n.const(np.float32(0.6)))
+    return n, n.model(n.op("Neg", n.conv(y, 8, 4)))
+
+
+@case("QLinearConv 2 QLinearConcat 1", absent=set())
+def hard_gate_in_concat():
+    n = Net(8, 9, 9)
+    a = n.conv("x", 8, 8)
+    return n, n.model(n.op("Neg", n.conv(n.op("Concat", a, n.op("HardSigmoid", a, alpha=1 / 6), axis=1), 16, 4)))
+
+
+def joined_then_bounded(n):
+    a = n.conv("x", 8, 8)
+    gated = n.op("Mul", a, n.op("Sigmoid", n.op("GlobalAveragePool", a)))
+    y = n.op("Clip", n.op("Concat", gated, a, axis=1), n.const(n.dtype(0)), n.const(n.dtype(3)))
+    return n.model(n.op("Neg", n.conv(y, 16, 4)))
+
+
+@case("QLinearConv 2", absent=set())
+def concat_and_clip():
+    n = Net(8, 9, 9)
+    return n, joined_then_bounded(n)
+
+
+@case("QLinearConv 2 Resize 1", absent=set())
+def crop():
+    n = Net(8, 9, 9)
+    roi = n.const(np.array([0, 0, -0.5, -0.5, 1, 1, 1.5, 1.5], np.float32))
+    sizes = n.op("Concat", n.op("Slice", n.op("Shape", "x"), n.ints(0), n.ints(1)), n.ints(8, 7, 7), axis=0)
+    y = n.op("Resize", n.conv("x", 8, 8), roi, "", sizes, mode="nearest", extrapolation_value=50.0,
+             coordinate_transformation_mode="tf_crop_and_resize")
+    return n, n.model(n.op("Neg", n.conv(y, 8, 4)))
+
+
+@case("QuantizeLinear 1", absent=set())
+def bias_of_more_axes():
+    n = Net(16)
+    return n, n.model(n.op("Add", n.op("MatMul", "x", n.weight(16, 64)), n.const(RNG.random((1, 1, 64), np.float32))))
+
+
 def half(f, *shape):
     n = Net(*shape, dtype=np.float16, opset=13)
     return n, f(n)
@@ -359,6 +402,21 @@ def half_floats():
     return half(build, 8, 9, 9)
 
 
+@case("QLinearConv 2", absent=set())
+def half_concat_and_clip():
+    return half(joined_then_bounded, 8, 9, 9)
+
+
+@case("QuantizeLinear 2", absent=set())
+def half_outputs():
+    """Outputs of the model that a convolution and a sum of float32 compute keep their type."""
+    def build(n):
+        b = n.op("Add", n.conv("x", 8, 8), n.const(RNG.standard_normal((8, 1, 1)).astype(np.float16)))
+        c = n.op("MaxPool", b, kernel_shape=[3, 3])
+        return n.model(n.conv(c, 8, 4), c, b)
+    return half(build, 8, 9, 9)
+
+
 def run(model, x, level):
     o = ort.SessionOptions()
     o.graph_optimization_level = level
@@ -370,6 +428,7 @@ def run(model, x, level):
 
 
 def decibel(a, b):
+    assert [p.shape for p in a] == [q.shape for q in b]
     noise = sum(((p - q) ** 2).sum() for p, q in zip(a, b))
     return 10 * np.log10(sum((p ** 2).sum() for p in a) / noise) if noise else np.inf
 
