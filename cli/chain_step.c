@@ -72,13 +72,21 @@ static int check_out(const struct mc_chain_step *s, const struct mc_job *j, cons
 {
     const char *out = mc_param_text(s->cli.values, option);
     const char *const taken[] = {
-        mc_param_text(s->cli.values, "choices"), j->to_stdout ? NULL : j->out,
+        mc_param_text(s->cli.values, "choices"),
+        j->to_stdout ? NULL : j->out,
         mc_cli_operand(&s->cli, 0),
-        strcmp(option, "stats-out") ? NULL : mc_param_text(s->cli.values, "choices-out")};
-    for (size_t i = out ? 0 : 4; i < 4; i++)
-        if (taken[i] && (!strcmp(taken[i], out) || mc_path_same(taken[i], out)))
+        strcmp(option, "stats-out") ? NULL : mc_param_text(s->cli.values, "choices-out"),
+        mc_param_text(s->cli.values, "calib"),
+        mc_param_text(s->cli.values, "train"),
+        mc_param_text(s->cli.values, "data")};
+    const size_t n = sizeof taken / sizeof *taken;
+    const json_t *list = json_object_get(s->cli.values, "stats");
+    for (size_t i = 0; out && i < n + json_array_size(list); i++) {
+        const char *at = i < n ? taken[i] : json_string_value(json_array_get(list, i - n));
+        if (at && (!strcmp(at, out) || mc_path_same(at, out)))
             return mc_fail(err, MC_EUSAGE, "--%s '%s' would replace '%s'; give another name",
-                           option, out, taken[i]);
+                           option, out, at);
+    }
     return 0;
 }
 
@@ -112,8 +120,8 @@ static int open_choices(struct mc_chain_step *s, const struct mc_job *j, struct 
     int status = check_out(s, j, "choices-out", err);
     if (status)
         return status;
-    const char *const chosen[] = {in, out};
-    int rc = mc_cli_check_reports(&s->cli, chosen, 2, err);
+    const char *const chosen[] = {in, out, mc_param_text(s->cli.values, "stats-out")};
+    int rc = mc_cli_check_reports(&s->cli, chosen, 3, err);
     if (!rc && in)
         rc = mc_choices_read(in, &s->choices, err);
     if (!rc && out)

@@ -31,8 +31,8 @@ int mc_choices_put(struct mc_out *out, const char *path, const json_t *search, s
 {
     if (!search)
         return mc_fail(err, MC_EUSAGE,
-                       "--choices-out %s: nothing was searched; say how much with --keep, --target "
-                       "or --auto and give samples with --calib",
+                       "--choices-out %s: nothing was searched; say how much with --target or "
+                       "--auto and give samples with --calib",
                        path);
     char *text = json_dumps(search, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
     if (!text)

@@ -65,22 +65,32 @@ static void changed(const struct mc_doc *d, const json_t *pass, size_t n, FILE *
         d->fold(out, NULL);
 }
 
-static void left(const struct mc_doc *d, const json_t *list, size_t n, FILE *out)
+/* All layers of which `key` says the same in one row. */
+static void grouped(const struct mc_doc *d, const json_t *list, const char *key, const char *title,
+                    const char *what, FILE *out)
 {
-    struct mc_doc_rows r = {d, out, "rll", 0}, all = {d, out, "lll", 0};
-    char count[32], text[64];
+    struct mc_doc_rows r = {d, out, "rll", 0};
     struct mc_reason why = {0};
-    size_t i;
-    const json_t *entry;
-    struct mc_layer l;
-    d->heading(out, 3, "Left as they were");
-    while (mc_reason_next(list, "reason", &why)) {
-        if (!r.n)
-            mc_doc_row(&r, (const char *[]){"", "why", "layers"});
+    char count[32];
+    while (mc_reason_next(list, key, &why)) {
+        if (!r.n) {
+            d->heading(out, 3, title);
+            mc_doc_row(&r, (const char *[]){"", what, "layers"});
+        }
         snprintf(count, sizeof count, "%zu ×", why.count);
         mc_doc_row(&r, (const char *[]){count, why.why, why.names});
     }
     mc_doc_rows_end(&r);
+}
+
+static void left(const struct mc_doc *d, const json_t *list, size_t n, FILE *out)
+{
+    struct mc_doc_rows all = {d, out, "lll", 0};
+    char text[64];
+    size_t i;
+    const json_t *entry;
+    struct mc_layer l;
+    grouped(d, list, "reason", "Left as they were", "why", out);
     if (d->brief || n < 4) /* the reasons have named them */
         return;
     snprintf(text, sizeof text, "All %zu of them", n);
@@ -117,6 +127,7 @@ void mc_doc_layers(const struct mc_doc *d, const json_t *pass, size_t step, FILE
         d->figure(out, MC_FIGURE_LAYERS, pass);
     if (s.changed)
         changed(d, pass, s.changed, out);
+    grouped(d, list, "note", "Remarks", "what", out);
     if (s.left)
         left(d, list, s.left, out);
     if (d->brief)
@@ -222,6 +233,44 @@ static void options_of(struct mc_doc_rows *r, const json_t *layer, bool measured
     }
 }
 
+static void sets(const struct mc_doc *d, const json_t *tried, FILE *out)
+{
+    struct mc_doc_rows r = {d, out, "lrrrrrl", 0};
+    size_t i;
+    const json_t *t;
+    double first = number(json_array_get(tried, 0), "cost");
+    json_array_foreach(tried, i, t)
+    {
+        char layers[MC_TEXT], kl[MC_TEXT] = "", alike[MC_TEXT] = "", noise[MC_TEXT] = "";
+        char cost[MC_TEXT] = "", name[4 * NAME + 4];
+        if (!r.n)
+            mc_doc_row(&r, (const char *[]){"forms", "layers", "KL", "agreement", "SQNR", "cost",
+                                            "keeps the answer"});
+        mc_text_short(mc_json_string_or(t, "set", "?"), NAME, name, sizeof name);
+        if (isfinite(number(t, "agreement"))) {
+            snprintf(alike, sizeof alike, "%.2f %%", 100 * number(t, "agreement"));
+            snprintf(kl, sizeof kl, "%.2g", number(t, "kl"));
+        }
+        if (isfinite(number(t, "sqnr_db")))
+            snprintf(noise, sizeof noise, "%.1f dB", number(t, "sqnr_db"));
+        if (first > 0)
+            snprintf(cost, sizeof cost, "%.3f", number(t, "cost") / first);
+        mc_text_group((int64_t)mc_json_number(t, "layers", 0), layers);
+        mc_doc_row(&r, (const char *[]){name, layers, kl, alike, noise, cost,
+                                        json_is_true(json_object_get(t, "keeps")) ? "yes" : "no"});
+    }
+    mc_doc_rows_end(&r);
+}
+
+static bool has_options(const json_t *layers)
+{
+    size_t i;
+    const json_t *layer;
+    json_array_foreach(layers, i,
+                       layer) if (json_array_size(json_object_get(layer, "options"))) return true;
+    return false;
+}
+
 void mc_doc_search(const struct mc_doc *d, const json_t *pass, size_t step, FILE *out)
 {
     const json_t *search = json_object_get(pass, "search"), *layer;
@@ -251,7 +300,8 @@ void mc_doc_search(const struct mc_doc *d, const json_t *pass, size_t step, FILE
     d->paragraph(out, told);
     if (d->figure)
         d->figure(out, MC_FIGURE_SEARCH, pass);
-    if (!json_array_size(json_object_get(search, "layers")))
+    sets(d, json_object_get(search, "tried"), out);
+    if (!has_options(json_object_get(search, "layers")))
         return;
     struct mc_doc_rows r = {d, out, "llrrrl", 0};
     bool measured = was_measured(json_object_get(search, "layers"));

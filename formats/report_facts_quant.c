@@ -37,8 +37,8 @@ static void layers(const json_t *pass, char ret[MC_FACT_TEXT])
         mc_text_add(ret, MC_FACT_TEXT, "; %s other node%s too",
                     mc_text_group((int64_t)others, text), others == 1 ? " is" : "s are");
     if (calib > 0)
-        mc_text_add(ret, MC_FACT_TEXT, "; ranges of %s samples",
-                    mc_text_group((int64_t)calib, text));
+        mc_text_add(ret, MC_FACT_TEXT, "; ranges of %s sample%s",
+                    mc_text_group((int64_t)calib, text), calib == 1 ? "" : "s");
 }
 
 static void put_trial(const json_t *t, char ret[MC_FACT_TEXT])
@@ -46,7 +46,9 @@ static void put_trial(const json_t *t, char ret[MC_FACT_TEXT])
     double kl = number(t, "kl"), agreement = number(t, "agreement"), sqnr = number(t, "sqnr_db");
     const char *comma = "";
     if (isfinite(agreement)) {
-        mc_text_add(ret, MC_FACT_TEXT, "agreement %.2f %%, KL %.2g nats", 100 * agreement, kl);
+        mc_text_add(ret, MC_FACT_TEXT, "agreement %.2f %%", 100 * agreement);
+        if (isfinite(kl))
+            mc_text_add(ret, MC_FACT_TEXT, ", KL %.2g nats", kl);
         comma = ", ";
     }
     if (isfinite(sqnr))
@@ -60,18 +62,29 @@ static void judged(const json_t *pass, char ret[MC_FACT_TEXT])
     *ret = 0;
     if (!isfinite(number(t, "agreement")) && !isfinite(number(t, "sqnr_db")))
         return;
-    snprintf(ret, MC_FACT_TEXT, "guided by %s samples: ",
-             mc_text_group((int64_t)number(pass, "judged_samples"), text));
+    double n = number(pass, "judged_samples");
+    snprintf(ret, MC_FACT_TEXT, "guided by %s sample%s: ", mc_text_group((int64_t)n, text),
+             n == 1 ? "" : "s");
     put_trial(t, ret);
     if (!isfinite(number(w, "agreement")) && !isfinite(number(w, "sqnr_db")))
         return;
     mc_text_add(ret, MC_FACT_TEXT, "; weights alone: ");
     put_trial(w, ret);
-    double a = number(w, "cost"), b = number(t, "cost");
+}
+
+static void estimate(const json_t *pass, char ret[MC_FACT_TEXT])
+{
+    double floats = number(pass, "estimated_time");
+    double a = number(json_object_get(pass, "weight_only"), "cost");
+    double b = number(json_object_get(pass, "judged"), "cost");
     const char *source = mc_json_string(json_object_get(pass, "rules"), "cost_source");
+    *ret = 0;
+    if (!(floats > 0))
+        return;
+    snprintf(ret, MC_FACT_TEXT, "estimated time: %.2f of the floats'", floats);
     if (a > 0 && b > 0)
-        mc_text_add(ret, MC_FACT_TEXT, "; %.2f of their time by %.120s", b / a,
-                    source ? source : "a table of costs");
+        mc_text_add(ret, MC_FACT_TEXT, ", %.2f of that by weights alone", b / a);
+    mc_text_add(ret, MC_FACT_TEXT, "; by %.120s", source ? source : "a table of costs");
 }
 
 static void repair(const json_t *r, char ret[MC_FACT_TEXT])
@@ -79,8 +92,13 @@ static void repair(const json_t *r, char ret[MC_FACT_TEXT])
     double before = number(r, "before"), after = number(r, "after"), n = number(r, "layers");
     const char *why = mc_json_string(r, "why");
     char text[MC_TEXT];
-    snprintf(ret, MC_FACT_TEXT, "%.40s: %s layer%s", mc_json_string_or(r, "name", "?"),
-             mc_text_group((int64_t)n, text), n == 1 ? "" : "s");
+    const char *name = mc_json_string_or(r, "name", "?");
+    if (n == 0) {
+        snprintf(ret, MC_FACT_TEXT, "%.40s: %.200s", name, why ? why : "nothing to change");
+        return;
+    }
+    snprintf(ret, MC_FACT_TEXT, "%.40s: %s layer%s", name, mc_text_group((int64_t)n, text),
+             n == 1 ? "" : "s");
     if (isfinite(before) && isfinite(after))
         mc_text_add(ret, MC_FACT_TEXT, "; divergence %.3g -> %.3g on samples held back", before,
                     after);
@@ -96,15 +114,12 @@ bool mc_fact_quant(const json_t *pass, size_t i, char ret[MC_FACT_TEXT])
     *ret = 0;
     if (!json_object_get(pass, "forms"))
         return false;
-    if (i >= 2) {
-        if (i - 2 >= json_array_size(list))
-            return false;
-        repair(json_array_get(list, i - 2), ret);
-        return true;
-    }
-    if (i == 0)
-        layers(pass, ret);
-    else
-        judged(pass, ret);
-    return true;
+    static void (*const facts[])(const json_t *, char ret[MC_FACT_TEXT]) = {layers, judged,
+                                                                            estimate};
+    const size_t n = sizeof facts / sizeof *facts;
+    if (i < n)
+        facts[i](pass, ret);
+    else if (i - n < json_array_size(list))
+        repair(json_array_get(list, i - n), ret);
+    return i - n < json_array_size(list) || i < n;
 }

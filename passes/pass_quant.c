@@ -80,17 +80,21 @@ static int find_sites(struct mc_quant_run *r, const json_t *options, struct mc_e
 static int check_any(const struct mc_quant_run *r, struct mc_err *err)
 {
     const struct mc_quant_site *largest = NULL;
+    bool left = false;
     for (size_t i = 0; i < r->sites.n; i++) {
         const struct mc_quant_site *s = &r->sites.item[i];
-        if (!s->reason)
+        if (!s->reason && !r->left[i])
             return 0;
-        if (!largest || s->bytes > largest->bytes)
-            largest = s;
+        if (largest && s->bytes <= largest->bytes)
+            continue;
+        largest = s;
+        left = !s->reason;
     }
     if (!largest)
         return mc_fail(err, MC_EUNSUP, "the model has no layers that could be quantised");
     return mc_fail(err, MC_EUNSUP, "nothing can be quantised; the largest layer, '%s', because %s",
-                   mc_node_label(largest->node), largest->reason);
+                   mc_node_label(largest->node),
+                   left ? "--only or --skip leaves it" : largest->reason);
 }
 
 /* ---- statistics ---- */
@@ -122,29 +126,34 @@ static int collect(struct mc_quant_run *r, struct mc_err *err)
 }
 
 /* Of --stats, the sum of all that were given. */
-static int read_stats(struct mc_quant_run *r, struct mc_err *err)
+static int read_stats(struct mc_quant_run *r, const json_t *options, struct mc_err *err)
 {
     size_t k;
-    const json_t *entry;
-    int rc = 0;
+    const json_t *entry, *names = json_object_get(options, "stats");
     json_array_foreach(r->ctx->stats, k, entry)
     {
         struct mc_quant_stats *more = NULL;
-        rc = mc_quant_stats_read(entry, r->before, k ? &more : &r->stats, err);
+        struct mc_err why;
+        int rc = mc_quant_stats_read(entry, r->before, k ? &more : &r->stats, &why);
         if (!rc && k)
-            rc = mc_quant_stats_merge(r->stats, more, err);
+            rc = mc_quant_stats_merge(r->stats, more, &why);
         mc_quant_stats_free(more);
+        const char *name = json_string_value(json_array_get(names, k));
         if (rc)
-            return rc;
+            return mc_fail(err, rc, "--stats %s: %s", name ? name : "", why.msg);
     }
     return 0;
 }
 
-static int get_stats(struct mc_quant_run *r, struct mc_err *err)
+static int get_stats(struct mc_quant_run *r, const json_t *options, struct mc_err *err)
 {
     struct mc_pass_ctx *ctx = r->ctx;
+    if (r->automatic && json_array_size(ctx->stats) && !ctx->choices && !mc_search_has_samples(ctx))
+        return mc_fail(err, MC_EDATA,
+                       "--stats says what ranges are, but finding forms takes samples to judge "
+                       "answers by: pass --calib SPEC, or say which with --form static");
     if (json_array_size(ctx->stats))
-        return read_stats(r, err);
+        return read_stats(r, options, err);
     if (!needs_stats(r))
         return 0;
     if (!ctx->calib)
@@ -209,10 +218,14 @@ static int check(struct mc_quant_run *r, struct mc_err *err)
     double cost = r->result.cost;
     int rc = mc_quant_try(r->judge, r->built.m, &r->result, NULL, err);
     r->result.cost = cost;
-    if (!rc && !mc_quant_accepts(r, &r->result))
-        r->warning = "on the samples that guided the work the result answers differently: see "
-                     "'judged'; --form auto finds forms that keep the answer";
-    return rc;
+    if (rc || mc_quant_accepts(r, &r->result) ||
+        (r->automatic && mc_quant_accepts_floor(r, &r->result)))
+        return rc;
+    r->warning = r->automatic || r->ctx->choices
+                     ? "on the samples that guided the work the result answers differently"
+                     : "on the samples that guided the work the result answers differently; "
+                       "--form auto finds forms that keep the answer";
+    return 0;
 }
 
 static void release(struct mc_quant_run *r)
@@ -246,7 +259,7 @@ static int integers(struct mc_quant_run *r, const json_t *options, json_t **ret_
     if (!rc)
         rc = mc_quant_cache_new(&r->cache, err);
     if (!rc)
-        rc = get_stats(r, err);
+        rc = get_stats(r, options, err);
     if (!rc && r->stats)
         mc_quant_static_limits(&r->sites, r->stats);
     if (!rc)
@@ -266,6 +279,9 @@ static int halve(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model
                  enum mc_dtype to, json_t **ret_report, struct mc_err *err)
 {
     struct mc_quant_half how = {.to = to, .computed = mc_param_flag(options, "computed")};
+    if (mc_param_has(options, "bits"))
+        return mc_fail(err, MC_EUSAGE, "--bits is of integers, which --form %s has none of",
+                       mc_param_text(options, "form"));
     mc_edit_sweep(m->graph);
     return mc_quant_half(ctx, m, &how, ret_report, err);
 }

@@ -59,15 +59,18 @@ const char *mc_quant_cost_source(enum mc_quant_runtime runtime)
     switch (runtime) {
     case MC_QUANT_STOCK:
     case MC_QUANT_ORT:
-        return "table measured in ONNX Runtime 1.32 on an Intel Xeon with VNNI, 1 thread";
+        return "the table measured in ONNX Runtime 1.32 on an Intel Xeon with VNNI, 1 thread";
     case MC_QUANT_AVX2:
-        return "table measured in ONNX Runtime 1.32 on an Intel Xeon with VNNI, 1 thread; none of "
+        return "the table measured in ONNX Runtime 1.32 on an Intel Xeon with VNNI, 1 thread; none "
+               "of "
                "a CPU with AVX2 alone";
     case MC_QUANT_OPENVINO:
-        return "table measured in ONNX Runtime 1.32 on an Intel Xeon with VNNI, 1 thread; none of "
+        return "the table measured in ONNX Runtime 1.32 on an Intel Xeon with VNNI, 1 thread; none "
+               "of "
                "OpenVINO";
     default:
-        return "table measured in ONNX Runtime 1.32 on an Intel Xeon with VNNI, 1 thread; none of "
+        return "the table measured in ONNX Runtime 1.32 on an Intel Xeon with VNNI, 1 thread; none "
+               "of "
                "this runtime";
     }
 }

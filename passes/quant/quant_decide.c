@@ -55,30 +55,53 @@ static int site_called(const struct mc_quant_run *r, const char *name, size_t *r
                    near.name ? "'" : "");
 }
 
+/* seen [sites]: the layers of earlier entries. */
+static int take_choice(struct mc_quant_run *r, size_t k, const json_t *entry, bool *seen,
+                       struct mc_err *err)
+{
+    const json_t *choice = json_object_get(entry, "choice");
+    const char *name = mc_json_string(entry, "name");
+    enum mc_quant_form form = MC_QUANT_FLOAT;
+    size_t i = 0;
+    if (!name)
+        return mc_fail(err, MC_EUSAGE, "--choices: layer %zu of the list has no \"name\"", k + 1);
+    if (!json_is_string(choice) && !json_is_null(choice))
+        return mc_fail(err, MC_EUSAGE,
+                       "--choices: layer '%s' has no \"choice\": give a form as text", name);
+    int rc = site_called(r, name, &i, err);
+    if (!rc && seen[i])
+        rc = mc_fail(err, MC_EUSAGE, "--choices: layer '%s' is in the list twice", name);
+    if (!rc && json_is_string(choice))
+        rc = form_called(json_string_value(choice), &form, err);
+    if (rc)
+        return rc;
+    const char *why =
+        r->sites.item[i].reason ? r->sites.item[i].reason : r->sites.item[i].why[form];
+    if (form != MC_QUANT_FLOAT && why)
+        return mc_fail(err, MC_EUSAGE, "--choices: '%s' cannot be %s: %s", name,
+                       mc_quant_form_names[form], why);
+    seen[i] = true;
+    r->form[i] = form;
+    return 0;
+}
+
 static int take_choices(struct mc_quant_run *r, struct mc_err *err)
 {
-    size_t k, i;
-    const json_t *entry;
-    for (i = 0; i < r->sites.n; i++)
+    size_t k;
+    const json_t *layers = json_object_get(r->ctx->choices, "layers"), *entry;
+    if (!json_is_array(layers))
+        return mc_fail(err, MC_EUSAGE, "--choices: there is no list \"layers\" in it");
+    bool *seen = mc_calloc(r->sites.n, sizeof *seen);
+    int rc = seen ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
+    for (size_t i = 0; i < r->sites.n; i++)
         r->form[i] = MC_QUANT_FLOAT;
-    json_array_foreach(json_object_get(r->ctx->choices, "layers"), k, entry)
+    json_array_foreach(layers, k, entry)
     {
-        const char *name = mc_json_string(entry, "name"), *choice = mc_json_string(entry, "choice");
-        enum mc_quant_form form = MC_QUANT_FLOAT;
-        int rc = name ? site_called(r, name, &i, err)
-                      : mc_fail(err, MC_EUSAGE, "--choices: layer %zu has no name", k + 1);
-        if (!rc && choice)
-            rc = form_called(choice, &form, err);
-        if (rc)
-            return rc;
-        const char *why =
-            r->sites.item[i].reason ? r->sites.item[i].reason : r->sites.item[i].why[form];
-        if (form != MC_QUANT_FLOAT && why)
-            return mc_fail(err, MC_EUSAGE, "--choices: '%s' cannot be %s: %s", name,
-                           mc_quant_form_names[form], why);
-        r->form[i] = form;
+        if (!rc)
+            rc = take_choice(r, k, entry, seen, err);
     }
-    return 0;
+    free(seen);
+    return rc;
 }
 
 int mc_quant_decide(struct mc_quant_run *r, const struct mc_search_ask *ask, struct mc_err *err)
@@ -126,7 +149,7 @@ static int match(struct mc_quant_run *r, const char *option, const char *text, b
     return any ? 0
                : mc_fail(err, MC_EUSAGE,
                          "--%s '%s' matches no layer; 'mcompress quant MODEL "
-                         "--dry-run' lists them",
+                         "--form weight --dry-run' lists them",
                          option, text);
 }
 

@@ -153,6 +153,8 @@ int mc_quant_options(struct mc_quant_run *r, const json_t *options, struct mc_er
     const char *minimise = mc_param_text(options, "minimise");
     const char *method = mc_param_text(options, "method");
     int form = word(options, "form", forms), rc = 0;
+    if (mc_param_flag(options, "computed"))
+        return mc_fail(err, MC_EUSAGE, "--computed goes with --form fp16");
     read_rules(&r->rules, options);
     r->any_method = !method || !strcmp(method, "auto");
     r->by_bytes = minimise && !strcmp(minimise, "bytes");

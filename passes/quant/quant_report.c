@@ -42,10 +42,13 @@ static const char *reason(const struct mc_quant_run *r, size_t i, enum mc_quant_
 /* Beside what was done: why not the form that was asked for, or the fastest. */
 static const char *note(const struct mc_quant_run *r, size_t i, enum mc_quant_form form)
 {
+    bool fastest = r->search && !r->by_bytes && !r->ctx->choices;
     if (form == MC_QUANT_FLOAT)
         return NULL;
     if (r->because[i])
         return r->because[i];
+    if (fastest && r->automatic && form <= MC_QUANT_WEIGHT && r->sites.item[i].why[MC_QUANT_STATIC])
+        return r->sites.item[i].why[MC_QUANT_STATIC];
     if (!r->ctx->choices && !r->automatic && form != r->wish && r->sites.item[i].why[r->wish])
         return r->sites.item[i].why[r->wish];
     return r->built.at[i].note;

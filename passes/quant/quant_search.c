@@ -205,6 +205,9 @@ static int hunt(struct mc_quant_hunt *h, struct mc_err *err)
     struct mc_quant_trial t;
     int rc = open_forms(h, err);
     if (!rc)
+        mc_quant_hunt_take(h, h->base,
+                           &h->r->weight); /* where no time is left to measure anything */
+    if (!rc)
         rc = mc_quant_hunt_weights(h, err);
     if (rc || !mc_quant_hunt_above(h, h->fast) || mc_quant_hunt_over(h))
         return rc;

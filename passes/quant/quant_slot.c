@@ -110,7 +110,7 @@ static const char *weight_reason(const struct mc_value *v, const struct mc_tenso
                                  bool quantised, enum mc_dtype dtype)
 {
     if (quantised)
-        return "quantised already";
+        return "it is quantised already";
     if (!t)
         return "the weight is not constant";
     if (!is_half_or_more(t->dtype) || !is_half_or_more(dtype))
@@ -262,7 +262,7 @@ int mc_quant_describe(struct mc_node *n, struct mc_quant_site ret[MC_QUANT_NODE_
 {
     int count = 0;
     if (is_quantised(n))
-        return single(n, ret, MC_QUANT_FUSED, "quantised already");
+        return single(n, ret, MC_QUANT_FUSED, "it is quantised already");
     if (mc_node_is(n, "LSTM") || mc_node_is(n, "GRU") || mc_node_is(n, "RNN"))
         return cell(n, ret);
     if (n->n_out < 1 || !n->out[0])
@@ -275,6 +275,6 @@ int mc_quant_describe(struct mc_node *n, struct mc_quant_site ret[MC_QUANT_NODE_
             count++;
     bool one = count == 1 && !ret[0].weight[0] && ret[0].reason;
     bool product =
-        one && ret[0].kind == MC_QUANT_MATMUL && strcmp(ret[0].reason, "quantised already");
+        one && ret[0].kind == MC_QUANT_MATMUL && strcmp(ret[0].reason, "it is quantised already");
     return product ? single(n, ret, MC_QUANT_PRODUCT, NULL) : count;
 }

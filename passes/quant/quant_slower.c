@@ -66,7 +66,7 @@ static void name_worst(const struct mc_quant_run *r, double *extra, char *text, 
         if (!(extra[worst] > 0))
             break;
         mc_text_add(
-            text, size, "%s'%s'", k ? ", " : "; most by ",
+            text, size, "%s'%s'", k ? ", " : "; most because of ",
             mc_text_short(mc_node_label(r->sites.item[worst].node), NAME, name, sizeof name));
         extra[worst] = 0;
     }
@@ -88,8 +88,8 @@ int mc_quant_slower(struct mc_quant_run *r, struct mc_err *err)
     rc = extra ? blame(r, after, extra, err) : mc_fail(err, MC_ENOMEM, "out of memory");
     if (!rc) {
         snprintf(r->slower, sizeof r->slower,
-                 "by %s the result takes %.2f times as long as the floats",
-                 mc_quant_price_source(r), after / before);
+                 "the result takes %.2f times as long as the floats, by %s", after / before,
+                 mc_quant_price_source(r));
         name_worst(r, extra, r->slower, sizeof r->slower);
     }
     free(extra);

@@ -7,6 +7,7 @@
 
 #define FORMAT "mcompress-statistics"
 enum { VERSION = 1 };
+static const json_int_t MOST_SAMPLES = INT64_C(1) << 48; /* so that sums of files stay numbers */
 
 /* ---- writing ---- */
 
@@ -63,7 +64,7 @@ json_t *mc_quant_stats_json(const struct mc_quant_stats *s)
 
 static int odd_file(const char *name, const char *what, struct mc_err *err)
 {
-    return mc_fail(err, MC_EDATA, "statistics of '%s': %s", name, what);
+    return mc_fail(err, MC_EDATA, "value '%s': %s", name, what);
 }
 
 static int read_range(const json_t *range, struct mc_quant_stat *item, struct mc_err *err)
@@ -121,7 +122,7 @@ static int read_item(const json_t *o, struct mc_quant_stats *s, struct mc_quant_
     struct mc_quant_hist h;
     struct mc_err why;
     if (!name)
-        return mc_fail(err, MC_EDATA, "statistics: a value has no name");
+        return mc_fail(err, MC_EDATA, "a value has no name");
     item->name = mc_arena_strdup(s->mem, name);
     if (!item->name)
         return mc_fail(err, MC_ENOMEM, "out of memory for statistics");
@@ -146,13 +147,12 @@ static int check_model(const json_t *o, const json_t *values, const struct mc_mo
     for (size_t i = 0; i < json_array_size(values); i++) {
         const char *name = mc_json_string(json_array_get(values, i), "name");
         if (name && !mc_graph_value(m->graph, name))
-            return mc_fail(err, MC_EUSAGE,
-                           "the statistics are of another model: this one has no value '%s'", name);
+            return mc_fail(err, MC_EUSAGE, "it is of another model: this one has no value '%s'",
+                           name);
     }
     mc_quant_stats_digest(m, digest);
     if (!of || strcmp(of, digest))
-        return mc_fail(err, MC_EUSAGE,
-                       "the statistics are of another model, whose inputs or nodes differ");
+        return mc_fail(err, MC_EUSAGE, "it is of another model, whose inputs or nodes differ");
     return 0;
 }
 
@@ -162,10 +162,11 @@ int mc_quant_stats_read(const json_t *o, const struct mc_model *m, struct mc_qua
     const json_t *values = json_object_get(o, "values"), *samples = json_object_get(o, "samples");
     const char *format = mc_json_string(o, "format");
     struct mc_quant_stats *s;
-    if (!format || strcmp(format, FORMAT) || !json_is_array(values) || !json_is_integer(samples))
-        return mc_fail(err, MC_EDATA, "this is no statistics file");
+    if (!format || strcmp(format, FORMAT) || !json_is_array(values) || !json_is_integer(samples) ||
+        json_integer_value(samples) < 0 || json_integer_value(samples) > MOST_SAMPLES)
+        return mc_fail(err, MC_EDATA, "it is no file of --stats-out");
     if (mc_json_number(o, "version", 0) != VERSION)
-        return mc_fail(err, MC_EDATA, "the statistics file is of a version that is not known");
+        return mc_fail(err, MC_EDATA, "its version is not known here");
     int rc = check_model(o, values, m, err);
     rc = rc ? rc : mc_quant_stats_new(json_array_size(values), &s, err);
     if (rc)

@@ -228,7 +228,7 @@ static void reasons(void **state)
         } else {
             says(s->reason, !strcmp(w, "seen")                  ? "output of the model"
                             : !strcmp(s->node->op_type, "Gemm") ? "not constant"
-                                                                : "quantised already");
+                                                                : "it is quantised already");
             assert_ptr_equal(s->why[MC_QUANT_WEIGHT], s->reason);
         }
     }
