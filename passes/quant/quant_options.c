@@ -90,7 +90,7 @@ static int read_bits(struct mc_quant_run *r, const char *text, bool formed, stru
     if (formed) /* --form says how */
         return 0;
     r->wish = wish;
-    r->automatic = r->automatic && w == 8 && (alone || a == 8);
+    r->automatic = r->automatic && both && w == 8 && a == 8;
     return 0;
 }
 

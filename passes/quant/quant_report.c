@@ -74,7 +74,7 @@ static json_t *row(const struct mc_quant_run *r, size_t i)
                 form == MC_QUANT_FLOAT ? json_null() : json_string(mc_quant_form_names[form]), &ok);
     mc_json_put(o, "bytes_before", mc_json_size(counts ? s->bytes : 0), &ok);
     mc_json_put(o, "bytes_after", mc_json_size(counts ? bytes_after(r, i) : 0), &ok);
-    mc_json_put(o, "error", mc_json_real(error_of(&r->built.at[i])), &ok);
+    mc_json_put(o, "error", mc_json_real(r->ctx->dry_run ? NAN : error_of(&r->built.at[i])), &ok);
     mc_json_put(o, "alone", mc_json_real(r->alone[i]), &ok);
     mc_json_put(o, "note", mc_json_text(note(r, i, form)), &ok);
     if (!ok) {

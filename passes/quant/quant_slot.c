@@ -63,6 +63,17 @@ static bool swaps_two(const struct mc_node *n)
     return !k || (k == 2 && perm[0] == 1 && perm[1] == 0);
 }
 
+/* Mul(Cast(integers), scales), perhaps with a zero point between: what the form `weight` writes. */
+static bool scales_integers(const struct mc_node *n)
+{
+    const struct mc_node *from = mc_node_is(n, "Mul") ? producer_of(n->in[0]) : NULL;
+    if (from && mc_node_is(from, "Sub"))
+        from = producer_of(from->in[0]);
+    const struct mc_tensor *t = from && mc_node_is(from, "Cast") ? mc_constant(from->in[0]) : NULL;
+    return t && mc_dtype_info((int)t->dtype)->kind != MC_KIND_FLOAT &&
+           mc_dtype_info((int)t->dtype)->bits <= 8;
+}
+
 /* The constant behind v: through Cast, and through a Transpose of a matrix. NULL: there is none. */
 static struct mc_value *behind(struct mc_value *v, bool *ret_transposed, bool *ret_quantised)
 {
@@ -75,7 +86,7 @@ static struct mc_value *behind(struct mc_value *v, bool *ret_transposed, bool *r
         const struct mc_node *n = producer_of(v);
         if (!n || n->n_in < 1 || !n->in[0])
             return NULL;
-        *ret_quantised |= !strcmp(n->op_type, "DequantizeLinear");
+        *ret_quantised |= !strcmp(n->op_type, "DequantizeLinear") || scales_integers(n);
         if (mc_node_is(n, "Transpose") && swaps_two(n))
             *ret_transposed ^= true;
         else if (!mc_node_is(n, "Cast") && !*ret_quantised)

@@ -77,9 +77,10 @@ struct job {
     int64_t strips;
     struct mc_quant_param *param; /* [parts] */
     uint8_t *q;                   /* [elements] */
-    float **room;                 /* [workers] a strip, and as many bytes */
-    double *error, *square;       /* [tasks] */
-    bool *odd;                    /* [tasks] NaN or infinity */
+    float **room; /* [workers] a strip, and as many bytes; NULL before its first task */
+    size_t room_bytes;
+    double *error, *square; /* [tasks] */
+    int *rc;                /* [tasks] MC_EDATA: NaN or infinity; MC_ENOMEM */
 };
 
 static void fetch(const struct mc_tensor *w, int64_t at, int64_t n, float *ret)
@@ -145,7 +146,11 @@ static void scatter(const struct job *j, int64_t first, const struct mc_quant_st
 static void run_task(void *ctx, int64_t task, int worker)
 {
     struct job *j = ctx;
-    for (int64_t i = 0; i < j->strips && !j->odd[task]; i++) {
+    if (!j->room[worker] && !(j->room[worker] = mc_alloc_aligned(j->room_bytes))) {
+        j->rc[task] = MC_ENOMEM;
+        return;
+    }
+    for (int64_t i = 0; i < j->strips; i++) {
         int64_t first = (task * j->strips + i) * j->each, left = j->parts.n - first;
         struct mc_quant_strip s = {.x = j->room[worker], .rows = j->parts.longest};
         if (left <= 0)
@@ -156,9 +161,10 @@ static void run_task(void *ctx, int64_t task, int worker)
             s.rows = (part_at(&j->parts, first).n + LANES - 1) / LANES;
         uint8_t *q = (uint8_t *)(s.x + s.rows * LANES);
         gather(j, first, &s);
-        j->odd[task] = !mc_quant_strip_finite(&s);
-        if (j->odd[task])
+        if (!mc_quant_strip_finite(&s)) {
+            j->rc[task] = MC_EDATA;
             break;
+        }
         mc_quant_strip_params(&s, j->t, j->method, j->scale_type, j->param + first);
         mc_quant_strip_round(&s, j->t, j->param + first, q, &j->error[task], &j->square[task]);
         scatter(j, first, &s, q);
@@ -183,12 +189,10 @@ static int plan(struct job *j, int workers, struct mc_err *err)
     j->tasks = values > 0 ? (strips + j->strips - 1) / j->strips : 0;
     j->error = mc_calloc((size_t)j->tasks, sizeof *j->error);
     j->square = mc_calloc((size_t)j->tasks, sizeof *j->square);
-    j->odd = mc_calloc((size_t)j->tasks, sizeof *j->odd);
+    j->rc = mc_calloc((size_t)j->tasks, sizeof *j->rc);
     j->room = mc_calloc((size_t)workers, sizeof *j->room);
-    bool ok = j->error && j->square && j->odd && j->room;
-    for (int i = 0; i < workers && ok && i < j->tasks; i++)
-        ok = (j->room[i] = mc_alloc_aligned((size_t)values * (sizeof(float) + 1)));
-    return ok ? 0 : no_memory(err);
+    j->room_bytes = (size_t)values * (sizeof(float) + 1);
+    return j->error && j->square && j->rc && j->room ? 0 : no_memory(err);
 }
 
 static int name_odd(const struct job *j, const char *name, struct mc_err *err)
@@ -289,8 +293,7 @@ static int run(struct job *j, const struct mc_quant_cut *cut, struct mc_pool *po
     for (int64_t i = 0; i < j->tasks && !rc; i++) {
         error += j->error[i];
         square += j->square[i];
-        if (j->odd[i])
-            rc = MC_EDATA;
+        rc = j->rc[i];
     }
     if (!rc && bytes)
         pack(bytes, n, type, data);
@@ -327,12 +330,14 @@ int mc_quant_weight_make(const struct mc_tensor *w, const char *name, const stru
         rc = run(&j, cut, pool, spill, &made, err);
     if (rc == MC_EDATA)
         rc = name_odd(&j, name, err);
+    else if (rc == MC_ENOMEM)
+        rc = no_memory(err);
     for (int i = 0; j.room && i < workers; i++)
         free(j.room[i]);
     free(j.room);
     free(j.error);
     free(j.square);
-    free(j.odd);
+    free(j.rc);
     free(j.param);
     if (rc)
         mc_quant_weight_free(&made);

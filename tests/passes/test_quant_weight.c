@@ -182,6 +182,27 @@ static void by_definition(void **state)
     mc_pool_free(pool);
 }
 
+/* Two tasks for more threads than that: whichever takes them. */
+static void many_threads(void **state)
+{
+    (void)state;
+    static const struct layout l = {2, {64, 1024}, {0, 0}};
+    struct mc_pool *pool;
+    float *x;
+    struct mc_tensor *t = tensor_of(&l, MC_DTYPE_F32, 7, &x);
+    assert_int_equal(mc_pool_new(8, &pool, &err), 0);
+    for (int i = 0; i < 200; i++) {
+        struct mc_quant_weight w;
+        assert_int_equal(mc_quant_weight_make(t, "w", &types[0], &l.cut, MC_QUANT_MINMAX,
+                                              MC_DTYPE_F32, pool, NULL, &w, &err),
+                         0);
+        mc_quant_weight_free(&w);
+    }
+    mc_pool_free(pool);
+    mc_tensor_unref(t);
+    free(x);
+}
+
 static double error_under(const float *x, int64_t n, const struct mc_quant_type *t,
                           const struct mc_quant_param *p)
 {
@@ -321,9 +342,8 @@ static void empty_weights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(by_definition),
-        cmocka_unit_test(least_squares),
-        cmocka_unit_test(odd_weights),
+        cmocka_unit_test(by_definition), cmocka_unit_test(many_threads),
+        cmocka_unit_test(least_squares), cmocka_unit_test(odd_weights),
         cmocka_unit_test(empty_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
