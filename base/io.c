@@ -517,8 +517,9 @@ void mc_spill_release(struct mc_spill *s, void *data, size_t bytes)
 int mc_spill_append(struct mc_spill *s, const void *data, size_t n, struct mc_err *err)
 {
     const char *from = data;
+    uint64_t at = s->end;
     while (n) {
-        ssize_t done = pwrite(s->fd, from, n, (off_t)s->end);
+        ssize_t done = pwrite(s->fd, from, n, (off_t)at);
         if (done < 0 && errno == EINTR)
             continue;
         if (done <= 0)
@@ -526,8 +527,9 @@ int mc_spill_append(struct mc_spill *s, const void *data, size_t n, struct mc_er
                            s->dir, done ? strerror(errno) : "nothing is written");
         from += done;
         n -= (size_t)done;
-        s->end += (uint64_t)done;
+        at += (uint64_t)done;
     }
+    s->end = at;
     return 0;
 }
 

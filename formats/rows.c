@@ -14,7 +14,7 @@ struct mc_rows {
     pthread_mutex_t lock;
     struct mc_stream *stream; /* NULL: not started, or no longer needed */
     int64_t next;             /* row the stream stands before; -1: unusable until rewound */
-    bool reached;             /* every row can be: */
+    int64_t reached;          /* rows before it can be read in any order: */
     const uint8_t *all;       /* from memory, row 0 is here; NULL: from `spill` */
     struct mc_spill *spill;
     void *spilled; /* a block of it, where rows are not contiguous */
@@ -32,6 +32,8 @@ int mc_rows_new(const struct mc_narray *a, const char *spill_dir, struct mc_rows
     r->item = mc_dtype_info(a->dtype)->bits / 8;
     r->row = (size_t)mc_shape_span(&a->shape, 1, a->shape.rank) * r->item;
     r->next = -1;
+    if (a->src.form == MC_STREAM_PLAIN)
+        r->all = a->src.map->data + a->src.offset + a->skip;
     /* In one dimension both orders are the same. */
     r->a.fortran = a->fortran && a->shape.rank > 1;
     pthread_mutex_init(&r->lock, NULL);
@@ -108,45 +110,54 @@ static int stream_rows(struct mc_rows *r, const int64_t *index, int64_t n, uint8
     return rc;
 }
 
-/* Inflate all rows into spill space: to be read from there, row by row, so that they take no memory however
- * many they are; a column-major array is mapped. */
-static int inflate_all(struct mc_rows *r, size_t bytes, struct mc_err *err)
+/* Rows from `reached` up to `to` go on into spill space, to be read from there, so that they take no memory however
+ * many they are; those of a plain source are where they are, and only pass by their checksum. */
+static int reach_more(struct mc_rows *r, int64_t to, struct mc_err *err)
 {
     enum { CHUNK = 1 << 20 };
-    int rc = mc_spill_new(r->spill_dir, &r->spill, err);
-    if (rc)
-        return rc;
-    if (r->a.fortran) {
-        rc = mc_spill_alloc(r->spill, bytes, &r->spilled, err);
-        return rc ? rc : mc_stream_read(r->stream, r->spilled, bytes, err);
+    int64_t each = r->row < CHUNK ? (int64_t)(CHUNK / r->row) : 1;
+    bool plain = r->a.src.form == MC_STREAM_PLAIN;
+    uint8_t *chunk = plain ? NULL : malloc((size_t)each * r->row);
+    int rc = chunk || plain ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
+    if (!rc && !plain && !r->spill)
+        rc = mc_spill_new(r->spill_dir, &r->spill, err);
+    if (!rc && (r->next < 0 || r->next > r->reached))
+        rc = restart(r, err);
+    if (!rc && r->next < r->reached) {
+        int64_t before = r->reached - r->next;
+        r->next = -1;
+        rc = mc_stream_read(r->stream, NULL, (size_t)before * r->row, err);
     }
-    uint8_t *chunk = malloc(CHUNK);
-    if (!chunk)
-        return mc_fail(err, MC_ENOMEM, "out of memory");
-    for (size_t done = 0, n; !rc && done < bytes; done += n) {
-        n = bytes - done < CHUNK ? bytes - done : CHUNK;
-        rc = mc_stream_read(r->stream, chunk, n, err);
+    while (!rc && r->reached < to) {
+        int64_t n = to - r->reached < each ? to - r->reached : each;
+        r->next = -1;
+        rc = mc_stream_read(r->stream, chunk, (size_t)n * r->row, err);
+        if (!rc && r->reached + n == r->count)
+            rc = mc_stream_finish(r->stream, err);
+        if (!rc && !plain)
+            rc = mc_spill_append(r->spill, chunk, (size_t)n * r->row, err);
         if (!rc)
-            rc = mc_spill_append(r->spill, chunk, n, err);
+            r->next = r->reached += n;
     }
     free(chunk);
     return rc;
 }
 
-/* Make every row addressable. */
-static int reach_all(struct mc_rows *r, struct mc_err *err)
+/* All rows of a column-major array, in memory or mapped spill space. */
+static int reach_columns(struct mc_rows *r, struct mc_err *err)
 {
     bool plain = r->a.src.form == MC_STREAM_PLAIN;
     size_t bytes = r->row * (size_t)r->count;
-    int rc = 0;
-    if (!plain || r->a.src.has_crc) {
-        rc = restart(r, err);
-        if (!rc)
-            rc = plain ? mc_stream_read(r->stream, NULL, bytes, err) : inflate_all(r, bytes, err);
-        if (!rc)
-            rc = mc_stream_finish(r->stream, err);
-    }
+    int rc = restart(r, err);
     r->next = -1;
+    if (!rc && !plain)
+        rc = mc_spill_new(r->spill_dir, &r->spill, err);
+    if (!rc && !plain)
+        rc = mc_spill_alloc(r->spill, bytes, &r->spilled, err);
+    if (!rc)
+        rc = mc_stream_read(r->stream, r->spilled, bytes, err);
+    if (!rc)
+        rc = mc_stream_finish(r->stream, err);
     if (rc) {
         if (r->spill)
             mc_spill_release(r->spill, r->spilled, bytes);
@@ -155,10 +166,24 @@ static int reach_all(struct mc_rows *r, struct mc_err *err)
         r->spilled = NULL;
         return rc;
     }
-    mc_stream_free(r->stream);
-    r->stream = NULL;
-    r->all = plain ? r->a.src.map->data + r->a.src.offset + r->a.skip : r->spilled;
-    r->reached = true;
+    r->reached = r->count;
+    if (!plain)
+        r->all = r->spilled;
+    return 0;
+}
+
+/* Make rows up to `to` addressable, and twice what was: so that scattered ones do not start again and again. */
+static int reach(struct mc_rows *r, int64_t to, struct mc_err *err)
+{
+    int64_t more = r->reached < r->count / 2 ? 2 * r->reached : r->count;
+    int rc = r->a.fortran ? reach_columns(r, err) : reach_more(r, to > more ? to : more, err);
+    if (rc)
+        return rc;
+    if (r->reached == r->count) {
+        mc_stream_free(r->stream);
+        r->stream = NULL;
+        r->next = -1;
+    }
     return 0;
 }
 
@@ -223,16 +248,19 @@ int mc_rows_read(struct mc_rows *r, const int64_t *index, int64_t n, void *dst, 
                            (long long)index[i], (long long)r->count);
     if (!n || !r->row)
         return 0;
+    int64_t last = index[0];
+    for (int64_t i = 1; i < n; i++)
+        last = index[i] > last ? index[i] : last;
     int rc = 0;
     pthread_mutex_lock(&r->lock);
-    if (!r->reached) {
+    if (last >= r->reached) {
         bool onward = index[0] == 0 || index[0] >= (r->next < 0 ? 0 : r->next);
         if (!r->a.fortran && onward && ascending(index, n)) {
             rc = stream_rows(r, index, n, dst, err);
             pthread_mutex_unlock(&r->lock);
             return rc;
         }
-        rc = reach_all(r, err);
+        rc = reach(r, last + 1, err);
     }
     pthread_mutex_unlock(&r->lock);
     return rc ? rc : pick_rows(r, index, n, dst, err);

@@ -22,8 +22,8 @@
  *
  * dataset->id hashes kind, real path, size and modification time of the samples' file, not of the labels'.
  * Reading onward, or again from sample 0, streams: memory does not grow with the number of samples. Any
- * other order of compressed samples inflates them once into spill space. Checksums are verified when the
- * last sample of an array is reached, and before reading out of order. */
+ * other order of compressed samples inflates them once into spill space, as far as they are asked for. Checksums are verified
+ * when the last sample of an array is reached: what is never read may be damaged. */
 #ifndef MC_FORMATS_SAMPLES_H
 #define MC_FORMATS_SAMPLES_H
 

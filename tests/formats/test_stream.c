@@ -176,6 +176,37 @@ static void damage_is_noticed(void **state)
     free(all);
 }
 
+/* Half of a file serves those who want its first rows, in any order; what is missing is missed when it is read. */
+static void read_as_far_as_asked(void **state)
+{
+    (void)state;
+    uint8_t *all = content(COUNT * ROW), got[2 * ROW];
+    struct buf b = {0}, half = {0};
+    put(&b, all, COUNT * ROW);
+    b = make_gz(b);
+    put(&half, b.p, b.n / 2);
+    buf_free(&b);
+    struct mc_narray_file f;
+    struct mc_rows *r;
+    struct mc_err err;
+    assert_int_equal(mc_narray_file_open(save("half.gz", half), &f, NULL), 0);
+    struct mc_narray a = rows_of(&f, 0);
+    assert_int_equal(mc_rows_new(&a, NULL, &r, NULL), 0);
+    expect_rows(r, all, (int64_t[]){9, 3, 5}, 3);
+    assert_true(mc_rows_spilled(r));
+    expect_rows(r, all, (int64_t[]){0, 1, 40, 700}, 4); /* onward, past what was spilled */
+    expect_rows(r, all, (int64_t[]){700, 41}, 2);
+    expect_rows(r, all, (int64_t[]){11, 1000, 12}, 3);
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(mc_rows_read(r, (int64_t[]){COUNT - 1, 7}, 2, got, &err), MC_EFORMAT);
+        assert_non_null(strstr(err.msg, "too early"));
+        expect_rows(r, all, (int64_t[]){1000, 8, 41, 999}, 4);
+    }
+    mc_rows_free(r);
+    mc_narray_file_close(&f);
+    free(all);
+}
+
 static void column_major(void **state)
 {
     (void)state;
@@ -290,8 +321,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_order),         cmocka_unit_test(members_of_gzip_join),
-        cmocka_unit_test(damage_is_noticed), cmocka_unit_test(column_major),
-        cmocka_unit_test(many_threads),      cmocka_unit_test(no_room_to_spill),
+        cmocka_unit_test(damage_is_noticed), cmocka_unit_test(read_as_far_as_asked),
+        cmocka_unit_test(column_major),      cmocka_unit_test(many_threads),
+        cmocka_unit_test(no_room_to_spill),
     };
     return cmocka_run_group_tests(tests, NULL, clean);
 }
