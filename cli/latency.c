@@ -16,8 +16,9 @@ enum { PAIRS = 101, FEW = 3, MOST_RUNS = 100 };
 /* One time is that of so many runs that the clock's steps and an interrupt do not matter (single runs of 6 µs scattered by a
  * third). */
 static const double LONG_ENOUGH = 2e-4;
-static const double ENOUGH = 0.5,
-                    PATIENCE = 5; /* seconds of all pairs; of one from which it is the only */
+/* Seconds of all pairs: as many as the command took so far, so that quick ones stay quick, but from so few to so
+ * many; of one pair from which it is the only. */
+static const double AT_LEAST = 0.02, ENOUGH = 0.5, PATIENCE = 5;
 /* Without --data a model of this size is not put into memory twice to be timed. */
 static const double LARGE = 512e6;
 
@@ -27,6 +28,7 @@ struct pair {
     struct mc_bench_inputs made;
     struct mc_array *arrays;
     int n_arrays, pairs, runs; /* runs: of each model, timed, for one time */
+    double budget;             /* seconds */
     double a[PAIRS], b[PAIRS], ratio[PAIRS];
 };
 
@@ -131,7 +133,7 @@ static int time_pairs(struct pair *p, struct mc_err *err)
             break;
         p->ratio[i] = p->a[i] / fmax(p->b[i], 1e-9);
         p->pairs++;
-        if (p->pairs >= (slow ? 1 : FEW) && mc_now() - start > ENOUGH)
+        if (p->pairs >= (slow ? 1 : FEW) && mc_now() - start > p->budget)
             break;
     }
     return rc;
@@ -202,6 +204,7 @@ int mc_cli_latency(const struct mc_cli *cli, const struct mc_job *j, json_t **re
     if (!p)
         return mc_fail(err, MC_ENOMEM, "out of memory");
     struct mc_err why;
+    p->budget = fmin(fmax(mc_now() - cli->start, AT_LEAST), ENOUGH);
     int rc = prepare(p, cli, j, &why);
     if (!rc)
         rc = time_pairs(p, &why);
