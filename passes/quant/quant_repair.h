@@ -45,7 +45,7 @@ struct mc_quant_repair {
 };
 
 /* E[y] of every layer put right through its bias (a bias is made where the operator has one and it was left out), y behind Relu
- * and Clip. Cost: about one run of both models on 64 samples, three on as many to judge.
+ * and Clip. Cost: about one run of both models on 32 samples, three on twice as many to judge.
  * Source: Nagel et al. 2019, sec. 4.2, in sequence. */
 int mc_quant_repair_bias(struct mc_quant_repair *r, struct mc_quant_repair_result *ret,
                          struct mc_err *err);
