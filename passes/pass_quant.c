@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "graph/constant.h"
 #include "graph/edit.h"
+#include "passes/fit/one_sample.h"
 #include "passes/prune/prune_run.h"
 #include "passes/quant/quant_half.h"
 #include "passes/quant/quant_region.h"
@@ -236,6 +237,7 @@ static void release(struct mc_quant_run *r)
     mc_judge_free(r->judge);
     mc_quant_sites_free(&r->sites);
     mc_model_free(r->before);
+    free((void *)(uintptr_t)r->shapes.inputs);
     free(r->left);
     free(r->form);
     free(r->because);
@@ -262,6 +264,8 @@ static int integers(struct mc_quant_run *r, const json_t *options, json_t **ret_
         rc = get_stats(r, options, err);
     if (!rc && r->stats)
         mc_quant_static_limits(&r->sites, r->stats);
+    if (!rc && !mc_sample_shapes(r->ctx, r->before->graph, &r->shapes))
+        r->shapes = (struct mc_infer_opts){0};
     if (!rc)
         rc = open_judge(r, err);
     if (!rc)

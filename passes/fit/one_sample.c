@@ -1,5 +1,7 @@
 #include "passes/fit/one_sample.h"
 
+#include <string.h>
+
 int mc_one_sample(const struct mc_graph *g, int axes, struct mc_infer_opts *o, struct mc_err *err)
 {
     struct mc_infer_input *in = mc_calloc(g->n_inputs, sizeof *in);
@@ -18,4 +20,38 @@ int mc_one_sample(const struct mc_graph *g, int axes, struct mc_infer_opts *o, s
     o->inputs = in;
     o->n_inputs = n;
     return 0;
+}
+
+static const char *input_called(const struct mc_graph *g, const char *name)
+{
+    for (size_t i = 0; i < g->n_inputs; i++)
+        if (!strcmp(g->inputs[i]->name, name))
+            return g->inputs[i]->name;
+    return NULL;
+}
+
+bool mc_sample_shapes(const struct mc_pass_ctx *ctx, const struct mc_graph *g,
+                      struct mc_infer_opts *o)
+{
+    struct mc_dataset *d = ctx->calib ? ctx->calib : ctx->train;
+    struct mc_batch *b = NULL;
+    struct mc_err ignored;
+    if (!d || mc_dataset_range(d, 0, 1, &b, &ignored))
+        return false;
+    struct mc_infer_input *in = mc_calloc((size_t)b->n_arrays + 1, sizeof *in);
+    size_t n = 0;
+    for (int i = 0; in && i < b->n_arrays; i++) {
+        const struct mc_array *a = &b->arrays[i];
+        const char *name = input_called(g, a->name);
+        if (!name)
+            continue;
+        in[n] = (struct mc_infer_input){name, a->dtype, a->shape};
+        if (d->whole)
+            in[n].shape = mc_shape_of(a->shape.rank - 1, a->shape.dim + 1);
+        n++;
+    }
+    o->inputs = in;
+    o->n_inputs = n;
+    mc_batch_free(b);
+    return in != NULL;
 }

@@ -3,9 +3,14 @@
 #define MC_PASSES_ONE_SAMPLE_H
 
 #include "graph/infer.h"
+#include "passes/pass.h"
 
 /* Inputs of g whose free dimensions are 1 among the first `axes`, and as declared elsewhere: o->inputs (heap, the caller's
  * to free) and o->n_inputs. Errors: MC_ENOMEM. */
 int mc_one_sample(const struct mc_graph *g, int axes, struct mc_infer_opts *o, struct mc_err *err);
+/* Shapes of g's inputs in the first sample of ctx: o->inputs (heap, the caller's to free; names are g's) and o->n_inputs. False:
+ * there are no samples, or they cannot be read. */
+bool mc_sample_shapes(const struct mc_pass_ctx *ctx, const struct mc_graph *g,
+                      struct mc_infer_opts *o);
 
 #endif

@@ -208,34 +208,13 @@ static int add_macs(struct mc_prune_run *r, const struct mc_infer *inf, const si
     return 0;
 }
 
-/* Shapes of the inputs in the first sample; false: there are no samples, or they cannot be read. */
-static bool sample_shapes(const struct mc_pass_ctx *ctx, struct mc_infer_opts *o)
-{
-    struct mc_dataset *d = ctx->calib ? ctx->calib : ctx->train;
-    struct mc_batch *b = NULL;
-    struct mc_err ignored;
-    if (!d || mc_dataset_range(d, 0, 1, &b, &ignored))
-        return false;
-    struct mc_infer_input *in = mc_calloc((size_t)b->n_arrays + 1, sizeof *in);
-    for (int i = 0; in && i < b->n_arrays; i++) {
-        const struct mc_array *a = &b->arrays[i];
-        in[i] = (struct mc_infer_input){a->name, a->dtype, a->shape};
-        if (d->whole)
-            in[i].shape = mc_shape_of(a->shape.rank - 1, a->shape.dim + 1);
-    }
-    o->inputs = in;
-    o->n_inputs = in ? (size_t)b->n_arrays : 0;
-    mc_batch_free(b);
-    return in != NULL;
-}
-
 /* Shapes as in a sample; without one, or where that does not fit, with 1 for every free length, which may be too small
  * for a window; as declared, where much is not known. */
 static int infer_one(const struct mc_pass_ctx *ctx, const struct mc_graph *g, struct mc_infer **ret,
                      struct mc_err *err)
 {
     struct mc_infer_opts o = {0};
-    int rc = sample_shapes(ctx, &o) ? mc_infer_run(g, &o, ret, err) : MC_ESHAPE;
+    int rc = mc_sample_shapes(ctx, g, &o) ? mc_infer_run(g, &o, ret, err) : MC_ESHAPE;
     free((void *)o.inputs);
     if (!rc || rc == MC_ENOMEM)
         return rc;

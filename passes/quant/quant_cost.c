@@ -24,10 +24,14 @@ static void fill_open(const struct mc_infer_opts *o, struct mc_infer_input *in)
                 in[i].shape.dim[k] = in[i].shape.rank == 4 ? SIDE : STEPS;
 }
 
-static int infer(const struct mc_graph *g, struct mc_infer **ret, struct mc_err *err)
+static int infer(const struct mc_graph *g, const struct mc_infer_opts *sample,
+                 struct mc_infer **ret, struct mc_err *err)
 {
     struct mc_infer_opts o = {0};
-    int rc = mc_one_sample(g, 1, &o, err);
+    int rc = sample && sample->n_inputs ? mc_infer_run(g, sample, ret, err) : MC_ESHAPE;
+    if (!rc || rc == MC_ENOMEM)
+        return rc;
+    rc = mc_one_sample(g, 1, &o, err);
     struct mc_infer_input *in = (struct mc_infer_input *)(uintptr_t)o.inputs;
     if (rc)
         return rc;
@@ -39,13 +43,14 @@ static int infer(const struct mc_graph *g, struct mc_infer **ret, struct mc_err 
     return rc;
 }
 
-int mc_quant_cost(const struct mc_model *m, enum mc_quant_runtime runtime, double *ret,
-                  double *ret_node, struct mc_err *err)
+int mc_quant_cost(const struct mc_model *m, enum mc_quant_runtime runtime,
+                  const struct mc_infer_opts *sample, double *ret, double *ret_node,
+                  struct mc_err *err)
 {
     struct mc_infer *inf = NULL;
     double *cost = mc_calloc(m->graph->n_node_ids, sizeof *cost);
     (void)runtime; /* one table so far */
-    int rc = cost ? infer(m->graph, &inf, err) : no_memory(err);
+    int rc = cost ? infer(m->graph, sample, &inf, err) : no_memory(err);
     rc = rc ? rc : mc_quant_cost_walk(m->graph, inf, cost, ret, err);
     if (!rc && ret_node)
         memcpy(ret_node, cost, m->graph->n_node_ids * sizeof *cost);

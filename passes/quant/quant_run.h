@@ -2,6 +2,7 @@
 #ifndef MC_PASSES_QUANT_RUN_H
 #define MC_PASSES_QUANT_RUN_H
 
+#include "graph/infer.h"
 #include "passes/quant/quant_build.h"
 #include "passes/quant/quant_repair.h"
 #include "passes/search/search.h"
@@ -44,10 +45,11 @@ struct mc_quant_run {
     bool *left;                   /* [sites.n] --only and --skip leave it */
     struct mc_quant_stats *stats; /* NULL: none needed */
     struct mc_quant_cache *cache;
-    double macs;              /* of one sample; <= 0: unknown */
-    struct mc_judge *judge;   /* NULL: nothing to measure on, or nobody asked */
-    enum mc_quant_form *form; /* [sites.n] decided */
-    const char **because;     /* [sites.n] why not a faster form; NULL */
+    double macs;                 /* of one sample; <= 0: unknown */
+    struct mc_infer_opts shapes; /* of the first sample; empty: there is none */
+    struct mc_judge *judge;      /* NULL: nothing to measure on, or nobody asked */
+    enum mc_quant_form *form;    /* [sites.n] decided */
+    const char **because;        /* [sites.n] why not a faster form; NULL */
     double *alone; /* [sites.n] divergence with this site alone in the wished form; NAN */
     struct mc_quant_built built;
     struct mc_quant_repair_result repair[MC_QUANT_REPAIRS];

@@ -211,6 +211,10 @@ static int hunt(struct mc_quant_hunt *h, struct mc_err *err)
         rc = mc_quant_hunt_weights(h, err);
     if (rc || !mc_quant_hunt_above(h, h->fast) || mc_quant_hunt_over(h))
         return rc;
+    double cost;
+    rc = mc_quant_hunt_cost(h, h->fast, &cost, err);
+    if (rc || !(cost < WORTH * h->r->weight.cost))
+        return rc;
     mc_progress_tell(h->r->ctx->progress, "the fastest forms", 0, 1);
     rc = mc_quant_hunt_measure(h, "the fastest forms", h->fast, &t, err);
     if (!rc && !h->late)

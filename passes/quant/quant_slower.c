@@ -16,7 +16,7 @@ int mc_quant_price(const struct mc_quant_run *r, const struct mc_model *m, doubl
 {
     if (r->rules.runtime == MC_QUANT_VNNI)
         return mc_search_latency(r->ctx, m, ret, err);
-    return mc_quant_cost(m, r->rules.runtime, ret, NULL, err);
+    return mc_quant_cost(m, r->rules.runtime, &r->shapes, ret, NULL, err);
 }
 
 const char *mc_quant_price_source(const struct mc_quant_run *r)

@@ -12,7 +12,7 @@ static int show(const char *path, struct mc_err *err)
     int rc = mc_onnx_read(path, &m, err);
     if (rc)
         return rc;
-    rc = mc_quant_cost(m, MC_QUANT_STOCK, &ns, NULL, err);
+    rc = mc_quant_cost(m, MC_QUANT_STOCK, NULL, &ns, NULL, err);
     if (!rc)
         printf("%.0f\n", ns);
     mc_model_free(m);

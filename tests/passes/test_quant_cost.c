@@ -10,7 +10,7 @@ static double cost_of(struct mc_model *m)
 {
     double all, sum = 0, *node = calloc(m->graph->n_node_ids, sizeof *node);
     assert_non_null(node);
-    build_ok(mc_quant_cost(m, MC_QUANT_STOCK, &all, node, &err), &err);
+    build_ok(mc_quant_cost(m, MC_QUANT_STOCK, NULL, &all, node, &err), &err);
     for (uint32_t i = 0; i < m->graph->n_node_ids; i++) {
         assert_true(node[i] >= 0 && isfinite(node[i]));
         sum += node[i];

@@ -51,7 +51,7 @@ static int numbers(const struct mc_model *m, struct mc_err *err)
     int rc =
         mc_quant_weight_make(w, "w", &four, &cut, MC_QUANT_MSE, MC_DTYPE_F16, NULL, NULL, &q, err);
     rc = rc ? rc : mc_quant_weight_f32(q.q, q.scale, q.zero, &cut, &back, err);
-    rc = rc ? rc : mc_quant_cost(m, MC_QUANT_STOCK, &ns, NULL, err);
+    rc = rc ? rc : mc_quant_cost(m, MC_QUANT_STOCK, NULL, &ns, NULL, err);
     free(back);
     mc_quant_weight_free(&q);
     return rc;
