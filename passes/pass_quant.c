@@ -182,6 +182,22 @@ static int get_stats(struct mc_quant_run *r, const json_t *options, struct mc_er
 
 /* ---- the result ---- */
 
+/* Lengths that the model leaves open are those of the first sample. */
+static int look_at_sample(struct mc_quant_run *r, struct mc_err *err)
+{
+    struct mc_infer *inf = NULL;
+    if (!mc_sample_shapes(r->ctx, r->before->graph, &r->shapes) || !r->shapes.n_inputs)
+        return 0;
+    int rc = mc_infer_run(r->before->graph, &r->shapes, &inf, err);
+    for (size_t i = 0; !rc && i < r->sites.n; i++) {
+        double macs = mc_infer_macs(inf, r->sites.item[i].node);
+        if (isnan(r->sites.item[i].macs) && macs >= 0)
+            r->sites.item[i].macs = macs;
+    }
+    mc_infer_free(inf);
+    return rc == MC_ENOMEM ? rc : 0;
+}
+
 static int open_judge(struct mc_quant_run *r, struct mc_err *err)
 {
     if (!mc_search_has_samples(r->ctx) || (r->ctx->dry_run && !r->automatic))
@@ -264,8 +280,8 @@ static int integers(struct mc_quant_run *r, const json_t *options, json_t **ret_
         rc = get_stats(r, options, err);
     if (!rc && r->stats)
         mc_quant_static_limits(&r->sites, r->stats);
-    if (!rc && !mc_sample_shapes(r->ctx, r->before->graph, &r->shapes))
-        r->shapes = (struct mc_infer_opts){0};
+    if (!rc)
+        rc = look_at_sample(r, err);
     if (!rc)
         rc = open_judge(r, err);
     if (!rc)

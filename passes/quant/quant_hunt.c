@@ -12,7 +12,7 @@
 static const double REACH = 20;
 /* Multiply-accumulates of all measurements: some ten seconds of one thread. What the search has by then is good, only perhaps
  * not the fastest there is. */
-static const double WORK = 6e11;
+static const double WORK = 3e11;
 
 int mc_quant_hunt_open(struct mc_quant_hunt *h, struct mc_err *err)
 {
@@ -149,7 +149,7 @@ int mc_quant_hunt_measure(struct mc_quant_hunt *h, const char *what, const enum 
         rc = mc_quant_try(h->r->judge, b.m, ret, &late, err);
     h->work += work_of(h, h->r->judge);
     if (!rc && !late && mc_quant_hunt_above(h, form) && !mc_quant_accepts(h->r, ret) &&
-        mc_quant_hunt_harm(h->r, ret, &h->r->weight) < h->reach)
+        (h->repaired || mc_quant_hunt_harm(h->r, ret, &h->r->weight) < h->reach))
         rc = try_repaired(h, &b, ret, &late, err);
     mc_quant_built_free(&b);
     h->late = h->late || late;
@@ -175,8 +175,10 @@ int mc_quant_hunt_floor(struct mc_quant_hunt *h, const char *what, const enum mc
     h->work += work_of(h, h->r->judge);
     if (!rc && !late && which && !mc_quant_accepts_floor(h->r, ret))
         rc = repaired(h, &b, which, &again, &done, &late, err);
-    if (!rc && !late && done && mc_quant_hunt_better(h->r, &again, ret))
+    if (!rc && !late && done && mc_quant_hunt_better(h->r, &again, ret)) {
+        h->repaired = true;
         *ret = again;
+    }
     mc_quant_built_free(&b);
     h->late = h->late || late;
     h->measurements++;
@@ -190,7 +192,7 @@ int mc_quant_hunt_floor(struct mc_quant_hunt *h, const char *what, const enum mc
 static int open_scout(struct mc_quant_hunt *h, struct mc_err *err)
 {
     static const double EACH = 4e9, ALL = 1e11;
-    enum { LEAST = 2, MOST = 128 };
+    enum { LEAST = 1, MOST = 128 };
     double fit = fmin(EACH, ALL / (double)(h->n + 1)), n = h->r->macs > 0 ? fit / h->r->macs : MOST;
     if (h->scout)
         return 0;

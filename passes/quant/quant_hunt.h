@@ -20,8 +20,9 @@ struct mc_quant_hunt {
     size_t *order; /* of layers */
     struct mc_quant_step *step; /* [2 n] */
     size_t n_steps;
-    double work;  /* multiply-accumulates spent so far */
-    double reach; /* harm that repairs are worth trying at */
+    double work;   /* multiply-accumulates spent so far */
+    double reach;  /* harm that repairs are worth trying at */
+    bool repaired; /* the floor needs its repairs, so any set above it does */
     struct mc_quant_trial best_trial;
     json_t *tried;
     size_t measurements;

@@ -144,7 +144,8 @@ static void add_sample(struct layer *l, const float *want, const float *is, int6
             const float *q = is + (o * l->channels + c) * inner;
             float part = 0;
             for (int64_t i = 0; i < inner; i++) {
-                part += fminf(fmaxf(p[i], low), high) - fminf(fmaxf(q[i], low), high);
+                float a = p[i] < low ? low : p[i], b = q[i] < low ? low : q[i];
+                part += (a > high ? high : a) - (b > high ? high : b);
                 active += q[i] > low && q[i] < high;
             }
             e += (double)part;

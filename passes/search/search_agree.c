@@ -352,8 +352,8 @@ static int64_t usual(const float *x, int64_t n, int64_t step, int64_t positions)
     return votes > 0 ? candidate : -1;
 }
 
-/* Of one sample. What is read from a line of positions is what changes along it; of anything else every position
- * counts alike. */
+/* Of one sample. What is read from a line of positions, most of which are blank, is what changes along it; of anything else every
+ * position counts alike. */
 static void add_classes(const struct mc_agree_of *o, struct mc_agreement *g,
                         const struct mc_shape *shape, bool whole, int64_t sample, const float *a,
                         const float *b)
@@ -379,7 +379,7 @@ static void add_classes(const struct mc_agree_of *o, struct mc_agreement *g,
         was_b = kb;
     }
     g->kl += kl / (double)positions;
-    g->agree += line ? read_a == read_b : (double)same / (double)positions;
+    g->agree += blank >= 0 ? read_a == read_b : (double)same / (double)positions;
     g->samples++;
 }
 
