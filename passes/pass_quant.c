@@ -104,6 +104,8 @@ static bool needs_stats(const struct mc_quant_run *r)
 {
     size_t k;
     const json_t *entry;
+    if (r->wish == MC_QUANT_DYNAMIC && (r->repairs & (MC_QUANT_SMOOTH | MC_QUANT_OUTLIERS)))
+        return true;
     if (!r->ctx->choices)
         return r->automatic || r->wish == MC_QUANT_STATIC || r->wish == MC_QUANT_STATIC16;
     json_array_foreach(json_object_get(r->ctx->choices, "layers"), k, entry)
@@ -146,6 +148,29 @@ static int read_stats(struct mc_quant_run *r, const json_t *options, struct mc_e
     return 0;
 }
 
+/* Edits of the float model that look at the statistics, which are collected anew behind them. */
+static int edit(struct mc_quant_run *r, enum mc_quant_repair_kind kind, struct mc_err *err)
+{
+    bool smooth = kind == MC_QUANT_SMOOTH;
+    struct mc_model *m[2] = {r->before, r->ctx->dry_run ? NULL : r->model};
+    int rc = 0;
+    if (!(r->repairs & kind))
+        return 0;
+    struct mc_quant_repair_result *p = &r->repair[r->n_repairs++];
+    *p = (struct mc_quant_repair_result){.name = smooth ? "SmoothQuant" : "outlier channels apart",
+                                         .before = NAN,
+                                         .after = NAN,
+                                         .kept = true};
+    for (int i = 0; !rc && i < 2 && m[i]; i++)
+        rc = smooth ? mc_quant_smooth(m[i], r->stats, 0.5, &p->layers, err)
+                    : mc_quant_outliers(m[i], r->stats, i ? NULL : &r->sites, &p->layers, err);
+    if (rc || !p->layers)
+        return rc;
+    mc_quant_stats_free(r->stats);
+    r->stats = NULL;
+    return collect(r, err);
+}
+
 static int get_stats(struct mc_quant_run *r, const json_t *options, struct mc_err *err)
 {
     struct mc_pass_ctx *ctx = r->ctx;
@@ -163,20 +188,10 @@ static int get_stats(struct mc_quant_run *r, const json_t *options, struct mc_er
             "ranges of activations need samples of the model's inputs: pass --calib SPEC, "
             "or quantise weights alone with --form weight");
     int rc = collect(r, err);
-    if (!rc && (r->repairs & MC_QUANT_SMOOTH)) {
-        struct mc_quant_repair_result *p = &r->repair[r->n_repairs++];
-        *p = (struct mc_quant_repair_result){
-            .name = "SmoothQuant", .before = NAN, .after = NAN, .kept = true};
-        rc = mc_quant_smooth(r->before, r->stats, 0.5, &p->layers, err);
-        if (!rc && !ctx->dry_run)
-            rc = mc_quant_smooth(r->model, r->stats, 0.5, &p->layers, err);
-        if (!rc && !p->layers)
-            return 0;
-        mc_quant_stats_free(r->stats);
-        r->stats = NULL;
-        if (!rc)
-            rc = collect(r, err);
-    }
+    if (!rc)
+        rc = edit(r, MC_QUANT_SMOOTH, err);
+    if (!rc)
+        rc = edit(r, MC_QUANT_OUTLIERS, err);
     return rc;
 }
 

@@ -41,8 +41,8 @@ const struct mc_param mc_quant_params[] = {
     {MC_PARAM_CHOICE, "minimise", 0, false, NULL, "latency", 0, 0, "latency|bytes",
      "what the search makes small: time, once weights have 8 bits, or the file"},
     {MC_PARAM_TEXT, "repair", 0, false, "LIST", "auto", 0, 0, NULL,
-     "what makes up for errors: auto, none, or some of fold, equalise, smooth, gptq, round and "
-     "bias, with commas; what does not help on samples held back is undone"},
+     "what makes up for errors: auto, none, or some of fold, equalise, smooth, outliers, gptq, "
+     "round and bias, with commas; what does not help on samples held back is undone"},
     {MC_PARAM_TEXT, "only", 0, false, "REGEX", NULL, 0, 0, NULL,
      "quantise only layers whose name, or that of their weight, matches"},
     {MC_PARAM_TEXT, "skip", 0, false, "REGEX", NULL, 0, 0, NULL, "leave layers that match"},
@@ -96,7 +96,8 @@ static int read_bits(struct mc_quant_run *r, const char *text, bool formed, stru
 
 static int read_repairs(struct mc_quant_run *r, const char *text, struct mc_err *err)
 {
-    static const char *const names[] = {"fold", "equalise", "smooth", "gptq", "round", "bias"};
+    static const char *const names[] = {"fold", "equalise", "smooth", "outliers",
+                                        "gptq", "round",    "bias"};
     if (!text || !strcmp(text, "auto")) {
         r->any_repair = true;
         r->repairs = MC_QUANT_FOLD | MC_QUANT_BIAS;
@@ -110,8 +111,8 @@ static int read_repairs(struct mc_quant_run *r, const char *text, struct mc_err 
             k++;
         if (k == MC_QUANT_REPAIRS)
             return mc_fail(err, MC_EUSAGE,
-                           "--repair: '%.*s' is none of fold, equalise, smooth, gptq, round, bias "
-                           "(or auto, or none)",
+                           "--repair: '%.*s' is none of fold, equalise, smooth, outliers, gptq, "
+                           "round, bias (or auto, or none)",
                            (int)n, at);
         r->repairs |= 1U << k;
         at += n + (at[n] == ',');

@@ -111,9 +111,23 @@ bool mc_quant_takes_several(const struct mc_node *n)
     return listed(" Add Mul Concat ", n);
 }
 
+/* Channels times 0 or 1: what that leaves out is to be out before anything is rounded. */
+static bool is_mask(const struct mc_node *n)
+{
+    bool product = mc_node_is(n, "Mul") && n->n_in == 2 && n->in[1];
+    const struct mc_tensor *t = product ? mc_constant(n->in[1]) : NULL;
+    if (!t || t->dtype != MC_DTYPE_F32 || mc_tensor_count(t) < 2)
+        return false;
+    const float *x = (const float *)t->data;
+    for (int64_t i = 0; i < mc_tensor_count(t); i++)
+        if (x[i] != 0 && x[i] != 1)
+            return false;
+    return true;
+}
+
 bool mc_quant_combines(const struct mc_node *n)
 {
-    return mc_quant_takes_several(n) || mc_quant_is_act(n) ||
+    return (mc_quant_takes_several(n) && !is_mask(n)) || mc_quant_is_act(n) ||
            listed(" AveragePool GlobalAveragePool LeakyRelu Sigmoid HardSigmoid ", n);
 }
 

@@ -28,6 +28,12 @@ int mc_quant_equalise(struct mc_model *m, size_t *ret_layers, struct mc_err *err
  * Source: Xiao et al., SmoothQuant, ICML 2023. alpha in [0,1]: 0.5. */
 int mc_quant_smooth(struct mc_model *m, const struct mc_quant_stats *stats, double alpha,
                     size_t *ret_layers, struct mc_err *err);
+/* The few channels of the inputs of MatMul and Gemm that hold far more than all others are multiplied apart, by floats, and added:
+ * where integers are then expected to lose a quarter. sites (may be NULL): of m, and so after this; statistics are to be collected
+ * anew. *ret_layers: products that became two. stats need channels of the last axis.
+ * Source: Dettmers et al., LLM.int8(), NeurIPS 2022; deviates: channels are chosen once, by calibration. */
+int mc_quant_outliers(struct mc_model *m, const struct mc_quant_stats *stats,
+                      struct mc_quant_sites *sites, size_t *ret_layers, struct mc_err *err);
 
 /* ---- after: b->m changes ---- */
 

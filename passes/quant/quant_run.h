@@ -12,10 +12,11 @@ enum mc_quant_repair_kind { /* bits; in the order they are done */
                             MC_QUANT_FOLD = 1,
                             MC_QUANT_EQUALISE = 2,
                             MC_QUANT_SMOOTH = 4,
-                            MC_QUANT_GPTQ = 8,
-                            MC_QUANT_ROUND = 16,
-                            MC_QUANT_BIAS = 32,
-                            MC_QUANT_REPAIRS = 6
+                            MC_QUANT_OUTLIERS = 8,
+                            MC_QUANT_GPTQ = 16,
+                            MC_QUANT_ROUND = 32,
+                            MC_QUANT_BIAS = 64,
+                            MC_QUANT_REPAIRS = 7
 };
 
 /* What a set of forms came to. */

@@ -7,6 +7,7 @@
 #include "graph/edit.h"
 #include "passes/quant/quant_channel.h"
 #include "passes/quant/quant_repair.h"
+#include "passes/quant/quant_rows.h"
 
 /* x = diag(s) x', so that x W = x' (diag(s) W): channel j of what the layers read is divided by s[j] where it is made, in the
  * scale and shift of a norm, a constant factor, or the layer before. With s[j] = max|x_j|^alpha / max|W_j|^(1 - alpha), over
@@ -51,17 +52,12 @@ static int no_memory(struct mc_err *err)
 
 /* ---- who reads x ---- */
 
-static bool reads_rows(struct mc_node *n, const struct mc_value *x, struct mc_refit *f)
-{
-    bool product = mc_node_is(n, "MatMul") || mc_node_is(n, "Gemm");
-    return product && mc_quant_layer(n, f) && f->x == x && !f->columns;
-}
-
 static bool all_read_rows(const struct smoothing *t)
 {
     struct mc_refit f;
     for (size_t u = 0; u < t->x->n_uses; u++)
-        if (t->x->uses[u].slot < 0 || !reads_rows(t->x->uses[u].node, t->x, &f) || f.n != t->n)
+        if (t->x->uses[u].slot < 0 || !mc_quant_rows_read(t->x->uses[u].node, t->x, &f) ||
+            f.n != t->n)
             return false;
     return t->x->n_uses > 0 && !t->x->is_output;
 }
@@ -154,56 +150,9 @@ static double largest(const struct smoothing *t, int64_t j)
     return fmax(fabs((double)t->stat->ch_min[j]), fabs((double)t->stat->ch_max[j]));
 }
 
-/* Squared errors that rounding of x to 8 bits and of the weights to 7 and a sign is expected to leave in the results of a
- * layer: a step of r leaves r²/12. Values of a channel are taken to be spread evenly over their range. */
-static double expected(const struct smoothing *t, const struct mc_refit *f, const float *w,
-                       const double *s, double *most)
+static int see_weights(const struct mc_refit *f, const float *w, void *ctx, struct mc_err *err)
 {
-    double low = 0, high = 0, x = 0, square = 0, weight = 0;
-    for (int64_t j = 0; j < t->n; j++) {
-        double a = (double)t->stat->ch_min[j] / s[j], b = (double)t->stat->ch_max[j] / s[j];
-        low = fmin(low, a);
-        high = fmax(high, b);
-        square += (a * a + a * b + b * b) / 3;
-    }
-    memset(most, 0, (size_t)f->m * sizeof *most);
-    for (int64_t j = 0; j < t->n; j++)
-        for (int64_t i = 0; i < f->m; i++) {
-            double v = fabs((double)w[i * f->at_m + j * f->at_n]) * s[j];
-            most[i] = fmax(most[i], v);
-            x += v * v;
-        }
-    for (int64_t i = 0; i < f->m; i++)
-        weight += most[i] * most[i];
-    double step = (high - low) / 255;
-    return (step * step * x + weight / 127 / 127 * square) / 12;
-}
-
-typedef int reader_fn(struct smoothing *t, const struct mc_refit *f, const float *w, void *ctx,
-                      struct mc_err *err);
-
-static int each_reader(struct smoothing *t, reader_fn *fn, void *ctx, struct mc_err *err)
-{
-    int rc = 0;
-    for (size_t u = 0; !rc && u < t->x->n_uses; u++) {
-        struct mc_refit f;
-        float *w;
-        int64_t count;
-        if (!reads_rows(t->x->uses[u].node, t->x, &f))
-            continue;
-        rc = mc_constant_f32(f.weight, &w, &count, err);
-        if (!rc) {
-            rc = fn(t, &f, w, ctx, err);
-            free(w);
-        }
-    }
-    return rc;
-}
-
-static int see_weights(struct smoothing *t, const struct mc_refit *f, const float *w, void *ctx,
-                       struct mc_err *err)
-{
-    (void)ctx;
+    struct smoothing *t = ctx;
     (void)err;
     for (int64_t j = 0; j < t->n; j++)
         for (int64_t i = 0; i < f->m; i++)
@@ -211,32 +160,29 @@ static int see_weights(struct smoothing *t, const struct mc_refit *f, const floa
     return 0;
 }
 
-struct hopes {
-    double before, after;
-};
-
-static int see_errors(struct smoothing *t, const struct mc_refit *f, const float *w, void *ctx,
+static int see_errors(const struct smoothing *t, double *ret_before, double *ret_after,
                       struct mc_err *err)
 {
-    struct hopes *h = ctx;
-    double *most = mc_calloc((size_t)(f->m + t->n) + 1, sizeof *most), *one = most + f->m;
-    if (!most)
+    double *one = mc_calloc(2 * (size_t)t->n, sizeof *one), *inverse = one + t->n;
+    if (!one)
         return no_memory(err);
-    for (int64_t j = 0; j < t->n; j++)
+    for (int64_t j = 0; j < t->n; j++) {
         one[j] = 1;
-    h->before += expected(t, f, w, one, most);
-    h->after += expected(t, f, w, t->s, most);
-    free(most);
-    return 0;
+        inverse[j] = 1 / t->s[j];
+    }
+    int rc = mc_quant_rows_error(t->x, t->stat, one, one, ret_before, err);
+    if (!rc)
+        rc = mc_quant_rows_error(t->x, t->stat, inverse, t->s, ret_after, err);
+    free(one);
+    return rc;
 }
 
 /* About 1 in the geometric mean, which also channels get that are always 0. False: nothing to gain. */
 static int choose(struct smoothing *t, double alpha, bool *ret, struct mc_err *err)
 {
-    double sum = 0;
+    double sum = 0, before = 0, after = 0;
     int64_t some = 0;
-    struct hopes h = {0};
-    int rc = each_reader(t, see_weights, NULL, err);
+    int rc = mc_quant_rows_each(t->x, see_weights, t, err);
     for (int64_t j = 0; !rc && j < t->n; j++) {
         t->s[j] = log(largest(t, j)) * alpha - log(t->w[j]) * (1 - alpha);
         if (isfinite(t->s[j])) {
@@ -247,8 +193,8 @@ static int choose(struct smoothing *t, double alpha, bool *ret, struct mc_err *e
     for (int64_t j = 0; !rc && j < t->n; j++)
         t->s[j] = isfinite(t->s[j]) ? exp(t->s[j] - sum / (double)some) : 1;
     if (!rc)
-        rc = each_reader(t, see_errors, &h, err);
-    *ret = h.after < (t->apart ? GAINS_APART : GAINS) * h.before;
+        rc = see_errors(t, &before, &after, err);
+    *ret = after < (t->apart ? GAINS_APART : GAINS) * before;
     return rc;
 }
 
@@ -286,7 +232,7 @@ static int change_reader(const struct smoothing *t, struct mc_node *n, bool put,
 {
     struct mc_refit f;
     double *w;
-    if (!reads_rows(n, t->x, &f))
+    if (!mc_quant_rows_read(n, t->x, &f))
         return 0;
     const struct mc_tensor *old = mc_constant(f.weight);
     struct mc_shape shape = old->shape;
@@ -344,32 +290,22 @@ static int divide(const struct smoothing *t, enum mc_dtype type, bool *ret, stru
     if (!rc)
         rc = mc_quant_put(mul, 1, t->w, &(struct mc_shape){1, {t->n}}, type, "smooth", err);
     for (size_t u = t->x->n_uses; !rc && u-- > 0;)
-        if (reads_rows(t->x->uses[u].node, t->x, &f))
+        if (mc_quant_rows_read(t->x->uses[u].node, t->x, &f))
             rc = mc_edit_set_input(t->x->uses[u].node, 0, y, err);
     return rc;
 }
 
 /* ---- the model ---- */
 
-static size_t count_readers(const struct smoothing *t)
-{
-    struct mc_refit f;
-    size_t n = 0;
-    for (size_t u = 0; u < t->x->n_uses; u++)
-        n += t->x->uses[u].slot == 0 && reads_rows(t->x->uses[u].node, t->x, &f) && f.n == t->n;
-    return n;
-}
-
 static int smooth(struct smoother *m, struct mc_value *x, struct mc_err *err)
 {
-    const struct mc_quant_stat *stat = mc_quant_stats_of(m->stats, x->name);
+    const struct mc_quant_stat *stat = mc_quant_rows_stat(m->stats, m->inf, x);
     const struct mc_vtype *type = mc_infer_of(m->inf, x);
-    if (!stat || stat->channels < 2 || !type->ranked || type->shape.rank < 1 ||
-        type->shape.dim[type->shape.rank - 1] != stat->channels)
+    if (!stat)
         return 0;
     struct smoothing t = {
         .inf = m->inf, .x = x, .stat = stat, .n = stat->channels, .rank = type->shape.rank};
-    size_t readers = count_readers(&t);
+    size_t readers = mc_quant_rows_readers(x, t.n);
     if (!readers)
         return 0;
     t.apart = !all_read_rows(&t) || !find_places(&t);
