@@ -130,8 +130,8 @@ static void others_are_left(void **state)
     expect_none(block(4, many, 5, 80));
 }
 
-/* Squared errors of the outputs, with the products that read h in 8 bits. */
-static double loss(struct mc_model *m, struct mc_model *against, bool apart)
+/* The products that read h, or what was made of it, in 8 bits. */
+static struct mc_quant_built in_integers(struct mc_model *m, bool apart, size_t products)
 {
     struct mc_quant_rules rules = {.weight_bits = 8,
                                    .block_bits = 4,
@@ -139,16 +139,16 @@ static double loss(struct mc_model *m, struct mc_model *against, bool apart)
                                    .act_bits = 8,
                                    .method = MC_QUANT_MINMAX,
                                    .weight_method = MC_QUANT_MINMAX};
+    static struct memory_data data;
+    static float x[SAMPLES * TOKENS * WIDTH];
+    enum mc_quant_form form[8];
     struct mc_quant_sites sites;
     struct mc_quant_want *want;
     struct mc_quant_stats *s;
     struct mc_quant_built b;
-    static struct memory_data data;
-    static float x[SAMPLES * TOKENS * WIDTH];
-    enum mc_quant_form form[8];
     size_t n;
     build_ok(mc_quant_sites_find(m, &rules, &sites, &err), &err);
-    assert_int_equal(sites.n, 4);
+    assert_int_equal(sites.n, products + 1);
     if (apart)
         assert_int_equal(set_apart(m, &sites), READERS);
     mc_rng_fill_normal(5, 9, 0, x, SAMPLES * TOKENS * WIDTH);
@@ -156,10 +156,21 @@ static double loss(struct mc_model *m, struct mc_model *against, bool apart)
     struct mc_pass_ctx ctx = {.calib = &data.d, .calib_count = SAMPLES};
     build_ok(mc_quant_wanted(m, &sites, &rules, &want, &n, &err), &err);
     build_ok(mc_quant_stats_collect(&ctx, m, want, n, &s, &err), &err);
-    for (size_t i = 0; i < sites.n; i++)
-        form[i] = i < 3 ? MC_QUANT_STATIC : MC_QUANT_FLOAT;
+    for (size_t i = 0; i <= products; i++)
+        form[i] = mc_constant(sites.item[i].weight[0])->shape.dim[0] == WIDTH ? MC_QUANT_STATIC
+                                                                              : MC_QUANT_FLOAT;
     build_ok(mc_quant_build(&ctx, m, &sites, &rules, s, form, NULL, false, &b, &err), &err);
-    /* each product has its pair, all of one value; nothing else is rounded */
+    free(want);
+    mc_quant_stats_free(s);
+    mc_quant_sites_free(&sites);
+    return b;
+}
+
+/* Squared errors of the outputs. */
+static double loss(struct mc_model *m, struct mc_model *against, bool apart)
+{
+    struct mc_quant_built b = in_integers(m, apart, READERS);
+    /* of one value, for all products; nothing else is rounded */
     assert_int_equal(quant_count(b.m, "QuantizeLinear"), 1);
     int64_t count, same;
     double *p = quant_output(b.m, 3, D(2, TOKENS, WIDTH), 5, &count), sum = 0;
@@ -169,10 +180,7 @@ static double loss(struct mc_model *m, struct mc_model *against, bool apart)
         sum += (p[i] - q[i]) * (p[i] - q[i]);
     free(p);
     free(q);
-    free(want);
-    mc_quant_stats_free(s);
     mc_quant_built_free(&b);
-    mc_quant_sites_free(&sites);
     return sum;
 }
 
@@ -190,6 +198,22 @@ static void integers_lose_less(void **state)
     (void)state;
     for (uint64_t seed = 1; seed < 4; seed++)
         assert_true(loss_of(seed, true) * 100 < loss_of(seed, false));
+}
+
+/* Two products with one weight read h as it is, and so its integers; the mask does not, for whose range it is there. */
+static void the_mask_reads_floats(void **state)
+{
+    (void)state;
+    struct mc_model *a = block(6, two, 2, 80);
+    struct rg r = {.seed = 7, .opset = 17, .m = a, .g = a->graph};
+    struct mc_value *h = mc_graph_value(a->graph, "h"), *w = rg_plain(&r, 2, D(WIDTH, 24), 0.3, 0);
+    for (int i = 0; i < 2; i++)
+        build_output(r.g, build_binary(r.g, "MatMul", "shares", h, w));
+    struct mc_quant_built b = in_integers(a, true, READERS + 2);
+    assert_int_equal(quant_count(b.m, "QuantizeLinear"), 2);
+    assert_non_null(reader_of(b.m, "h", "Mul"));
+    mc_quant_built_free(&b);
+    mc_model_free(a);
 }
 
 /* The n-th allocation fails: it says so, and what it had is freed (LeakSanitizer looks). */
@@ -222,6 +246,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(outliers_are_multiplied_apart),
         cmocka_unit_test(others_are_left),
         cmocka_unit_test(integers_lose_less),
+        cmocka_unit_test(the_mask_reads_floats),
         cmocka_unit_test(allocations_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
