@@ -15,7 +15,7 @@ static const double CHANGED_OF_DROP = 10;
 static const double SQNR_ENOUGH = 32, SQNR_UNDER = 1;
 
 /* Weights alone are given more: what does not fit into them costs twice their bytes. */
-static const double FLOOR_DROP = 2, SQNR_FLOOR = 22;
+static const double FLOOR_DROP = 3, SQNR_FLOOR = 22;
 static const double DOUBT = 8, DOUBT_FLOOR = 2;
 
 int mc_quant_try(struct mc_judge *judge, const struct mc_model *m, struct mc_quant_trial *ret,

@@ -25,12 +25,17 @@ static size_t order_by_bytes(struct mc_quant_hunt *h)
 }
 
 /* The first k of the order hold halves, or floats. */
-static int with_halves(struct mc_quant_hunt *h, size_t k, struct mc_quant_trial *ret,
-                       struct mc_err *err)
+static void with(struct mc_quant_hunt *h, size_t k)
 {
     memcpy(h->set, h->base, h->n * sizeof *h->set);
     for (size_t j = 0; j < k; j++)
         h->set[h->order[j]] = mc_quant_nearest(h->r, h->order[j], MC_QUANT_HALF);
+}
+
+static int with_halves(struct mc_quant_hunt *h, size_t k, struct mc_quant_trial *ret,
+                       struct mc_err *err)
+{
+    with(h, k);
     return mc_quant_hunt_floor(h, k ? "some weights as halves" : "weights alone", h->set, ret, err);
 }
 
@@ -85,25 +90,17 @@ static size_t affordable(const struct mc_quant_hunt *h, size_t n)
     return k;
 }
 
-/* No halves are enough: those that cost little, if they help. */
-static int help_a_little(struct mc_quant_hunt *h, size_t n, struct mc_err *err)
+static bool clearly_better(const struct mc_quant_run *r, const struct mc_quant_trial *t)
 {
     static const double CLEARLY = 0.7;
-    struct mc_quant_run *r = h->r;
-    struct mc_quant_trial t, none = {.sqnr = INFINITY};
-    size_t k = affordable(h, n);
-    int rc = k ? with_halves(h, k, &t, err) : 0;
-    if (!rc && k && !h->late &&
-        mc_quant_hunt_harm(r, &t, &none) < CLEARLY * mc_quant_hunt_harm(r, &r->weight, &none))
-        mc_quant_hunt_take(h, h->set, &t);
-    return rc;
+    const struct mc_quant_trial none = {.sqnr = INFINITY};
+    return mc_quant_hunt_harm(r, t, &none) < CLEARLY * mc_quant_hunt_harm(r, &r->weight, &none);
 }
 
-/* The fewest halves that keep the answer, which `high` of them do. */
-static int bisect(struct mc_quant_hunt *h, size_t high, struct mc_err *err)
+/* The fewest halves that keep the answer, which `high` of them do and `low` do not. */
+static int bisect(struct mc_quant_hunt *h, size_t low, size_t high, struct mc_err *err)
 {
     struct mc_quant_trial t;
-    size_t low = 0;
     int rc = 0;
     while (!rc && high - low > 1 && !mc_quant_hunt_over(h)) {
         size_t middle = low + (high - low) / 2;
@@ -125,7 +122,7 @@ static int bisect(struct mc_quant_hunt *h, size_t high, struct mc_err *err)
 int mc_quant_hunt_weights(struct mc_quant_hunt *h, struct mc_err *err)
 {
     struct mc_quant_run *r = h->r;
-    struct mc_quant_trial best;
+    struct mc_quant_trial best = {.loss = INFINITY}, all = {.loss = INFINITY};
     int rc = with_halves(h, 0, &r->weight, err);
     if (rc || h->late)
         return rc;
@@ -136,15 +133,24 @@ int mc_quant_hunt_weights(struct mc_quant_hunt *h, struct mc_err *err)
         return rc;
     rc = measure_alone(h, err);
     size_t n = order_by_bytes(h);
-    if (!rc && !mc_quant_hunt_over(h))
-        rc = with_halves(h, n, &best, err);
-    if (rc || mc_quant_hunt_over(h))
-        return rc;
-    if (mc_quant_accepts_floor(r, &best)) {
+    size_t k = affordable(h, n);
+    if (!rc && k && !mc_quant_hunt_over(h))
+        rc = with_halves(h, k, &best, err);
+    bool few = !rc && k && !h->late && mc_quant_accepts_floor(r, &best);
+    if (few)
         mc_quant_hunt_take(h, h->set, &best);
-        rc = bisect(h, n, err);
-    } else {
-        rc = help_a_little(h, n, err);
+    else if (!rc && !mc_quant_hunt_over(h))
+        rc = with_halves(h, n, &all, err);
+    if (rc || h->late)
+        return rc;
+    if (!few && mc_quant_accepts_floor(r, &all)) {
+        mc_quant_hunt_take(h, h->set, &all);
+        rc = bisect(h, k, n, err);
+    } else if (few) {
+        rc = bisect(h, 0, k, err);
+    } else if (k && clearly_better(r, &best)) {
+        with(h, k);
+        mc_quant_hunt_take(h, h->set, &best);
     }
     for (size_t i = 0; i < h->n; i++) {
         if (h->best[i] == h->base[i])

@@ -69,7 +69,8 @@ int mc_quant_prepare(struct mc_model *m, struct mc_err *err)
         m->ir_version = 4;
         mc_edit_free_inputs(m->graph);
     }
-    int rc = join_all(m->graph, err);
+    int rc = mc_quant_carry(m->graph, err);
+    rc = rc ? rc : join_all(m->graph, err);
     if (!rc)
         rc = mc_quant_tidy(m, err);
     if (!rc)

@@ -38,8 +38,8 @@ struct mc_quant_site {
     struct mc_node *
         add; /* Add of a constant, one number an output channel, that alone reads a MatMul; or NULL */
     int add_slot; /* of that constant */
-    struct mc_node
-        *act; /* Relu or Clip (mc_quant_is_act) that alone reads the output: computed with the layer; or NULL */
+    struct mc_node *
+        act; /* Relu or Clip (mc_quant_is_act) that alone reads the output: computed with the layer; or NULL */
     struct mc_value *y; /* what the layer gives: behind add and act */
     int y_rank;         /* of the node's output; 0: unknown */
     bool in_body;       /* of If, Loop, Scan, or a function: no statistics, no STATIC */
@@ -66,6 +66,9 @@ void mc_quant_sites_free(struct mc_quant_sites *s);
 /* After mc_prepare: a MatMul of a matrix with an Add of a constant vector becomes a Gemm, where the other operand is known to be
  * a matrix, so that integers get their bias; initializers are no inputs. */
 int mc_quant_prepare(struct mc_model *m, struct mc_err *err);
+/* Part of it (quant_carry.c), the same results: constants that a Loop of g, or of its bodies, carries unchanged are read from outside
+ * its body. */
+int mc_quant_carry(struct mc_graph *g, struct mc_err *err);
 /* Part of it (quant_tidy.c), the same results: Pad with zeros becomes part of the convolution behind it; Relu and Clip go in front
  * of MaxPool, Reshape and the like that stand between them and their layer; ReduceMean over an image behind a convolution
  * becomes GlobalAveragePool. */

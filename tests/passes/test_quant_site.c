@@ -194,6 +194,44 @@ static void weights_in_branches(void **state)
     release(&f);
 }
 
+/* A weight that a Loop hands from run to run is that of a layer; what changes on the way, or is wanted behind it, stays. */
+static void weights_carried_by_loops(void **state)
+{
+    (void)state;
+    for (int wanted = 0; wanted < 2; wanted++) {
+        struct mc_model *m = build_model(13);
+        struct mc_graph *g = m->graph;
+        struct mc_node *n;
+        struct mc_err err;
+        struct mc_value *h = build_input(g, "h", MC_DTYPE_F32, 2, DIMS(3, 64));
+        struct mc_value *w = random_const(g, "w", 2, DIMS(64, 64), 1);
+        struct mc_value *times = build_const(g, "times", MC_DTYPE_I64, 0, NULL, &(int64_t){2});
+        struct mc_value *out[] = {mc_edit_fresh(g, "h_end"), mc_edit_fresh(g, "w_end")};
+        build_ok(mc_edit_node(g, 0, "Loop", "", 0, "loop", (struct mc_value *[]){times, NULL, h, w},
+                              4, out, 2, &n, &err),
+                 &err);
+        struct mc_graph *b = mc_edit_graph(m, g, n, "body");
+        build_ok(mc_edit_attr_graph(n, "body", b, &err), &err);
+        build_input(b, "i", MC_DTYPE_I64, 0, NULL);
+        struct mc_value *on = build_input(b, "on", MC_DTYPE_BOOL, 0, NULL);
+        struct mc_value *x = build_input(b, "x", MC_DTYPE_F32, 2, DIMS(3, 64));
+        struct mc_value *v = build_input(b, "v", MC_DTYPE_F32, 2, DIMS(64, 64));
+        build_output(b, op(b, "Identity", on, NULL, NULL));
+        build_output(b, op(b, "MatMul", x, v, NULL));
+        build_output(b, v);
+        build_output(g, out[0]);
+        if (wanted)
+            build_output(g, out[1]);
+        struct found f = find(m);
+        const struct mc_quant_site *s = &f.all.item[0];
+        assert_int_equal(f.all.n, 1);
+        assert_true(wanted ? s->reason || s->why[MC_QUANT_WEIGHT] : !s->why[MC_QUANT_WEIGHT]);
+        if (!wanted)
+            assert_true(mc_constant(s->weight[0]) == mc_constant(s->weight[0]->outer));
+        release(&f);
+    }
+}
+
 /* ---- what cannot be ---- */
 
 static void reasons(void **state)
@@ -237,9 +275,12 @@ static void reasons(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(axes_of_products),    cmocka_unit_test(product_and_sum_are_one),
-        cmocka_unit_test(convolutions),        cmocka_unit_test(tied_tables),
-        cmocka_unit_test(weights_in_branches), cmocka_unit_test(reasons)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(axes_of_products),
+                                       cmocka_unit_test(product_and_sum_are_one),
+                                       cmocka_unit_test(convolutions),
+                                       cmocka_unit_test(tied_tables),
+                                       cmocka_unit_test(weights_in_branches),
+                                       cmocka_unit_test(weights_carried_by_loops),
+                                       cmocka_unit_test(reasons)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
