@@ -16,7 +16,7 @@ int mc_choices_read(const char *path, json_t **ret, struct mc_err *err)
         return mc_fail(err, MC_EFORMAT, "%s:%d:%d: %s", path, where.line, where.column, where.text);
     if (!json_is_object(v)) {
         json_decref(v);
-        return mc_fail(err, MC_EFORMAT, "%s:1:1: an object {\"layers\": […]} is expected", path);
+        return mc_fail(err, MC_EFORMAT, "%s:1:1: an object {…} is expected", path);
     }
     *ret = v;
     return 0;

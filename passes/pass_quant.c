@@ -128,6 +128,23 @@ static int collect(struct mc_quant_run *r, struct mc_err *err)
     return rc;
 }
 
+/* Ranges that were written by hand fit into the integers that have them. */
+static int check_ranges(const struct mc_quant_run *r, const struct mc_quant_stats *s,
+                        struct mc_err *err)
+{
+    bool wide = r->ctx->choices || r->wish == MC_QUANT_STATIC16;
+    struct mc_quant_type t = mc_quant_act_type(&r->rules, wide);
+    int32_t least, most;
+    mc_quant_type_limits(&t, &least, &most);
+    for (size_t i = 0; i < s->n; i++)
+        if (s->item[i].fixed && (s->item[i].param.zero < least || s->item[i].param.zero > most))
+            return mc_fail(
+                err, MC_EUSAGE,
+                "value '%s': the \"zero\" of its range is %d, which is not from %d to %d",
+                s->item[i].name, s->item[i].param.zero, least, most);
+    return 0;
+}
+
 /* Of --stats, the sum of all that were given. */
 static int read_stats(struct mc_quant_run *r, const json_t *options, struct mc_err *err)
 {
@@ -138,6 +155,8 @@ static int read_stats(struct mc_quant_run *r, const json_t *options, struct mc_e
         struct mc_quant_stats *more = NULL;
         struct mc_err why;
         int rc = mc_quant_stats_read(entry, r->before, k ? &more : &r->stats, &why);
+        if (!rc)
+            rc = check_ranges(r, k ? more : r->stats, &why);
         if (!rc && k)
             rc = mc_quant_stats_merge(r->stats, more, &why);
         mc_quant_stats_free(more);

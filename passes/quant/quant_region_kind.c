@@ -207,12 +207,13 @@ void mc_quant_act_param(const struct mc_quant_stat *s, const struct mc_quant_rul
 {
     double lo, hi;
     int32_t least, most;
+    mc_quant_type_limits(t, &least, &most);
     if (s->fixed) {
-        *ret = s->param;
+        *ret = s->param; /* perhaps meant for more bits than these */
+        ret->zero = ret->zero < least ? least : ret->zero > most ? most : ret->zero;
         return;
     }
     mc_quant_stat_range(s, t, r->method, r->percentile, ret);
-    mc_quant_type_limits(t, &least, &most);
     if (act && !t->symmetric && mc_quant_act_bounds(act, &lo, &hi))
         fit_within(lo, hi, least, most, ret);
 }

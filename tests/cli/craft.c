@@ -2,6 +2,7 @@
  *
  *   nested DEPTH FILE        a model whose graphs are nested DEPTH deep in attributes
  *   nan MODEL FILE           MODEL with a NaN in its first weight
+ *   zero MODEL FILE          MODEL with zeros in place of its first weight
  *   rename MODEL FROM TO FILE  the first operator FROM becomes TO of the domain com.acme
  *   inputs MODEL FILE        MODEL with every weight listed as a graph input
  *   npy N C H W FILE         float samples of that shape, values i / count
@@ -9,6 +10,7 @@
  *   labels N VALUE FILE      N labels that all have one value
  *   listener ORDER FILE      a model of sequences, whose scores are [batch,8,4], or with ORDER steps [8,batch,4]
  *   sounds N FILE            float samples [8,5] for it
+ *   silence N FILE           the same, but all zeros
  *   spelling N FROM FILE     their labels [N,3]; the letters of sample 2 begin at FROM, the others at 1 */
 #include <math.h>
 #include <stdio.h>
@@ -73,15 +75,19 @@ static int nested(int depth, const char *path)
 
 /* ---- models changed ---- */
 
-static int add_nan(struct mc_model *m)
+/* Of the first weight: a NaN in front, or zeros throughout. */
+static int spoil(struct mc_model *m, bool with_nan)
 {
     struct mc_value *v = m->graph->inits[0];
     struct mc_tensor *t;
     void *data;
     if (mc_tensor_new(v->tensor->dtype, &v->tensor->shape, NULL, &t, &data, &err))
         return 1;
-    memcpy(data, v->tensor->data, v->tensor->bytes);
-    ((float *)data)[0] = NAN;
+    memset(data, 0, v->tensor->bytes);
+    if (with_nan) {
+        memcpy(data, v->tensor->data, v->tensor->bytes);
+        ((float *)data)[0] = NAN;
+    }
     int rc = mc_edit_tensor(v, t, &err);
     mc_tensor_unref(t);
     return rc;
@@ -122,7 +128,7 @@ static int change(const char *from, const char *op, const char *to, const char *
     struct mc_model *m = NULL;
     int rc = mc_onnx_read(from, &m, &err);
     if (!rc)
-        rc = op ? rename_node(m, op, to) : add_nan(m);
+        rc = to ? rename_node(m, op, to) : spoil(m, !strcmp(op, "nan"));
     if (!rc)
         rc = mc_onnx_write(m, path, NULL, &err);
     mc_model_free(m);
@@ -205,12 +211,12 @@ static int npy_block(const char *descr, const char *shape, const void *data, siz
 }
 
 /* float [n,STEPS,FEATURES]: a letter's sound is high in one feature. */
-static int sounds(int n, const char *path)
+static int sounds(int n, bool silent, const char *path)
 {
     char shape[64];
     size_t each = (size_t)STEPS * FEATURES, bytes = (size_t)n * each * sizeof(float);
     float *x = calloc(bytes + 1, 1);
-    for (int i = 0; x && i < n; i++)
+    for (int i = 0; x && !silent && i < n; i++)
         for (int t = 1; t < STEPS; t++)
             x[(size_t)i * each + (size_t)t * FEATURES + (size_t)letter(i, (t - 1) / 2)] = 1;
     snprintf(shape, sizeof shape, "%d, %d, %d", n, STEPS, FEATURES);
@@ -296,8 +302,8 @@ int main(int argc, char **argv)
     int rc = 1;
     if (!strcmp(kind, "nested") && argc == 4)
         rc = nested(atoi(argv[2]), path);
-    else if (!strcmp(kind, "nan") && argc == 4)
-        rc = change(argv[2], NULL, NULL, path);
+    else if ((!strcmp(kind, "nan") || !strcmp(kind, "zero")) && argc == 4)
+        rc = change(argv[2], kind, NULL, path);
     else if (!strcmp(kind, "rename") && argc == 6)
         rc = change(argv[2], argv[3], argv[4], path);
     else if (!strcmp(kind, "inputs") && argc == 4)
@@ -308,8 +314,8 @@ int main(int argc, char **argv)
         rc = idx(3, atoi(argv[2]), atoi(argv[3]), 0, path);
     else if (!strcmp(kind, "listener") && argc == 4)
         rc = listener(!strcmp(argv[2], "steps"), path);
-    else if (!strcmp(kind, "sounds") && argc == 4)
-        rc = sounds(atoi(argv[2]), path);
+    else if ((!strcmp(kind, "sounds") || !strcmp(kind, "silence")) && argc == 4)
+        rc = sounds(atoi(argv[2]), !strcmp(kind, "silence"), path);
     else if (!strcmp(kind, "spelling") && argc == 5)
         rc = spelling(atoi(argv[2]), atoi(argv[3]), path);
     else if (!strcmp(kind, "labels") && argc == 5)
