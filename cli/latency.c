@@ -16,7 +16,7 @@ enum { PAIRS = 101, FEW = 3, MOST_RUNS = 100 };
 /* One time is that of so many runs that the clock's steps and an interrupt do not matter (single runs of 6 µs scattered by a
  * third). */
 static const double LONG_ENOUGH = 2e-4;
-/* Seconds of all pairs: as many as the command took so far, so that quick ones stay quick, but from so few to so
+/* Seconds of all pairs: a third of what the command took so far, so that quick ones stay quick, but from so few to so
  * many; of one pair from which it is the only. */
 static const double AT_LEAST = 0.02, ENOUGH = 0.5, PATIENCE = 5;
 /* Without --data a model of this size is not put into memory twice to be timed. */
@@ -204,7 +204,7 @@ int mc_cli_latency(const struct mc_cli *cli, const struct mc_job *j, json_t **re
     if (!p)
         return mc_fail(err, MC_ENOMEM, "out of memory");
     struct mc_err why;
-    p->budget = fmin(fmax(mc_now() - cli->start, AT_LEAST), ENOUGH);
+    p->budget = fmin(fmax((mc_now() - cli->start) / 3, AT_LEAST), ENOUGH);
     int rc = prepare(p, cli, j, &why);
     if (!rc)
         rc = time_pairs(p, &why);

@@ -5,7 +5,7 @@
 #include "cli/job.h"
 
 /* Times j->original and j->result on one sample, batch 1, one thread, in pairs of runs that take turns at going first:
- * half a second in all and no longer than the command took so far, or three pairs where they are slow, and no more than one
+ * half a second in all and no longer than a third of what the command took so far, or three pairs where they are slow, and no more than one
  * of very slow ones. The sample is the
  * first of --data, --calib or --train, else random numbers of the declared shapes.
  *
