@@ -11,7 +11,7 @@
 
 /* Each side is a clone that gets shorter: values that are there and that nodes still to run read become its inputs. */
 
-enum { BATCH = 32, BATCH_ELEMENTS = 1 << 18 }; /* samples of a run, fewer of large inputs */
+enum { BATCH = 16, BATCH_ELEMENTS = 1 << 18 }; /* samples of a run, fewer of large inputs */
 
 struct held { /* a batch */
     int64_t n, *index;
