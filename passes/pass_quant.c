@@ -58,7 +58,7 @@ static void look_at_half(struct mc_quant_site *s)
             s->why[MC_QUANT_HALF] = "its weight is no plain float";
 }
 
-static int find_sites(struct mc_quant_run *r, const json_t *options, struct mc_err *err)
+int mc_quant_find(struct mc_quant_run *r, const json_t *options, struct mc_err *err)
 {
     int rc = mc_quant_sites_find(r->before, &r->rules, &r->sites, err);
     size_t n = r->sites.n + 1;
@@ -117,7 +117,7 @@ static bool needs_stats(const struct mc_quant_run *r)
     return false;
 }
 
-static int collect(struct mc_quant_run *r, struct mc_err *err)
+int mc_quant_collect(struct mc_quant_run *r, struct mc_err *err)
 {
     struct mc_quant_want *want = NULL;
     size_t n = 0;
@@ -187,7 +187,7 @@ static int edit(struct mc_quant_run *r, enum mc_quant_repair_kind kind, struct m
         return rc;
     mc_quant_stats_free(r->stats);
     r->stats = NULL;
-    return collect(r, err);
+    return mc_quant_collect(r, err);
 }
 
 static int get_stats(struct mc_quant_run *r, const json_t *options, struct mc_err *err)
@@ -206,7 +206,7 @@ static int get_stats(struct mc_quant_run *r, const json_t *options, struct mc_er
             err, MC_EDATA,
             "ranges of activations need samples of the model's inputs: pass --calib SPEC, "
             "or quantise weights alone with --form weight");
-    int rc = collect(r, err);
+    int rc = mc_quant_collect(r, err);
     if (!rc)
         rc = edit(r, MC_QUANT_SMOOTH, err);
     if (!rc)
@@ -279,19 +279,24 @@ static int check(struct mc_quant_run *r, struct mc_err *err)
     return 0;
 }
 
+void mc_quant_found_free(struct mc_quant_run *r)
+{
+    mc_quant_sites_free(&r->sites);
+    mc_model_free(r->before);
+    free(r->left);
+    free(r->form);
+    free(r->because);
+    free(r->alone);
+}
+
 static void release(struct mc_quant_run *r)
 {
     mc_quant_built_free(&r->built);
     mc_quant_stats_free(r->stats);
     mc_quant_cache_free(r->cache);
     mc_judge_free(r->judge);
-    mc_quant_sites_free(&r->sites);
-    mc_model_free(r->before);
+    mc_quant_found_free(r);
     free((void *)(uintptr_t)r->shapes.inputs);
-    free(r->left);
-    free(r->form);
-    free(r->because);
-    free(r->alone);
     json_decref(r->search);
 }
 
@@ -305,19 +310,21 @@ static int integers(struct mc_quant_run *r, const json_t *options, json_t **ret_
     if (!rc)
         rc = prepare(r, err);
     if (!rc)
-        rc = find_sites(r, options, err);
+        rc = mc_quant_find(r, options, err);
     if (!rc)
         rc = check_any(r, err);
     if (!rc)
         rc = mc_quant_cache_new(&r->cache, err);
     if (!rc)
         rc = get_stats(r, options, err);
+    if (!rc)
+        rc = open_judge(r, err);
+    if (!rc)
+        rc = mc_quant_even(r, options, err);
     if (!rc && r->stats)
         mc_quant_static_limits(&r->sites, r->stats);
     if (!rc)
         rc = look_at_sample(r, err);
-    if (!rc)
-        rc = open_judge(r, err);
     if (!rc)
         rc = mc_quant_decide(r, &ask, err);
     if (!rc)

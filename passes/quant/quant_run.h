@@ -63,6 +63,20 @@ struct mc_quant_run {
     const char *warning; /* for the report: the result answers differently, … ; NULL */
 };
 
+/* ---- pass_quant.c ---- */
+
+/* The sites of r->before, and what is kept for each. */
+int mc_quant_find(struct mc_quant_run *r, const json_t *options, struct mc_err *err);
+void mc_quant_found_free(struct mc_quant_run *r); /* with r->before */
+/* r->stats of what any form may need. */
+int mc_quant_collect(struct mc_quant_run *r, struct mc_err *err);
+
+/* ---- quant_even.c ---- */
+
+/* Where forms are searched for and weights alone lose too much: equalisation and SmoothQuant, kept if that helps much. r->model
+ * and r->before change. */
+int mc_quant_even(struct mc_quant_run *r, const json_t *options, struct mc_err *err);
+
 /* ---- quant_options.c ---- */
 
 extern const struct mc_param mc_quant_params[];
