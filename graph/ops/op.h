@@ -37,8 +37,8 @@ struct mc_call {
     const struct mc_chain
         *chain; /* what it made of several nodes (graph/ops/fused_step.h), or NULL */
     const struct mc_norm *norm;
-    struct mc_integer *integer;       /* graph/ops/integer_step.h */
-    void *state; /* of setup; released by the op's teardown */
+    struct mc_integer *integer; /* graph/ops/integer_step.h */
+    void *state;                /* of setup; released by the op's teardown */
     uint64_t
         packed; /* set by setup: bit i if run() does not read input i, a constant, since it is packed */
     size_t scratch_bytes; /* set by setup: arena space for the length of this call */

@@ -231,10 +231,9 @@ static int make_room(struct mc_quant_stats *s, const struct mc_quant_stats *of, 
         if (mc_quant_stats_of(s, of->item[i].name))
             continue;
         struct mc_quant_stat *add = &item[s->n];
-        *add =
-            (struct mc_quant_stat){.axis = -1,
-                                   .name = mc_arena_strdup(s->mem, of->item[i].name),
-                                   .known = mc_arena_array(s->mem, 1, sizeof *add->known)};
+        *add = (struct mc_quant_stat){.axis = -1,
+                                      .name = mc_arena_strdup(s->mem, of->item[i].name),
+                                      .known = mc_arena_array(s->mem, 1, sizeof *add->known)};
         if (!add->name || !add->known)
             return mc_fail(err, MC_ENOMEM, "out of memory for statistics");
         int rc = mc_quant_hist_init(&add->hist, err);
