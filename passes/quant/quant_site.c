@@ -295,6 +295,24 @@ static int find_opset(const struct mc_model *m, int *ret, struct mc_err *err)
     return 0;
 }
 
+/* A weight that is both looked up in and multiplied with stays one constant only where both hold it alike. */
+static void tie_tables(struct mc_quant_sites *all)
+{
+    static const enum mc_quant_form apart[] = {MC_QUANT_BLOCK, MC_QUANT_STATIC, MC_QUANT_STATIC16};
+    for (size_t i = 0; i < all->n; i++) {
+        struct mc_quant_site *s = &all->item[i];
+        struct mc_quant_site *first = s->shared ? &all->item[s->shared - 1] : NULL;
+        if (!first || (s->kind == MC_QUANT_TABLE) == (first->kind == MC_QUANT_TABLE))
+            continue;
+        for (size_t f = 0; f < sizeof apart / sizeof *apart; f++) {
+            if (!s->why[apart[f]])
+                s->why[apart[f]] = "its weight is also a table, and would be stored twice";
+            if (!first->why[apart[f]])
+                first->why[apart[f]] = "its weight is also a table, and would be stored twice";
+        }
+    }
+}
+
 int mc_quant_sites_find(const struct mc_model *m, const struct mc_quant_rules *rules,
                         struct mc_quant_sites *ret, struct mc_err *err)
 {
@@ -325,6 +343,7 @@ int mc_quant_sites_find(const struct mc_model *m, const struct mc_quant_rules *r
         }
         find_forms(&all.item[i], rules, all.opset);
     }
+    tie_tables(&all);
     *ret = all;
     return 0;
 }
