@@ -16,6 +16,7 @@ static const double WORK = 3e11;
 
 /* What GPTQ takes, about. */
 static const double GPTQ_WORK = 6e10;
+/* Most of the samples that a repair is judged by are those it was fitted to: as if they were so many times fewer. */
 static const double FITTED = 4;
 
 int mc_quant_hunt_open(struct mc_quant_hunt *h, struct mc_err *err)
@@ -120,9 +121,8 @@ static int repaired(struct mc_quant_hunt *h, struct mc_quant_built *b, unsigned 
         rc = mc_quant_try(h->r->judge, b->m, ret, ret_late, err);
     h->work += 4 * work_of(h, h->r->judge); /* both models, and the built one to judge by */
     h->work += which & MC_QUANT_GPTQ ? GPTQ_WORK : 0;
-    if (!rc && *ret_done)
-        ret->numbers /=
-            FITTED; /* some of the samples that it is judged by are those it was fitted to */
+    if (!rc && *ret_done && !*ret_late)
+        ret->numbers /= FITTED;
     return rc;
 }
 
