@@ -84,3 +84,8 @@ bool mc_quant_accepts_floor(const struct mc_quant_run *r, const struct mc_quant_
 {
     return decides_alike(r, t, FLOOR_DROP * r->max_drop) && !(surely(t, DOUBT_FLOOR) < SQNR_FLOOR);
 }
+
+bool mc_quant_keeps_well(const struct mc_quant_run *r, const struct mc_quant_trial *t)
+{
+    return decides_alike(r, t, r->max_drop) && !(surely(t, DOUBT) < SQNR_ENOUGH);
+}

@@ -181,7 +181,8 @@ int mc_quant_hunt_floor(struct mc_quant_hunt *h, const char *what, const enum mc
     if (!rc)
         rc = mc_quant_try(h->r->judge, b.m, ret, &late, err);
     h->work += work_of(h, h->r->judge);
-    if (!rc && !late && which && !mc_quant_accepts_floor(h->r, ret))
+    bool asked = which & MC_QUANT_GPTQ || !mc_quant_accepts_floor(h->r, ret);
+    if (!rc && !late && which && asked)
         rc = repaired(h, &b, which, &again, &done, &late, err);
     if (!rc && !late && done && mc_quant_hunt_better(h->r, &again, ret)) {
         h->repaired = true;

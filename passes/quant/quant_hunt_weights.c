@@ -4,6 +4,9 @@
 
 #include "passes/quant/quant_hunt.h"
 
+/* Multiply-accumulates of a sample of a model small enough for more care than it needs. */
+static const double CHEAP = 5e8;
+
 /* Layers by what their integers harm for the bytes that they save, the worst first. */
 static size_t order_by_bytes(struct mc_quant_hunt *h)
 {
@@ -127,7 +130,8 @@ int mc_quant_hunt_weights(struct mc_quant_hunt *h, struct mc_err *err)
     if (rc || h->late)
         return rc;
     mc_quant_hunt_take(h, h->base, &r->weight);
-    if (!mc_quant_accepts_floor(r, &r->weight))
+    bool cheap = r->macs > 0 && r->macs < CHEAP;
+    if (!mc_quant_accepts_floor(r, &r->weight) || (cheap && !mc_quant_keeps_well(r, &r->weight)))
         rc = try_gptq(h, err);
     if (rc || mc_quant_accepts_floor(r, &r->weight) || mc_quant_hunt_over(h))
         return rc;

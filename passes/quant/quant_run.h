@@ -93,6 +93,9 @@ bool mc_quant_accepts(const struct mc_quant_run *r, const struct mc_quant_trial 
 /* The same of weights alone, which may lose a little more. */
 bool mc_quant_accepts_floor(const struct mc_quant_run *r, const struct mc_quant_trial *t);
 
+/* Is there nothing that more care would be good for? */
+bool mc_quant_keeps_well(const struct mc_quant_run *r, const struct mc_quant_trial *t);
+
 /* Of outputs that decide nothing: so many dB are enough. */
 double mc_quant_sqnr_enough(const struct mc_quant_run *r);
 
