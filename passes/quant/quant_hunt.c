@@ -157,7 +157,7 @@ int mc_quant_hunt_measure(struct mc_quant_hunt *h, const char *what, const enum 
         rc = mc_quant_try(h->r->judge, b.m, ret, &late, err);
     h->work += work_of(h, h->r->judge);
     if (!rc && !late && mc_quant_hunt_above(h, form) && !mc_quant_accepts(h->r, ret) &&
-        (h->repaired || mc_quant_hunt_harm(h->r, ret, &h->r->weight) < h->reach))
+        mc_quant_hunt_harm(h->r, ret, &h->r->weight) < (h->repaired ? REACH : h->reach))
         rc = try_repaired(h, &b, ret, &late, err);
     mc_quant_built_free(&b);
     h->late = h->late || late;

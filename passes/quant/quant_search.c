@@ -181,12 +181,15 @@ static int try_methods(struct mc_quant_hunt *h, struct mc_quant_trial *t, struct
         const char *what;
     } others[] = {{MC_QUANT_MINMAX, "the fastest forms, ranges by minmax"},
                   {MC_QUANT_PERCENTILE, "the fastest forms, ranges by percentile"}};
+    static const double HOPELESS =
+        60; /* methods differ by a factor of three, and repairs win ten */
     struct mc_quant_run *r = h->r;
     enum mc_quant_range_method best = r->rules.method;
     int rc = 0;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         struct mc_quant_trial other;
-        if (rc || !r->any_method || r->by_bytes || mc_quant_hunt_over(h) || mc_quant_accepts(r, t))
+        if (rc || !r->any_method || r->by_bytes || mc_quant_hunt_over(h) ||
+            mc_quant_accepts(r, t) || mc_quant_hunt_harm(r, t, &r->weight) > HOPELESS)
             break;
         r->rules.method = others[i].method;
         rc = mc_quant_hunt_measure(h, others[i].what, h->fast, &other, err);
