@@ -65,13 +65,13 @@ def session(path):
 
 
 def milliseconds(paths, batch):
-    """Medians of both models, which take turns."""
+    """Medians of the models, which take turns."""
     import numpy as np
     sessions = [session(p) for p in paths]
     given = sessions[0].get_inputs()[0]
     shape = [batch] + [d if isinstance(d, int) else 1 for d in given.shape[1:]]
     x = {given.name: np.random.default_rng(0).random(shape, dtype=np.float32)}
-    repeat, times = 1, [[], []]
+    repeat, times = 1, [[] for _ in paths]
     for s in sessions:
         s.run(None, x)
     begin = time.process_time()
