@@ -193,7 +193,7 @@ static int one_weight(struct mc_quant_builder *b, size_t site, int k, struct mc_
     struct mc_quant_cut cut = {b->rules->per_tensor ? -1 : axis, 0};
     struct mc_value *v;
     if (block)
-        cut = (struct mc_quant_cut){s->in_axis[k], b->rules->block};
+        cut = (struct mc_quant_cut){s->in_axis[k], mc_quant_block(s, b->rules, k)};
     int rc = mc_quant_put_weight(b, site, k, &type, &cut, s->transposed[k] != turn,
                                  fold ? MC_DTYPE_F32 : MC_DTYPE_NONE, err);
     if (!rc)

@@ -245,7 +245,8 @@ int mc_quant_stretch(struct mc_value *v, int axis, int rank, struct mc_value **r
     return rc ? rc : seen_from(g, v, ret, err);
 }
 
-/* (Cast(q) - Cast(zero)) * scale, in float32. */
+/* (Cast(q) - Cast(zero)) * scale, in float32. OpenVINO keeps what it takes for a weight that is dequantised apart where
+ * other layers compute on integers, and its recurrent cells take constants alone: by way of int32 it does not. */
 static int folded(struct mc_quant_builder *b, size_t site, int k, const struct mc_quant_put *p,
                   struct mc_quant_float *as, struct mc_err *err)
 {
@@ -266,8 +267,11 @@ static int folded(struct mc_quant_builder *b, size_t site, int k, const struct m
         rc = mc_quant_stretch(p->scale, axis, rank, &as->scale, err);
     if (!rc && p->zero && !p->key.cut.block)
         rc = mc_quant_stretch(p->zero, axis, rank, &as->zero, err);
+    x = p->q;
+    if (!rc && b->rules->runtime == MC_QUANT_OPENVINO && b->sites->item[site].kind == MC_QUANT_CELL)
+        rc = cast(g, pos, name, x, MC_DTYPE_I32, need, &x, err);
     if (!rc)
-        rc = cast(g, pos, name, p->q, MC_DTYPE_F32, need, &x, err);
+        rc = cast(g, pos, name, x, MC_DTYPE_F32, need, &x, err);
     if (!rc && p->zero) {
         rc = cast(g, pos, name, as->zero, MC_DTYPE_F32, need, &from, err);
         if (!rc)

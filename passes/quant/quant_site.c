@@ -15,6 +15,7 @@
 
 /* Versions of ai.onnx with which DequantizeLinear takes an axis, blocks and 4 bits, 2 bits. */
 enum { OPSET_AXIS = 13, OPSET_BLOCK = 21, OPSET_2_BITS = 25 };
+enum { LEAST_BLOCK = 16 }; /* as --block has it */
 
 static int no_memory(struct mc_err *err)
 {
@@ -91,6 +92,15 @@ static const char *why_weight(const struct mc_quant_site *s, const struct mc_qua
                         : NULL;
 }
 
+int mc_quant_block(const struct mc_quant_site *s, const struct mc_quant_rules *r, int k)
+{
+    int64_t n = mc_constant(s->weight[k])->shape.dim[s->in_axis[k]];
+    int block = r->block;
+    while (r->runtime == MC_QUANT_OPENVINO && block > 1 && n % block)
+        block--;
+    return block;
+}
+
 static const char *why_block(const struct mc_quant_site *s, const struct mc_quant_rules *r,
                              int opset)
 {
@@ -99,6 +109,8 @@ static const char *why_block(const struct mc_quant_site *s, const struct mc_quan
         return "only weights of matrix products are cut into blocks";
     if (opset < need)
         return "the model cannot be lifted to an opset that has scales of blocks";
+    if (mc_quant_block(s, r, 0) < LEAST_BLOCK)
+        return "OpenVINO takes blocks that divide the inner dimension, and only short ones do";
     return saves(s, r) ? NULL : "too small: scales and names would take more than integers save";
 }
 

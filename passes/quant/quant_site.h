@@ -63,6 +63,9 @@ int mc_quant_sites_find(const struct mc_model *m, const struct mc_quant_rules *r
                         struct mc_quant_sites *ret, struct mc_err *err);
 void mc_quant_sites_free(struct mc_quant_sites *s);
 
+/* Elements of the inner dimension of weight k that share a scale in MC_QUANT_BLOCK. */
+int mc_quant_block(const struct mc_quant_site *s, const struct mc_quant_rules *r, int k);
+
 /* After mc_prepare: a MatMul of a matrix with an Add of a constant vector becomes a Gemm, where the other operand is known to be
  * a matrix, so that integers get their bias; initializers are no inputs. */
 int mc_quant_prepare(struct mc_model *m, struct mc_err *err);

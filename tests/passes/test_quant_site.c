@@ -98,6 +98,31 @@ static void axes_of_products(void **state)
     release(&f);
 }
 
+/* OpenVINO takes blocks only that divide the inner dimension. */
+static void blocks_that_divide(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t inner;
+        int block;
+    } cases[] = {{64, 32}, {784, 28}, {100, 25}, {62, 31}, {61, 1}, {12, 12}};
+    struct mc_quant_rules r = rules;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mc_model *m = build_model(17);
+        struct mc_graph *g = m->graph;
+        struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 2, DIMS(2, cases[i].inner));
+        build_output(
+            g, op(g, "MatMul", x, random_const(g, "w", 2, DIMS(cases[i].inner, 90), 1), NULL));
+        struct found f = find(m);
+        const struct mc_quant_site *s = site(&f, "MatMul");
+        r.runtime = MC_QUANT_STOCK;
+        assert_int_equal(mc_quant_block(s, &r, 0), 32);
+        r.runtime = MC_QUANT_OPENVINO;
+        assert_int_equal(mc_quant_block(s, &r, 0), cases[i].block);
+        release(&f);
+    }
+}
+
 /* A bias behind a product of matrices is one of its own. */
 static void product_and_sum_are_one(void **state)
 {
@@ -276,6 +301,7 @@ static void reasons(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(axes_of_products),
+                                       cmocka_unit_test(blocks_that_divide),
                                        cmocka_unit_test(product_and_sum_are_one),
                                        cmocka_unit_test(convolutions),
                                        cmocka_unit_test(tied_tables),
