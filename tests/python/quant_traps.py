@@ -2,9 +2,9 @@
 
 Models that punish plain quantisation, made of those in the folder MODELS without changing what they compute: channels
 of a depthwise network whose ranges differ 1000 times, a transformer with outlier channels, an LSTM whose inputs do,
-tiny scores beside large boxes. The default keeps 99 % of the decisions (as far as the images tell), ranges from minimum to maximum with one scale
-for each tensor do not. Prints a table in Markdown; with --table of more ways to quantise them, and with the
-transformer, whose search takes longest."""
+tiny scores beside large boxes. The default keeps 99 % of the decisions, as far as so many images tell; ranges from
+minimum to maximum with one scale for each tensor do not. Prints a table in Markdown; with --table of more ways to
+quantise them, and with the transformer, whose search takes longest."""
 import argparse
 import json
 import os
