@@ -7,10 +7,10 @@
 #include "graph/edit.h"
 #include "passes/fit/one_sample.h"
 #include "passes/prune/prune_run.h"
-#include "passes/quant/quant_half.h"
-#include "passes/quant/quant_region.h"
+#include "passes/quant/form/quant_half.h"
+#include "passes/quant/form/quant_region.h"
 #include "passes/quant/quant_run.h"
-#include "passes/quant/quant_train.h"
+#include "passes/quant/train/quant_train.h"
 
 /* Samples that say whether a result that was not searched for keeps the answer. */
 enum { CHECK_SAMPLES = 64, JUDGE_SAMPLES = 512, FEWEST_SAMPLES = 16 };

@@ -3,8 +3,8 @@
 #define MC_PASSES_QUANT_RUN_H
 
 #include "graph/infer.h"
-#include "passes/quant/quant_build.h"
-#include "passes/quant/quant_repair.h"
+#include "passes/quant/form/quant_build.h"
+#include "passes/quant/repair/quant_repair.h"
 #include "passes/search/search.h"
 #include "passes/search/search_measure.h"
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "formats/onnx.h"
-#include "passes/quant/quant_cost.h"
+#include "passes/quant/cost/quant_cost.h"
 
 static int show(const char *path, struct mc_err *err)
 {

@@ -1,5 +1,5 @@
 """quant_cost.py [--out TABLE] [--only KIND] [--seconds N]: what layers and other operators cost in ONNX Runtime, by form
-and size, one thread. Writes the table that passes/quant/quant_cost.c includes.
+and size, one thread. Writes the table that passes/quant/cost/quant_cost.c includes.
 
 A cost is the difference between chains of one and of several equal layers, so that ends do not count, each at the
 least CPU time of the thread. Rows: kind, form, two sizes, nanoseconds.

@@ -4,7 +4,7 @@
 
 #include "svd_util.h"
 
-#include "passes/quant/quant_build.h"
+#include "passes/quant/form/quant_build.h"
 
 static inline struct mc_quant_rules quant_rules(void)
 {

@@ -8,7 +8,7 @@
 #include "graph/opset.h"
 #include "graph/run/fold.h"
 #include "graph/verify.h"
-#include "passes/quant/quant_build.h"
+#include "passes/quant/form/quant_build.h"
 #include "random_graph.h"
 
 enum { COUNT = 250 };

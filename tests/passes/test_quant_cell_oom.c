@@ -4,8 +4,8 @@
 #include "../run/run_util.h"
 
 #include "graph/verify.h"
-#include "passes/quant/quant_build.h"
-#include "passes/quant/quant_half.h"
+#include "passes/quant/form/quant_build.h"
+#include "passes/quant/form/quant_half.h"
 
 enum { IN = 24, HIDDEN = 10, DIRS = 2 };
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "passes/quant/quant_columns.h"
+#include "passes/quant/repair/quant_columns.h"
 
 static struct mc_err err;
 

@@ -2,7 +2,7 @@
  * checked, by graphs that must cost the same, or more. */
 #include "svd_util.h"
 
-#include "passes/quant/quant_cost.h"
+#include "passes/quant/cost/quant_cost.h"
 
 static struct mc_err err;
 

@@ -2,7 +2,7 @@
  *   test_quant_fold_norms [SEED]     one random network */
 #include "quant_same.h"
 
-#include "passes/quant/quant_repair.h"
+#include "passes/quant/repair/quant_repair.h"
 
 static uint64_t only_seed;
 

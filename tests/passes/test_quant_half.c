@@ -5,7 +5,7 @@
 #include "svd_util.h"
 
 #include "graph/infer.h"
-#include "passes/quant/quant_half.h"
+#include "passes/quant/form/quant_half.h"
 
 enum { IN = 24, OUT = 40, ROWS = 5 };
 

@@ -3,7 +3,7 @@
 #include "../run/run_util.h"
 
 #include "graph/verify.h"
-#include "passes/quant/quant_build.h"
+#include "passes/quant/form/quant_build.h"
 
 static struct mc_value *op(struct mc_graph *g, const char *type, struct mc_value *a,
                            struct mc_value *b, struct mc_node **ret)

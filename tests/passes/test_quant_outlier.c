@@ -5,8 +5,8 @@
 #include "../run/alloc_hook.h"
 #include "../run/memory_data.h"
 
-#include "passes/quant/quant_region.h"
-#include "passes/quant/quant_repair.h"
+#include "passes/quant/form/quant_region.h"
+#include "passes/quant/repair/quant_repair.h"
 
 enum { SAMPLES = 16, TOKENS = 5, WIDTH = 100, READERS = 3, FIRST = 17, SECOND = 71 };
 

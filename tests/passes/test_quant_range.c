@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "passes/quant/quant_range.h"
+#include "passes/quant/range/quant_range.h"
 
 static struct mc_err err;
 static const struct mc_quant_type u8 = {.bits = 8}, s8 = {.bits = 8, .is_signed = true},

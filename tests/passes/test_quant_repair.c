@@ -4,7 +4,7 @@
 #include "../run/memory_data.h"
 
 #include "graph/run/observe.h"
-#include "passes/quant/quant_repair.h"
+#include "passes/quant/repair/quant_repair.h"
 
 enum { SAMPLES = 96, C = 6, SIZE = 6, PIXELS = C * SIZE * SIZE };
 

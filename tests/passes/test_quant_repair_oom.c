@@ -5,7 +5,7 @@
 
 #include "graph/constant.h"
 #include "graph/verify.h"
-#include "passes/quant/quant_repair.h"
+#include "passes/quant/repair/quant_repair.h"
 
 enum { SAMPLES = 8, C = 2, SIZE = 3 };
 

@@ -4,7 +4,7 @@
 #include "graph/constant.h"
 #include "graph/run/fold.h"
 #include "graph/verify.h"
-#include "passes/quant/quant_site.h"
+#include "passes/quant/form/quant_site.h"
 
 static const struct mc_quant_rules rules = {.weight_bits = 8, .block_bits = 4, .block = 32};
 

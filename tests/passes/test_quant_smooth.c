@@ -4,7 +4,7 @@
 
 #include "../run/memory_data.h"
 
-#include "passes/quant/quant_repair.h"
+#include "passes/quant/repair/quant_repair.h"
 
 enum { SAMPLES = 16, TOKENS = 5, WIDTH = 12 };
 

@@ -4,9 +4,9 @@
 
 #include "../run/memory_data.h"
 
-#include "passes/quant/quant_build.h"
-#include "passes/quant/quant_region.h"
-#include "passes/quant/quant_region_kind.h"
+#include "passes/quant/form/quant_build.h"
+#include "passes/quant/form/quant_region.h"
+#include "passes/quant/form/quant_region_kind.h"
 
 enum { COUNT = 300, SAMPLES = 12 };
 

@@ -3,7 +3,7 @@
 
 #include "base/threads.h"
 #include "graph/run/observe.h"
-#include "passes/quant/quant_stats.h"
+#include "passes/quant/range/quant_stats.h"
 
 enum { N = 53, C = 3, H = 6, W = 5, OUT = 7, FLAT = OUT * H * W };
 

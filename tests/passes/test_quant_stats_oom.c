@@ -5,9 +5,9 @@
 #include "../run/run_util.h"
 
 #include "graph/constant.h"
-#include "passes/quant/quant_cost.h"
-#include "passes/quant/quant_stats.h"
-#include "passes/quant/quant_weight.h"
+#include "passes/quant/cost/quant_cost.h"
+#include "passes/quant/range/quant_stats.h"
+#include "passes/quant/range/quant_weight.h"
 
 enum { N = 6, WIDTH = 12 };
 

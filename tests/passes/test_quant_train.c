@@ -9,7 +9,7 @@
 #include "graph/constant.h"
 #include "graph/grad/weights.h"
 #include "graph/verify.h"
-#include "passes/quant/quant_train.h"
+#include "passes/quant/train/quant_train.h"
 #include "train/train.h"
 
 enum { SAMPLES = 120, CLASSES = 5, WIDTH = 3 * 6 * 6 };

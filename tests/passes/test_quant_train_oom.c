@@ -3,7 +3,7 @@
 #include "../run/alloc_hook.h"
 #include "quant_train_net.h"
 
-#include "passes/quant/quant_train.h"
+#include "passes/quant/train/quant_train.h"
 
 /* Both ways once; false when memory ran out. The model is built before. */
 static bool whole_run(long fails)

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "passes/quant/quant_weight.h"
+#include "passes/quant/range/quant_weight.h"
 
 static struct mc_err err;
 

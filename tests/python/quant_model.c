@@ -8,7 +8,7 @@
 #include "graph/edit.h"
 #include "graph/opset.h"
 #include "graph/run/fold.h"
-#include "passes/quant/quant_build.h"
+#include "passes/quant/form/quant_build.h"
 
 static struct mc_quant_rules rules = {.weight_bits = 8,
                                       .block_bits = 4,

@@ -11,9 +11,9 @@
 #include "graph/opset.h"
 #include "graph/run/fold.h"
 #include "graph/run/session.h"
-#include "passes/quant/quant_build.h"
-#include "passes/quant/quant_region.h"
-#include "passes/quant/quant_repair.h"
+#include "passes/quant/form/quant_build.h"
+#include "passes/quant/form/quant_region.h"
+#include "passes/quant/repair/quant_repair.h"
 
 enum { INPUTS_MAX = 8 };
 
