@@ -102,7 +102,7 @@ static int read_repairs(struct mc_quant_run *r, const char *text, struct mc_err 
         r->any_repair = true;
         r->repairs = MC_QUANT_FOLD | MC_QUANT_BIAS;
         r->repairs |= r->automatic ? MC_QUANT_ROUND : 0;
-        r->repairs |= r->wish == MC_QUANT_BLOCK ? MC_QUANT_GPTQ : 0;
+        r->repairs |= r->wish == MC_QUANT_BLOCK || r->by_bytes ? MC_QUANT_GPTQ : 0;
         return 0;
     }
     for (const char *at = strcmp(text, "none") ? text : ""; *at;) {

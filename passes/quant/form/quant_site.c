@@ -109,7 +109,7 @@ static const char *why_block(const struct mc_quant_site *s, const struct mc_quan
         return "only weights of matrix products are cut into blocks";
     if (opset < need)
         return "the model cannot be lifted to an opset that has scales of blocks";
-    if (mc_quant_block(s, r, 0) < LEAST_BLOCK)
+    if (r->runtime == MC_QUANT_OPENVINO && mc_quant_block(s, r, 0) < LEAST_BLOCK)
         return "OpenVINO takes blocks that divide the inner dimension, and only short ones do";
     return saves(s, r) ? NULL : "too small: scales and names would take more than integers save";
 }

@@ -293,6 +293,8 @@ int mc_quant_search(struct mc_quant_run *r, enum mc_quant_form *form, struct mc_
     if (!rc) {
         memcpy(form, h.best, h.n * sizeof *form);
         r->result = h.best_trial;
+        if (r->by_bytes) /* these costs are no times */
+            r->weight.cost = r->result.cost = NAN;
     }
     mc_quant_hunt_close(&h);
     return rc;
