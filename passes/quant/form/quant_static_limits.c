@@ -26,12 +26,12 @@ void mc_quant_static_limits(struct mc_quant_sites *sites, const struct mc_quant_
                 why = "it stands beside integers that the model has already";
             else if (!x || (!x->fixed && !x->hist.n))
                 why = "its input was never seen in calibration";
-            else if (!x->fixed && x->hist.min == x->hist.max)
-                why = "its input is one number throughout calibration, which tells no range";
             else if (!x->fixed && x->hist.nan)
                 why = "its input holds NaN";
             else if (!x->fixed && x->hist.infinite)
                 why = "its input holds infinity";
+            else if (!x->fixed && x->hist.min == x->hist.max)
+                why = "its input is one number throughout calibration, which tells no range";
             if (why && !s->why[MC_QUANT_STATIC])
                 s->why[MC_QUANT_STATIC] = why;
             if (why && !s->why[MC_QUANT_STATIC16])
