@@ -6,7 +6,6 @@
 #include "graph/constant.h"
 #include "graph/edit.h"
 #include "passes/fit/one_sample.h"
-#include "passes/prune/prune_run.h"
 #include "passes/quant/form/quant_half.h"
 #include "passes/quant/form/quant_region.h"
 #include "passes/quant/quant_run.h"
@@ -236,7 +235,7 @@ static int open_judge(struct mc_quant_run *r, struct mc_err *err)
 {
     if (!mc_search_has_samples(r->ctx) || (r->ctx->dry_run && !r->automatic))
         return 0;
-    double macs = mc_prune_macs(r->ctx, r->before), each = macs > 0 ? JUDGE_WORK / macs : 0;
+    double macs = mc_sample_macs(r->ctx, r->before), each = macs > 0 ? JUDGE_WORK / macs : 0;
     int64_t most = r->automatic ? JUDGE_SAMPLES : CHECK_SAMPLES;
     if (each < (double)most)
         most = each > FEWEST_SAMPLES ? (int64_t)each : FEWEST_SAMPLES;

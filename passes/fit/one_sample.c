@@ -1,5 +1,6 @@
 #include "passes/fit/one_sample.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 int mc_one_sample(const struct mc_graph *g, int axes, struct mc_infer_opts *o, struct mc_err *err)
@@ -54,4 +55,35 @@ bool mc_sample_shapes(const struct mc_pass_ctx *ctx, const struct mc_graph *g,
     o->n_inputs = n;
     mc_batch_free(b);
     return in != NULL;
+}
+
+int mc_sample_infer(const struct mc_pass_ctx *ctx, const struct mc_graph *g, struct mc_infer **ret,
+                    struct mc_err *err)
+{
+    struct mc_infer_opts o = {0};
+    int rc = mc_sample_shapes(ctx, g, &o) ? mc_infer_run(g, &o, ret, err) : MC_ESHAPE;
+    free((void *)o.inputs);
+    if (!rc || rc == MC_ENOMEM)
+        return rc;
+    o = (struct mc_infer_opts){0};
+    rc = mc_one_sample(g, MC_RANK_MAX, &o, err);
+    if (!rc)
+        rc = mc_infer_run(g, &o, ret, err);
+    free((void *)o.inputs);
+    return rc && rc != MC_ENOMEM ? mc_infer_run(g, NULL, ret, err) : rc;
+}
+
+double mc_sample_macs(const struct mc_pass_ctx *ctx, const struct mc_model *m)
+{
+    struct mc_infer *inf = NULL;
+    struct mc_err ignored;
+    double sum = 0;
+    if (mc_sample_infer(ctx, m->graph, &inf, &ignored))
+        return -1;
+    for (size_t i = 0; i < m->graph->n_nodes && sum >= 0; i++) {
+        double macs = mc_infer_macs(inf, m->graph->nodes[i]);
+        sum = macs < 0 ? -1 : sum + macs;
+    }
+    mc_infer_free(inf);
+    return sum;
 }

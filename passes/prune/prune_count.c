@@ -208,45 +208,12 @@ static int add_macs(struct mc_prune_run *r, const struct mc_infer *inf, const si
     return 0;
 }
 
-/* Shapes as in a sample; without one, or where that does not fit, with 1 for every free length, which may be too small
- * for a window; as declared, where much is not known. */
-static int infer_one(const struct mc_pass_ctx *ctx, const struct mc_graph *g, struct mc_infer **ret,
-                     struct mc_err *err)
-{
-    struct mc_infer_opts o = {0};
-    int rc = mc_sample_shapes(ctx, g, &o) ? mc_infer_run(g, &o, ret, err) : MC_ESHAPE;
-    free((void *)o.inputs);
-    if (!rc || rc == MC_ENOMEM)
-        return rc;
-    o = (struct mc_infer_opts){0};
-    rc = mc_one_sample(g, MC_RANK_MAX, &o, err);
-    if (!rc)
-        rc = mc_infer_run(g, &o, ret, err);
-    free((void *)o.inputs);
-    return rc && rc != MC_ENOMEM ? mc_infer_run(g, NULL, ret, err) : rc;
-}
-
-double mc_prune_macs(const struct mc_pass_ctx *ctx, const struct mc_model *m)
-{
-    struct mc_infer *inf = NULL;
-    struct mc_err ignored;
-    double sum = 0;
-    if (infer_one(ctx, m->graph, &inf, &ignored))
-        return -1;
-    for (size_t i = 0; i < m->graph->n_nodes && sum >= 0; i++) {
-        double macs = mc_infer_macs(inf, m->graph->nodes[i]);
-        sum = macs < 0 ? -1 : sum + macs;
-    }
-    mc_infer_free(inf);
-    return sum;
-}
-
 static int count_macs(struct mc_prune_run *r, struct mc_err *err)
 {
     const struct mc_graph *g = r->before->graph;
     struct mc_infer *inf = NULL;
     size_t *at = mc_calloc(g->n_values + 1, sizeof *at);
-    int rc = at ? infer_one(r->ctx, g, &inf, err) : no_memory(err);
+    int rc = at ? mc_sample_infer(r->ctx, g, &inf, err) : no_memory(err);
     for (size_t i = 0; !rc && i < r->n_weights; i++)
         if (r->weight[i].value && r->weight[i].value->graph == g)
             at[r->weight[i].value->index] = i + 1;

@@ -9,6 +9,7 @@
 #include "kernels/linalg.h"
 #include "passes/fit/mixed_samples.h"
 #include "passes/prune/prune_repair_parts.h"
+#include "passes/fit/one_sample.h"
 #include "passes/prune/prune_run.h"
 #include "passes/search/search_measure.h"
 
@@ -167,7 +168,7 @@ static int repair(struct mc_repair *r, struct account *a, struct mc_err *err)
     int rc = mc_repair_touch(r, err);
     if (rc)
         return rc;
-    double was = mc_prune_macs(r->ctx, r->before), is = mc_prune_macs(r->ctx, r->m);
+    double was = mc_sample_macs(r->ctx, r->before), is = mc_sample_macs(r->ctx, r->m);
     double work = was > 0 && is >= 0 ? was + is : UNKNOWN_WORK, runs = 0;
     for (size_t i = 0; i < r->m->graph->n_nodes; i++)
         runs +=

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "passes/prune/prune_repair.h"
+#include "passes/fit/one_sample.h"
 #include "passes/prune/prune_run.h"
 #include "passes/search/search_measure.h"
 #include "passes/search/search_slice.h"
@@ -207,7 +208,7 @@ static bool wanted(const struct mc_prune_run *r, const struct mc_search_ask *ask
     if (ask->given || r->ctx->dry_run || !r->global || n < 2 * SAMPLES_MIN ||
         (n > FEW && r->imp.nats))
         return false;
-    return mc_prune_macs(r->ctx, r->before) < WORK / 8 && r->before_of[MC_PRUNE_PARAMS] <= PARAMS;
+    return mc_sample_macs(r->ctx, r->before) < WORK / 8 && r->before_of[MC_PRUNE_PARAMS] <= PARAMS;
 }
 
 int mc_prune_rivals(struct mc_prune_run *r, const struct mc_search_ask *ask, struct mc_err *err)

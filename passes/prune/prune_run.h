@@ -109,8 +109,6 @@ int mc_prune_weights(struct mc_prune_run *r, struct mc_err *err);
 bool mc_prune_makes(const struct mc_prune_run *r, const struct mc_prune_weight *w, size_t group);
 /* In whose row of the report each weight stands: owner. */
 void mc_prune_owners(struct mc_prune_run *r);
-/* Multiply-accumulates of a sample, with free lengths as the first sample has them; -1: not known. */
-double mc_prune_macs(const struct mc_pass_ctx *ctx, const struct mc_model *m);
 /* What the model costs with these levels; what one unit of each group [n] is worth there; what the weights in a group's
  * row cost. level NULL: nothing is cut. Cost: weights times groups of their axes. */
 void mc_prune_count(const struct mc_prune_run *r, const size_t *level, double ret[MC_PRUNE_UNITS]);

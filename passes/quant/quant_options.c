@@ -36,8 +36,8 @@ const struct mc_param mc_quant_params[] = {
     {MC_PARAM_FLAG, "quantise-outputs", 0, false, NULL, NULL, 0, 0, NULL,
      "the model's outputs may come from integers as well"},
     {MC_PARAM_CHOICE, "search", 0, false, NULL, "on", 0, 0, "on|off",
-     "off: the same form for all layers, static where --form does not say which, and nothing is "
-     "measured"},
+     "off: the same form for all layers, static where --form does not say which; none are "
+     "compared"},
     {MC_PARAM_CHOICE, "minimise", 0, false, NULL, "latency", 0, 0, "latency|bytes",
      "what the search makes small: time, once weights have 8 bits, or the file"},
     {MC_PARAM_TEXT, "repair", 0, false, "LIST", "auto", 0, 0, NULL,
