@@ -28,7 +28,7 @@ static const char *arrow(double a, double b, const char *(*text)(double, char *)
 /* ---- layers ---- */
 
 /* by: what the column of errors holds, or NULL: there is none. */
-static void changed_row(struct mc_doc_rows *r, const struct mc_layer *l, const char *by)
+static void changed_row(struct mc_doc_rows *r, const struct mc_report_layer *l, const char *by)
 {
     char bytes[3 * MC_TEXT], macs[3 * MC_TEXT], share[MC_TEXT] = "", error[MC_TEXT] = "";
     bool measured = by && !strcmp(by, "error");
@@ -48,9 +48,9 @@ static void changed_row(struct mc_doc_rows *r, const struct mc_layer *l, const c
 static void changed(const struct mc_doc *d, const json_t *pass, size_t n, FILE *out)
 {
     const json_t *list = json_object_get(pass, "layers");
-    const char *error = mc_layers_error(pass);
+    const char *error = mc_report_layers_error(pass);
     struct mc_doc_rows r = {d, out, error ? "llllrrrr" : "llllrrr", 0};
-    struct mc_layer l;
+    struct mc_report_layer l;
     size_t i;
     const json_t *entry;
     bool fold = !d->brief && n > OPEN_ROWS;
@@ -58,7 +58,7 @@ static void changed(const struct mc_doc *d, const json_t *pass, size_t n, FILE *
     snprintf(text, sizeof text, "All %zu layers that were changed", n);
     if (fold)
         d->fold(out, text);
-    json_array_foreach(list, i, entry) if (mc_layer_read(entry, &l) && !l.reason)
+    json_array_foreach(list, i, entry) if (mc_report_layer_read(entry, &l) && !l.reason)
         changed_row(&r, &l, error);
     mc_doc_rows_end(&r);
     if (fold)
@@ -89,7 +89,7 @@ static void left(const struct mc_doc *d, const json_t *list, size_t n, FILE *out
     char text[64];
     size_t i;
     const json_t *entry;
-    struct mc_layer l;
+    struct mc_report_layer l;
     grouped(d, list, "reason", "Left as they were", "why", out);
     if (d->brief || n < 4) /* the reasons have named them */
         return;
@@ -97,7 +97,7 @@ static void left(const struct mc_doc *d, const json_t *list, size_t n, FILE *out
     d->fold(out, text);
     json_array_foreach(list, i, entry)
     {
-        if (!mc_layer_read(entry, &l) || !l.reason)
+        if (!mc_report_layer_read(entry, &l) || !l.reason)
             continue;
         if (!all.n)
             mc_doc_row(&all, (const char *[]){"layer", "operator", "why"});
@@ -111,8 +111,8 @@ void mc_doc_layers(const struct mc_doc *d, const json_t *pass, size_t step, FILE
 {
     const json_t *list = json_object_get(pass, "layers");
     char title[4 * NAME + 160], name[4 * NAME + 4], which[MC_DOC_STEP];
-    struct mc_layer_sums s;
-    mc_layer_sums(list, &s);
+    struct mc_report_layer_sums s;
+    mc_report_layer_sums(list, &s);
     if (!s.changed && !s.left)
         return;
     mc_text_short(mc_json_string_or(pass, "name", "?"), NAME, name, sizeof name);

@@ -12,9 +12,9 @@ static double number(const json_t *o, const char *key)
     return mc_json_number(o, key, NAN);
 }
 
-static void copy(const char *text, char ret[MC_LAYER_WHAT])
+static void copy(const char *text, char ret[MC_REPORT_LAYER_WHAT])
 {
-    mc_text_short(text, 30, ret, MC_LAYER_WHAT);
+    mc_text_short(text, 30, ret, MC_REPORT_LAYER_WHAT);
 }
 
 /* "tucker rank 12 x 20" of form "tucker" is "12 x 20": the columns have the rest. */
@@ -26,12 +26,12 @@ static const char *bare(const char *choice, const char *form)
     return strncmp(choice, "rank ", 5) ? choice : choice + 5;
 }
 
-bool mc_layer_read(const json_t *entry, struct mc_layer *ret)
+bool mc_report_layer_read(const json_t *entry, struct mc_report_layer *ret)
 {
     if (!json_is_object(entry))
         return false;
     const char *choice = mc_json_string(entry, "choice");
-    *ret = (struct mc_layer){
+    *ret = (struct mc_report_layer){
         .full = mc_json_string_or(entry, "name", "?"),
         .reason = mc_json_string(entry, "reason"),
         .before = number(entry, "bytes_before"),
@@ -41,7 +41,7 @@ bool mc_layer_read(const json_t *entry, struct mc_layer *ret)
         .error = number(entry, "error"),
         .predicted = number(entry, "predicted"),
     };
-    mc_text_short(ret->full, MC_LAYER_NAME, ret->name, sizeof ret->name);
+    mc_text_short(ret->full, MC_REPORT_LAYER_NAME, ret->name, sizeof ret->name);
     copy(mc_json_string_or(entry, "op", "?"), ret->op);
     copy(mc_json_string_or(entry, "form", mc_json_string_or(entry, "action", "")), ret->form);
     if (choice)
@@ -51,16 +51,16 @@ bool mc_layer_read(const json_t *entry, struct mc_layer *ret)
     return true;
 }
 
-const char *mc_layers_error(const json_t *pass)
+const char *mc_report_layers_error(const json_t *pass)
 {
     const json_t *by = json_object_get(pass, "importance"), *entry;
     bool predicted = json_is_true(json_object_get(by, "nats")); /* else scores, not errors */
     const char *name = NULL;
     size_t i;
-    struct mc_layer l;
+    struct mc_report_layer l;
     json_array_foreach(json_object_get(pass, "layers"), i, entry)
     {
-        if (!mc_layer_read(entry, &l) || l.reason)
+        if (!mc_report_layer_read(entry, &l) || l.reason)
             continue;
         if (isfinite(l.error))
             return "error";
@@ -70,15 +70,15 @@ const char *mc_layers_error(const json_t *pass)
     return name;
 }
 
-void mc_layer_sums(const json_t *list, struct mc_layer_sums *ret)
+void mc_report_layer_sums(const json_t *list, struct mc_report_layer_sums *ret)
 {
     size_t i;
     const json_t *entry;
-    struct mc_layer l;
-    *ret = (struct mc_layer_sums){0};
+    struct mc_report_layer l;
+    *ret = (struct mc_report_layer_sums){0};
     json_array_foreach(list, i, entry)
     {
-        if (!mc_layer_read(entry, &l))
+        if (!mc_report_layer_read(entry, &l))
             continue;
         if (l.reason) {
             ret->left++;

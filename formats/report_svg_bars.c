@@ -62,7 +62,7 @@ static double threshold(double *v, size_t n)
     return n > MC_SVG_ROWS ? v[MC_SVG_ROWS - 1] : -1;
 }
 
-static double size_of(const struct mc_layer *l)
+static double size_of(const struct mc_report_layer *l)
 {
     return isfinite(l->before) && l->before > 0 ? l->before : 0;
 }
@@ -73,11 +73,11 @@ static void draw_sizes(FILE *out, const json_t *list, double least, double most)
     double y = 0, before = 0, after = 0;
     size_t i, shown = 0, others = 0;
     const json_t *entry;
-    struct mc_layer l;
+    struct mc_report_layer l;
     char text[64];
     json_array_foreach(list, i, entry)
     {
-        if (!mc_layer_read(entry, &l) || !(size_of(&l) > 0))
+        if (!mc_report_layer_read(entry, &l) || !(size_of(&l) > 0))
             continue;
         if (size_of(&l) < least || shown == MC_SVG_ROWS) {
             before += l.before;
@@ -98,11 +98,11 @@ void mc_svg_sizes(FILE *out, const json_t *list)
 {
     size_t n = 0, i;
     const json_t *entry;
-    struct mc_layer l;
+    struct mc_report_layer l;
     double most = 0, *v = mc_calloc(json_array_size(list) + 1, sizeof *v);
     json_array_foreach(list, i, entry)
     {
-        if (!v || !mc_layer_read(entry, &l) || !(size_of(&l) > 0))
+        if (!v || !mc_report_layer_read(entry, &l) || !(size_of(&l) > 0))
             continue;
         v[n++] = size_of(&l);
         most = fmax(most, fmax(l.before, isfinite(l.after) ? l.after : 0));
@@ -156,7 +156,8 @@ static void stack(FILE *out, double y, const char *name, const double part[3], d
     }
 }
 
-static void legend(FILE *out, const double a[3], const double b[3], const struct mc_layer_sums *s)
+static void legend(FILE *out, const double a[3], const double b[3],
+                   const struct mc_report_layer_sums *s)
 {
     static const char *const classes[] = {"now", "was", "rest"};
     char text[3 * MC_TEXT];
@@ -180,11 +181,11 @@ static void legend(FILE *out, const double a[3], const double b[3], const struct
 void mc_svg_bytes(FILE *out, const json_t *report)
 {
     const json_t *list = lone_layers(report);
-    struct mc_layer_sums s;
+    struct mc_report_layer_sums s;
     struct mc_fact size;
     if (!list || !mc_fact_at(report, 0, &size) || size.kind != MC_FACT_SIZE)
         return;
-    mc_layer_sums(list, &s);
+    mc_report_layer_sums(list, &s);
     double a[3] = {s.changed_before, s.left_bytes, size.before - s.changed_before - s.left_bytes};
     double b[3] = {s.changed_after, s.left_bytes, size.after - s.changed_after - s.left_bytes};
     /* Where the file holds less than the layers say (shared weights), they do not add up. */

@@ -47,9 +47,9 @@ static int ticks_of(const struct scale *s, double ret[MC_SVG_TICKS])
 }
 
 /* Is there something to draw? */
-static bool shown(const json_t *entry, struct mc_layer *l)
+static bool shown(const json_t *entry, struct mc_report_layer *l)
 {
-    return mc_layer_read(entry, l) && !l->reason && l->error > 0 && isfinite(l->error);
+    return mc_report_layer_read(entry, l) && !l->reason && l->error > 0 && isfinite(l->error);
 }
 
 static int falling(const void *a, const void *b)
@@ -64,7 +64,7 @@ static void draw(FILE *out, const json_t *list, const struct scale *s, double le
     int n = ticks_of(s, tick);
     size_t i, rows = 0;
     const json_t *entry;
-    struct mc_layer l;
+    struct mc_report_layer l;
     char text[32];
     for (int k = 0; k < n; k++) {
         double x = place(s, tick[k]);
@@ -93,7 +93,7 @@ void mc_svg_errors(FILE *out, const json_t *list, const char *note)
 {
     size_t n = 0, i;
     const json_t *entry;
-    struct mc_layer l;
+    struct mc_report_layer l;
     double least = INFINITY, most = 0, *v = mc_calloc(json_array_size(list) + 1, sizeof *v);
     json_array_foreach(list, i, entry)
     {

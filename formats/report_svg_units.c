@@ -10,11 +10,12 @@
 enum { ROW = 34, BASE = 12, BAR = 17, THICK = 10 };
 
 /* Nodes of a layer before and after; false where it has none. */
-static bool read(const json_t *entry, struct mc_layer *l, double *ret_before, double *ret_after)
+static bool read(const json_t *entry, struct mc_report_layer *l, double *ret_before,
+                 double *ret_after)
 {
     *ret_before = mc_json_number(entry, "nodes_before", NAN);
     *ret_after = mc_json_number(entry, "nodes_after", NAN);
-    return mc_layer_read(entry, l) && *ret_before > 0 && *ret_after >= 0;
+    return mc_report_layer_read(entry, l) && *ret_before > 0 && *ret_after >= 0;
 }
 
 static int falling(const void *a, const void *b)
@@ -28,7 +29,7 @@ static double least_shown(const json_t *list, double *v, size_t *ret_n)
 {
     size_t i, n = 0;
     const json_t *entry;
-    struct mc_layer l;
+    struct mc_report_layer l;
     double before, after;
     json_array_foreach(list, i, entry) if (read(entry, &l, &before, &after)) v[n++] = before;
     qsort(v, n, sizeof *v, falling);
@@ -41,7 +42,7 @@ static void draw(FILE *out, const json_t *list, double least)
     double y = 0, before, after;
     size_t i, shown = 0;
     const json_t *entry;
-    struct mc_layer l;
+    struct mc_report_layer l;
     char text[3 * MC_TEXT], a[MC_TEXT], b[MC_TEXT];
     json_array_foreach(list, i, entry)
     {

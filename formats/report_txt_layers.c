@@ -9,7 +9,7 @@
 #include "formats/report_layers.h"
 #include "formats/report_reasons.h"
 
-static void error_cell(struct mc_table *t, const struct mc_layer *l, bool measured)
+static void error_cell(struct mc_table *t, const struct mc_report_layer *l, bool measured)
 {
     double v = measured ? l->error : l->predicted;
     if (isfinite(v))
@@ -18,7 +18,7 @@ static void error_cell(struct mc_table *t, const struct mc_layer *l, bool measur
         mc_table_cell(t, "%s", "");
 }
 
-static void changed_row(struct mc_table *t, const struct mc_layer *l, const char *error)
+static void changed_row(struct mc_table *t, const struct mc_report_layer *l, const char *error)
 {
     char a[MC_TEXT], b[MC_TEXT];
     mc_table_cell(t, "%s", l->full);
@@ -35,15 +35,15 @@ static void changed_row(struct mc_table *t, const struct mc_layer *l, const char
 static int changed(const json_t *pass, FILE *out, int columns)
 {
     const json_t *layers = json_object_get(pass, "layers");
-    const char *error = mc_layers_error(pass);
+    const char *error = mc_report_layers_error(pass);
     const char *const head[] = {"layer", "operator", "form", "choice", "bytes", "", "", error};
     struct mc_table *t = mc_table_new(error ? "LllrrlrR" : "Lllrrlr");
     size_t i, rows = 0;
     const json_t *entry;
-    struct mc_layer l;
+    struct mc_report_layer l;
     json_array_foreach(layers, i, entry)
     {
-        if (!mc_layer_read(entry, &l) || l.reason)
+        if (!mc_report_layer_read(entry, &l) || l.reason)
             continue;
         for (size_t h = 0; rows == 0 && h < sizeof head / sizeof *head && head[h]; h++)
             mc_table_cell(t, "%s", head[h]);

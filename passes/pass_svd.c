@@ -32,23 +32,22 @@ static const char *const norm_names[] = {"auto", "weights", "inputs", "outputs"}
 
 /* ---- report ---- */
 
-static const char *node_op(const struct mc_svd_layer *l)
+static const char *node_op(const struct mc_layer *l)
 {
     return l->sites[0].node->op_type;
 }
 
 /* Bytes of a layer: those of an item that holds several stand in the first of them, those of a weight that several
  * nodes share in the first node. */
-static uint64_t bytes_after(const struct mc_svd_layer *l, size_t layer,
-                            const struct mc_svd_item *it)
+static uint64_t bytes_after(const struct mc_layer *l, size_t layer, const struct mc_svd_item *it)
 {
     if (!it || !it->at || it->reason)
-        return mc_svd_dense_bytes(l);
+        return mc_layer_dense_bytes(l);
     return it->layer[0] == layer ? it->point->bytes : 0;
 }
 
 /* What stands in every row. */
-static void put_layer(json_t *o, const struct mc_svd_layer *l, size_t site, const char *reason,
+static void put_layer(json_t *o, const struct mc_layer *l, size_t site, const char *reason,
                       bool *ok)
 {
     mc_json_put(o, "name", mc_json_text(mc_node_label(l->sites[site].node)), ok);
@@ -61,7 +60,7 @@ static void put_layer(json_t *o, const struct mc_svd_layer *l, size_t site, cons
 }
 
 /* One row per node. */
-static json_t *row(const struct mc_svd_layer *l, size_t layer, size_t site,
+static json_t *row(const struct mc_layer *l, size_t layer, size_t site,
                    const struct mc_svd_item *it)
 {
     bool ok = true;
@@ -79,7 +78,7 @@ static json_t *row(const struct mc_svd_layer *l, size_t layer, size_t site,
                 &ok);
     mc_json_put(o, "rank", done ? json_integer(it->point->rank[0]) : json_null(), &ok);
     bool counts = l->weight && site == 0;
-    mc_json_put(o, "bytes_before", mc_json_size(counts ? mc_svd_dense_bytes(l) : 0), &ok);
+    mc_json_put(o, "bytes_before", mc_json_size(counts ? mc_layer_dense_bytes(l) : 0), &ok);
     mc_json_put(o, "bytes_after", mc_json_size(counts ? bytes_after(l, layer, it) : 0), &ok);
     if (counts && it && it->layer[0] == layer) {
         mc_json_put(o, "macs_before", mc_json_real(it->macs), &ok);
@@ -177,7 +176,7 @@ static int prepare(struct mc_svd_run *r, const json_t *options, struct mc_err *e
     if (!rc)
         rc = mc_merge_pairs(r->model, r->la, &r->merges, err);
     if (!rc)
-        rc = mc_svd_collect(r->model, &r->layers, err);
+        rc = mc_layers_collect(r->model, &r->layers, err);
     if (rc)
         return rc;
     mc_merge_tell(&r->merges, &r->layers);
@@ -188,7 +187,7 @@ static int prepare(struct mc_svd_run *r, const json_t *options, struct mc_err *e
         r->raw_total[i] = NAN;
     rc = mc_svd_ranks_read(options, &r->layers, &r->ranks, err);
     if (!rc)
-        rc = mc_svd_extents(r->model, &r->layers, err);
+        rc = mc_layers_extents(r->model, &r->layers, err);
     if (!rc)
         rc = mc_svd_items_make(r, !r->ranks.of && r->energy < 0, err);
     if (!rc)
@@ -203,7 +202,7 @@ static void release(struct mc_svd_run *r)
     free(r->raw_total);
     mc_svd_norm_release(r);
     mc_svd_ranks_free(&r->ranks);
-    mc_svd_layers_free(&r->layers);
+    mc_layers_free(&r->layers);
     mc_merges_free(&r->merges);
     mc_linalg_free(r->la);
     json_decref(r->search);
@@ -267,6 +266,6 @@ const struct mc_pass mc_pass_svd = {
     .summary = "factorise weight matrices, convolutions and tables into factors of low rank",
     .example = "mcompress svd model.onnx -o small.onnx --keep 0.4 --calib samples.npz",
     .params = params,
-    .applies = mc_svd_applies,
+    .applies = mc_layer_applies,
     .run = run,
 };

@@ -181,11 +181,11 @@ static int make_probe(const struct mc_model *m, struct mc_obs_sites *l, struct m
         any = any || l->item[i].kind == MC_OBS_INPUT || l->item[i].kind == MC_OBS_RECURRENT;
     if (!any)
         return 0;
-    struct mc_svd_layers layers = {0};
-    int rc = mc_svd_collect((struct mc_model *)m, &layers, err);
+    struct mc_layers layers = {0};
+    int rc = mc_layers_collect((struct mc_model *)m, &layers, err);
     if (!rc)
         rc = mc_svd_probe_make(m, &layers, true, &l->probe, err);
-    mc_svd_layers_free(&layers);
+    mc_layers_free(&layers);
     return rc;
 }
 

@@ -82,7 +82,7 @@ static struct mc_svd_point point_of(const struct mc_svd_run *r, const struct sta
     for (size_t k = 0; k < s->n; k++) {
         const struct mc_svd_offer *o = chosen(s, row, k);
         const struct member *m = &s->member[k];
-        const struct mc_svd_layer *l = &r->layers.item[m->item.layer[0]];
+        const struct mc_layer *l = &r->layers.item[m->item.layer[0]];
         bool stays = o->curve == MC_SVD_AS_IT_IS;
         const struct mc_svd_point *one = stays ? NULL : &m->curve.point[o->point];
         p.rank[0] += stays ? (l->m < l->n ? l->m : l->n) : one->rank[0];
@@ -101,11 +101,11 @@ static int analyse_members(struct mc_svd_run *r, const struct mc_svd_item *it, d
         return no_memory(err);
     for (s->n = 0; s->n < it->n_layers; s->n++) {
         struct member *m = &s->member[s->n];
-        const struct mc_svd_layer *l = &r->layers.item[it->layer[s->n]];
+        const struct mc_layer *l = &r->layers.item[it->layer[s->n]];
         m->item = (struct mc_svd_item){.layer = &it->layer[s->n],
                                        .n_layers = 1,
-                                       .bytes = mc_svd_dense_bytes(l),
-                                       .macs = mc_svd_dense_macs(l)};
+                                       .bytes = mc_layer_dense_bytes(l),
+                                       .macs = mc_layer_dense_macs(l)};
         m->curve.form = &mc_svd_form_matrix;
         int rc = mc_svd_form_matrix.analyse(r, &m->item, want, &m->curve, err);
         if (!rc)
@@ -155,7 +155,7 @@ static int analyse(struct mc_svd_run *r, const struct mc_svd_item *it, double wa
 
 /* ---- the factors ---- */
 
-static int place(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layers *in_m,
+static int place(struct mc_svd_run *r, struct mc_model *m, const struct mc_layers *in_m,
                  const struct mc_svd_item *it, const struct mc_svd_curve *c,
                  const struct mc_svd_point *p, bool sizes_only, struct mc_err *err)
 {

@@ -11,7 +11,7 @@ const double mc_conv_work = 3e10;
 
 /* ---- sizes ---- */
 
-struct mc_conv_dims mc_conv_dims(const struct mc_svd_layer *l)
+struct mc_conv_dims mc_conv_dims(const struct mc_layer *l)
 {
     const struct mc_shape *s = &l->weight->shape;
     struct mc_conv_dims d = {.m = s->dim[0], .c = s->dim[1], .window = 1, .axes = s->rank - 2};
@@ -24,15 +24,15 @@ struct mc_conv_dims mc_conv_dims(const struct mc_svd_layer *l)
 
 bool mc_conv_has_window(const struct mc_svd_run *r, const struct mc_svd_item *it)
 {
-    const struct mc_svd_layer *l = &r->layers.item[it->layer[0]];
-    if (it->n_layers != 1 || l->kind != MC_SVD_CONV ||
+    const struct mc_layer *l = &r->layers.item[it->layer[0]];
+    if (it->n_layers != 1 || l->kind != MC_LAYER_CONV ||
         mc_node_int(l->sites[0].node, "group", 1) != 1)
         return false;
     return mc_conv_dims(l).window > 1;
 }
 
-struct mc_conv_stage mc_conv_stage(const struct mc_svd_layer *l, int64_t out, int64_t in,
-                                   unsigned axes, const char *suffix)
+struct mc_conv_stage mc_conv_stage(const struct mc_layer *l, int64_t out, int64_t in, unsigned axes,
+                                   const char *suffix)
 {
     struct mc_conv_stage s = {
         .shape = l->weight->shape, .axes = axes, .group = 1, .suffix = suffix};
@@ -45,7 +45,7 @@ struct mc_conv_stage mc_conv_stage(const struct mc_svd_layer *l, int64_t out, in
 
 /* ---- curves ---- */
 
-int mc_conv_add_point(struct mc_conv_points *p, const struct mc_svd_layer *l,
+int mc_conv_add_point(struct mc_conv_points *p, const struct mc_layer *l,
                       const struct mc_conv_chain *c, int64_t rank0, int64_t rank1, double error,
                       struct mc_err *err)
 {
@@ -111,13 +111,13 @@ void mc_conv_close(struct mc_svd_run *r)
 
 static int fill(struct mc_svd_run *r, size_t layer, struct mc_conv_last *last, struct mc_err *err)
 {
-    const struct mc_svd_layer *l = &r->layers.item[layer];
+    const struct mc_layer *l = &r->layers.item[layer];
     struct mc_svd_norm norm;
     float *w;
     last->layer = layer;
     int rc = mc_svd_norm_of(r, layer, &norm, &last->hold, err);
     if (!rc)
-        rc = mc_svd_read(l, &w, err);
+        rc = mc_layer_read(l, &w, err);
     return rc ? rc : mc_conv_problem_make(r->la, w, l->m, l->n, &norm, &last->p, err);
 }
 
@@ -164,7 +164,7 @@ void mc_conv_state_free(void *state)
 int mc_conv_mean_errors(struct mc_svd_run *r, size_t layer, const struct mc_conv_problem *p,
                         float *dense, struct mc_conv_factors *ret, struct mc_err *err)
 {
-    const struct mc_svd_layer *l = &r->layers.item[layer];
+    const struct mc_layer *l = &r->layers.item[layer];
     ret->n_sites = l->n_sites;
     ret->error = mc_calloc(l->n_sites, sizeof *ret->error);
     int rc = ret->error ? mc_conv_unweigh(r->la, p, l->n, dense, err) : mc_conv_no_memory(err);
@@ -182,7 +182,7 @@ int mc_conv_mean_errors(struct mc_svd_run *r, size_t layer, const struct mc_conv
 }
 
 /* A shift that is only counted has the right size and no content. */
-static int place_sizes(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layer *l,
+static int place_sizes(struct mc_svd_run *r, struct mc_model *m, const struct mc_layer *l,
                        size_t layer, const struct mc_conv_chain *c, struct mc_err *err)
 {
     float *zeros = mc_calloc((size_t)l->m, sizeof *zeros);
@@ -206,8 +206,8 @@ static const struct mc_conv_factors *find(const struct mc_conv_state *s,
     return NULL;
 }
 
-int mc_conv_place(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layer *l,
-                  size_t layer, struct mc_conv_chain *c, const struct mc_svd_point *at,
+int mc_conv_place(struct mc_svd_run *r, struct mc_model *m, const struct mc_layer *l, size_t layer,
+                  struct mc_conv_chain *c, const struct mc_svd_point *at,
                   struct mc_conv_state *state,
                   int (*make)(struct mc_svd_run *r, size_t layer, const struct mc_svd_point *at,
                               const void *ctx, struct mc_conv_factors *ret, struct mc_err *err),

@@ -13,11 +13,11 @@ struct mc_conv_dims { /* W [m, c, window] */
     int64_t m, c, window, kernel[MC_RANK_MAX];
     int axes;
 };
-struct mc_conv_dims mc_conv_dims(const struct mc_svd_layer *l);
+struct mc_conv_dims mc_conv_dims(const struct mc_layer *l);
 
 /* A weight of [out, in] and a window with the layer's size along `axes` and 1 along the others. */
-struct mc_conv_stage mc_conv_stage(const struct mc_svd_layer *l, int64_t out, int64_t in,
-                                   unsigned axes, const char *suffix);
+struct mc_conv_stage mc_conv_stage(const struct mc_layer *l, int64_t out, int64_t in, unsigned axes,
+                                   const char *suffix);
 enum { MC_CONV_ALL_AXES = (1 << MC_RANK_MAX) - 1 };
 
 /* ---- curves ---- */
@@ -31,7 +31,7 @@ struct mc_conv_points { /* errors in the layer's own norm */
     size_t n, cap;
 };
 /* One more, of what the chain takes. */
-int mc_conv_add_point(struct mc_conv_points *p, const struct mc_svd_layer *l,
+int mc_conv_add_point(struct mc_conv_points *p, const struct mc_layer *l,
                       const struct mc_conv_chain *c, int64_t rank0, int64_t rank1, double error,
                       struct mc_err *err);
 /* Sort by bytes and drop what another point beats. */
@@ -67,8 +67,8 @@ void mc_conv_state_free(void *state);
 int mc_conv_mean_errors(struct mc_svd_run *r, size_t layer, const struct mc_conv_problem *p,
                         float *dense, struct mc_conv_factors *ret, struct mc_err *err);
 /* Place factors made by `make` or kept from before. state NULL: sizes only. */
-int mc_conv_place(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layer *l,
-                  size_t layer, struct mc_conv_chain *c, const struct mc_svd_point *at,
+int mc_conv_place(struct mc_svd_run *r, struct mc_model *m, const struct mc_layer *l, size_t layer,
+                  struct mc_conv_chain *c, const struct mc_svd_point *at,
                   struct mc_conv_state *state,
                   int (*make)(struct mc_svd_run *r, size_t layer, const struct mc_svd_point *at,
                               const void *ctx, struct mc_conv_factors *ret, struct mc_err *err),

@@ -12,7 +12,7 @@ enum { NAME = 1024, AXES = MC_RANK_MAX };
 
 /* ---- cost ---- */
 
-uint64_t mc_conv_chain_bytes(const struct mc_svd_layer *l, const struct mc_conv_chain *c)
+uint64_t mc_conv_chain_bytes(const struct mc_layer *l, const struct mc_conv_chain *c)
 {
     uint64_t n = 0;
     for (size_t i = 0; i < c->n; i++)
@@ -22,7 +22,7 @@ uint64_t mc_conv_chain_bytes(const struct mc_svd_layer *l, const struct mc_conv_
 
 /* Every element of a stage's weight is multiplied once for each position of its output: along the axes whose window is
  * behind it that is the output's size, along the others the input's. */
-static double site_macs(const struct mc_svd_site *s, const struct mc_conv_chain *c, int axes)
+static double site_macs(const struct mc_layer_site *s, const struct mc_conv_chain *c, int axes)
 {
     double sum = 0, size[AXES], all = 1;
     if (s->rows < 0)
@@ -45,7 +45,7 @@ static double site_macs(const struct mc_svd_site *s, const struct mc_conv_chain 
     return sum;
 }
 
-double mc_conv_chain_macs(const struct mc_svd_layer *l, const struct mc_conv_chain *c)
+double mc_conv_chain_macs(const struct mc_layer *l, const struct mc_conv_chain *c)
 {
     double sum = 0;
     for (size_t i = 0; i < l->n_sites; i++)
@@ -145,8 +145,8 @@ static int place_site(struct mc_node *n, struct mc_value *const *w, const struct
     return rc ? rc : mc_edit_set_input(n, 1, w[c->n - 1], err);
 }
 
-int mc_conv_chain_place(struct mc_model *m, const struct mc_svd_layer *l,
-                        const struct mc_conv_chain *c, float *const *mean_error, struct mc_err *err)
+int mc_conv_chain_place(struct mc_model *m, const struct mc_layer *l, const struct mc_conv_chain *c,
+                        float *const *mean_error, struct mc_err *err)
 {
     struct mc_value *w[MC_CONV_STAGES];
     int axes = l->weight->shape.rank - 2, rc = 0;

@@ -18,16 +18,15 @@ struct mc_conv_chain {
     size_t n;
 };
 
-uint64_t mc_conv_chain_bytes(const struct mc_svd_layer *l, const struct mc_conv_chain *c);
+uint64_t mc_conv_chain_bytes(const struct mc_layer *l, const struct mc_conv_chain *c);
 /* Multiply-accumulates of a sample at all sites; NAN: unknown. */
-double mc_conv_chain_macs(const struct mc_svd_layer *l, const struct mc_conv_chain *c);
+double mc_conv_chain_macs(const struct mc_layer *l, const struct mc_conv_chain *c);
 
 /* Put it at every site of a layer l of m. The last stage is
  * the node that was there, with its bias. Padding stays zero in front of each stage, since none but the last has a
  * bias. mean_error[site] [m], or NULL there, or NULL: what the bias takes up; content does not count where stages
  * have none. */
-int mc_conv_chain_place(struct mc_model *m, const struct mc_svd_layer *l,
-                        const struct mc_conv_chain *c, float *const *mean_error,
-                        struct mc_err *err);
+int mc_conv_chain_place(struct mc_model *m, const struct mc_layer *l, const struct mc_conv_chain *c,
+                        float *const *mean_error, struct mc_err *err);
 
 #endif

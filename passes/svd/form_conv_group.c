@@ -4,11 +4,12 @@
 
 static bool applies(const struct mc_svd_run *r, const struct mc_svd_item *it)
 {
-    const struct mc_svd_layer *l = &r->layers.item[it->layer[0]];
-    return it->n_layers == 1 && l->kind == MC_SVD_CONV && l->parts > 1 && mc_svd_rank_cap(l) >= 1;
+    const struct mc_layer *l = &r->layers.item[it->layer[0]];
+    return it->n_layers == 1 && l->kind == MC_LAYER_CONV && l->parts > 1 &&
+           mc_layer_rank_cap(l) >= 1;
 }
 
-static struct mc_conv_chain chain_of(const struct mc_svd_layer *l, int64_t rank)
+static struct mc_conv_chain chain_of(const struct mc_layer *l, int64_t rank)
 {
     struct mc_conv_chain c = {.n = 2};
     c.stage[0] =
@@ -21,7 +22,7 @@ static struct mc_conv_chain chain_of(const struct mc_svd_layer *l, int64_t rank)
 static int analyse(struct mc_svd_run *r, const struct mc_svd_item *it, double want,
                    struct mc_svd_curve *c, struct mc_err *err)
 {
-    const struct mc_svd_layer *l = &r->layers.item[it->layer[0]];
+    const struct mc_layer *l = &r->layers.item[it->layer[0]];
     int rc = mc_svd_parts_analyse(r, it, want, c, err);
     for (size_t i = 0; !rc && i < c->n; i++) {
         struct mc_conv_chain chain = chain_of(l, c->point[i].rank[0]);
@@ -30,11 +31,11 @@ static int analyse(struct mc_svd_run *r, const struct mc_svd_item *it, double wa
     return rc;
 }
 
-static int place(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layers *in_m,
+static int place(struct mc_svd_run *r, struct mc_model *m, const struct mc_layers *in_m,
                  const struct mc_svd_item *it, const struct mc_svd_curve *c,
                  const struct mc_svd_point *p, bool sizes_only, struct mc_err *err)
 {
-    const struct mc_svd_layer *l = &in_m->item[it->layer[0]];
+    const struct mc_layer *l = &in_m->item[it->layer[0]];
     struct mc_conv_chain chain = chain_of(l, p->rank[0]);
     struct mc_svd_parts_factors f = {0};
     int rc =

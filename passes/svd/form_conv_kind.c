@@ -40,7 +40,7 @@ bool mc_conv_kind_applies(const struct mc_svd_run *r, const struct mc_svd_item *
     return along(&d, first) > 1 && along(&d, ~first) > 1;
 }
 
-static struct mc_conv_chain chain_of(const struct mc_svd_layer *l, const struct mc_conv_kind *k,
+static struct mc_conv_chain chain_of(const struct mc_layer *l, const struct mc_conv_kind *k,
                                      int64_t r, int64_t s)
 {
     struct mc_conv_dims d = mc_conv_dims(l);
@@ -92,13 +92,13 @@ static void close_split(struct open *o)
 }
 
 /* The highest rank that saves bytes; with Tucker's form that of the inputs. */
-static int64_t most_rank(const struct mc_svd_layer *l, const struct mc_conv_kind *k)
+static int64_t most_rank(const struct mc_layer *l, const struct mc_conv_kind *k)
 {
     struct mc_conv_dims d = mc_conv_dims(l);
     unsigned first = first_axes(&d, k);
     int64_t inner = d.c * along(&d, first), outer = d.m * along(&d, MC_CONV_ALL_AXES & ~first);
     struct mc_conv_chain one = chain_of(l, k, 1, 1);
-    uint64_t whole = mc_svd_dense_bytes(l);
+    uint64_t whole = mc_layer_dense_bytes(l);
     int64_t most = k->tucker ? d.c : (int64_t)((whole - 1) / mc_conv_chain_bytes(l, &one));
     most = most < inner ? most : inner;
     return most < outer ? most : outer;
@@ -107,7 +107,7 @@ static int64_t most_rank(const struct mc_svd_layer *l, const struct mc_conv_kind
 static int open_split(struct mc_svd_run *r, size_t layer, const struct mc_conv_kind *k,
                       struct open *ret, struct mc_err *err)
 {
-    const struct mc_svd_layer *l = &r->layers.item[layer];
+    const struct mc_layer *l = &r->layers.item[layer];
     struct mc_conv_dims d = mc_conv_dims(l);
     unsigned first = first_axes(&d, k);
     *ret = (struct open){0};
@@ -142,9 +142,9 @@ static int sweeps_for(const struct mc_conv_split *s, int64_t rank)
 
 /* ---- curves of one rank ---- */
 
-static int one_rank(struct mc_svd_run *r, const struct mc_svd_layer *l,
-                    const struct mc_conv_kind *k, const struct mc_conv_split *s, double most,
-                    struct mc_conv_points *p, struct mc_err *err)
+static int one_rank(struct mc_svd_run *r, const struct mc_layer *l, const struct mc_conv_kind *k,
+                    const struct mc_conv_split *s, double most, struct mc_conv_points *p,
+                    struct mc_err *err)
 {
     int64_t rank[MC_CONV_RANKS];
     size_t n = mc_conv_ranks(most_rank(l, k), rank), step = step_for(s, rank, n, mc_conv_work);
@@ -171,9 +171,9 @@ static int one_rank(struct mc_svd_run *r, const struct mc_svd_layer *l,
 static const double CLOSE = 1.1;
 
 /* All pairs of ranks, from the errors that one T for each r leaves. */
-static int all_pairs(struct mc_svd_run *r, const struct mc_svd_layer *l,
-                     const struct mc_conv_kind *k, const struct mc_conv_split *s, double most,
-                     struct mc_conv_points *p, struct mc_err *err)
+static int all_pairs(struct mc_svd_run *r, const struct mc_layer *l, const struct mc_conv_kind *k,
+                     const struct mc_conv_split *s, double most, struct mc_conv_points *p,
+                     struct mc_err *err)
 {
     int64_t rank_r[MC_CONV_RANKS], rank_s[MC_CONV_RANKS];
     size_t n_r = mc_conv_ranks(most_rank(l, k), rank_r), n_s = mc_conv_ranks(s->m, rank_s);
@@ -213,11 +213,11 @@ static void thin(struct mc_conv_points *p, double most, bool all)
     p->n = n;
 }
 
-static int two_ranks(struct mc_svd_run *r, const struct mc_svd_layer *l,
-                     const struct mc_conv_kind *k, const struct mc_conv_split *s, double most,
-                     struct mc_conv_points *p, struct mc_err *err)
+static int two_ranks(struct mc_svd_run *r, const struct mc_layer *l, const struct mc_conv_kind *k,
+                     const struct mc_conv_split *s, double most, struct mc_conv_points *p,
+                     struct mc_err *err)
 {
-    double whole = (double)mc_svd_dense_bytes(l) - 1, ahead = fmin(CLOSE * most, whole);
+    double whole = (double)mc_layer_dense_bytes(l) - 1, ahead = fmin(CLOSE * most, whole);
     int rc = all_pairs(r, l, k, s, ahead, p, err);
     if (rc)
         return rc;
@@ -247,7 +247,7 @@ int mc_conv_kind_analyse(struct mc_svd_run *r, const struct mc_svd_item *it,
                          struct mc_err *err)
 {
     size_t layer = it->layer[0];
-    const struct mc_svd_layer *l = &r->layers.item[layer];
+    const struct mc_layer *l = &r->layers.item[layer];
     struct mc_conv_points p = {0};
     struct mc_conv_state *state = mc_calloc(1, sizeof *state);
     if (!state)
@@ -342,13 +342,13 @@ static int make(struct mc_svd_run *r, size_t layer, const struct mc_svd_point *a
     return rc;
 }
 
-int mc_conv_kind_place(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layers *in_m,
+int mc_conv_kind_place(struct mc_svd_run *r, struct mc_model *m, const struct mc_layers *in_m,
                        const struct mc_svd_item *it, const struct mc_conv_kind *k,
                        const struct mc_svd_curve *c, const struct mc_svd_point *p, bool sizes_only,
                        struct mc_err *err)
 {
     size_t layer = it->layer[0];
-    const struct mc_svd_layer *l = &in_m->item[layer];
+    const struct mc_layer *l = &in_m->item[layer];
     struct mc_conv_chain chain = chain_of(l, k, p->rank[0], p->rank[1]);
     return mc_conv_place(r, m, l, layer, &chain, p, sizes_only ? NULL : c->state, make, k, err);
 }

@@ -19,7 +19,7 @@ bool mc_conv_kind_applies(const struct mc_svd_run *r, const struct mc_svd_item *
 int mc_conv_kind_analyse(struct mc_svd_run *r, const struct mc_svd_item *it,
                          const struct mc_conv_kind *k, double want, struct mc_svd_curve *c,
                          struct mc_err *err);
-int mc_conv_kind_place(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layers *in_m,
+int mc_conv_kind_place(struct mc_svd_run *r, struct mc_model *m, const struct mc_layers *in_m,
                        const struct mc_svd_item *it, const struct mc_conv_kind *k,
                        const struct mc_svd_curve *c, const struct mc_svd_point *p, bool sizes_only,
                        struct mc_err *err);
@@ -36,7 +36,7 @@ int mc_conv_kind_place(struct mc_svd_run *r, struct mc_model *m, const struct mc
         return mc_conv_kind_analyse(r, it, &ident, want, c, err);                                  \
     }                                                                                              \
     static int ident##_place(struct mc_svd_run *r, struct mc_model *m,                             \
-                             const struct mc_svd_layers *in_m, const struct mc_svd_item *it,       \
+                             const struct mc_layers *in_m, const struct mc_svd_item *it,           \
                              const struct mc_svd_curve *c, const struct mc_svd_point *p,           \
                              bool sizes_only, struct mc_err *err)                                  \
     {                                                                                              \

@@ -16,7 +16,7 @@ static bool applies(const struct mc_svd_run *r, const struct mc_svd_item *it)
     return mc_conv_has_window(r, it) && mc_conv_dims(&r->layers.item[it->layer[0]]).c > 1;
 }
 
-static struct mc_conv_chain chain_of(const struct mc_svd_layer *l, int64_t q)
+static struct mc_conv_chain chain_of(const struct mc_layer *l, int64_t q)
 {
     struct mc_conv_dims d = mc_conv_dims(l);
     struct mc_conv_chain c = {.n = 2};
@@ -32,7 +32,7 @@ static int sweeps_for(const struct mc_conv_problem *p, int64_t c, int64_t q)
 }
 
 /* Few filters first: where all are too much work the last ones are left out. */
-static int find_points(struct mc_svd_run *r, const struct mc_svd_layer *l,
+static int find_points(struct mc_svd_run *r, const struct mc_layer *l,
                        const struct mc_conv_problem *p, int64_t most, struct mc_conv_points *points,
                        struct mc_err *err)
 {
@@ -60,7 +60,7 @@ static int analyse(struct mc_svd_run *r, const struct mc_svd_item *it, double wa
                    struct mc_svd_curve *c, struct mc_err *err)
 {
     size_t layer = it->layer[0];
-    const struct mc_svd_layer *l = &r->layers.item[layer];
+    const struct mc_layer *l = &r->layers.item[layer];
     struct mc_conv_points p = {0};
     struct mc_conv_chain one = chain_of(l, 1);
     double bytes = fmin(want * (double)it->bytes, (double)it->bytes - 1);
@@ -130,12 +130,12 @@ static int make(struct mc_svd_run *r, size_t layer, const struct mc_svd_point *a
     return 0;
 }
 
-static int place(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layers *in_m,
+static int place(struct mc_svd_run *r, struct mc_model *m, const struct mc_layers *in_m,
                  const struct mc_svd_item *it, const struct mc_svd_curve *c,
                  const struct mc_svd_point *p, bool sizes_only, struct mc_err *err)
 {
     size_t layer = it->layer[0];
-    const struct mc_svd_layer *l = &in_m->item[layer];
+    const struct mc_layer *l = &in_m->item[layer];
     struct mc_conv_chain chain = chain_of(l, p->rank[0]);
     return mc_conv_place(r, m, l, layer, &chain, p, sizes_only ? NULL : c->state, make, NULL, err);
 }

@@ -10,9 +10,9 @@
 
 static bool applies(const struct mc_svd_run *r, const struct mc_svd_item *it)
 {
-    const struct mc_svd_layer *l = &r->layers.item[it->layer[0]];
-    return it->n_layers == 1 && l->parts == 1 && l->kind != MC_SVD_RECURRENT &&
-           mc_svd_rank_cap(l) >= 1;
+    const struct mc_layer *l = &r->layers.item[it->layer[0]];
+    return it->n_layers == 1 && l->parts == 1 && l->kind != MC_LAYER_RECURRENT &&
+           mc_layer_rank_cap(l) >= 1;
 }
 
 /* ---- the curve ---- */
@@ -20,15 +20,15 @@ static bool applies(const struct mc_svd_run *r, const struct mc_svd_item *it)
 static int make_points(const struct mc_svd_run *r, size_t layer, const struct mc_svd_spectrum *s,
                        struct mc_svd_point **ret, size_t *ret_n, struct mc_err *err)
 {
-    const struct mc_svd_layer *l = &r->layers.item[layer];
+    const struct mc_layer *l = &r->layers.item[layer];
     struct mc_svd_point *p = mc_calloc((size_t)s->known + 1, sizeof *p);
     if (!p)
         return mc_fail(err, MC_ENOMEM, "out of memory");
     double worth = mc_svd_norm_worth(r, layer, s->total);
     for (int64_t k = 1; k <= s->known; k++)
         p[k - 1] = (struct mc_svd_point){.rank = {k, 0},
-                                         .bytes = (uint64_t)k * mc_svd_rank_bytes(l),
-                                         .macs = (double)k * mc_svd_rank_macs(l),
+                                         .bytes = (uint64_t)k * mc_layer_rank_bytes(l),
+                                         .macs = (double)k * mc_layer_rank_macs(l),
                                          .error = worth * s->tail[k]};
     *ret = p;
     *ret_n = (size_t)s->known;
@@ -69,7 +69,7 @@ static int analyse(struct mc_svd_run *r, const struct mc_svd_item *it, double wa
                    struct mc_svd_curve *c, struct mc_err *err)
 {
     size_t layer = it->layer[0], n = 0;
-    int64_t cap = mc_svd_rank_cap(&r->layers.item[layer]);
+    int64_t cap = mc_layer_rank_cap(&r->layers.item[layer]);
     struct mc_svd_point *point = NULL;
     struct mc_svd_spectrum *s = mc_calloc(1, sizeof *s);
     int rc = s ? directions(r, layer, (int64_t)ceil(want * (double)cap), s, err)
@@ -90,7 +90,7 @@ static int analyse(struct mc_svd_run *r, const struct mc_svd_item *it, double wa
 /* ---- the factors ---- */
 
 /* A shift that is only counted has the right size and no content. */
-static int place_sizes(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layer *l,
+static int place_sizes(struct mc_svd_run *r, struct mc_model *m, const struct mc_layer *l,
                        size_t layer, int64_t rank, struct mc_err *err)
 {
     float *zeros = mc_calloc((size_t)l->m, sizeof *zeros);
@@ -105,7 +105,7 @@ static int place_sizes(struct mc_svd_run *r, struct mc_model *m, const struct mc
     return rc;
 }
 
-static int place_factors(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layer *l,
+static int place_factors(struct mc_svd_run *r, struct mc_model *m, const struct mc_layer *l,
                          size_t layer, const struct mc_svd_spectrum *s, int64_t rank,
                          struct mc_err *err)
 {
@@ -125,12 +125,12 @@ static int place_factors(struct mc_svd_run *r, struct mc_model *m, const struct 
     return rc;
 }
 
-static int place(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layers *in_m,
+static int place(struct mc_svd_run *r, struct mc_model *m, const struct mc_layers *in_m,
                  const struct mc_svd_item *it, const struct mc_svd_curve *c,
                  const struct mc_svd_point *p, bool sizes_only, struct mc_err *err)
 {
     size_t layer = it->layer[0];
-    const struct mc_svd_layer *l = &in_m->item[layer];
+    const struct mc_layer *l = &in_m->item[layer];
     return sizes_only ? place_sizes(r, m, l, layer, p->rank[0], err)
                       : place_factors(r, m, l, layer, c->state, p->rank[0], err);
 }

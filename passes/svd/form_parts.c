@@ -13,7 +13,7 @@ static int no_memory(struct mc_err *err)
 }
 
 /* One part as a layer of its own; *ret_weight is what its weight refers to. */
-static int part_of(const struct mc_svd_layer *l, int64_t part, struct mc_svd_layer *ret,
+static int part_of(const struct mc_layer *l, int64_t part, struct mc_layer *ret,
                    struct mc_tensor **ret_weight, struct mc_err *err)
 {
     int64_t m = l->m / l->parts;
@@ -48,7 +48,7 @@ static int analyse_part(struct mc_svd_run *r, size_t layer, int64_t part, int64_
 {
     struct mc_svd_norm norm;
     struct mc_svd_norm_hold hold;
-    struct mc_svd_layer one;
+    struct mc_layer one;
     struct mc_tensor *weight;
     int rc = mc_interrupt_check(err);
     if (!rc)
@@ -86,11 +86,11 @@ static int make_points(struct mc_svd_run *r, const struct mc_svd_item *it,
         double left = 0;
         for (int64_t p = 0; p < s->parts; p++)
             left += s->part[p].total * s->part[p].tail[k];
-        point[k - 1] =
-            (struct mc_svd_point){.rank = {k, 0},
-                                  .bytes = (uint64_t)k * mc_svd_rank_bytes(&r->layers.item[layer]),
-                                  .macs = it->macs,
-                                  .error = scale * left};
+        point[k - 1] = (struct mc_svd_point){.rank = {k, 0},
+                                             .bytes = (uint64_t)k *
+                                                      mc_layer_rank_bytes(&r->layers.item[layer]),
+                                             .macs = it->macs,
+                                             .error = scale * left};
     }
     *ret = point;
     *ret_n = (size_t)known;
@@ -101,8 +101,8 @@ int mc_svd_parts_analyse(struct mc_svd_run *r, const struct mc_svd_item *it, dou
                          struct mc_svd_curve *c, struct mc_err *err)
 {
     size_t layer = it->layer[0], n = 0;
-    const struct mc_svd_layer *l = &r->layers.item[layer];
-    int64_t cap = mc_svd_rank_cap(l);
+    const struct mc_layer *l = &r->layers.item[layer];
+    int64_t cap = mc_layer_rank_cap(l);
     struct mc_svd_point *point = NULL;
     struct mc_svd_parts *s = mc_calloc(1, sizeof *s);
     int rc = 0;
@@ -133,11 +133,11 @@ void mc_svd_parts_factors_free(struct mc_svd_parts_factors *f, size_t n_sites)
     free(f->b);
 }
 
-static int add_part(struct mc_svd_run *r, const struct mc_svd_layer *l, size_t layer, int64_t part,
+static int add_part(struct mc_svd_run *r, const struct mc_layer *l, size_t layer, int64_t part,
                     const struct mc_svd_spectrum *s, int64_t rank, struct mc_svd_parts_factors *f,
                     struct mc_err *err)
 {
-    struct mc_svd_layer one;
+    struct mc_layer one;
     struct mc_svd_pair pair;
     struct mc_tensor *weight;
     int64_t m = l->m / l->parts;
@@ -162,7 +162,7 @@ static int add_part(struct mc_svd_run *r, const struct mc_svd_layer *l, size_t l
 }
 
 /* Without spectra only the sizes: no content but zeros to shift by. */
-int mc_svd_parts_factors(struct mc_svd_run *r, const struct mc_svd_layer *l, size_t layer,
+int mc_svd_parts_factors(struct mc_svd_run *r, const struct mc_layer *l, size_t layer,
                          const struct mc_svd_parts *s, int64_t rank, struct mc_svd_parts_factors *f,
                          struct mc_err *err)
 {

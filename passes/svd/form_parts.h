@@ -22,7 +22,7 @@ struct mc_svd_parts_factors {
 };
 /* l: the layer, of r->model or of a clone; *f zeroed. Without spectra only the sizes: no content but zeros to shift
  * by. *f has to be freed also after an error. */
-int mc_svd_parts_factors(struct mc_svd_run *r, const struct mc_svd_layer *l, size_t layer,
+int mc_svd_parts_factors(struct mc_svd_run *r, const struct mc_layer *l, size_t layer,
                          const struct mc_svd_parts *s, int64_t rank, struct mc_svd_parts_factors *f,
                          struct mc_err *err);
 void mc_svd_parts_factors_free(struct mc_svd_parts_factors *f, size_t n_sites);

@@ -17,7 +17,7 @@
 enum { PARTS_MAX = 3 };
 
 struct part {
-    struct mc_svd_layer layer; /* its rows of W, f32 */
+    struct mc_layer layer; /* its rows of W, f32 */
     struct mc_tensor *weight;
     struct mc_svd_spectrum spectrum;
     struct mc_svd_choice choice;
@@ -36,9 +36,9 @@ static int no_memory(struct mc_err *err)
 
 static bool applies(const struct mc_svd_run *r, const struct mc_svd_item *it)
 {
-    const struct mc_svd_layer *l = &r->layers.item[it->layer[0]];
-    const struct mc_svd_site *s = l->sites;
-    if (it->n_layers != 1 || l->kind != MC_SVD_MATMUL || l->n_sites != 1 || s->y_rank < 2 ||
+    const struct mc_layer *l = &r->layers.item[it->layer[0]];
+    const struct mc_layer_site *s = l->sites;
+    if (it->n_layers != 1 || l->kind != MC_LAYER_MATMUL || l->n_sites != 1 || s->y_rank < 2 ||
         s->y_parts < 2 || s->y_parts > PARTS_MAX || l->m % s->y_parts)
         return false;
     double m = (double)(l->m / s->y_parts), n = (double)l->n;
@@ -60,11 +60,11 @@ static void release(void *state)
 
 /* ---- the curve ---- */
 
-static int cut_weights(struct mc_svd_run *r, const struct mc_svd_layer *l, struct state *s,
+static int cut_weights(struct mc_svd_run *r, const struct mc_layer *l, struct state *s,
                        struct mc_err *err)
 {
     float *w = NULL;
-    int rc = mc_svd_read(l, &w, err);
+    int rc = mc_layer_read(l, &w, err);
     size_t parts = (size_t)l->sites->y_parts;
     int64_t m = l->m / (int64_t)parts;
     struct mc_shape shape = mc_shape_of(2, (int64_t[]){m, l->n});
@@ -101,7 +101,7 @@ static int offer(const struct mc_svd_run *r, struct part *p, double scale, uint6
 static int analyse_parts(struct mc_svd_run *r, size_t layer, double want, struct state *s,
                          struct mc_err *err)
 {
-    const struct mc_svd_layer *l = &r->layers.item[layer];
+    const struct mc_layer *l = &r->layers.item[layer];
     size_t elem = mc_dtype_info(l->weight->dtype)->bits / 8;
     double total;
     int rc = cut_weights(r, l, s, err);
@@ -112,7 +112,7 @@ static int analyse_parts(struct mc_svd_run *r, size_t layer, double want, struct
         struct mc_svd_norm norm;
         struct mc_svd_norm_hold hold;
         int64_t each = p->layer.m + p->layer.n;
-        int64_t cap = mc_svd_rank_cap(&p->layer);
+        int64_t cap = mc_layer_rank_cap(&p->layer);
         rc = mc_interrupt_check(err);
         if (!rc)
             rc = mc_svd_norm_of_rows(r, layer, (int64_t)k * p->layer.m, p->layer.m, &norm, &hold,
@@ -135,7 +135,7 @@ static int64_t rank_of(const struct state *s, size_t row, size_t k)
     return (int64_t)s->part[k].choice.offer[s->path.at[row * s->n + k]].point;
 }
 
-static struct mc_svd_point point_of(const struct mc_svd_layer *l, const struct state *s, size_t row)
+static struct mc_svd_point point_of(const struct mc_layer *l, const struct state *s, size_t row)
 {
     struct mc_svd_point p = {0};
     for (size_t k = 0; k < s->n; k++) {
@@ -159,7 +159,7 @@ static int make_path(struct state *s, struct mc_err *err)
 static int analyse(struct mc_svd_run *r, const struct mc_svd_item *it, double want,
                    struct mc_svd_curve *c, struct mc_err *err)
 {
-    const struct mc_svd_layer *l = &r->layers.item[it->layer[0]];
+    const struct mc_layer *l = &r->layers.item[it->layer[0]];
     struct mc_svd_point *point = NULL;
     struct state *s = mc_calloc(1, sizeof *s);
     int rc = s ? analyse_parts(r, it->layer[0], want, s, err) : no_memory(err);
@@ -204,7 +204,7 @@ static void free_pairs(struct pairs *f)
     free(f->shift);
 }
 
-static int make_pairs(struct mc_svd_run *r, const struct mc_svd_layer *l, size_t layer,
+static int make_pairs(struct mc_svd_run *r, const struct mc_layer *l, size_t layer,
                       const struct state *s, size_t row, int64_t sum, struct pairs *f,
                       struct mc_err *err)
 {
@@ -235,7 +235,7 @@ static struct mc_value *fresh(const struct mc_node *n, const char *suffix)
 }
 
 /* t [.., sum of ranks] -> one value for each part. The sizes were an attribute before opset 13. */
-static int put_split(const struct mc_svd_layer *l, const struct state *s, size_t row,
+static int put_split(const struct mc_layer *l, const struct state *s, size_t row,
                      struct mc_value *t, struct mc_value **ret, struct mc_err *err)
 {
     struct mc_node *n = l->sites->node, *split;
@@ -267,8 +267,8 @@ static int put_split(const struct mc_svd_layer *l, const struct state *s, size_t
 }
 
 /* A [m / parts, rank] of part k behind its reduced value; NULL: sizes only. */
-static int put_expand(struct mc_model *m, const struct mc_svd_layer *l, const float *a,
-                      int64_t rows, int64_t rank, struct mc_value *reduced, struct mc_value **ret,
+static int put_expand(struct mc_model *m, const struct mc_layer *l, const float *a, int64_t rows,
+                      int64_t rank, struct mc_value *reduced, struct mc_value **ret,
                       struct mc_err *err)
 {
     struct mc_node *n = l->sites->node, *product;
@@ -291,7 +291,7 @@ static int put_expand(struct mc_model *m, const struct mc_svd_layer *l, const fl
 }
 
 /* The node that had the weight joins the parts. */
-static int put(struct mc_model *m, const struct mc_svd_layer *l, const struct state *s, size_t row,
+static int put(struct mc_model *m, const struct mc_layer *l, const struct state *s, size_t row,
                int64_t sum, const struct pairs *f, bool sizes_only, struct mc_err *err)
 {
     char name[1024];
@@ -320,13 +320,13 @@ static int put(struct mc_model *m, const struct mc_svd_layer *l, const struct st
     return rc;
 }
 
-static int place(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layers *in_m,
+static int place(struct mc_svd_run *r, struct mc_model *m, const struct mc_layers *in_m,
                  const struct mc_svd_item *it, const struct mc_svd_curve *c,
                  const struct mc_svd_point *p, bool sizes_only, struct mc_err *err)
 {
-    const struct mc_svd_layer *mine = &r->layers.item[it->layer[0]];
-    struct mc_svd_layer l = in_m->item[it->layer[0]];
-    struct mc_svd_site site = l.sites[0];
+    const struct mc_layer *mine = &r->layers.item[it->layer[0]];
+    struct mc_layer l = in_m->item[it->layer[0]];
+    struct mc_layer_site site = l.sites[0];
     const struct state *s = c->state;
     struct pairs f = {0};
     size_t row = 0;

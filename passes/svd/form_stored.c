@@ -14,13 +14,13 @@ static int no_memory(struct mc_err *err)
 
 static bool applies(const struct mc_svd_run *r, const struct mc_svd_item *it)
 {
-    const struct mc_svd_layer *l = &r->layers.item[it->layer[0]];
-    return it->n_layers == 1 && l->kind == MC_SVD_RECURRENT && mc_svd_rank_cap(l) >= 1;
+    const struct mc_layer *l = &r->layers.item[it->layer[0]];
+    return it->n_layers == 1 && l->kind == MC_LAYER_RECURRENT && mc_layer_rank_cap(l) >= 1;
 }
 
 /* ---- the factors ---- */
 
-static int put_product(struct mc_model *m, const struct mc_svd_layer *l, int64_t rank,
+static int put_product(struct mc_model *m, const struct mc_layer *l, int64_t rank,
                        const struct mc_svd_parts_factors *f, struct mc_err *err)
 {
     char name[1024];
@@ -43,15 +43,15 @@ static int put_product(struct mc_model *m, const struct mc_svd_layer *l, int64_t
         return no_memory(err);
     rc = mc_edit_node(g, first, "MatMul", "", 0, name, in, 2, &whole, 1, &product, err);
     for (size_t k = 0; !rc && k < l->n_sites; k++)
-        rc = mc_edit_set_input(l->sites[k].node, mc_svd_weight_slot(l), whole, err);
+        rc = mc_edit_set_input(l->sites[k].node, mc_layer_weight_slot(l), whole, err);
     return rc;
 }
 
-static int place(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layers *in_m,
+static int place(struct mc_svd_run *r, struct mc_model *m, const struct mc_layers *in_m,
                  const struct mc_svd_item *it, const struct mc_svd_curve *c,
                  const struct mc_svd_point *p, bool sizes_only, struct mc_err *err)
 {
-    const struct mc_svd_layer *l = &in_m->item[it->layer[0]];
+    const struct mc_layer *l = &in_m->item[it->layer[0]];
     struct mc_svd_parts_factors f = {0};
     int rc =
         mc_svd_parts_factors(r, l, it->layer[0], sizes_only ? NULL : c->state, p->rank[0], &f, err);

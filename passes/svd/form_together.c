@@ -34,12 +34,12 @@ static void release(void *state)
 
 static double rows_macs(const struct mc_svd_run *r, const struct mc_svd_item *it)
 {
-    const struct mc_svd_layer *l = &r->layers.item[it->layer[0]];
+    const struct mc_layer *l = &r->layers.item[it->layer[0]];
     return l->sites[0].rows < 0 ? NAN : (double)l->sites[0].rows;
 }
 
 static int make_points(struct mc_svd_run *r, const struct mc_svd_item *it,
-                       const struct mc_svd_layer *stack, const struct mc_svd_spectrum *s,
+                       const struct mc_layer *stack, const struct mc_svd_spectrum *s,
                        struct mc_svd_point **ret, struct mc_err *err)
 {
     struct mc_svd_point *p = mc_calloc((size_t)s->known + 1, sizeof *p);
@@ -66,7 +66,7 @@ static int analyse(struct mc_svd_run *r, const struct mc_svd_item *it, double wa
         rc = mc_svd_stack_make(r, it, &stack, err);
     if (rc)
         return rc;
-    int64_t cap = mc_svd_rank_cap(&stack.layer);
+    int64_t cap = mc_layer_rank_cap(&stack.layer);
     struct mc_svd_spectrum *s = mc_calloc(1, sizeof *s);
     rc = s ? mc_svd_analyse(r->la, &stack.layer, &stack.norm, r->method,
                             (int64_t)ceil(want * (double)cap), r->ctx->seed + it->layer[0],
@@ -91,12 +91,12 @@ static int analyse(struct mc_svd_run *r, const struct mc_svd_item *it, double wa
 /* ---- the factors ---- */
 
 /* The layers' first products are one node, in front of the first of them. */
-static int put_reduce(struct mc_model *m, const struct mc_svd_layers *in_m,
+static int put_reduce(struct mc_model *m, const struct mc_layers *in_m,
                       const struct mc_svd_item *it, const float *b, int64_t rank,
                       struct mc_value **ret, struct mc_err *err)
 {
     char name[1024];
-    const struct mc_svd_layer *l = &in_m->item[it->layer[0]];
+    const struct mc_layer *l = &in_m->item[it->layer[0]];
     struct mc_node *first = l->sites[0].node, *node;
     for (size_t k = 1; k < it->n_layers; k++) {
         struct mc_node *n = in_m->item[it->layer[k]].sites[0].node;
@@ -123,8 +123,8 @@ static int put_reduce(struct mc_model *m, const struct mc_svd_layers *in_m,
 }
 
 /* a: the layer's rows of A [m, rank]. */
-static int put_expand(struct mc_model *m, const struct mc_svd_layer *l, const float *a,
-                      int64_t rank, struct mc_value *reduced, struct mc_err *err)
+static int put_expand(struct mc_model *m, const struct mc_layer *l, const float *a, int64_t rank,
+                      struct mc_value *reduced, struct mc_err *err)
 {
     struct mc_shape shape =
         mc_shape_of(2, l->out_major ? (int64_t[]){l->m, rank} : (int64_t[]){rank, l->m});
@@ -144,7 +144,7 @@ static int put_expand(struct mc_model *m, const struct mc_svd_layer *l, const fl
 }
 
 /* Both NULL: sizes only. */
-static int put(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layers *in_m,
+static int put(struct mc_svd_run *r, struct mc_model *m, const struct mc_layers *in_m,
                const struct mc_svd_item *it, const struct mc_svd_pair *pair, int64_t rank,
                struct mc_err *err)
 {
@@ -157,7 +157,7 @@ static int put(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_lay
     if (!rc && !zeros)
         rc = no_memory(err);
     for (size_t k = 0; !rc && k < it->n_layers; k++) {
-        const struct mc_svd_layer *l = &in_m->item[it->layer[k]];
+        const struct mc_layer *l = &in_m->item[it->layer[k]];
         const float *shift = pair && pair->shift[0] ? pair->shift[0] + at : zeros;
         rc = put_expand(m, l, pair ? pair->a + at * rank : NULL, rank, reduced, err);
         if (!rc && mc_svd_norm_mean(r, it->layer[k], 0))
@@ -168,7 +168,7 @@ static int put(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_lay
     return rc;
 }
 
-static int place(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layers *in_m,
+static int place(struct mc_svd_run *r, struct mc_model *m, const struct mc_layers *in_m,
                  const struct mc_svd_item *it, const struct mc_svd_curve *c,
                  const struct mc_svd_point *p, bool sizes_only, struct mc_err *err)
 {

@@ -60,7 +60,7 @@ static int merged_weight(struct merging *g, const struct mc_pair *p, struct mc_v
     char name[1024];
     struct mc_tensor *t = NULL;
     float scale =
-        p->first.kind == MC_SVD_GEMM ? mc_node_float(p->first.sites->node, "alpha", 1) : 1;
+        p->first.kind == MC_LAYER_GEMM ? mc_node_float(p->first.sites->node, "alpha", 1) : 1;
     int rc = p->product ? mc_merge_product(g->la, mc_constant(p->w1), mc_constant(p->w2),
                                            g->m->spill, &t, err)
                         : mc_merge_weights(g->la, &p->first, &p->second, scale, &p->window,
@@ -82,7 +82,7 @@ static int push_bias(struct merging *g, const struct mc_pair *p, struct mc_merge
     float scale, *b = NULL;
     int64_t n;
     const struct mc_value *v = mc_pair_bias(&p->first, &scale);
-    const struct mc_svd_site *s = p->second.sites;
+    const struct mc_layer_site *s = p->second.sites;
     if (!v)
         return 0;
     if (!remember(k, s->add ? s->add : s->node, s->add ? (size_t)s->add_slot : 2, s->add != NULL))
@@ -118,7 +118,7 @@ static int join(struct merging *g, const struct mc_pair *p, struct mc_value *w, 
 {
     struct mc_node *n = p->second.sites->node;
     struct mc_node *first = p->product ? p->product : p->first.sites->node;
-    bool left = p->second.kind == MC_SVD_LEFT, table = p->first.kind == MC_SVD_TABLE;
+    bool left = p->second.kind == MC_LAYER_LEFT, table = p->first.kind == MC_LAYER_TABLE;
     size_t weight = p->product ? 2 : left || table ? 0 : 1, input = left ? 1 : 0;
     struct mc_merge k = {.node = n, .before = -1, .first = first->out[0]->name};
     uint64_t bytes = mc_constant(p->w1)->bytes;
@@ -139,7 +139,7 @@ static int join(struct merging *g, const struct mc_pair *p, struct mc_value *w, 
     bool ok =
         remember(&k, n, weight, false) && (p->product || remember(&k, n, table ? 1 : input, false));
     int rc = !ok ? no_memory(err) : p->product ? 0 : push_bias(g, p, &k, err);
-    if (!rc && p->second.kind == MC_SVD_CONV) {
+    if (!rc && p->second.kind == MC_LAYER_CONV) {
         rc = mc_window_attrs_get(n, &k.attrs, err);
         if (!rc)
             rc = mc_merge_window_put(n, &p->window, err);
@@ -209,7 +209,7 @@ int mc_merge_pairs(struct mc_model *m, struct mc_linalg *la, struct mc_merges *r
     struct merging g = {.m = m, .la = la, .all = &all};
     struct mc_graph **graph;
     size_t n, had;
-    int rc = mc_svd_graphs(m, &graph, &n, err);
+    int rc = mc_layer_graphs(m, &graph, &n, err);
     if (rc)
         return rc;
     do {

@@ -10,7 +10,7 @@
 
 #include "kernels/linalg.h"
 #include "passes/svd/merge_window.h"
-#include "passes/svd/svd_layer.h"
+#include "passes/layer/layer.h"
 
 struct mc_merge_put {
     const char *name; /* what an input was; NULL: left out */
@@ -45,10 +45,10 @@ int mc_merge_pairs(struct mc_model *m, struct mc_linalg *la, struct mc_merges *r
 void mc_merges_free(struct mc_merges *m);
 
 /* The layers of the same model: tell those that were merged what they take as they were given. */
-void mc_merge_tell(const struct mc_merges *all, struct mc_svd_layers *l);
+void mc_merge_tell(const struct mc_merges *all, struct mc_layers *l);
 /* In a model whose layers are `in_m` (this one or a clone): put layer i's pairs back. Nothing for layers that were not
  * merged, or that are smaller so. */
-int mc_merge_undo(const struct mc_merges *all, const struct mc_svd_layers *mine,
-                  const struct mc_svd_layers *in_m, size_t i, struct mc_err *err);
+int mc_merge_undo(const struct mc_merges *all, const struct mc_layers *mine,
+                  const struct mc_layers *in_m, size_t i, struct mc_err *err);
 
 #endif

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "graph/constant.h"
-#include "passes/svd/svd_slot.h"
+#include "passes/layer/layer_slot.h"
 
 /* A product of more elements is not made: 1 GiB. */
 static const double MOST_ELEMENTS = 1 << 28;
@@ -36,37 +36,37 @@ static size_t readers_of(const struct mc_pairs *g, const struct mc_value *v)
 /* ---- which pairs ---- */
 
 /* The node as a layer of one site, which has none if it cannot be part of a pair. */
-static int linear(struct mc_node *n, struct mc_svd_layer *ret, struct mc_err *err)
+static int linear(struct mc_node *n, struct mc_layer *ret, struct mc_err *err)
 {
-    struct mc_svd_slot slot[MC_SVD_SLOTS];
+    struct mc_layer_slot slot[MC_LAYER_SLOTS];
     const char *why;
-    bool fits = mc_svd_slots(n, slot) ? slot[0].why == NULL : mc_svd_applies(n, &why);
+    bool fits = mc_layer_slots(n, slot) ? slot[0].why == NULL : mc_layer_applies(n, &why);
     if (!fits || (mc_node_is(n, "Conv") && mc_node_int(n, "group", 1) != 1))
         return 0;
-    return mc_svd_single(n, ret, err);
+    return mc_layer_single(n, ret, err);
 }
 
-static bool kinds_fit(enum mc_svd_kind first, enum mc_svd_kind second)
+static bool kinds_fit(enum mc_layer_kind first, enum mc_layer_kind second)
 {
     switch (second) {
-    case MC_SVD_CONV: return first == MC_SVD_CONV;
-    case MC_SVD_LEFT: return first == MC_SVD_LEFT;
-    case MC_SVD_MATMUL:
-        return first == MC_SVD_MATMUL || first == MC_SVD_GEMM || first == MC_SVD_TABLE;
-    case MC_SVD_GEMM: return first == MC_SVD_MATMUL || first == MC_SVD_GEMM;
-    case MC_SVD_INPUT: return first == MC_SVD_MATMUL;
+    case MC_LAYER_CONV: return first == MC_LAYER_CONV;
+    case MC_LAYER_LEFT: return first == MC_LAYER_LEFT;
+    case MC_LAYER_MATMUL:
+        return first == MC_LAYER_MATMUL || first == MC_LAYER_GEMM || first == MC_LAYER_TABLE;
+    case MC_LAYER_GEMM: return first == MC_LAYER_MATMUL || first == MC_LAYER_GEMM;
+    case MC_LAYER_INPUT: return first == MC_LAYER_MATMUL;
     default: return false;
     }
 }
 
-const struct mc_value *mc_pair_bias(const struct mc_svd_layer *first, float *ret_scale)
+const struct mc_value *mc_pair_bias(const struct mc_layer *first, float *ret_scale)
 {
-    const struct mc_svd_site *s = first->sites;
+    const struct mc_layer_site *s = first->sites;
     const struct mc_node *n = s->node;
-    *ret_scale = first->kind == MC_SVD_GEMM ? mc_node_float(n, "beta", 1) : 1;
+    *ret_scale = first->kind == MC_LAYER_GEMM ? mc_node_float(n, "beta", 1) : 1;
     if (s->add)
         return s->add->in[s->add_slot];
-    bool own = first->kind == MC_SVD_GEMM || first->kind == MC_SVD_CONV;
+    bool own = first->kind == MC_LAYER_GEMM || first->kind == MC_LAYER_CONV;
     return own && n->n_in > 2 && *ret_scale != 0 ? n->in[2] : NULL;
 }
 
@@ -77,21 +77,21 @@ static bool bias_fits(const struct mc_pair *p)
     const struct mc_value *b = mc_pair_bias(&p->first, &scale);
     if (!b)
         return true;
-    const struct mc_svd_layer *l = &p->second;
-    return p->first.sites->bias && l->sites->bias && l->kind != MC_SVD_INPUT &&
-           (l->kind != MC_SVD_GEMM || mc_node_float(l->sites->node, "beta", 1) != 0);
+    const struct mc_layer *l = &p->second;
+    return p->first.sites->bias && l->sites->bias && l->kind != MC_LAYER_INPUT &&
+           (l->kind != MC_LAYER_GEMM || mc_node_float(l->sites->node, "beta", 1) != 0);
 }
 
 static bool fits(struct mc_pair *p)
 {
-    const struct mc_svd_layer *a = &p->first, *b = &p->second;
+    const struct mc_layer *a = &p->first, *b = &p->second;
     float scale;
-    int64_t inner = b->kind == MC_SVD_CONV ? b->weight->shape.dim[1] : b->n;
+    int64_t inner = b->kind == MC_LAYER_CONV ? b->weight->shape.dim[1] : b->n;
     if (!kinds_fit(a->kind, b->kind) || a->weight->dtype != b->weight->dtype || a->m != inner ||
         !bias_fits(p))
         return false;
     double elements = (double)b->m * (double)a->n;
-    if (b->kind == MC_SVD_CONV) {
+    if (b->kind == MC_LAYER_CONV) {
         struct mc_merge_window w1, w2;
         if (!mc_merge_window_of(a->sites->node, &w1) || !mc_merge_window_of(b->sites->node, &w2) ||
             !mc_merge_windows(&w1, &w2, mc_pair_bias(a, &scale) != NULL, &p->window))
@@ -108,7 +108,7 @@ static int find_product(struct mc_node *n, struct mc_pair *ret, struct mc_err *e
     struct mc_value *r = n->n_in > 2 ? n->in[2] : NULL;
     struct mc_node *p = r ? r->producer : NULL;
     *ret = (struct mc_pair){0};
-    if (!mc_svd_cell(n, &gates, &dirs) || !p || !mc_node_is(p, "MatMul") || p->n_in != 2)
+    if (!mc_layer_cell(n, &gates, &dirs) || !p || !mc_node_is(p, "MatMul") || p->n_in != 2)
         return 0;
     const struct mc_tensor *a = mc_constant(p->in[0]), *b = mc_constant(p->in[1]);
     if (!a || !b || a->dtype != b->dtype || a->shape.rank != 3 || b->shape.rank != 3 ||
@@ -144,21 +144,21 @@ static struct mc_node *in_front(const struct mc_value *x, struct mc_node **ret_a
 static int find_pair(const struct mc_pairs *g, struct mc_node *n, struct mc_pair *ret,
                      struct mc_err *err)
 {
-    struct mc_svd_layer *a = &ret->first, *b = &ret->second;
+    struct mc_layer *a = &ret->first, *b = &ret->second;
     *ret = (struct mc_pair){0};
     int rc = linear(n, b, err);
     if (rc || !b->sites)
         return rc;
-    struct mc_node *add, *first = in_front(n->in[b->kind == MC_SVD_LEFT], &add);
-    ret->between = n->in[b->kind == MC_SVD_LEFT];
+    struct mc_node *add, *first = in_front(n->in[b->kind == MC_LAYER_LEFT], &add);
+    ret->between = n->in[b->kind == MC_LAYER_LEFT];
     ret->readers = readers_of(g, ret->between);
     ret->w2 = b->value;
-    bool several = b->kind == MC_SVD_MATMUL || b->kind == MC_SVD_GEMM;
-    if (b->kind != MC_SVD_TABLE && first && first->graph == n->graph &&
+    bool several = b->kind == MC_LAYER_MATMUL || b->kind == MC_LAYER_GEMM;
+    if (b->kind != MC_LAYER_TABLE && first && first->graph == n->graph &&
         (ret->readers == 1 || (ret->readers > 1 && several)))
         rc = linear(first, a, err);
     ret->w1 = a->value;
-    if (rc || !a->sites || (ret->readers > 1 && a->kind == MC_SVD_TABLE) ||
+    if (rc || !a->sites || (ret->readers > 1 && a->kind == MC_LAYER_TABLE) ||
         (first != add && a->sites->add != add) || !fits(ret))
         free_pair(ret);
     return rc;
@@ -217,12 +217,12 @@ bool mc_pair_fits(const struct mc_pairs *g, const struct mc_pair *p)
         return all_readers(g, p);
     size_t n = 0;
     float scale = 1, other;
-    if (p->first.kind == MC_SVD_GEMM)
+    if (p->first.kind == MC_LAYER_GEMM)
         scale = mc_node_float(p->first.sites->node, "alpha", 1);
     for (size_t i = 0; i < g->n; i++) {
         if (!mc_pair_alike(p, &g->item[i]))
             continue;
-        other = g->item[i].first.kind == MC_SVD_GEMM
+        other = g->item[i].first.kind == MC_LAYER_GEMM
                     ? mc_node_float(g->item[i].first.sites->node, "alpha", 1)
                     : 1;
         if (other != scale)

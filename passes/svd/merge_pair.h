@@ -3,13 +3,13 @@
 #define MC_PASSES_MERGE_PAIR_H
 
 #include "passes/svd/merge_window.h"
-#include "passes/svd/svd_layer.h"
+#include "passes/layer/layer.h"
 
 /* Two nodes of which the first can be part of the second. */
 struct mc_pair {
-    struct mc_svd_layer first, second; /* of one site each */
-    struct mc_value *between;          /* what the second reads */
-    struct mc_merge_window window;     /* of both together */
+    struct mc_layer first, second; /* of one site each */
+    struct mc_value *between;      /* what the second reads */
+    struct mc_merge_window window; /* of both together */
     struct mc_node
         *product; /* recurrent weights: the node that multiplies two constants, no `first` */
     struct mc_value *w1, *w2;
@@ -35,7 +35,7 @@ int mc_pairs_leave(struct mc_pairs *g, const struct mc_node *n, struct mc_err *e
 bool mc_pairs_is_gone(const struct mc_pairs *g, const struct mc_node *n);
 
 /* What the first adds to its product, NULL: nothing. *ret_scale multiplies it. */
-const struct mc_value *mc_pair_bias(const struct mc_svd_layer *first, float *ret_scale);
+const struct mc_value *mc_pair_bias(const struct mc_layer *first, float *ret_scale);
 /* The same weights used in the same way: their product is one weight. */
 bool mc_pair_alike(const struct mc_pair *a, const struct mc_pair *b);
 /* Does nothing but pairs like p read its weights? Tied weights are merged everywhere or nowhere. */

@@ -5,28 +5,28 @@
 #include "passes/svd/merge.h"
 
 /* The last merge of a layer's site, -1: none. Recurrent weights and those of the inputs are two layers of one node. */
-static int merge_of(const struct mc_merges *all, const struct mc_svd_layer *l, size_t site)
+static int merge_of(const struct mc_merges *all, const struct mc_layer *l, size_t site)
 {
     for (size_t i = all->n; i > 0; i--) {
         const struct mc_merge *k = &all->item[i - 1];
         bool recurrent = k->put[0].slot == 2;
-        if (k->node == l->sites[site].node && recurrent == (l->kind == MC_SVD_RECURRENT))
+        if (k->node == l->sites[site].node && recurrent == (l->kind == MC_LAYER_RECURRENT))
             return (int)i - 1;
     }
     return -1;
 }
 
-void mc_merge_tell(const struct mc_merges *all, struct mc_svd_layers *l)
+void mc_merge_tell(const struct mc_merges *all, struct mc_layers *l)
 {
     for (size_t i = 0; i < l->n; i++) {
-        struct mc_svd_layer *one = &l->item[i];
+        struct mc_layer *one = &l->item[i];
         int k = merge_of(all, one, 0);
         if (k < 0 || all->item[k].bytes >= one->weight->bytes)
             continue;
         one->given_bytes = all->item[k].bytes;
         one->given_macs = all->item[k].macs;
         one->given_share = all->item[k].shared;
-        if (!one->reason && mc_svd_rank_cap(one) < 1)
+        if (!one->reason && mc_layer_rank_cap(one) < 1)
             one->reason = "no rank makes it smaller";
     }
 }
@@ -64,8 +64,8 @@ static int undo(const struct mc_merges *all, const struct mc_merge *k, struct mc
     return rc || !first ? rc : undo(all, &all->item[k->before], first, err);
 }
 
-int mc_merge_undo(const struct mc_merges *all, const struct mc_svd_layers *mine,
-                  const struct mc_svd_layers *in_m, size_t i, struct mc_err *err)
+int mc_merge_undo(const struct mc_merges *all, const struct mc_layers *mine,
+                  const struct mc_layers *in_m, size_t i, struct mc_err *err)
 {
     int rc = 0;
     if (!mine->item[i].given_bytes)

@@ -49,7 +49,7 @@ static void tap(const int64_t *kernel, int axes, int64_t at, int64_t *ret)
 }
 
 /* Where taps i of the first and j of the second window meet: along each axis one of them is 0. */
-static int64_t meeting(const struct mc_svd_layer *first, const struct mc_svd_layer *second,
+static int64_t meeting(const struct mc_layer *first, const struct mc_layer *second,
                        const struct mc_merge_window *both, int64_t i, int64_t j)
 {
     int64_t a[MC_RANK_MAX], b[MC_RANK_MAX], at = 0;
@@ -61,8 +61,8 @@ static int64_t meeting(const struct mc_svd_layer *first, const struct mc_svd_lay
 }
 
 /* W [m, c, taps of both] = sum over r of W2 [m, r, its taps] W1 [r, c, its taps]. */
-static int convolve(struct mc_linalg *la, const struct mc_svd_layer *first,
-                    const struct mc_svd_layer *second, const float *w1, const float *w2,
+static int convolve(struct mc_linalg *la, const struct mc_layer *first,
+                    const struct mc_layer *second, const float *w1, const float *w2,
                     const struct mc_merge_window *both, float *ret, struct mc_err *err)
 {
     int64_t m = second->m, r = first->m, n1 = first->n, k2 = second->n / r;
@@ -86,8 +86,7 @@ static int convolve(struct mc_linalg *la, const struct mc_svd_layer *first,
     return rc;
 }
 
-static struct mc_shape conv_shape(const struct mc_svd_layer *first,
-                                  const struct mc_svd_layer *second,
+static struct mc_shape conv_shape(const struct mc_layer *first, const struct mc_layer *second,
                                   const struct mc_merge_window *both)
 {
     struct mc_shape s = first->weight->shape;
@@ -100,8 +99,8 @@ static struct mc_shape conv_shape(const struct mc_svd_layer *first,
 /* ---- matrices ---- */
 
 /* As the second stores its own, or, behind a table, as a table. */
-static struct mc_shape matrix_shape(const struct mc_svd_layer *first,
-                                    const struct mc_svd_layer *second, bool out_major)
+static struct mc_shape matrix_shape(const struct mc_layer *first, const struct mc_layer *second,
+                                    bool out_major)
 {
     struct mc_shape s = second->weight->shape;
     if (out_major)
@@ -118,9 +117,9 @@ static void transpose(const float *x, int64_t rows, int64_t cols, float *ret)
             ret[j * rows + i] = x[i * cols + j];
 }
 
-static int multiply(struct mc_linalg *la, const struct mc_svd_layer *first,
-                    const struct mc_svd_layer *second, const float *w1, const float *w2,
-                    bool out_major, float *ret, struct mc_err *err)
+static int multiply(struct mc_linalg *la, const struct mc_layer *first,
+                    const struct mc_layer *second, const float *w1, const float *w2, bool out_major,
+                    float *ret, struct mc_err *err)
 {
     int64_t m = second->m, n = first->n, r = second->n;
     float *whole = out_major ? ret : floats(m, n);
@@ -133,20 +132,19 @@ static int multiply(struct mc_linalg *la, const struct mc_svd_layer *first,
     return rc;
 }
 
-int mc_merge_weights(struct mc_linalg *la, const struct mc_svd_layer *first,
-                     const struct mc_svd_layer *second, float scale,
-                     const struct mc_merge_window *both, struct mc_spill *spill,
-                     struct mc_tensor **ret, struct mc_err *err)
+int mc_merge_weights(struct mc_linalg *la, const struct mc_layer *first,
+                     const struct mc_layer *second, float scale, const struct mc_merge_window *both,
+                     struct mc_spill *spill, struct mc_tensor **ret, struct mc_err *err)
 {
-    bool conv = second->kind == MC_SVD_CONV;
-    bool out_major = second->out_major && first->kind != MC_SVD_TABLE;
+    bool conv = second->kind == MC_LAYER_CONV;
+    bool out_major = second->out_major && first->kind != MC_LAYER_TABLE;
     struct mc_shape shape =
         conv ? conv_shape(first, second, both) : matrix_shape(first, second, out_major);
     int64_t count = mc_shape_count(&shape);
     float *w1 = NULL, *w2 = NULL, *w = floats(count, 1);
-    int rc = w ? mc_svd_read(first, &w1, err) : no_memory(err);
+    int rc = w ? mc_layer_read(first, &w1, err) : no_memory(err);
     if (!rc)
-        rc = mc_svd_read(second, &w2, err);
+        rc = mc_layer_read(second, &w2, err);
     if (!rc)
         rc = conv ? convolve(la, first, second, w1, w2, both, w, err)
                   : multiply(la, first, second, w1, w2, out_major, w, err);
@@ -187,14 +185,13 @@ int mc_merge_product(struct mc_linalg *la, const struct mc_tensor *a, const stru
     return rc;
 }
 
-int mc_merge_bias(const struct mc_svd_layer *second, const float *b1, float *ret,
-                  struct mc_err *err)
+int mc_merge_bias(const struct mc_layer *second, const float *b1, float *ret, struct mc_err *err)
 {
     float *w;
-    int rc = mc_svd_read(second, &w, err);
+    int rc = mc_layer_read(second, &w, err);
     if (rc)
         return rc;
-    int64_t taps = second->kind == MC_SVD_CONV ? second->n / second->weight->shape.dim[1] : 1;
+    int64_t taps = second->kind == MC_LAYER_CONV ? second->n / second->weight->shape.dim[1] : 1;
     for (int64_t i = 0; i < second->m; i++) {
         double sum = 0;
         for (int64_t j = 0; j < second->n; j++)

@@ -7,7 +7,7 @@ static void tell(const struct mc_svd_run *r, size_t i)
     mc_progress_tell(r->ctx->progress, "singular values", (double)i, (double)r->n_items);
 }
 
-static struct mc_svd_layer *layer_of(struct mc_svd_run *r, const struct mc_svd_item *it)
+static struct mc_layer *layer_of(struct mc_svd_run *r, const struct mc_svd_item *it)
 {
     return &r->layers.item[it->layer[0]];
 }
@@ -28,8 +28,8 @@ static void take_rank(struct mc_svd_item *it, int64_t rank)
 /* Ranks up to here make the item smaller. */
 static int64_t cap_of(struct mc_svd_run *r, const struct mc_svd_item *it)
 {
-    const struct mc_svd_layer *l = layer_of(r, it);
-    int64_t cap = mc_svd_rank_cap(l), fits = (int64_t)((it->bytes - 1) / mc_svd_rank_bytes(l));
+    const struct mc_layer *l = layer_of(r, it);
+    int64_t cap = mc_layer_rank_cap(l), fits = (int64_t)((it->bytes - 1) / mc_layer_rank_bytes(l));
     return cap < fits ? cap : fits;
 }
 
@@ -49,8 +49,8 @@ static int by_rank(struct mc_svd_run *r, struct mc_err *err)
         }
         tell(r, i);
         it->n_curves = 1;
-        rc =
-            mc_svd_item_analyse(r, i, (double)rank / (double)mc_svd_rank_cap(layer_of(r, it)), err);
+        rc = mc_svd_item_analyse(r, i, (double)rank / (double)mc_layer_rank_cap(layer_of(r, it)),
+                                 err);
         if (!rc)
             take_rank(it, rank);
     }
@@ -150,7 +150,7 @@ static int analyse_all(struct mc_svd_run *r, struct mc_err *err)
 {
     int rc = 0;
     for (size_t i = 0; !rc && i < r->n_items; i++) {
-        double cap = (double)mc_svd_rank_cap(layer_of(r, &r->item[i]));
+        double cap = (double)mc_layer_rank_cap(layer_of(r, &r->item[i]));
         tell(r, i);
         rc = mc_svd_item_analyse(r, i, ceil(1.5 * r->keep * cap + 8) / cap, err);
     }

@@ -14,7 +14,7 @@ static int64_t min64(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static int no_memory(const struct mc_svd_layer *l, struct mc_err *err)
+static int no_memory(const struct mc_layer *l, struct mc_err *err)
 {
     return mc_fail(err, MC_ENOMEM, "out of memory for the %lld x %lld weight '%s'", (long long)l->m,
                    (long long)l->n, l->value->name);
@@ -29,12 +29,12 @@ static float *floats(int64_t rows, int64_t cols)
 }
 
 /* Lᵀ W K in a new matrix. */
-static int weigh(struct mc_linalg *la, const struct mc_svd_layer *l, const struct mc_svd_norm *norm,
+static int weigh(struct mc_linalg *la, const struct mc_layer *l, const struct mc_svd_norm *norm,
                  float **ret, struct mc_err *err)
 {
     int64_t m = l->m, n = l->n;
     float *w;
-    int rc = mc_svd_read(l, &w, err);
+    int rc = mc_layer_read(l, &w, err);
     if (rc)
         return rc;
     for (int64_t i = 0; norm->in_diagonal && i < m; i++)
@@ -75,7 +75,7 @@ static double sum_of_squares(const float *x, int64_t rows, int64_t cols)
 
 /* ---- directions ---- */
 
-static int keep_directions(struct mc_linalg *la, const struct mc_svd_layer *l,
+static int keep_directions(struct mc_linalg *la, const struct mc_layer *l,
                            const struct mc_svd_norm *norm, const float *u, int64_t ldu,
                            struct mc_spill *spill, struct mc_svd_spectrum *s, struct mc_err *err)
 {
@@ -99,7 +99,7 @@ static int keep_directions(struct mc_linalg *la, const struct mc_svd_layer *l,
 
 /* What is left at each rank: summed from the small end, since a sum of the large values would swallow the
  * small ones. Of the `more` values beyond those computed only the Frobenius norm tells. */
-static int set_tail(const struct mc_svd_layer *l, const float *value, int64_t n, double more,
+static int set_tail(const struct mc_layer *l, const float *value, int64_t n, double more,
                     struct mc_svd_spectrum *s, struct mc_err *err)
 {
     double *t = mc_calloc((size_t)n + 1, sizeof *t);
@@ -129,7 +129,7 @@ static void free_triples(struct triples *t)
 }
 
 /* Randomised; *ret_good says whether to the tolerance. */
-static int some_triples(struct mc_linalg *la, const struct mc_svd_layer *l, const float *x,
+static int some_triples(struct mc_linalg *la, const struct mc_layer *l, const float *x,
                         uint64_t seed, struct triples *t, bool *ret_good, struct mc_err *err)
 {
     int64_t m = l->m, n = l->n, r = t->r;
@@ -140,8 +140,7 @@ static int some_triples(struct mc_linalg *la, const struct mc_svd_layer *l, cons
     return rc;
 }
 
-static int new_triples(const struct mc_svd_layer *l, int64_t r, struct triples *t,
-                       struct mc_err *err)
+static int new_triples(const struct mc_layer *l, int64_t r, struct triples *t, struct mc_err *err)
 {
     free_triples(t);
     *t = (struct triples){r, floats(l->m, r), floats(r, l->n), floats(r, 1)};
@@ -149,10 +148,9 @@ static int new_triples(const struct mc_svd_layer *l, int64_t r, struct triples *
 }
 
 /* x [m,n] is destroyed by the exact one, and freed. s->known: how many are wanted, and then how many there are. */
-static int decompose(struct mc_linalg *la, const struct mc_svd_layer *l,
-                     const struct mc_svd_norm *norm, enum mc_svd_method method, uint64_t seed,
-                     float *x, struct mc_spill *spill, struct mc_svd_spectrum *s,
-                     struct mc_err *err)
+static int decompose(struct mc_linalg *la, const struct mc_layer *l, const struct mc_svd_norm *norm,
+                     enum mc_svd_method method, uint64_t seed, float *x, struct mc_spill *spill,
+                     struct mc_svd_spectrum *s, struct mc_err *err)
 {
     int64_t m = l->m, n = l->n, side = min64(m, n);
     double more = 0;
@@ -169,7 +167,7 @@ static int decompose(struct mc_linalg *la, const struct mc_svd_layer *l,
             more = fmax(0, frobenius - sum_of_squares(t.value, 1, t.r));
     }
     if (!rc && !good) {
-        s->known = min64(mc_svd_rank_cap(l), side);
+        s->known = min64(mc_layer_rank_cap(l), side);
         rc = new_triples(l, side, &t, err);
         if (!rc)
             rc = mc_linalg_svd(la, m, n, x, n, t.u, side, t.value, t.vt, n, err);
@@ -183,12 +181,11 @@ static int decompose(struct mc_linalg *la, const struct mc_svd_layer *l,
     return rc;
 }
 
-int mc_svd_analyse(struct mc_linalg *la, const struct mc_svd_layer *l,
-                   const struct mc_svd_norm *norm, enum mc_svd_method method, int64_t want,
-                   uint64_t seed, struct mc_spill *spill, struct mc_svd_spectrum *ret,
-                   struct mc_err *err)
+int mc_svd_analyse(struct mc_linalg *la, const struct mc_layer *l, const struct mc_svd_norm *norm,
+                   enum mc_svd_method method, int64_t want, uint64_t seed, struct mc_spill *spill,
+                   struct mc_svd_spectrum *ret, struct mc_err *err)
 {
-    int64_t side = min64(l->m, l->n), cap = min64(mc_svd_rank_cap(l), side);
+    int64_t side = min64(l->m, l->n), cap = min64(mc_layer_rank_cap(l), side);
     if (method == MC_SVD_AUTO && (side <= EXACT_UP_TO || want > side / RANDOM_PART))
         method = MC_SVD_EXACT;
     struct mc_svd_spectrum s = {.known = min64(want, cap)};
@@ -206,7 +203,7 @@ int mc_svd_analyse(struct mc_linalg *la, const struct mc_svd_layer *l,
     return 0;
 }
 
-int mc_svd_whole_error(struct mc_linalg *la, const struct mc_svd_layer *l,
+int mc_svd_whole_error(struct mc_linalg *la, const struct mc_layer *l,
                        const struct mc_svd_norm *norm, double *ret, struct mc_err *err)
 {
     float *x;
@@ -251,7 +248,7 @@ static double dot(const float *x, const float *y, int64_t n)
 }
 
 /* (W - A B) mean */
-static int mean_error(const struct mc_svd_layer *l, const float *w, int64_t r,
+static int mean_error(const struct mc_layer *l, const float *w, int64_t r,
                       const struct mc_svd_pair *p, const float *mean, float **ret,
                       struct mc_err *err)
 {
@@ -270,13 +267,13 @@ static int mean_error(const struct mc_svd_layer *l, const float *w, int64_t r,
     return 0;
 }
 
-int mc_svd_pair(struct mc_linalg *la, const struct mc_svd_layer *l, const struct mc_svd_spectrum *s,
+int mc_svd_pair(struct mc_linalg *la, const struct mc_layer *l, const struct mc_svd_spectrum *s,
                 int64_t rank, const float *const *mean, struct mc_svd_pair *ret, struct mc_err *err)
 {
     int64_t m = l->m, n = l->n;
     struct mc_svd_pair p = {.n_shift = l->n_sites};
     float *w;
-    int rc = mc_svd_read(l, &w, err);
+    int rc = mc_layer_read(l, &w, err);
     if (rc)
         return rc;
     p.a = floats(m, rank);

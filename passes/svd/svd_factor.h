@@ -10,7 +10,7 @@
 #define MC_PASSES_SVD_FACTOR_H
 
 #include "kernels/linalg.h"
-#include "passes/svd/svd_layer.h"
+#include "passes/layer/layer.h"
 
 enum mc_svd_method { MC_SVD_AUTO, MC_SVD_EXACT, MC_SVD_RANDOM };
 
@@ -35,14 +35,13 @@ struct mc_svd_spectrum {
  * long, exact after all. RANDOM takes what it has then.
  * Memory: a copy of W and, exact, 5 times W more, less than 2.5 times W more otherwise; results above
  * 1 MiB go to spill space. */
-int mc_svd_analyse(struct mc_linalg *la, const struct mc_svd_layer *l,
-                   const struct mc_svd_norm *norm, enum mc_svd_method method, int64_t want,
-                   uint64_t seed, struct mc_spill *spill, struct mc_svd_spectrum *ret,
-                   struct mc_err *err);
+int mc_svd_analyse(struct mc_linalg *la, const struct mc_layer *l, const struct mc_svd_norm *norm,
+                   enum mc_svd_method method, int64_t want, uint64_t seed, struct mc_spill *spill,
+                   struct mc_svd_spectrum *ret, struct mc_err *err);
 void mc_svd_spectrum_free(struct mc_svd_spectrum *s);
 
 /* tr(Wᵀ G W C): the error of leaving W out. Memory: two copies of W. */
-int mc_svd_whole_error(struct mc_linalg *la, const struct mc_svd_layer *l,
+int mc_svd_whole_error(struct mc_linalg *la, const struct mc_layer *l,
                        const struct mc_svd_norm *norm, double *ret, struct mc_err *err);
 
 /* A [m,rank] and B [rank,n], columns and rows of equal norms. shift[i] (mean[i] not NULL) receives what
@@ -52,7 +51,7 @@ struct mc_svd_pair {
     float **shift;
     size_t n_shift;
 };
-int mc_svd_pair(struct mc_linalg *la, const struct mc_svd_layer *l, const struct mc_svd_spectrum *s,
+int mc_svd_pair(struct mc_linalg *la, const struct mc_layer *l, const struct mc_svd_spectrum *s,
                 int64_t rank, const float *const *mean, struct mc_svd_pair *ret,
                 struct mc_err *err);
 void mc_svd_pair_free(struct mc_svd_pair *p);

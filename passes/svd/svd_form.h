@@ -6,7 +6,7 @@
 #ifndef MC_PASSES_SVD_FORM_H
 #define MC_PASSES_SVD_FORM_H
 
-#include "passes/svd/svd_layer.h"
+#include "passes/layer/layer.h"
 
 struct mc_svd_run;
 struct mc_svd_item;
@@ -39,7 +39,7 @@ struct mc_svd_form {
     /* Rewrite the item's layers in m, r->model or a clone, whose list `in_m` is. sizes_only: constants of the right size
      * that are never read (mc_svd_placeholder). Nodes keep their names and outputs; old weights stay, unused,
      * for mc_edit_sweep. Where a bias can take up the mean error (mc_svd_norm_mean), it does. */
-    int (*place)(struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layers *in_m,
+    int (*place)(struct mc_svd_run *r, struct mc_model *m, const struct mc_layers *in_m,
                  const struct mc_svd_item *it, const struct mc_svd_curve *c,
                  const struct mc_svd_point *p, bool sizes_only, struct mc_err *err);
     void (*release)(void *state); /* accepts NULL */

@@ -88,8 +88,8 @@ static int add_item(struct mc_svd_run *r, const size_t *layer, size_t n, struct 
         return no_memory(err);
     memcpy(it->layer, layer, n * sizeof *layer);
     for (size_t k = 0; k < n; k++) {
-        it->bytes += mc_svd_dense_bytes(&r->layers.item[layer[k]]);
-        it->macs += mc_svd_dense_macs(&r->layers.item[layer[k]]);
+        it->bytes += mc_layer_dense_bytes(&r->layers.item[layer[k]]);
+        it->macs += mc_layer_dense_macs(&r->layers.item[layer[k]]);
     }
     return add_forms(r, it, err);
 }
@@ -100,7 +100,7 @@ enum { GROUP_MAX = 16 };     /* more readers of one value are no projections of 
 enum { GROUP_ROWS = 16384 }; /* their norm together [rows, rows] takes 1 GiB */
 
 /* Pairs that were merged stand alone, but those that had one factor in common stay together. */
-static bool same_share(const struct mc_svd_layer *a, const struct mc_svd_layer *b)
+static bool same_share(const struct mc_layer *a, const struct mc_layer *b)
 {
     if (!a->given_share || !b->given_share)
         return !a->given_bytes && !b->given_bytes;
@@ -108,19 +108,19 @@ static bool same_share(const struct mc_svd_layer *a, const struct mc_svd_layer *
 }
 
 /* A product of one node, that may share its input's factor with others. */
-static bool groups_with(const struct mc_svd_layer *a, const struct mc_svd_layer *b)
+static bool groups_with(const struct mc_layer *a, const struct mc_layer *b)
 {
     const struct mc_node *n = a->sites[0].node, *o = b->sites[0].node;
-    return !b->reason && (b->kind == MC_SVD_MATMUL || b->kind == MC_SVD_GEMM) && b->n_sites == 1 &&
-           same_share(a, b) && n->graph == o->graph && n->in[0] == o->in[0] && a->n == b->n &&
-           a->weight->dtype == b->weight->dtype;
+    return !b->reason && (b->kind == MC_LAYER_MATMUL || b->kind == MC_LAYER_GEMM) &&
+           b->n_sites == 1 && same_share(a, b) && n->graph == o->graph && n->in[0] == o->in[0] &&
+           a->n == b->n && a->weight->dtype == b->weight->dtype;
 }
 
 /* Layer i and those behind it that read the same value, none of them in an item yet. */
 static size_t find_group(const struct mc_svd_run *r, size_t i, const bool *taken,
                          size_t ret[GROUP_MAX])
 {
-    const struct mc_svd_layer *l = r->layers.item;
+    const struct mc_layer *l = r->layers.item;
     int64_t rows = l[i].m;
     size_t n = 0;
     ret[n++] = i;

@@ -6,7 +6,7 @@
  * too. Of 0.1, 0.3 and 1 the best KL divergence on samples that were not used, reference mlp and cnn. */
 static const double OUTPUT_RIDGE = 0.3;
 
-static bool centred(const struct mc_svd_layer *l)
+static bool centred(const struct mc_layer *l)
 {
     for (size_t s = 0; s < l->n_sites; s++)
         if (l->sites[s].cov < 0 || !l->sites[s].bias)
@@ -21,7 +21,7 @@ const float *mc_svd_norm_mean(const struct mc_svd_run *r, size_t i, size_t site)
 
 const float *mc_svd_norm_mean_part(const struct mc_svd_run *r, size_t i, size_t site, int64_t part)
 {
-    const struct mc_svd_layer *l = &r->layers.item[i];
+    const struct mc_layer *l = &r->layers.item[i];
     return r->n_covs && centred(l) ? r->covs[l->sites[site].cov + part].mean : NULL;
 }
 
@@ -48,13 +48,13 @@ static int factorise(const struct mc_svd_run *r, struct mc_tensor **t, int64_t n
  * Covariance Estimation, 2010: OAS) is no better: loss of the mlp at 0.12 of its bytes with 16, 32, 64, 512 samples by
  * this rule 0.3279 0.3202 0.3171 0.3133, by OAS 0.3284 0.3206 0.3193 0.3136; at 0.25, and of the cnn at both, they differ
  * by 0.0005 at most, in either direction, whether rows or images count as samples. */
-static double ridge_in(const struct mc_svd_layer *l, double rows)
+static double ridge_in(const struct mc_layer *l, double rows)
 {
     return fmin(1, fmax(1e-3, (double)l->n / (5 * rows)));
 }
 
 /* Pooled over the sites. */
-static int norm_in(const struct mc_svd_run *r, const struct mc_svd_layer *l, int64_t part,
+static int norm_in(const struct mc_svd_run *r, const struct mc_layer *l, int64_t part,
                    struct mc_tensor **ret, struct mc_err *err)
 {
     struct mc_shape shape = mc_shape_of(2, (int64_t[]){l->n, l->n});
@@ -81,8 +81,8 @@ static int norm_in(const struct mc_svd_run *r, const struct mc_svd_layer *l, int
 }
 
 /* The root of how often each row of a table is taken, all of them more often than never. */
-static int norm_table(const struct mc_svd_run *r, const struct mc_svd_layer *l,
-                      struct mc_tensor **ret, struct mc_err *err)
+static int norm_table(const struct mc_svd_run *r, const struct mc_layer *l, struct mc_tensor **ret,
+                      struct mc_err *err)
 {
     struct mc_shape shape = mc_shape_of(1, &l->n);
     void *data;
@@ -106,7 +106,7 @@ static int norm_table(const struct mc_svd_run *r, const struct mc_svd_layer *l,
 static int norm_out(const struct mc_svd_run *r, size_t i, int64_t first, int64_t m,
                     struct mc_tensor **ret, struct mc_err *err)
 {
-    const struct mc_svd_layer *l = &r->layers.item[i];
+    const struct mc_layer *l = &r->layers.item[i];
     const struct mc_influence *inf = r->influence + r->influence_of[i];
     struct mc_shape shape = mc_shape_of(2, (int64_t[]){m, m});
     for (size_t s = 0; s < l->n_sites; s++)
@@ -132,8 +132,8 @@ static int norms(const struct mc_svd_run *r, size_t i, int64_t part, int64_t fir
 {
     *ret = (struct mc_svd_norm){0};
     *ret_hold = (struct mc_svd_norm_hold){0};
-    const struct mc_svd_layer *l = &r->layers.item[i];
-    bool table = l->kind == MC_SVD_TABLE;
+    const struct mc_layer *l = &r->layers.item[i];
+    bool table = l->kind == MC_LAYER_TABLE;
     int rc = 0;
     if (r->n_covs && mc_svd_norm_measurable(r, i))
         rc = table ? norm_table(r, l, &ret_hold->in, err) : norm_in(r, l, part, &ret_hold->in, err);

@@ -12,7 +12,7 @@ static int no_memory(struct mc_err *err)
 
 bool mc_svd_norm_measurable(const struct mc_svd_run *r, size_t i)
 {
-    const struct mc_svd_layer *l = &r->layers.item[i];
+    const struct mc_layer *l = &r->layers.item[i];
     return !l->reason && l->sites[0].node->graph == r->model->graph;
 }
 
@@ -27,18 +27,18 @@ static const struct mc_value *measured(const struct mc_svd_run *r, const struct 
     return r->probe.model ? mc_graph_value(r->probe.model->graph, v->name) : v;
 }
 
-static struct mc_cov cov_of(const struct mc_svd_run *r, const struct mc_svd_layer *l,
-                            const struct mc_svd_site *s)
+static struct mc_cov cov_of(const struct mc_svd_run *r, const struct mc_layer *l,
+                            const struct mc_layer_site *s)
 {
-    const struct mc_value *x = l->kind == MC_SVD_RECURRENT ? r->probe.states[s->node->id]
-                                                           : measured(r, mc_svd_input(l, s));
+    const struct mc_value *x = l->kind == MC_LAYER_RECURRENT ? r->probe.states[s->node->id]
+                                                             : measured(r, mc_layer_input(l, s));
     bool several =
-        l->kind == MC_SVD_RECURRENT || (l->kind == MC_SVD_CONV && l->parts > 1); /* inputs */
+        l->kind == MC_LAYER_RECURRENT || (l->kind == MC_LAYER_CONV && l->parts > 1); /* inputs */
     return (struct mc_cov){.node = s->node,
                            .x = x,
                            .n = l->n,
-                           .columns = l->kind == MC_SVD_LEFT,
-                           .one_hot = l->kind == MC_SVD_TABLE,
+                           .columns = l->kind == MC_LAYER_LEFT,
+                           .one_hot = l->kind == MC_LAYER_TABLE,
                            .parts = several ? (int)l->parts : 0};
 }
 
@@ -70,7 +70,7 @@ static int find_cov(struct mc_svd_run *r, struct mc_cov cov, int *ret, struct mc
 static int find_covs(struct mc_svd_run *r, struct mc_err *err)
 {
     for (size_t i = 0; i < r->layers.n; i++) {
-        struct mc_svd_layer *l = &r->layers.item[i];
+        struct mc_layer *l = &r->layers.item[i];
         for (size_t s = 0; mc_svd_norm_measurable(r, i) && s < l->n_sites; s++) {
             int rc = find_cov(r, cov_of(r, l, &l->sites[s]), &l->sites[s].cov, err);
             if (rc)
@@ -92,14 +92,14 @@ static int measure_inputs(struct mc_svd_run *r, struct mc_err *err)
 }
 
 /* What an error of the site adds to: for a cell the sum in front of its gates. NULL where that cannot be seen. */
-static struct mc_influence influence_of(const struct mc_svd_run *r, const struct mc_svd_layer *l,
-                                        const struct mc_svd_site *s)
+static struct mc_influence influence_of(const struct mc_svd_run *r, const struct mc_layer *l,
+                                        const struct mc_layer_site *s)
 {
-    bool cell = l->kind == MC_SVD_INPUT || l->kind == MC_SVD_RECURRENT;
-    bool rows = l->kind == MC_SVD_LEFT && s->y_rank != 1;
-    struct mc_influence inf = {.axis = l->kind == MC_SVD_CONV ? 1
-                                       : rows                 ? s->y_rank - 2
-                                                              : -1,
+    bool cell = l->kind == MC_LAYER_INPUT || l->kind == MC_LAYER_RECURRENT;
+    bool rows = l->kind == MC_LAYER_LEFT && s->y_rank != 1;
+    struct mc_influence inf = {.axis = l->kind == MC_LAYER_CONV ? 1
+                                       : rows                   ? s->y_rank - 2
+                                                                : -1,
                                .m = l->m};
     if (!rows || s->y_rank > 1)
         inf.y = cell ? r->probe.sums[s->node->id] : measured(r, s->node->out[0]);
@@ -116,7 +116,7 @@ static int list_influences(struct mc_svd_run *r, struct mc_err *err)
     if (!r->influence || !r->influence_of)
         return no_memory(err);
     for (size_t i = 0; i < r->layers.n; i++) {
-        const struct mc_svd_layer *l = &r->layers.item[i];
+        const struct mc_layer *l = &r->layers.item[i];
         r->influence_of[i] = r->n_influences;
         for (size_t s = 0; mc_svd_norm_measurable(r, i) && s < l->n_sites; s++)
             r->influence[r->n_influences++] = influence_of(r, l, &l->sites[s]);

@@ -5,7 +5,7 @@
 
 #include "graph/constant.h"
 #include "graph/edit.h"
-#include "passes/svd/svd_slot.h"
+#include "passes/layer/layer_slot.h"
 
 /* A cell whose weight of ones would be larger is measured without its sums. */
 enum { MOST_ONES = 1 << 26 };
@@ -98,7 +98,7 @@ static int fill(const struct mc_model *m, const bool *wanted, bool sums, struct 
     for (size_t i = m->graph->n_nodes; i > 0; i--) {
         const struct mc_node *from = m->graph->nodes[i - 1];
         struct mc_node *n = p->model->graph->nodes[i - 1];
-        if (!wanted[from->id] || !mc_svd_cell(n, &gates, &dirs))
+        if (!wanted[from->id] || !mc_layer_cell(n, &gates, &dirs))
             continue;
         int rc = give_states(n, &p->states[from->id], err);
         if (!rc && sums && mc_constant(n->in[1]))
@@ -109,7 +109,7 @@ static int fill(const struct mc_model *m, const bool *wanted, bool sums, struct 
     return 0;
 }
 
-int mc_svd_probe_make(const struct mc_model *m, const struct mc_svd_layers *l, bool sums,
+int mc_svd_probe_make(const struct mc_model *m, const struct mc_layers *l, bool sums,
                       struct mc_svd_probe *ret, struct mc_err *err)
 {
     struct mc_svd_probe p = {0};
@@ -119,9 +119,9 @@ int mc_svd_probe_make(const struct mc_model *m, const struct mc_svd_layers *l, b
         return no_memory(err);
     for (size_t i = 0; i < l->n; i++)
         for (size_t s = 0; s < l->item[i].n_sites; s++) {
-            const struct mc_svd_layer *k = &l->item[i];
+            const struct mc_layer *k = &l->item[i];
             if (k->reason || k->sites[s].node->graph != m->graph ||
-                (k->kind != MC_SVD_INPUT && k->kind != MC_SVD_RECURRENT))
+                (k->kind != MC_LAYER_INPUT && k->kind != MC_LAYER_RECURRENT))
                 continue;
             any = wanted[k->sites[s].node->id] = true;
         }

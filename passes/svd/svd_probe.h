@@ -7,7 +7,7 @@
 #ifndef MC_PASSES_SVD_PROBE_H
 #define MC_PASSES_SVD_PROBE_H
 
-#include "passes/svd/svd_layer.h"
+#include "passes/layer/layer.h"
 
 struct mc_svd_probe {
     struct mc_model *model;
@@ -15,7 +15,7 @@ struct mc_svd_probe {
 };
 
 /* *ret stays empty where no layer needs it. Errors: MC_ENOMEM. */
-int mc_svd_probe_make(const struct mc_model *m, const struct mc_svd_layers *l, bool sums,
+int mc_svd_probe_make(const struct mc_model *m, const struct mc_layers *l, bool sums,
                       struct mc_svd_probe *ret, struct mc_err *err);
 void mc_svd_probe_free(struct mc_svd_probe *p);
 

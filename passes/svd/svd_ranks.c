@@ -15,7 +15,7 @@ static int64_t number(const char *text)
     return *text >= '0' && *text <= '9' && !*end && !errno && v > 0 ? v : 0;
 }
 
-static bool is_named(const struct mc_svd_layer *l, const char *name)
+static bool is_named(const struct mc_layer *l, const char *name)
 {
     if (l->value && !strcmp(l->value->name, name))
         return true;
@@ -25,7 +25,7 @@ static bool is_named(const struct mc_svd_layer *l, const char *name)
     return false;
 }
 
-static int unknown(const struct mc_svd_layers *l, const char *name, struct mc_err *err)
+static int unknown(const struct mc_layers *l, const char *name, struct mc_err *err)
 {
     struct mc_nearest near = {.word = name};
     for (size_t i = 0; i < l->n_others; i++)
@@ -45,7 +45,7 @@ static int unknown(const struct mc_svd_layers *l, const char *name, struct mc_er
                          "--rank: no node and no weight is named '%s'; --dry-run lists them", name);
 }
 
-static int set_named(const char *text, const char *equals, const struct mc_svd_layers *l,
+static int set_named(const char *text, const char *equals, const struct mc_layers *l,
                      struct mc_svd_ranks *r, struct mc_err *err)
 {
     int64_t rank = number(equals + 1);
@@ -74,8 +74,8 @@ static int set_named(const char *text, const char *equals, const struct mc_svd_l
     return rc;
 }
 
-int mc_svd_ranks_read(const json_t *options, const struct mc_svd_layers *l,
-                      struct mc_svd_ranks *ret, struct mc_err *err)
+int mc_svd_ranks_read(const json_t *options, const struct mc_layers *l, struct mc_svd_ranks *ret,
+                      struct mc_err *err)
 {
     const json_t *list = json_object_get(options, "rank"), *one;
     struct mc_svd_ranks r = {0};

@@ -119,12 +119,12 @@ static bool changed(const struct mc_svd_run *r, size_t layer)
 
 /* Also what has no factors, behind a layer that has: its input differs. Not where the user named ranks: the others are
  * none of the pass's business then. */
-static int fit_all(struct refits *f, const struct mc_svd_layers *l, struct mc_err *err)
+static int fit_all(struct refits *f, const struct mc_layers *l, struct mc_err *err)
 {
     int rc = 0;
     bool any = false;
     for (size_t i = 0; !rc && i < l->n; i++) {
-        const struct mc_svd_site *s = &l->item[i].sites[0];
+        const struct mc_layer_site *s = &l->item[i].sites[0];
         bool whole = !changed(f->r, i);
         any = any || !whole;
         if (whole && (!any || f->r->ranks.of))
@@ -160,7 +160,7 @@ static int divergence(struct refits *f, struct mc_judge *j, double *ret, struct 
     return 0;
 }
 
-static int fit_and_judge(struct refits *f, const struct mc_svd_layers *l, struct mc_err *err)
+static int fit_and_judge(struct refits *f, const struct mc_layers *l, struct mc_err *err)
 {
     struct mc_judge *j = NULL;
     int64_t most = (int64_t)fmin(JUDGED_MAX, fmax(JUDGED_MIN, WORK / 4 / f->work));
@@ -183,7 +183,7 @@ static int fit_and_judge(struct refits *f, const struct mc_svd_layers *l, struct
     return rc;
 }
 
-static int count_samples(struct refits *f, const struct mc_svd_layers *l, struct mc_err *err)
+static int count_samples(struct refits *f, const struct mc_layers *l, struct mc_err *err)
 {
     struct mc_summary a, b;
     int rc = mc_summary(f->before, &a, err);
@@ -225,8 +225,8 @@ int mc_svd_refit(struct mc_svd_run *r, const struct mc_model *before, json_t *to
                  struct mc_err *err)
 {
     struct refits f = {.r = r, .before = before, .was = NAN, .is = NAN};
-    struct mc_svd_layers l = {0};
-    int rc = mc_svd_collect((struct mc_model *)before, &l, err);
+    struct mc_layers l = {0};
+    int rc = mc_layers_collect((struct mc_model *)before, &l, err);
     if (!rc)
         rc = count_samples(&f, &l, err);
     if (!rc && !f.reason)
@@ -241,6 +241,6 @@ int mc_svd_refit(struct mc_svd_run *r, const struct mc_model *before, json_t *to
     for (size_t i = 0; i < f.n_kept; i++)
         mc_tensor_unref(f.kept[i].tensor);
     free(f.kept);
-    mc_svd_layers_free(&l);
+    mc_layers_free(&l);
     return rc;
 }

@@ -17,7 +17,7 @@ static int no_memory(struct mc_err *err)
 /* ---- tensors ---- */
 
 /* The factor x [rows, cols] with row stride ld, or its transpose, as a tensor of the weight's dtype. */
-static int factor(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_shape *shape,
+static int factor(struct mc_model *m, const struct mc_layer *l, const struct mc_shape *shape,
                   const float *x, int64_t rows, int64_t cols, int64_t ld, bool transpose,
                   struct mc_tensor **ret, struct mc_err *err)
 {
@@ -55,7 +55,7 @@ static int constant(struct mc_graph *g, const char *base, const char *suffix, st
     return rc;
 }
 
-int mc_svd_factor(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_shape *shape,
+int mc_svd_factor(struct mc_model *m, const struct mc_layer *l, const struct mc_shape *shape,
                   const float *x, const char *suffix, struct mc_value **ret, struct mc_err *err)
 {
     struct mc_tensor *t;
@@ -65,21 +65,21 @@ int mc_svd_factor(struct mc_model *m, const struct mc_svd_layer *l, const struct
 }
 
 /* The two constants that all sites share: `reduce` maps n to rank, `expand` rank to m. */
-static int make_factors(struct mc_model *m, const struct mc_svd_layer *l,
+static int make_factors(struct mc_model *m, const struct mc_layer *l,
                         const struct mc_svd_factors *f, struct mc_value **reduce,
                         struct mc_value **expand, struct mc_err *err)
 {
     struct mc_shape in = l->weight->shape, out = in;
-    bool conv = l->kind == MC_SVD_CONV;
+    bool conv = l->kind == MC_LAYER_CONV;
     if (conv) {
         in.dim[0] = f->rank;
         for (int i = 1; i < out.rank; i++)
             out.dim[i] = i == 1 ? f->rank : 1;
     } else { /* the first product is a MatMul in any case */
         in = mc_shape_of(2, (int64_t[]){l->n, f->rank});
-        if (l->kind == MC_SVD_LEFT)
+        if (l->kind == MC_LAYER_LEFT)
             in = mc_shape_of(2, (int64_t[]){f->rank, l->n});
-        if (l->kind == MC_SVD_INPUT)
+        if (l->kind == MC_LAYER_INPUT)
             out.dim[2] = f->rank;
         else
             out = l->out_major ? mc_shape_of(2, (int64_t[]){l->m, f->rank})
@@ -87,7 +87,7 @@ static int make_factors(struct mc_model *m, const struct mc_svd_layer *l,
     }
     struct mc_graph *g = l->sites[0].node->graph;
     struct mc_tensor *t;
-    bool across = !conv && l->kind != MC_SVD_LEFT;
+    bool across = !conv && l->kind != MC_LAYER_LEFT;
     int rc = factor(m, l, &in, f->b, f->rank, l->n, l->n, across, &t, err);
     if (!rc)
         rc = constant(g, l->value->name, "_reduce", t, reduce, err);
@@ -99,7 +99,7 @@ static int make_factors(struct mc_model *m, const struct mc_svd_layer *l,
 /* ---- bias ---- */
 
 /* c [m] or of one element, or NULL, plus scale * shift: a new constant of the old one's dtype and rank. */
-static int shifted(struct mc_model *m, const struct mc_svd_layer *l, struct mc_graph *g,
+static int shifted(struct mc_model *m, const struct mc_layer *l, struct mc_graph *g,
                    const struct mc_value *c, const float *shift, float scale, struct mc_value **ret,
                    struct mc_err *err)
 {
@@ -125,7 +125,7 @@ static int shifted(struct mc_model *m, const struct mc_svd_layer *l, struct mc_g
 }
 
 /* A cell has a bias [directions, 2 gates h]: of its inputs, then of its states. */
-static int shift_cell(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_svd_site *s,
+static int shift_cell(struct mc_model *m, const struct mc_layer *l, const struct mc_layer_site *s,
                       const float *shift, struct mc_err *err)
 {
     enum { SLOT = 3 };
@@ -146,7 +146,7 @@ static int shift_cell(struct mc_model *m, const struct mc_svd_layer *l, const st
                        s->node->op_type, mc_node_label(s->node), (long long)count,
                        (long long)(2 * l->m));
     }
-    int64_t first = l->kind == MC_SVD_RECURRENT ? rows : 0;
+    int64_t first = l->kind == MC_LAYER_RECURRENT ? rows : 0;
     for (int64_t d = 0; d < dirs; d++)
         for (int64_t i = 0; i < rows; i++)
             sum[d * 2 * rows + first + i] += shift[d * rows + i];
@@ -160,16 +160,16 @@ static int shift_cell(struct mc_model *m, const struct mc_svd_layer *l, const st
 }
 
 /* Gemm: y = alpha x Wᵀ + beta c. The shift is of x Wᵀ, so c takes alpha / beta of it. */
-int mc_svd_shift_site(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_svd_site *s,
+int mc_svd_shift_site(struct mc_model *m, const struct mc_layer *l, const struct mc_layer_site *s,
                       const float *shift, struct mc_err *err)
 {
-    if (l->kind == MC_SVD_INPUT || l->kind == MC_SVD_RECURRENT)
+    if (l->kind == MC_LAYER_INPUT || l->kind == MC_LAYER_RECURRENT)
         return shift_cell(m, l, s, shift, err);
     struct mc_node *n = s->add ? s->add : s->node;
     size_t slot = s->add ? (size_t)s->add_slot : 2;
     struct mc_value *c = slot < n->n_in ? n->in[slot] : NULL, *v;
-    float alpha = l->kind == MC_SVD_GEMM ? mc_node_float(n, "alpha", 1) : 1;
-    float beta = l->kind == MC_SVD_GEMM ? mc_node_float(n, "beta", 1) : 1;
+    float alpha = l->kind == MC_LAYER_GEMM ? mc_node_float(n, "alpha", 1) : 1;
+    float beta = l->kind == MC_LAYER_GEMM ? mc_node_float(n, "beta", 1) : 1;
     int rc = 0;
     if (beta == 0) {
         c = NULL;
@@ -222,24 +222,24 @@ static int rewrite_table(struct mc_node *n, struct mc_value *t, const char *name
     return rc ? rc : mc_edit_set_input(n, 1, expand, err);
 }
 
-static int rewrite_site(const struct mc_svd_layer *l, struct mc_node *n, struct mc_value *reduce,
+static int rewrite_site(const struct mc_layer *l, struct mc_node *n, struct mc_value *reduce,
                         struct mc_value *expand, struct mc_err *err)
 {
     char name[NAME];
-    bool conv = l->kind == MC_SVD_CONV, left = l->kind == MC_SVD_LEFT;
+    bool conv = l->kind == MC_LAYER_CONV, left = l->kind == MC_LAYER_LEFT;
     snprintf(name, sizeof name, "%.900s_reduced", n->out[0] ? n->out[0]->name : n->name);
     struct mc_value *t = mc_edit_fresh(n->graph, name);
     if (!t)
         return no_memory(err);
     snprintf(name, sizeof name, "%.900s_reduce", n->name);
     const char *first_name = *n->name ? name : "";
-    if (l->kind == MC_SVD_TABLE)
+    if (l->kind == MC_LAYER_TABLE)
         return rewrite_table(n, t, first_name, reduce, expand, err);
     struct mc_node *first;
     struct mc_value *in[2] = {left ? reduce : n->in[0], left ? n->in[1] : reduce};
     int rc = mc_edit_node(n->graph, n->pos, conv ? "Conv" : "MatMul", "",
-                          conv || l->kind == MC_SVD_MATMUL || left ? n->version : 0, first_name, in,
-                          2, &t, 1, &first, err);
+                          conv || l->kind == MC_LAYER_MATMUL || left ? n->version : 0, first_name,
+                          in, 2, &t, 1, &first, err);
     if (!rc && conv)
         rc = split_window(first, n, err);
     if (!rc)
@@ -247,7 +247,7 @@ static int rewrite_site(const struct mc_svd_layer *l, struct mc_node *n, struct 
     return rc ? rc : mc_edit_set_input(n, 1, left ? t : expand, err);
 }
 
-int mc_svd_rewrite(struct mc_model *m, const struct mc_svd_layer *l, const struct mc_svd_factors *f,
+int mc_svd_rewrite(struct mc_model *m, const struct mc_layer *l, const struct mc_svd_factors *f,
                    struct mc_err *err)
 {
     struct mc_value *reduce, *expand;

@@ -38,7 +38,7 @@ static void sweep(struct mc_model *m)
 }
 
 /* Pairs whose product stays as it is, or all, are pairs again; nodes that nobody reads make way for the names of others. */
-static int restore(const struct mc_svd_run *r, struct mc_model *m, const struct mc_svd_layers *in_m,
+static int restore(const struct mc_svd_run *r, struct mc_model *m, const struct mc_layers *in_m,
                    bool all, struct mc_err *err)
 {
     if (!r->merges.n)
@@ -62,12 +62,12 @@ int mc_svd_run_build(struct mc_svd_run *r, bool sizes_only, struct mc_model **re
                      struct mc_err *err)
 {
     struct mc_model *m;
-    struct mc_svd_layers same = {0};
+    struct mc_layers same = {0};
     int rc = mc_model_clone(r->model, &m, err);
     if (rc)
         return rc;
     m->spill = r->model->spill;
-    rc = mc_svd_collect(m, &same, err);
+    rc = mc_layers_collect(m, &same, err);
     if (!rc)
         rc = restore(r, m, &same, false, err);
     for (size_t i = 0; !rc && i < r->n_items; i++) {
@@ -75,7 +75,7 @@ int mc_svd_run_build(struct mc_svd_run *r, bool sizes_only, struct mc_model **re
         if (it->at && !it->reason)
             rc = it->at->form->place(r, m, &same, it, it->at, it->point, sizes_only, err);
     }
-    mc_svd_layers_free(&same);
+    mc_layers_free(&same);
     if (rc) {
         mc_model_free(m);
         return rc;

@@ -31,7 +31,7 @@ struct mc_svd_run {
     enum mc_svd_norm_kind norm_kind;
 
     struct mc_merges merges; /* pairs of the model as it was given that are one layer here */
-    struct mc_svd_layers layers;
+    struct mc_layers layers;
     double *raw_total; /* [layers.n] what leaving it out costs in its norm; NAN: not known yet */
     struct mc_svd_item *item; /* what is decided as a whole */
     size_t n_items, cap_items;

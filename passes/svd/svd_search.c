@@ -107,7 +107,7 @@ static int analyse(struct mc_svd_run *r, const struct mc_search_ask *ask, struct
     for (size_t i = 0; !rc && i < r->n_items; i++) {
         double cap = 0;
         for (size_t k = 0; k < r->item[i].n_layers; k++)
-            cap = fmax(cap, (double)mc_svd_rank_cap(&r->layers.item[r->item[i].layer[k]]));
+            cap = fmax(cap, (double)mc_layer_rank_cap(&r->layers.item[r->item[i].layer[k]]));
         mc_progress_tell(r->ctx->progress, "singular values", (double)i, (double)r->n_items);
         rc = mc_svd_item_analyse(r, i, want_of(r, ask, fmax(1, cap)), err);
     }
@@ -126,7 +126,7 @@ static bool is_taken(const struct items *s, size_t i, const char *name)
  * as well, and where not even that is, by a number. */
 static const char *name_of(struct items *s, size_t i)
 {
-    const struct mc_svd_layer *l = &s->r->layers.item[s->r->item[i].layer[0]];
+    const struct mc_layer *l = &s->r->layers.item[s->r->item[i].layer[0]];
     const char *node = mc_node_label(l->sites[0].node), *weight = l->value->name;
     if (!is_taken(s, i, node))
         return node;
@@ -148,7 +148,7 @@ static int make_items(struct items *s, struct mc_err *err)
         return no_memory(err);
     int rc = 0;
     for (size_t i = 0; !rc && i < r->n_items; i++) {
-        const struct mc_svd_layer *l = &r->layers.item[r->item[i].layer[0]];
+        const struct mc_layer *l = &r->layers.item[r->item[i].layer[0]];
         s->item[i].name = name_of(s, i);
         s->item[i].op = l->sites[0].node->op_type;
         rc = s->item[i].name ? add_offers(s, i, err) : no_memory(err);

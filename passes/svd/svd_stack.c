@@ -9,15 +9,15 @@
 static int stack_weights(struct mc_svd_run *r, const struct mc_svd_item *it, struct mc_svd_stack *s,
                          struct mc_err *err)
 {
-    struct mc_svd_layer *l = &s->layer;
-    const struct mc_svd_layer *first = &r->layers.item[it->layer[0]];
-    *l = (struct mc_svd_layer){.kind = MC_SVD_MATMUL,
-                               .out_major = true,
-                               .value = first->value,
-                               .n = first->n,
-                               .parts = 1,
-                               .sites = &s->site,
-                               .n_sites = 1};
+    struct mc_layer *l = &s->layer;
+    const struct mc_layer *first = &r->layers.item[it->layer[0]];
+    *l = (struct mc_layer){.kind = MC_LAYER_MATMUL,
+                           .out_major = true,
+                           .value = first->value,
+                           .n = first->n,
+                           .parts = 1,
+                           .sites = &s->site,
+                           .n_sites = 1};
     s->site = first->sites[0];
     for (size_t k = 0; k < it->n_layers; k++)
         l->m += r->layers.item[it->layer[k]].m;
@@ -29,9 +29,9 @@ static int stack_weights(struct mc_svd_run *r, const struct mc_svd_item *it, str
     l->weight = s->weight;
     float *to = data;
     for (size_t k = 0; !rc && k < it->n_layers; k++) {
-        const struct mc_svd_layer *one = &r->layers.item[it->layer[k]];
+        const struct mc_layer *one = &r->layers.item[it->layer[k]];
         float *w;
-        rc = mc_svd_read(one, &w, err);
+        rc = mc_layer_read(one, &w, err);
         if (rc)
             break;
         memcpy(to, w, (size_t)(one->m * one->n) * sizeof *w);
@@ -65,7 +65,7 @@ static int diagonal(struct mc_svd_run *r, const struct mc_svd_item *it, struct m
     void *data;
     int rc = mc_tensor_new(MC_DTYPE_F32, &shape, r->model->spill, &s->out, &data, err);
     for (size_t k = 0; !rc && k < it->n_layers; k++) {
-        const struct mc_svd_layer *l = &r->layers.item[it->layer[k]];
+        const struct mc_layer *l = &r->layers.item[it->layer[k]];
         struct mc_svd_norm norm;
         struct mc_svd_norm_hold hold;
         double total;

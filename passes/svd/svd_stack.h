@@ -5,9 +5,9 @@
 #include "passes/svd/svd_norm.h"
 
 struct mc_svd_stack {
-    struct mc_svd_layer layer; /* W [sum of m, n] f32, one site without a node */
+    struct mc_layer layer; /* W [sum of m, n] f32, one site without a node */
     struct mc_tensor *weight;
-    struct mc_svd_site site;
+    struct mc_layer_site site;
     struct mc_svd_norm norm; /* so that errors are comparable as they are */
     struct mc_svd_norm_hold hold;
     struct mc_tensor *out; /* norm.out */

@@ -122,12 +122,12 @@ static inline void conv_open(struct conv_run *t, struct mc_model *m, struct mc_d
     t->r = (struct mc_svd_run){.ctx = &t->ctx, .model = m, .norm_kind = norm};
     struct mc_svd_run *r = &t->r;
     build_ok(mc_linalg_new("cpu", &r->la, err), err);
-    build_ok(mc_svd_collect(m, &r->layers, err), err);
+    build_ok(mc_layers_collect(m, &r->layers, err), err);
     assert_int_equal(r->layers.n, 1);
     r->raw_total = malloc(sizeof *r->raw_total);
     assert_non_null(r->raw_total);
     r->raw_total[0] = NAN;
-    build_ok(mc_svd_extents(m, &r->layers, err), err);
+    build_ok(mc_layers_extents(m, &r->layers, err), err);
     build_ok(mc_svd_items_make(r, false, err), err);
     if (r->n_items != 1)
         fail_msg("the layer is left: %s", r->layers.item[0].reason);
@@ -140,7 +140,7 @@ static inline void conv_close(struct conv_run *t)
     mc_svd_items_free(&t->r);
     free(t->r.raw_total);
     mc_svd_norm_release(&t->r);
-    mc_svd_layers_free(&t->r.layers);
+    mc_layers_free(&t->r.layers);
     mc_linalg_free(t->r.la);
 }
 

@@ -321,7 +321,7 @@ static void merged_and_undone(const struct one *c)
     int64_t count;
     float *x = input(&n), *want = output_of(n.m, n.rank, n.dims, x, &count);
     struct mc_merges all;
-    struct mc_svd_layers layers;
+    struct mc_layers layers;
     struct mc_model *clone;
     build_ok(mc_merge_pairs(n.m, la, &all, &err), &err);
     if (all.n != c->merges)
@@ -332,9 +332,9 @@ static void merged_and_undone(const struct one *c)
         struct net to = {.m = k ? n.m : clone,
                          .rank = n.rank,
                          .dims = {n.dims[0], n.dims[1], n.dims[2], n.dims[3]}};
-        struct mc_svd_layers mine;
-        build_ok(mc_svd_collect(n.m, &mine, &err), &err);
-        build_ok(mc_svd_collect(to.m, &layers, &err), &err);
+        struct mc_layers mine;
+        build_ok(mc_layers_collect(n.m, &mine, &err), &err);
+        build_ok(mc_layers_collect(to.m, &layers, &err), &err);
         mc_merge_tell(&all, &mine);
         for (size_t i = 0; i < mine.n; i++) {
             mine.item[i].given_bytes = 1; /* as if every pair were the smaller */
@@ -345,8 +345,8 @@ static void merged_and_undone(const struct one *c)
         print(to.m->graph, after, TEXT);
         assert_string_equal(before, after);
         same_outputs(c, &to, x, want, count, 0);
-        mc_svd_layers_free(&layers);
-        mc_svd_layers_free(&mine);
+        mc_layers_free(&layers);
+        mc_layers_free(&mine);
     }
     mc_merges_free(&all);
     mc_model_free(clone);

@@ -7,7 +7,7 @@
 #include "graph/edit.h"
 #include "graph/verify.h"
 #include "passes/quant/form/quant_put.h"
-#include "passes/svd/svd_layer.h"
+#include "passes/layer/layer.h"
 
 static int no_memory(struct mc_err *err)
 {
@@ -32,9 +32,9 @@ static int map_graphs(struct mc_quant_builder *b, struct mc_err *err)
 {
     struct mc_graph **from = NULL, **to = NULL;
     size_t n_from = 0, n_to = 0;
-    int rc = mc_svd_graphs(b->before, &from, &n_from, err);
+    int rc = mc_layer_graphs(b->before, &from, &n_from, err);
     if (!rc)
-        rc = mc_svd_graphs(b->b->m, &to, &n_to, err);
+        rc = mc_layer_graphs(b->b->m, &to, &n_to, err);
     if (!rc && n_from != n_to)
         rc = mc_fail(err, MC_EFAIL, "the model to change is no copy of the one that was looked at");
     for (size_t i = 0; i < n_from && !rc; i++)

@@ -10,7 +10,7 @@
 #include "graph/constant.h"
 #include "graph/edit.h"
 #include "passes/quant/form/quant_half_parts.h"
-#include "passes/svd/svd_layer.h"
+#include "passes/layer/layer.h"
 
 /* Relative error, of the norm, that rounding alone stays below: 2^-11 and 2^-8 is half a unit in the last place at worst. */
 static const double max_error_f16 = 0x1p-11, max_error_bf16 = 0x1p-8;
@@ -202,7 +202,7 @@ int mc_quant_half(struct mc_pass_ctx *ctx, struct mc_model *m, const struct mc_q
         m->ir_version = 4;
         mc_edit_fix_inputs(m->graph);
     }
-    int rc = (r.rows = json_array()) ? mc_svd_graphs(m, &graph, &n, err) : no_memory(err);
+    int rc = (r.rows = json_array()) ? mc_layer_graphs(m, &graph, &n, err) : no_memory(err);
     for (size_t i = 0; !rc && i < n; i++)
         rc = store_graph(&r, graph[i], err);
     if (!rc && how->computed)

@@ -11,7 +11,7 @@
 #include "passes/fit/one_sample.h"
 #include "passes/quant/form/quant_dynamic.h"
 #include "passes/quant/form/quant_region_kind.h"
-#include "passes/svd/svd_layer.h"
+#include "passes/layer/layer.h"
 
 /* Versions of ai.onnx with which DequantizeLinear takes an axis, blocks and 4 bits, 2 bits. */
 enum { OPSET_AXIS = 13, OPSET_BLOCK = 21, OPSET_2_BITS = 25 };
@@ -331,7 +331,7 @@ int mc_quant_sites_find(const struct mc_model *m, const struct mc_quant_rules *r
     struct mc_quant_sites all = {0};
     struct mc_graph **graph = NULL;
     size_t n = 0;
-    int rc = mc_svd_graphs(m, &graph, &n, err);
+    int rc = mc_layer_graphs(m, &graph, &n, err);
     for (size_t g = 0; g < n && !rc; g++)
         for (size_t i = 0; i < graph[g]->n_nodes && !rc; i++)
             rc = add_node(&all, graph[g]->nodes[i], m, err);

@@ -1,6 +1,6 @@
 #include <stdlib.h>
 
-#include "passes/svd/svd_layer.h"
+#include "passes/layer/layer.h"
 
 /* Functions of the model, bodies of a graph's nodes, and theirs, go to the work list: no recursion over hostile nesting. */
 struct graphs {
@@ -25,8 +25,8 @@ static int push_bodies(struct graphs *g, const struct mc_node *n, struct mc_err 
     return rc;
 }
 
-int mc_svd_graphs(const struct mc_model *m, struct mc_graph ***ret, size_t *ret_n,
-                  struct mc_err *err)
+int mc_layer_graphs(const struct mc_model *m, struct mc_graph ***ret, size_t *ret_n,
+                    struct mc_err *err)
 {
     struct graphs g = {0};
     int rc = push(&g, m->graph, err);

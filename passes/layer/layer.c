@@ -1,9 +1,9 @@
-#include "passes/svd/svd_layer.h"
+#include "passes/layer/layer.h"
 
 #include <stdlib.h>
 
 #include "graph/constant.h"
-#include "passes/svd/svd_slot.h"
+#include "passes/layer/layer_slot.h"
 
 /* ---- one node ---- */
 
@@ -42,7 +42,8 @@ static bool is_packed(const struct mc_value *v)
     return all;
 }
 
-bool mc_svd_weight_fits(const struct mc_value *v, int min_rank, int max_rank, const char **ret_why)
+bool mc_layer_weight_fits(const struct mc_value *v, int min_rank, int max_rank,
+                          const char **ret_why)
 {
     const struct mc_tensor *w = mc_constant(v);
     if (!w)
@@ -68,10 +69,10 @@ static bool groups_fit(const struct mc_node *n, const char **ret_why)
            no(ret_why, "a depthwise convolution has one row a group: there is no rank to lower");
 }
 
-bool mc_svd_applies(const struct mc_node *n, const char **ret_why)
+bool mc_layer_applies(const struct mc_node *n, const char **ret_why)
 {
-    struct mc_svd_slot slot[MC_SVD_SLOTS];
-    int slots = mc_svd_slots(n, slot);
+    struct mc_layer_slot slot[MC_LAYER_SLOTS];
+    int slots = mc_layer_slots(n, slot);
     for (int i = 0; i < slots; i++)
         if (!slot[i].why)
             return true;
@@ -84,31 +85,31 @@ bool mc_svd_applies(const struct mc_node *n, const char **ret_why)
         return no(ret_why, "an input or the output is missing");
     if (gemm && mc_constant(n->in[0]) && !mc_constant(n->in[1]))
         return no(ret_why, "the constant is the left operand");
-    if (!mc_svd_weight_fits(n->in[1], conv ? 3 : 2, conv ? MC_RANK_MAX : 2, ret_why))
+    if (!mc_layer_weight_fits(n->in[1], conv ? 3 : 2, conv ? MC_RANK_MAX : 2, ret_why))
         return false;
     if (gemm && mc_node_int(n, "transA", 0))
         return no(ret_why, "transA is set: the input is transposed");
     return !conv || groups_fit(n, ret_why);
 }
 
-size_t mc_svd_weight_slot(const struct mc_svd_layer *l)
+size_t mc_layer_weight_slot(const struct mc_layer *l)
 {
-    return l->kind == MC_SVD_RECURRENT                         ? 2
-           : l->kind == MC_SVD_LEFT || l->kind == MC_SVD_TABLE ? 0
-                                                               : 1;
+    return l->kind == MC_LAYER_RECURRENT                           ? 2
+           : l->kind == MC_LAYER_LEFT || l->kind == MC_LAYER_TABLE ? 0
+                                                                   : 1;
 }
 
-const struct mc_value *mc_svd_input(const struct mc_svd_layer *l, const struct mc_svd_site *s)
+const struct mc_value *mc_layer_input(const struct mc_layer *l, const struct mc_layer_site *s)
 {
-    if (l->kind == MC_SVD_RECURRENT)
+    if (l->kind == MC_LAYER_RECURRENT)
         return s->node->n_out ? s->node->out[0] : NULL;
-    return s->node->in[l->kind == MC_SVD_LEFT || l->kind == MC_SVD_TABLE];
+    return s->node->in[l->kind == MC_LAYER_LEFT || l->kind == MC_LAYER_TABLE];
 }
 
 /* ---- bias ---- */
 
 /* The Add that gives a MatMul its bias: a constant of one element per output, or one for all. */
-static void find_add(struct mc_svd_site *s, int64_t m)
+static void find_add(struct mc_layer_site *s, int64_t m)
 {
     const struct mc_value *y = s->node->n_out ? s->node->out[0] : NULL;
     if (!y || y->n_uses != 1 || y->is_output || y->uses[0].slot < 0)
@@ -127,21 +128,21 @@ static void find_add(struct mc_svd_site *s, int64_t m)
 }
 
 /* Gemm's C and Conv's B are there, or can be, unless something computes them or C has several rows. */
-static void find_bias(struct mc_svd_site *s, const struct mc_svd_layer *l)
+static void find_bias(struct mc_layer_site *s, const struct mc_layer *l)
 {
     const struct mc_node *n = s->node;
-    if (l->kind == MC_SVD_MATMUL)
+    if (l->kind == MC_LAYER_MATMUL)
         find_add(s, l->m);
-    if (l->kind == MC_SVD_INPUT || l->kind == MC_SVD_RECURRENT)
-        s->bias = mc_svd_cell_bias(n, l->kind == MC_SVD_RECURRENT);
-    if (l->kind != MC_SVD_GEMM && l->kind != MC_SVD_CONV)
+    if (l->kind == MC_LAYER_INPUT || l->kind == MC_LAYER_RECURRENT)
+        s->bias = mc_layer_cell_bias(n, l->kind == MC_LAYER_RECURRENT);
+    if (l->kind != MC_LAYER_GEMM && l->kind != MC_LAYER_CONV)
         return;
     const struct mc_value *c = n->n_in > 2 ? n->in[2] : NULL;
     const struct mc_tensor *t = c ? mc_constant(c) : NULL;
     int64_t count = t ? mc_tensor_count(t) : 0;
     bool row = t && (count == 1 || (count == l->m && t->shape.rank > 0 &&
                                     t->shape.dim[t->shape.rank - 1] == l->m));
-    bool silent = l->kind == MC_SVD_GEMM && c && mc_node_float(n, "beta", 1) == 0;
+    bool silent = l->kind == MC_LAYER_GEMM && c && mc_node_float(n, "beta", 1) == 0;
     s->bias = !c || silent || row;
 }
 
@@ -152,38 +153,38 @@ static int no_memory(struct mc_err *err)
     return mc_fail(err, MC_ENOMEM, "out of memory");
 }
 
-static struct mc_svd_layer describe(const struct mc_node *n, enum mc_svd_kind kind)
+static struct mc_layer describe(const struct mc_node *n, enum mc_layer_kind kind)
 {
-    struct mc_svd_layer l = {.kind = kind, .parts = 1};
-    l.value = n->in[mc_svd_weight_slot(&l)];
+    struct mc_layer l = {.kind = kind, .parts = 1};
+    l.value = n->in[mc_layer_weight_slot(&l)];
     l.weight = mc_constant(l.value);
     const struct mc_shape *s = &l.weight->shape;
-    l.out_major = kind != MC_SVD_MATMUL && kind != MC_SVD_TABLE &&
-                  (kind != MC_SVD_GEMM || mc_node_int(n, "transB", 0));
+    l.out_major = kind != MC_LAYER_MATMUL && kind != MC_LAYER_TABLE &&
+                  (kind != MC_LAYER_GEMM || mc_node_int(n, "transB", 0));
     l.m = s->dim[l.out_major ? 0 : 1];
     l.n = l.out_major ? mc_shape_span(s, 1, s->rank) : s->dim[0];
-    if (kind == MC_SVD_INPUT || kind == MC_SVD_RECURRENT) {
+    if (kind == MC_LAYER_INPUT || kind == MC_LAYER_RECURRENT) {
         l.m = s->dim[0] * s->dim[1];
         l.n = s->dim[2];
-        l.parts = kind == MC_SVD_RECURRENT ? s->dim[0] : 1;
+        l.parts = kind == MC_LAYER_RECURRENT ? s->dim[0] : 1;
     }
-    if (kind == MC_SVD_CONV)
+    if (kind == MC_LAYER_CONV)
         l.parts = mc_node_int(n, "group", 1);
     return l;
 }
 
-static int add_site(struct mc_svd_layer *l, struct mc_node *n, struct mc_err *err)
+static int add_site(struct mc_layer *l, struct mc_node *n, struct mc_err *err)
 {
     if (!MC_GROW(l->sites, l->n_sites, l->cap_sites))
         return no_memory(err);
-    l->sites[l->n_sites] = (struct mc_svd_site){.node = n, .cov = -1, .rows = -1};
+    l->sites[l->n_sites] = (struct mc_layer_site){.node = n, .cov = -1, .rows = -1};
     find_bias(&l->sites[l->n_sites++], l);
     return 0;
 }
 
 /* ---- weight -> layer ---- */
 
-static size_t slot_of(const struct mc_svd_layers *all, const struct mc_tensor *w)
+static size_t slot_of(const struct mc_layers *all, const struct mc_tensor *w)
 {
     /* Fibonacci hashing (Knuth, The Art of Computer Programming, vol. 3, section 6.4). */
     size_t h = ((uint64_t)(uintptr_t)w * 0x9E3779B97F4A7C15u) >> 32;
@@ -194,13 +195,13 @@ static size_t slot_of(const struct mc_svd_layers *all, const struct mc_tensor *w
     }
 }
 
-static struct mc_svd_layer *layer_of(const struct mc_svd_layers *all, const struct mc_tensor *w)
+static struct mc_layer *layer_of(const struct mc_layers *all, const struct mc_tensor *w)
 {
     uint32_t at = w && all->n_slots ? all->slots[slot_of(all, w)] : 0;
     return at ? &all->item[at - 1] : NULL;
 }
 
-static struct mc_svd_layer *add_layer(struct mc_svd_layers *all, const struct mc_svd_layer *l)
+static struct mc_layer *add_layer(struct mc_layers *all, const struct mc_layer *l)
 {
     if (!MC_GROW(all->item, all->n, all->cap))
         return NULL;
@@ -220,19 +221,18 @@ static struct mc_svd_layer *add_layer(struct mc_svd_layers *all, const struct mc
     return &all->item[all->n - 1];
 }
 
-static int add_other(struct mc_svd_layers *all, struct mc_node *n, const char *why,
-                     struct mc_err *err)
+static int add_other(struct mc_layers *all, struct mc_node *n, const char *why, struct mc_err *err)
 {
     if (!MC_GROW(all->others, all->n_others, all->cap_others))
         return no_memory(err);
-    all->others[all->n_others] = (struct mc_svd_layer){.reason = why};
+    all->others[all->n_others] = (struct mc_layer){.reason = why};
     return add_site(&all->others[all->n_others++], n, err);
 }
 
-static int add_weight(struct mc_svd_layers *all, struct mc_node *n, enum mc_svd_kind kind,
+static int add_weight(struct mc_layers *all, struct mc_node *n, enum mc_layer_kind kind,
                       struct mc_err *err)
 {
-    struct mc_svd_layer fresh = describe(n, kind), *l = layer_of(all, fresh.weight);
+    struct mc_layer fresh = describe(n, kind), *l = layer_of(all, fresh.weight);
     if (!l) {
         if (!(l = add_layer(all, &fresh)))
             return no_memory(err);
@@ -245,32 +245,32 @@ static int add_weight(struct mc_svd_layers *all, struct mc_node *n, enum mc_svd_
     return add_site(l, n, err);
 }
 
-static enum mc_svd_kind kind_of(const struct mc_node *n)
+static enum mc_layer_kind kind_of(const struct mc_node *n)
 {
-    return mc_node_is(n, "Conv")   ? MC_SVD_CONV
-           : mc_node_is(n, "Gemm") ? MC_SVD_GEMM
-                                   : MC_SVD_MATMUL;
+    return mc_node_is(n, "Conv")   ? MC_LAYER_CONV
+           : mc_node_is(n, "Gemm") ? MC_LAYER_GEMM
+                                   : MC_LAYER_MATMUL;
 }
 
-static int add_node(struct mc_svd_layers *all, struct mc_node *n, struct mc_err *err)
+static int add_node(struct mc_layers *all, struct mc_node *n, struct mc_err *err)
 {
-    struct mc_svd_slot slot[MC_SVD_SLOTS];
+    struct mc_layer_slot slot[MC_LAYER_SLOTS];
     const char *why = NULL;
-    int rc = 0, slots = mc_svd_slots(n, slot);
+    int rc = 0, slots = mc_layer_slots(n, slot);
     for (int i = 0; !rc && i < slots; i++)
         rc = slot[i].why ? add_other(all, n, slot[i].why, err)
                          : add_weight(all, n, slot[i].kind, err);
     if (slots)
         return rc;
-    if (mc_svd_applies(n, &why))
+    if (mc_layer_applies(n, &why))
         return add_weight(all, n, kind_of(n), err);
     return why ? add_other(all, n, why, err) : 0;
 }
 
-int mc_svd_single(struct mc_node *n, struct mc_svd_layer *ret, struct mc_err *err)
+int mc_layer_single(struct mc_node *n, struct mc_layer *ret, struct mc_err *err)
 {
-    struct mc_svd_slot slot[MC_SVD_SLOTS];
-    *ret = describe(n, mc_svd_slots(n, slot) ? slot[0].kind : kind_of(n));
+    struct mc_layer_slot slot[MC_LAYER_SLOTS];
+    *ret = describe(n, mc_layer_slots(n, slot) ? slot[0].kind : kind_of(n));
     return add_site(ret, n, err);
 }
 
@@ -293,7 +293,7 @@ static bool *find_live(const struct mc_graph *g)
     return live;
 }
 
-static int add_nodes(struct mc_svd_layers *all, struct mc_graph *g, struct mc_err *err)
+static int add_nodes(struct mc_layers *all, struct mc_graph *g, struct mc_err *err)
 {
     bool *live = find_live(g);
     int rc = live ? 0 : no_memory(err);
@@ -305,39 +305,39 @@ static int add_nodes(struct mc_svd_layers *all, struct mc_graph *g, struct mc_er
 }
 
 /* Identity nodes only pass it on: their readers are counted. */
-static void count_uses(const struct mc_svd_layers *all, const struct mc_node *n)
+static void count_uses(const struct mc_layers *all, const struct mc_node *n)
 {
     for (size_t i = 0; i < n->n_in && !mc_node_is(n, "Identity"); i++) {
-        struct mc_svd_layer *l = n->in[i] ? layer_of(all, mc_constant(n->in[i])) : NULL;
+        struct mc_layer *l = n->in[i] ? layer_of(all, mc_constant(n->in[i])) : NULL;
         if (l)
             l->uses++;
     }
 }
 
-static void mark_outputs(const struct mc_svd_layers *all, const struct mc_graph *g)
+static void mark_outputs(const struct mc_layers *all, const struct mc_graph *g)
 {
     for (size_t i = 0; i < g->n_outputs; i++) {
-        struct mc_svd_layer *l = layer_of(all, mc_constant(g->outputs[i]));
+        struct mc_layer *l = layer_of(all, mc_constant(g->outputs[i]));
         if (l)
             l->reason = "the weight is also an output";
     }
 }
 
 /* A weight that anything else reads as well stays in the file: factorising it would only add to it. */
-static void judge(struct mc_svd_layer *l)
+static void judge(struct mc_layer *l)
 {
     if (!l->reason && l->uses != l->n_sites)
         l->reason = "another node reads the weight too";
-    if (!l->reason && mc_svd_rank_cap(l) < 1)
+    if (!l->reason && mc_layer_rank_cap(l) < 1)
         l->reason = "no rank makes it smaller";
 }
 
-int mc_svd_collect(struct mc_model *m, struct mc_svd_layers *ret, struct mc_err *err)
+int mc_layers_collect(struct mc_model *m, struct mc_layers *ret, struct mc_err *err)
 {
-    struct mc_svd_layers all = {0};
+    struct mc_layers all = {0};
     struct mc_graph **graph;
     size_t n;
-    int rc = mc_svd_graphs(m, &graph, &n, err);
+    int rc = mc_layer_graphs(m, &graph, &n, err);
     if (rc)
         return rc;
     for (size_t k = 0; !rc && k < n; k++)
@@ -351,13 +351,13 @@ int mc_svd_collect(struct mc_model *m, struct mc_svd_layers *ret, struct mc_err 
     for (size_t i = 0; !rc && i < all.n; i++)
         judge(&all.item[i]);
     if (rc)
-        mc_svd_layers_free(&all);
+        mc_layers_free(&all);
     else
         *ret = all;
     return rc;
 }
 
-void mc_svd_layers_free(struct mc_svd_layers *l)
+void mc_layers_free(struct mc_layers *l)
 {
     for (size_t i = 0; i < l->n; i++)
         free(l->item[i].sites);
@@ -366,5 +366,5 @@ void mc_svd_layers_free(struct mc_svd_layers *l)
     free(l->item);
     free(l->slots);
     free(l->others);
-    *l = (struct mc_svd_layers){0};
+    *l = (struct mc_layers){0};
 }

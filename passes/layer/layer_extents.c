@@ -3,7 +3,7 @@
 
 #include "graph/infer.h"
 #include "passes/fit/one_sample.h"
-#include "passes/svd/svd_layer.h"
+#include "passes/layer/layer.h"
 
 /* -1 where one is unknown, or for more than there are numbers for. */
 static int64_t product(const int64_t *dim, int n)
@@ -47,8 +47,8 @@ static int parts_of(const struct mc_infer *inf, const struct mc_node *n, const s
     return fits && (parts == 2 || parts == 3) ? (int)parts : 0;
 }
 
-static int find_parts(const struct mc_infer *inf, const struct mc_svd_layer *l,
-                      const struct mc_svd_site *s)
+static int find_parts(const struct mc_infer *inf, const struct mc_layer *l,
+                      const struct mc_layer_site *s)
 {
     const struct mc_value *y = s->add ? s->add->out[0] : s->node->out[0];
     int parts = 0;
@@ -58,9 +58,9 @@ static int find_parts(const struct mc_infer *inf, const struct mc_svd_layer *l,
     return parts;
 }
 
-static void describe(const struct mc_infer *inf, struct mc_svd_layer *l, struct mc_svd_site *s)
+static void describe(const struct mc_infer *inf, struct mc_layer *l, struct mc_layer_site *s)
 {
-    if (l->kind == MC_SVD_INPUT || l->kind == MC_SVD_RECURRENT) { /* one for each step */
+    if (l->kind == MC_LAYER_INPUT || l->kind == MC_LAYER_RECURRENT) { /* one for each step */
         const struct mc_vtype *steps = mc_infer_of(inf, s->node->in[0]);
         s->rows = steps->ranked && steps->shape.rank == 3 ? product(steps->shape.dim, 2) : -1;
         return;
@@ -70,14 +70,14 @@ static void describe(const struct mc_infer *inf, struct mc_svd_layer *l, struct 
     if (!x->ranked || !y->ranked || y->shape.rank < 1)
         return;
     int n = s->y_rank = y->shape.rank;
-    if (l->kind == MC_SVD_LEFT) {
+    if (l->kind == MC_LAYER_LEFT) {
         s->rows = product(y->shape.dim, n);
         s->rows = s->rows < 0 ? -1 : s->rows / l->m;
         return;
     }
-    if (l->kind != MC_SVD_CONV) {
+    if (l->kind != MC_LAYER_CONV) {
         s->rows = product(y->shape.dim, n - 1);
-        s->y_parts = l->kind == MC_SVD_MATMUL ? find_parts(inf, l, s) : 0;
+        s->y_parts = l->kind == MC_LAYER_MATMUL ? find_parts(inf, l, s) : 0;
         return;
     }
     for (int i = 2; i < n && i < x->shape.rank; i++) {
@@ -90,7 +90,7 @@ static void describe(const struct mc_infer *inf, struct mc_svd_layer *l, struct 
     s->rows = n < 2 ? -1 : product(each, n - 1);
 }
 
-int mc_svd_extents(const struct mc_model *m, struct mc_svd_layers *l, struct mc_err *err)
+int mc_layers_extents(const struct mc_model *m, struct mc_layers *l, struct mc_err *err)
 {
     struct mc_infer *inf;
     struct mc_err ignored;
@@ -114,7 +114,7 @@ int mc_svd_extents(const struct mc_model *m, struct mc_svd_layers *l, struct mc_
     return 0;
 }
 
-static double rows(const struct mc_svd_layer *l)
+static double rows(const struct mc_layer *l)
 {
     double sum = 0;
     for (size_t s = 0; s < l->n_sites; s++)
@@ -122,14 +122,14 @@ static double rows(const struct mc_svd_layer *l)
     return sum;
 }
 
-double mc_svd_dense_macs(const struct mc_svd_layer *l)
+double mc_layer_dense_macs(const struct mc_layer *l)
 {
     if (l->given_bytes)
         return rows(l) * l->given_macs;
-    return l->kind == MC_SVD_TABLE ? 0 : rows(l) * (double)l->m * (double)l->n;
+    return l->kind == MC_LAYER_TABLE ? 0 : rows(l) * (double)l->m * (double)l->n;
 }
 
-double mc_svd_rank_macs(const struct mc_svd_layer *l)
+double mc_layer_rank_macs(const struct mc_layer *l)
 {
-    return rows(l) * (double)(l->kind == MC_SVD_TABLE ? l->m : l->m + l->n);
+    return rows(l) * (double)(l->kind == MC_LAYER_TABLE ? l->m : l->m + l->n);
 }

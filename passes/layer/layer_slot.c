@@ -1,10 +1,10 @@
-#include "passes/svd/svd_slot.h"
+#include "passes/layer/layer_slot.h"
 
 #include <string.h>
 
 #include "graph/constant.h"
 
-bool mc_svd_cell(const struct mc_node *n, int64_t *ret_gates, int64_t *ret_dirs)
+bool mc_layer_cell(const struct mc_node *n, int64_t *ret_gates, int64_t *ret_dirs)
 {
     int64_t gates = mc_node_is(n, "LSTM") ? 4 : mc_node_is(n, "GRU") ? 3 : mc_node_is(n, "RNN");
     *ret_gates = gates;
@@ -13,14 +13,15 @@ bool mc_svd_cell(const struct mc_node *n, int64_t *ret_gates, int64_t *ret_dirs)
 }
 
 /* W [dirs, gates h, n] and R [dirs, gates h, h]. Without an input the sequence is empty: nobody writes that. */
-static int cell_slots(const struct mc_node *n, int64_t gates, int64_t dirs, struct mc_svd_slot *ret)
+static int cell_slots(const struct mc_node *n, int64_t gates, int64_t dirs,
+                      struct mc_layer_slot *ret)
 {
-    static const enum mc_svd_kind kind[] = {MC_SVD_INPUT, MC_SVD_RECURRENT};
+    static const enum mc_layer_kind kind[] = {MC_LAYER_INPUT, MC_LAYER_RECURRENT};
     for (size_t k = 0; k < 2; k++) {
-        ret[k] = (struct mc_svd_slot){kind[k], NULL};
+        ret[k] = (struct mc_layer_slot){kind[k], NULL};
         if (n->n_in < 3 || !n->in[0] || !n->in[1] || !n->in[2])
             ret[k].why = "an input or the output is missing";
-        else if (mc_svd_weight_fits(n->in[k + 1], 3, 3, &ret[k].why)) {
+        else if (mc_layer_weight_fits(n->in[k + 1], 3, 3, &ret[k].why)) {
             const int64_t *d = mc_constant(n->in[k + 1])->shape.dim;
             if (d[0] != dirs || d[1] % gates)
                 ret[k].why = "the weight's shape does not fit the operator";
@@ -31,7 +32,7 @@ static int cell_slots(const struct mc_node *n, int64_t gates, int64_t dirs, stru
     return 2;
 }
 
-bool mc_svd_cell_bias(const struct mc_node *n, bool recurrent)
+bool mc_layer_cell_bias(const struct mc_node *n, bool recurrent)
 {
     if (recurrent && mc_node_is(n, "GRU") && !mc_node_int(n, "linear_before_reset", 0))
         return false;
@@ -50,23 +51,23 @@ static bool is_table(const struct mc_node *n)
            (axis == 0 || axis == -2) && t->shape.dim[0] > 1 && t->shape.dim[1] > 1;
 }
 
-int mc_svd_slots(const struct mc_node *n, struct mc_svd_slot ret[MC_SVD_SLOTS])
+int mc_layer_slots(const struct mc_node *n, struct mc_layer_slot ret[MC_LAYER_SLOTS])
 {
     int64_t gates, dirs;
-    if (mc_svd_cell(n, &gates, &dirs))
+    if (mc_layer_cell(n, &gates, &dirs))
         return cell_slots(n, gates, dirs, ret);
     bool out = n->n_out > 0 && n->out[0];
     if (is_table(n)) {
-        ret[0] =
-            (struct mc_svd_slot){MC_SVD_TABLE, out ? NULL : "an input or the output is missing"};
+        ret[0] = (struct mc_layer_slot){MC_LAYER_TABLE,
+                                        out ? NULL : "an input or the output is missing"};
         if (out)
-            mc_svd_weight_fits(n->in[0], 2, 2, &ret[0].why);
+            mc_layer_weight_fits(n->in[0], 2, 2, &ret[0].why);
         return 1;
     }
     if (mc_node_is(n, "MatMul") && n->n_in == 2 && n->in[0] && n->in[1] && out &&
         mc_constant(n->in[0]) && !mc_constant(n->in[1])) {
-        ret[0] = (struct mc_svd_slot){MC_SVD_LEFT, NULL};
-        mc_svd_weight_fits(n->in[0], 2, 2, &ret[0].why);
+        ret[0] = (struct mc_layer_slot){MC_LAYER_LEFT, NULL};
+        mc_layer_weight_fits(n->in[0], 2, 2, &ret[0].why);
         return 1;
     }
     return 0;

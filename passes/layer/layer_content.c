@@ -3,9 +3,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "passes/svd/svd_layer.h"
+#include "passes/layer/layer.h"
 
-static int not_finite(const struct mc_svd_layer *l, int64_t at, float x, struct mc_err *err)
+static int not_finite(const struct mc_layer *l, int64_t at, float x, struct mc_err *err)
 {
     const struct mc_node *n = l->sites[0].node;
     return mc_fail(
@@ -15,7 +15,7 @@ static int not_finite(const struct mc_svd_layer *l, int64_t at, float x, struct 
 
 /* Rows are converted a few at a time: with [n,m] storage each turns into a column, and a cache line of the
  * result should be written whole. */
-int mc_svd_read(const struct mc_svd_layer *l, float **ret, struct mc_err *err)
+int mc_layer_read(const struct mc_layer *l, float **ret, struct mc_err *err)
 {
     enum { ROWS = 16 };
     int64_t rows = l->out_major ? l->m : l->n, cols = l->out_major ? l->n : l->m;
@@ -44,17 +44,17 @@ int mc_svd_read(const struct mc_svd_layer *l, float **ret, struct mc_err *err)
     return rc;
 }
 
-uint64_t mc_svd_dense_bytes(const struct mc_svd_layer *l)
+uint64_t mc_layer_dense_bytes(const struct mc_layer *l)
 {
     return l->given_bytes ? l->given_bytes : l->weight->bytes;
 }
 
-uint64_t mc_svd_rank_bytes(const struct mc_svd_layer *l)
+uint64_t mc_layer_rank_bytes(const struct mc_layer *l)
 {
     return (uint64_t)(l->m + l->parts * l->n) * (mc_dtype_info(l->weight->dtype)->bits / 8);
 }
 
-int64_t mc_svd_rank_cap(const struct mc_svd_layer *l)
+int64_t mc_layer_rank_cap(const struct mc_layer *l)
 {
-    return (int64_t)((mc_svd_dense_bytes(l) - 1) / mc_svd_rank_bytes(l));
+    return (int64_t)((mc_layer_dense_bytes(l) - 1) / mc_layer_rank_bytes(l));
 }
