@@ -53,8 +53,9 @@ struct mc_own {
     bool approximate;
 };
 
-const struct mc_own *mc_own_lookup(const char *name); /* without looking at a model; NULL: none of ours */
-const struct mc_own *mc_own_at(size_t i);             /* NULL at the end */
+const struct mc_own *mc_own_lookup(
+    const char *name);                    /* without looking at a model; NULL: none of ours */
+const struct mc_own *mc_own_at(size_t i); /* NULL at the end */
 
 /* What n calls, if it is one of ours: domain, body and tables are right. NULL: any other node. Cost: nodes of the body and
  * bytes of the tables. */
@@ -62,9 +63,8 @@ const struct mc_own *mc_own_find(const struct mc_node *n);
 
 /* A call at position pos: the function and the import of its domain are added where the model has none, tables where the graph has
  * none. in[0..n_in) as in the table above, out as for mc_edit_node; attributes are set by `set` before tables are made
- * (NULL: there are none). A function of that name with another body in the model: the call gets a function of another
- * name (overloads need IR 10), which is the same row by its body.
- * Errors: MC_ENOMEM, those of check. */
+ * (NULL: there are none).
+ * Errors: MC_EUNSUP where the model has a function of that name with another body; MC_ENOMEM, those of check. */
 int mc_own_call(struct mc_graph *g, size_t pos, const char *function, const char *name,
                 struct mc_value *const *in, size_t n_in, struct mc_value *const *out, size_t n_out,
                 int (*set)(void *ctx, struct mc_node *n, struct mc_err *err), void *ctx,
