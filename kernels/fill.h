@@ -7,6 +7,7 @@
 
 #define MC_FILLS(level)                                                                            \
     void mc_gemm_fill_##level(struct mc_gemm_kernels *k);                                          \
+    void mc_circulant_fill_##level(struct mc_circulant_kernels *k);                                \
     void mc_conv_fill_##level(struct mc_conv_kernels *k);                                          \
     void mc_conv_grad_fill_##level(struct mc_conv_grad_kernels *k);                                \
     void mc_elementwise_fill_##level(struct mc_elementwise_kernels *k);                            \

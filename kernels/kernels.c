@@ -10,6 +10,7 @@
 static void fill_ref_f32(struct mc_kernels *k)
 {
     mc_gemm_fill_ref_f32(&k->gemm);
+    mc_circulant_fill_ref_f32(&k->circulant);
     mc_conv_fill_ref_f32(&k->conv);
     mc_conv_grad_fill_ref_f32(&k->conv_grad);
     mc_elementwise_fill_ref_f32(&k->elementwise);
@@ -30,6 +31,7 @@ static void fill_ref_f32(struct mc_kernels *k)
 static void fill_ref_f64(struct mc_kernels *k)
 {
     mc_gemm_fill_ref_f64(&k->gemm);
+    mc_circulant_fill_ref_f64(&k->circulant);
     mc_conv_fill_ref_f64(&k->conv);
     mc_conv_grad_fill_ref_f64(&k->conv_grad);
     mc_elementwise_fill_ref_f64(&k->elementwise);

@@ -9,6 +9,7 @@
 #ifndef MC_KERNELS_KERNELS_H
 #define MC_KERNELS_KERNELS_H
 
+#include "kernels/circulant.h"
 #include "kernels/conv.h"
 #include "kernels/conv_grad.h"
 #include "kernels/conv_s8.h"
@@ -30,6 +31,7 @@ struct mc_kernels {
     const char *name; /* "ref", "plain", "avx2", "avx512", "avx512vnni" */
     int elem_bytes;   /* 4 or 8 */
     struct mc_gemm_kernels gemm;
+    struct mc_circulant_kernels circulant;
     struct mc_conv_kernels conv;
     struct mc_conv_grad_kernels conv_grad;
     struct mc_elementwise_kernels elementwise;
