@@ -59,6 +59,7 @@ static const struct place {
     {"", "DequantizeLinear", 1, 1, ROLE_SCALE},
     {MC_GRAD_DOMAIN, "FakeQuantize", 0, 0, ROLE_WEIGHT},
     {MC_GRAD_DOMAIN, "LearnedScale", 1, 1, ROLE_SMALL},
+    {MC_GRAD_DOMAIN, "BinarizeWeight", 0, 0, ROLE_WEIGHT},
     {"com.microsoft", "FusedMatMul", 0, 1, ROLE_WEIGHT},
     {"com.microsoft", "FusedGemm", 0, 1, ROLE_WEIGHT},
     {"com.microsoft", "FusedGemm", 2, 2, ROLE_SMALL},

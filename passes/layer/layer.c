@@ -323,13 +323,15 @@ static void mark_outputs(const struct mc_layers *all, const struct mc_graph *g)
     }
 }
 
+const char mc_layer_no_rank[] = "no rank makes it smaller";
+
 /* A weight that anything else reads as well stays in the file: factorising it would only add to it. */
 static void judge(struct mc_layer *l)
 {
     if (!l->reason && l->uses != l->n_sites)
         l->reason = "another node reads the weight too";
     if (!l->reason && mc_layer_rank_cap(l) < 1)
-        l->reason = "no rank makes it smaller";
+        l->reason = mc_layer_no_rank;
 }
 
 int mc_layers_collect(struct mc_model *m, struct mc_layers *ret, struct mc_err *err)

@@ -50,6 +50,9 @@ struct mc_layer {
     const char *reason;      /* why it is left alone; NULL: it is not */
 };
 
+/* The reason of a layer that factors would not make smaller, which is none for other passes; compare addresses. */
+extern const char mc_layer_no_rank[];
+
 struct mc_layers {
     struct mc_layer *item;
     size_t n, cap;
