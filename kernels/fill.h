@@ -22,6 +22,7 @@
     void mc_conv_s8_fill_##level(struct mc_conv_s8_kernels *k);                                    \
     void mc_rows_s8_fill_##level(struct mc_rows_s8_kernels *k);                                    \
     void mc_fake_quant_fill_##level(struct mc_fake_quant_kernels *k);                              \
+    void mc_xnor_fill_##level(struct mc_xnor_kernels *k);                                          \
     void mc_quant_fill_##level(struct mc_quant_kernels *k)
 
 MC_FILLS(ref_f32);

@@ -26,6 +26,7 @@ static void fill_ref_f32(struct mc_kernels *k)
     mc_conv_s8_fill_ref_f32(&k->conv_s8);
     mc_rows_s8_fill_ref_f32(&k->rows_s8);
     mc_quant_fill_ref_f32(&k->quant);
+    mc_xnor_fill_ref_f32(&k->xnor);
 }
 
 static void fill_ref_f64(struct mc_kernels *k)
@@ -47,6 +48,7 @@ static void fill_ref_f64(struct mc_kernels *k)
     mc_conv_s8_fill_ref_f64(&k->conv_s8);
     mc_rows_s8_fill_ref_f64(&k->rows_s8);
     mc_quant_fill_ref_f64(&k->quant);
+    mc_xnor_fill_ref_f64(&k->xnor);
 }
 
 static void fill_plain(struct mc_kernels *k)

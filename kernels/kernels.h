@@ -26,6 +26,7 @@
 #include "kernels/rows_s8.h"
 #include "kernels/spatial.h"
 #include "kernels/quant.h"
+#include "kernels/xnor.h"
 
 struct mc_kernels {
     const char *name; /* "ref", "plain", "avx2", "avx512", "avx512vnni" */
@@ -43,6 +44,7 @@ struct mc_kernels {
     struct mc_scatter_kernels scatter;
     struct mc_optim_kernels optim;
     struct mc_fake_quant_kernels fake_quant;
+    struct mc_xnor_kernels xnor;
     /* The same in both tables of a level: they do not compute with the element type. */
     struct mc_gemm_s8_kernels gemm_s8;
     struct mc_conv_s8_kernels conv_s8;

@@ -1,63 +1,95 @@
-/* Products of signs: +1 and -1 in one bit each, 64 to a word; a product is K - 2 popcount(a ^ b).
+/* Products of signs: +1 and -1 in one bit each, so that a product of k of them is k - 2 popcount(a ^ b).
  *
- * Bit k % 64 of word k / 64 is element k; 1 means +1. Bits behind the last element are 0 in both operands, which makes their
- * exclusive or 0. */
+ * Bit i of byte j of a row is element 8j + i; 1 means +1, 0 means -1. Bits behind the last element are 0. Sums are exact;
+ * what is made of them is rounded as written below, so all levels give the same bits.
+ *
+ * Source: Rastegari et al., XNOR-Net, 2016; deviates: no scale of activations. */
 #ifndef MC_KERNELS_XNOR_H
 #define MC_KERNELS_XNOR_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-/* Words of a row of n elements. */
-#define MC_XNOR_WORDS(n) (((n) + 63) / 64)
+#include "base/threads.h"
 
-/* Signs of floats: bit = !(x < t), so NaN counts as +1. */
+/* Bytes of a row of n elements; words of 32 bits of the channels of a pixel. */
+#define MC_XNOR_BYTES(n) (((n) + 7) / 8)
+#define MC_XNOR_WORDS(n) (((n) + 31) / 32)
+
+/* Signs of floats: bit = !(x < threshold), so NaN counts as +1. Cost: reads x once. */
 struct mc_xnor_pack {
-    int64_t rows, cols; /* of x */
+    int64_t rows, cols; /* of x, whose columns are adjacent */
+    const void *x;      /* of the table's element type */
+    int64_t x_row;      /* elements between rows */
+    const void *threshold;
+    int64_t t_step; /* threshold of column j at [j * t_step]: 0 or 1 */
+    uint8_t *bits;  /* [rows, bits_row], bytes behind MC_XNOR_BYTES(cols) are left alone */
+    int64_t bits_row;
+};
+
+/* Signs of images [n, channels, pixels] by channel: bit c % 32 of word [image, c / 32, pixel]. */
+struct mc_xnor_image {
+    int64_t n, channels, pixels;
     const void *x;
-    int64_t ldx;
-    const void *threshold; /* [cols], or [1] with t_step 0 */
-    int64_t t_step;        /* 0 or 1 */
-    uint64_t *bits;        /* [rows, ld] */
-    int64_t ld;            /* words; MC_XNOR_WORDS(cols) and more */
+    const void *threshold;
+    int64_t t_step;
+    uint32_t *bits; /* [n, MC_XNOR_WORDS(channels), pixels] */
 };
 
-/* y[i, j] = scale[j] * sum_k a[i, k] b[j, k] + bias[j]; the sum is exact. */
+/* What is made of the sum of output j: y = scale[j] * sum + bias[j], product and sum rounded one after the other; or, where
+ * least is given, the sign that the next layer takes: bit = least[j] <= sum <= most[j] (mc_xnor_limits()). */
+struct mc_xnor_out {
+    const void *scale, *bias; /* of the table's element type; NULL: 1, 0 */
+    const int32_t *least, *most;
+};
+
+/* a [m, k] times b [n, k] transposed. Cost: 2mnk operations. */
 struct mc_xnor_gemm {
-    int64_t m, n, k;
-    const uint64_t *a; /* [m, lda] as pack() leaves it */
-    int64_t lda;
-    const void *b;            /* of pack_b() */
-    const void *scale, *bias; /* [n] of the table's element type; NULL: 1, 0 */
-    void *y;                  /* [m, ldy] of the table's element type */
-    int64_t ldy;
+    int64_t m, n, k; /* k < 2^31 */
+    const uint8_t *a;
+    int64_t a_row;        /* bytes between rows; MC_XNOR_BYTES(k) and more */
+    const void *packed_b; /* from pack_b */
+    struct mc_xnor_out to;
+    void *y;       /* [m, y_row], or with limits bits [m, y_row]; may not overlap a */
+    int64_t y_row; /* elements, or bytes, between rows */
 };
 
-/* Channels last, channels of a pixel packed in MC_XNOR_WORDS(channels) words. Padding counts as 0. */
+/* Padding counts as 0, neither -1 nor +1: taps outside are left out of the sum. */
 struct mc_xnor_conv {
-    int64_t height, width, channels;
-    int64_t out_height, out_width, filters;
-    int64_t kh, kw, stride_h, stride_w, dil_h, dil_w, pad_top, pad_left;
-    const uint64_t *a;        /* [height, width, words] of one image */
-    const void *b;            /* of pack_conv_b() */
-    const void *scale, *bias; /* [filters], as above */
-    void *y;                  /* [filters, out_height, out_width] */
-    void *scratch;            /* conv_scratch() bytes, 64-byte aligned */
+    int64_t n, channels, filters; /* channels * kernel < 2^31 */
+    int64_t in[2], out[2], kernel[2];
+    int64_t stride[2], dilation[2],
+        pad[2];            /* height, width; pad at the start, the end follows from out */
+    const uint32_t *x;     /* as mc_xnor_image leaves it */
+    const void *packed_w;  /* from pack_w */
+    struct mc_xnor_out to; /* by filter */
+    void *
+        y; /* [n, filters, out], or with limits bits as of an image of `filters` channels; may not overlap x */
 };
 
 struct mc_xnor_kernels {
-    void (*pack)(const struct mc_xnor_pack *p);
-    /* As pack, of an image [channels, height * width] to [height * width, words]; thresholds by channel. */
-    void (*pack_image)(const void *x, int64_t channels, int64_t pixels, const void *threshold,
-                       int64_t t_step, uint64_t *bits);
-    /* Weights: rows of bytes as in the file [n, ceil(k / 8)] -> the layout gemm() wants, 64-byte aligned. */
-    int64_t (*b_bytes)(int64_t n, int64_t k);
-    void (*pack_b)(int64_t n, int64_t k, const uint8_t *rows, void *b);
-    void (*gemm)(const struct mc_xnor_gemm *g);
-    /* rows: [filters, channels * kh * kw] as in the file. */
-    int64_t (*conv_b_bytes)(const struct mc_xnor_conv *c);
-    void (*pack_conv_b)(const struct mc_xnor_conv *c, const uint8_t *rows, void *b);
-    int64_t (*conv_scratch)(const struct mc_xnor_conv *c);
-    void (*conv)(const struct mc_xnor_conv *c);
+    void (*pack)(const struct mc_xnor_pack *p, struct mc_pool *pool);
+    void (*pack_image)(const struct mc_xnor_image *p, struct mc_pool *pool);
+
+    /* rows: [n, MC_XNOR_BYTES(k)], bits behind k are not looked at; dst 64-byte aligned. */
+    size_t (*pack_b_bytes)(int64_t k, int64_t n);
+    void (*pack_b)(int64_t k, int64_t n, const uint8_t *rows, void *dst, struct mc_pool *pool);
+    size_t (*scratch_bytes)(int64_t m, int64_t n, int64_t k, int threads);
+    /* scratch: 64-byte aligned. */
+    void (*gemm)(const struct mc_xnor_gemm *g, void *scratch, struct mc_pool *pool);
+
+    /* rows: [filters, MC_XNOR_BYTES(channels * kernel)], elements of a row in the order [channels, kernel]. */
+    size_t (*pack_w_bytes)(const struct mc_xnor_conv *c);
+    void (*pack_w)(const struct mc_xnor_conv *c, const uint8_t *rows, void *dst,
+                   struct mc_pool *pool);
+    size_t (*conv_scratch_bytes)(const struct mc_xnor_conv *c, int threads);
+    void (*conv)(const struct mc_xnor_conv *c, void *scratch, struct mc_pool *pool);
 };
+
+/* Limits for which least <= sum <= most says the same as bit(ctx, sum) for every sum of k signs; bit changes at most once
+ * from -k to k. Cost: log2(k) calls. */
+void mc_xnor_limits(int64_t k, bool (*bit)(void *ctx, int32_t sum), void *ctx, int32_t *ret_least,
+                    int32_t *ret_most);
 
 #endif
