@@ -8,27 +8,29 @@ enum { LEVELS = 1000 };
 
 struct inliner {
     struct mc_function_table table;
-    size_t made; /* nodes by calls so far */
-    bool again;  /* some of them may be calls themselves */
+    bool (*pick)(const struct mc_node *n); /* NULL: those that no operator row stands for */
+    size_t made;                           /* nodes by calls so far */
+    bool again;                            /* some of them may be calls themselves */
 };
 
-/* The function that n calls, if no operator row stands for it. */
-static const struct mc_function *callee(const struct mc_function_table *t, const struct mc_node *n)
+/* The function that n calls, if it is to be inlined. */
+static const struct mc_function *callee(const struct inliner *s, const struct mc_node *n)
 {
-    ptrdiff_t i = mc_function_table_find(t, n);
-    return i >= 0 && !mc_op_find(n) ? t->sorted[i] : NULL;
+    ptrdiff_t i = mc_function_table_find(&s->table, n);
+    bool picked = i >= 0 && (s->pick ? s->pick(n) : !mc_op_find(n));
+    return picked ? s->table.sorted[i] : NULL;
 }
 
 /* Recursion by nesting depth only. */
-static bool has_call(const struct mc_function_table *t, const struct mc_graph *g)
+static bool has_call(const struct inliner *s, const struct mc_graph *g)
 {
     for (size_t i = 0; i < g->n_nodes; i++) {
         const struct mc_node *n = g->nodes[i];
-        if (callee(t, n))
+        if (callee(s, n))
             return true;
         for (size_t k = 0; k < n->n_attr; k++)
             for (size_t b = 0; n->attr[k].graphs && b < n->attr[k].n; b++)
-                if (has_call(t, n->attr[k].graphs[b]))
+                if (has_call(s, n->attr[k].graphs[b]))
                     return true;
     }
     return false;
@@ -36,15 +38,15 @@ static bool has_call(const struct mc_function_table *t, const struct mc_graph *g
 
 int mc_inline_needed(const struct mc_model *m, bool *ret, struct mc_err *err)
 {
-    struct mc_function_table t;
+    struct inliner s = {0};
     *ret = false;
     if (!m->n_functions || !m->graph)
         return 0;
-    int rc = mc_function_table_make(&t, m, err);
+    int rc = mc_function_table_make(&s.table, m, err);
     if (rc)
         return rc;
-    *ret = has_call(&t, m->graph);
-    mc_function_table_free(&t);
+    *ret = has_call(&s, m->graph);
+    mc_function_table_free(&s.table);
     return 0;
 }
 
@@ -67,7 +69,7 @@ static int inline_calls(struct inliner *s, struct mc_graph *g, struct mc_err *er
         return rc;
     for (size_t i = 0; !rc && i < splice.n_old; i++) {
         struct mc_node *n = g->nodes[i];
-        const struct mc_function *f = callee(&s->table, n);
+        const struct mc_function *f = callee(s, n);
         if (!f)
             continue;
         s->made += size_of(f->body);
@@ -87,7 +89,7 @@ static int inline_level(struct inliner *s, struct mc_graph *g, struct mc_err *er
 {
     bool any = false;
     for (size_t i = 0; !any && i < g->n_nodes; i++)
-        any = callee(&s->table, g->nodes[i]) != NULL;
+        any = callee(s, g->nodes[i]) != NULL;
     int rc = any ? inline_calls(s, g, err) : 0;
     for (size_t i = 0; !rc && i < g->n_nodes; i++) {
         const struct mc_node *n = g->nodes[i];
@@ -98,18 +100,19 @@ static int inline_level(struct inliner *s, struct mc_graph *g, struct mc_err *er
     return rc;
 }
 
-int mc_inline(struct mc_model *m, struct mc_err *err)
+int mc_inline_some(struct mc_model *m, bool (*pick)(const struct mc_node *n), struct mc_err *err)
 {
-    struct inliner s = {0};
+    struct inliner s = {.pick = pick, .again = true};
     if (!m->n_functions || !m->graph)
         return 0;
     int rc = mc_function_table_make(&s.table, m, err);
     if (rc)
         return rc;
-    s.again = true;
     for (size_t level = 0; !rc && s.again; level++) {
         s.again = false;
         rc = inline_level(&s, m->graph, err);
+        for (size_t i = 0; !rc && pick && i < m->n_functions; i++)
+            rc = inline_level(&s, m->functions[i]->body, err);
         /* Functions that do not call themselves are at most as many levels as there are functions. */
         if (!rc && s.again && level >= m->n_functions)
             rc = mc_fail(err, MC_EFORMAT, "a function of the model calls itself");
@@ -118,4 +121,9 @@ int mc_inline(struct mc_model *m, struct mc_err *err)
     }
     mc_function_table_free(&s.table);
     return rc;
+}
+
+int mc_inline(struct mc_model *m, struct mc_err *err)
+{
+    return mc_inline_some(m, NULL, err);
 }

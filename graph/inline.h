@@ -16,5 +16,7 @@ int mc_inline_needed(const struct mc_model *m, bool *ret, struct mc_err *err);
  * MC_EUNSUP where more than MC_INLINE_NODES nodes would come about; MC_ENOMEM. m must be dropped then. */
 enum { MC_INLINE_NODES = 1 << 20 };
 int mc_inline(struct mc_model *m, struct mc_err *err);
+/* The same with the calls that `pick` says, whether a row stands for them or not, also where functions call them. */
+int mc_inline_some(struct mc_model *m, bool (*pick)(const struct mc_node *n), struct mc_err *err);
 
 #endif

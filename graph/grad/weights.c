@@ -7,6 +7,7 @@
 
 #include "graph/constant.h"
 #include "graph/grad/rule.h"
+#include "graph/own/own.h"
 
 enum role {
     ROLE_NONE,    /* no weight, and nothing that looks like one */
@@ -14,6 +15,7 @@ enum role {
     ROLE_SCALE,
     ROLE_STATE,
     ROLE_STATISTIC,
+    ROLE_TABLE, /* of a function, which says what its bits mean */
     ROLE_SMALL, /* a weight that does not decay */
     ROLE_WEIGHT,
 };
@@ -135,8 +137,21 @@ static void mark(struct finder *f)
     }
 }
 
+/* What a function of graph/own makes of an input. */
+static enum role role_in_own(const struct mc_node *n, int slot)
+{
+    const struct mc_own *own = mc_own_find(n);
+    if (!own)
+        return ROLE_NONE;
+    if (slot >= own->n_in)
+        return ROLE_TABLE;
+    return own->roles[slot] == 'w' ? ROLE_WEIGHT : own->roles[slot] == 's' ? ROLE_SMALL : ROLE_NONE;
+}
+
 static enum role role_of_use(const struct mc_node *n, int slot)
 {
+    if (!strcmp(n->domain, MC_OWN_DOMAIN))
+        return role_in_own(n, slot);
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
         if (slot >= places[i].first && slot <= places[i].last &&
             strcmp(n->op_type, places[i].op) == 0 && strcmp(n->domain, places[i].domain) == 0)
@@ -195,6 +210,7 @@ static const char *reason(struct finder *f, const struct mc_value *v, enum role 
     }
     switch (role) {
     case ROLE_STATISTIC: return "a running statistic, which no gradient moves";
+    case ROLE_TABLE: return "a table that says what packed bits mean";
     default: break;
     }
     if (f->has_only)
@@ -230,7 +246,8 @@ static int look_at(struct finder *f, struct mc_value *v, struct mc_err *err)
     const char *why = reason(f, v, role, raw, count, &rc, err);
     if (rc || count == 0)
         return rc;
-    if (why && (role == ROLE_NONE || (role == ROLE_OPERAND && count == 1)) && !f->has_only)
+    if (why && (role == ROLE_NONE || role == ROLE_TABLE || (role == ROLE_OPERAND && count == 1)) &&
+        !f->has_only)
         return 0; /* a bound of Clip, an epsilon: nobody misses it among the weights */
     f->w->list[f->w->n++] = (struct mc_weight){.value = v,
                                                .shape = t->shape,

@@ -73,6 +73,9 @@ enum mc_op_flags {
      * it already. run() copies what is not in its place yet. */
     MC_OP_PARTS = 1024,
     MC_OP_PACKS = 2048,
+    /* Makes a weight of the small form in which the file holds it: never folded into the file, and always into what a
+     * session keeps, however much larger it is. */
+    MC_OP_WEIGHT = 4096,
 };
 
 struct mc_op {

@@ -152,6 +152,8 @@ static bool worth_folding(const struct mc_session *s, const struct mc_infer *inf
 {
     size_t in = 0, out = 0, bytes;
     int64_t most = 0;
+    if (s->ops[n->id]->flags & MC_OP_WEIGHT)
+        return true;
     for (size_t i = 0; i < n->n_in; i++) {
         const struct mc_vtype *t = n->in[i] ? mc_infer_of(inf, n->in[i]) : NULL;
         if (t && (!mc_dtype_bytes(t->dtype, mc_shape_count(&t->shape), &bytes) ||

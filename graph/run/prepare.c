@@ -23,7 +23,7 @@ static bool keeps_form(const struct mc_node *n)
 static bool may_fold(const struct mc_node *n)
 {
     const struct mc_op *op = mc_op_find(n);
-    if (!op || (op->flags & MC_OP_RANDOM) || keeps_form(n))
+    if (!op || (op->flags & (MC_OP_RANDOM | MC_OP_WEIGHT)) || keeps_form(n))
         return false;
     for (size_t i = 0; i < n->n_out; i++)
         if (n->out[i] && (n->out[i]->is_output || mc_constant(n->out[i])))
