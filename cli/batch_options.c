@@ -183,6 +183,12 @@ static int take(struct mc_batch_job *b, const struct mc_param *p, const json_t *
     return rc || ok ? rc : mc_fail(err, MC_ENOMEM, "out of memory");
 }
 
+/* Options of batch that are those of every model's run. */
+static bool is_about_file(const char *name)
+{
+    return !strcmp(name, "external-data") || !strcmp(name, "inline") || !strcmp(name, "expand");
+}
+
 int mc_batch_options(struct mc_batch_job *b, struct mc_err *err)
 {
     const struct mc_command *c = b->cli->command;
@@ -193,7 +199,7 @@ int mc_batch_options(struct mc_batch_job *b, struct mc_err *err)
         if (c->groups[g] == &mc_options_report || c->groups[g] == &mc_options_general)
             continue;
         for (const struct mc_param *p = c->groups[g]->params; !rc && p->type; p++)
-            if (c->groups[g] != &mc_options_batch || !strcmp(p->name, "external-data"))
+            if (c->groups[g] != &mc_options_batch || is_about_file(p->name))
                 rc = take(b, p, given, err);
     }
     json_decref(given);

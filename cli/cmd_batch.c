@@ -33,6 +33,10 @@ const struct mc_option_group mc_options_batch = {
          "stand for the model's folder, its name without and with .onnx, and its path below DIR"},
         {MC_PARAM_FLAG, "external-data", 0, false, NULL, NULL, 0, 0, NULL,
          "put the weights of every result into a file of its own, RESULT.data"},
+        {MC_PARAM_FLAG, "inline", 0, false, NULL, NULL, 0, 0, NULL,
+         "write weights in small forms as nodes instead of calls of functions"},
+        {MC_PARAM_FLAG, "expand", 0, false, NULL, NULL, 0, 0, NULL,
+         "write weights in small forms as dense layers"},
         {MC_PARAM_FLAG, "force", 0, false, NULL, NULL, 0, 0, NULL,
          "do everything again; without this option what an earlier run finished is kept where "
          "model, recipe, options, data and result are as they were"},

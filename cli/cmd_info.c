@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/deliver.h"
 #include "cli/models.h"
+#include "cli/packed.h"
 #include "formats/onnx_about.h"
 #include "graph/infer.h"
 #include "graph/summary.h"
@@ -169,6 +170,7 @@ static int describe(const struct mc_cli_model *m, json_t *r, struct mc_err *err)
         mc_json_put(r, "unsupported", json_incref(c.unsupported), &ok);
         mc_json_put(r, "weights", weights(&c, &ok), &ok);
         mc_json_put(r, "largest", largest(&c, &ok), &ok);
+        mc_cli_put_packed(r, m->model, &ok);
         rc = put_contradictions(r, g, &ok, err);
     }
     if (!rc) {

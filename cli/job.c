@@ -12,6 +12,7 @@
 #include "graph/dataset_join.h"
 #include "graph/edit.h"
 #include "graph/opset.h"
+#include "graph/own/own.h"
 #include "graph/run/fold.h"
 #include "graph/verify.h"
 
@@ -42,7 +43,11 @@ static int check_options(const struct mc_cli *cli, struct mc_job *j, struct mc_e
     j->data_spec = mc_param_text(cli->values, "data");
     j->dry_run = mc_param_flag(cli->values, "dry-run");
     j->write.external = mc_param_flag(cli->values, "external-data");
+    j->inlines = mc_param_flag(cli->values, "inline");
+    j->expands = mc_param_flag(cli->values, "expand");
     const char *model = mc_cli_operand(cli, 0);
+    if (j->inlines && j->expands)
+        return mc_fail(err, MC_EUSAGE, "--inline and --expand say two things: give one of them");
     if (!j->out && !j->dry_run)
         return mc_fail(err, MC_EUSAGE, "needs -o OUT to write to, or --dry-run");
     j->to_stdout = j->out && !j->dry_run && !strcmp(j->out, "-");
@@ -199,6 +204,14 @@ int mc_job_bytes(const struct mc_job *j, const struct mc_model *m, uint64_t *ret
 
 /* ---- after it ---- */
 
+/* The form in which weights of graph/own are written. */
+static int settle_form(struct mc_job *j, struct mc_err *err)
+{
+    if (j->inlines)
+        return mc_own_inline(j->work, err);
+    return j->expands ? mc_own_expand(j->work, err) : 0;
+}
+
 /* The figures are about the file: it is written, read back, and that model is measured. */
 static int write_and_measure(const struct mc_cli *cli, struct mc_job *j, struct mc_err *err)
 {
@@ -207,6 +220,9 @@ static int write_and_measure(const struct mc_cli *cli, struct mc_job *j, struct 
     uint64_t bytes;
     int rc = steps ? mc_edit_meta(j->work, "ai.mcompress.preprocess", steps, err) : 0;
     mc_edit_sweep(j->work->graph);
+    mc_own_sweep(j->work);
+    if (!rc)
+        rc = settle_form(j, err);
     if (!rc)
         rc = mc_opset_lift(j->work, 0, err);
     if (!rc)

@@ -15,10 +15,11 @@ enum { MC_LATENCY_WHY = 512 };
 struct mc_job {
     const char *out, *data_spec, *preprocess;
     bool dry_run, to_stdout;
-    uint64_t room;     /* most bytes of the note in the model on what was done to it; 0: none */
-    uint64_t given;    /* bytes of the model that a pass works on */
-    bool compresses;   /* a pass is among the steps */
-    bool incomparable; /* the result answers another question: it is measured by itself */
+    bool inlines, expands; /* --inline, --expand */
+    uint64_t room;         /* most bytes of the note in the model on what was done to it; 0: none */
+    uint64_t given;        /* bytes of the model that a pass works on */
+    bool compresses;       /* a pass is among the steps */
+    bool incomparable;     /* the result answers another question: it is measured by itself */
     struct mc_onnx_write_opts write;
 
     struct mc_cli_model original; /* what the result is compared with */

@@ -99,6 +99,12 @@ const struct mc_option_group mc_options_write = {
          "say what would be done and the size it would give; write nothing"},
         {MC_PARAM_FLAG, "external-data", 0, false, NULL, NULL, 0, 0, NULL,
          "put the weights into OUT.data"},
+        {MC_PARAM_FLAG, "inline", 0, false, NULL, NULL, 0, 0, NULL,
+         "write weights in small forms as the nodes that they stand for instead of calls of "
+         "functions: as small, and for runtimes that know no functions (OpenVINO, ONNX Runtime "
+         "before 1.17)"},
+        {MC_PARAM_FLAG, "expand", 0, false, NULL, NULL, 0, 0, NULL,
+         "write weights in small forms as dense layers"},
         {MC_PARAM_FLAG, "no-history", 0, false, NULL, NULL, 0, 0, NULL,
          "do not note in the model what was done to it ('mcompress info' shows it)"},
         {MC_PARAM_FLAG, "no-latency", 0, false, NULL, NULL, 0, 0, NULL,

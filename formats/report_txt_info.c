@@ -168,6 +168,36 @@ static int largest(const json_t *list, FILE *out, int columns)
     return rc;
 }
 
+static void packed_row(struct mc_table *t, const json_t *v, const char *name, const char *function)
+{
+    char a[MC_TEXT], b[MC_TEXT];
+    mc_table_cell(t, "%s", name);
+    mc_table_cell(t, "%s", function);
+    mc_table_cell(t, "%s weights", mc_text_count(mc_json_number(v, "weights", 0), a));
+    mc_table_cell(t, "%s", mc_text_bytes(mc_json_number(v, "bytes", 0), b));
+    mc_table_cell(t, "%.3g bits each", mc_json_number(v, "bits_per_weight", NAN));
+}
+
+/* Layers whose weights are functions of graph/own. */
+static int packed(const json_t *p, FILE *out, int columns)
+{
+    struct mc_table *t = p ? mc_table_new("lLlrrr") : NULL;
+    size_t i;
+    const json_t *v, *layers = json_object_get(p, "layers");
+    if (!p)
+        return 0;
+    json_array_foreach(layers, i, v)
+    {
+        mc_table_cell(t, "%s", i ? "" : "packed");
+        packed_row(t, v, mc_json_string_or(v, "name", "?"), mc_json_string_or(v, "function", "?"));
+    }
+    mc_table_cell(t, "%s", "");
+    packed_row(t, p, "all of them", "");
+    int rc = mc_table_print(t, out, 2, columns);
+    mc_table_free(t);
+    return rc;
+}
+
 /* One line for each step. */
 static void history(const char *lines, FILE *out)
 {
@@ -194,7 +224,8 @@ int mc_report_txt_info(const json_t *r, FILE *out, int columns)
     names(json_object_get(r, "external_files"), "  external data: ", out, columns);
     history(mc_json_string(json_object_get(r, "metadata"), "ai.mcompress.history"), out);
     fputc('\n', out);
-    if (weights(r, out, columns) || largest(json_object_get(r, "largest"), out, columns))
+    if (weights(r, out, columns) || packed(json_object_get(r, "packed"), out, columns) ||
+        largest(json_object_get(r, "largest"), out, columns))
         return -1;
     return 0;
 }

@@ -5,6 +5,7 @@
 
 #include "graph/infer.h"
 #include "graph/inline.h"
+#include "graph/own/own.h"
 
 enum { SMALL = 64 }; /* integer constants up to this size are shapes, axes, pads */
 
@@ -22,11 +23,33 @@ static void count_tensor(const struct mc_tensor *t, struct mc_summary *s)
     count(t->dtype, mc_tensor_count(t), t->bytes, s);
 }
 
+/* An initializer; what functions of graph/own take holds as many parameters as weights are packed in it, and a table
+ * that says how holds none. */
+static void count_init(const struct mc_value *v, struct mc_summary *s)
+{
+    for (size_t i = 0; i < v->n_uses; i++) {
+        const struct mc_node *n = v->uses[i].node;
+        int slot = v->uses[i].slot;
+        const struct mc_own *own = slot >= 0 ? mc_own_find(n) : NULL;
+        int64_t weights = 0;
+        uint64_t bytes;
+        if (!own || own->check(n, &(struct mc_err){0}) ||
+            (slot < own->n_in && (own->roles[slot] != '.' || v->tensor->dtype != MC_DTYPE_U8)))
+            continue;
+        if (slot < own->n_in)
+            own->size(n, &weights, &bytes);
+        s->parameters += weights;
+        s->constant_bytes += v->tensor->bytes;
+        return;
+    }
+    count_tensor(v->tensor, s);
+}
+
 /* Recursion by nesting depth only. */
 static void count_graph(const struct mc_graph *g, struct mc_summary *s)
 {
     for (size_t i = 0; i < g->n_inits; i++)
-        count_tensor(g->inits[i]->tensor, s);
+        count_init(g->inits[i], s);
     s->nodes += (int64_t)g->n_nodes;
     for (size_t i = 0; i < g->n_nodes; i++) {
         const struct mc_node *n = g->nodes[i];

@@ -5,7 +5,8 @@
 #include "graph/graph.h"
 
 /* parameters: elements of floating-point constants and of integer ones of more than 64 elements (smaller are
- * shapes), each counted once, in all graphs and functions.
+ * shapes), each counted once, in all graphs and functions; of weights that a function of graph/own packs as many as there are,
+ * of its tables none.
  * nodes: bodies and functions included.
  * macs: multiply-accumulates for one sample (free dimensions taken as 1); -1: unknown, for a shape, an
  * operator or a body whose runs cannot be told. */
