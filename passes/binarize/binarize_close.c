@@ -1,0 +1,472 @@
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "graph/constant.h"
+#include "graph/edit.h"
+#include "graph/own/own.h"
+#include "passes/binarize/binarize_form.h"
+#include "passes/binarize/binarize_pack.h"
+
+enum { SCALE = 1, BIAS, MEAN, VAR, TEXT = 256 };
+
+static int no_memory(struct mc_err *err)
+{
+    return mc_fail(err, MC_ENOMEM, "out of memory for the file form of signs");
+}
+
+/* ---- what stands before a sign ---- */
+
+struct threshold {
+    struct mc_value *x; /* what is compared */
+    float *at;          /* [channels] */
+    bool *flip;         /* [channels] a = x < at ? 1 : -1, the other way round */
+    int64_t channels;
+};
+
+static void release(struct threshold *t)
+{
+    free(t->at);
+    free(t->flip);
+}
+
+static int floats_of(const struct mc_value *v, int64_t n, const struct mc_node *of, float **ret,
+                     struct mc_err *err)
+{
+    float *x = NULL;
+    int64_t count;
+    if (!mc_constant(v))
+        return mc_fail(err, MC_EUNSUP, "%s '%s': its threshold is computed", of->op_type,
+                       mc_node_label(of));
+    int rc = mc_constant_f32(v, &x, &count, err);
+    if (!rc && count != n)
+        rc = mc_fail(err, MC_ESHAPE, "%s '%s': %lld numbers for %lld channels", of->op_type,
+                     mc_node_label(of), (long long)count, (long long)n);
+    for (int64_t i = 0; i < n && !rc; i++)
+        if (!(fabsf(x[i]) <= FLT_MAX))
+            rc = mc_fail(err, MC_EDATA, "%s '%s': channel %lld of '%s' is %s", of->op_type,
+                         mc_node_label(of), (long long)i, v->name,
+                         isnan(x[i]) ? "NaN" : "infinite");
+    if (rc)
+        free(x);
+    else
+        *ret = x;
+    return rc;
+}
+
+static float to_finite(double v)
+{
+    return v > (double)FLT_MAX ? FLT_MAX : v < -(double)FLT_MAX ? -FLT_MAX : (float)v;
+}
+
+/* scale (x - mean) / deviation + bias < 0 is x < at where scale > 0; where it is below 0, x > at, and so not x < (what comes
+ * after at); where it is 0, the sign of bias whatever x is. */
+static int fold_norm(const struct mc_node *n, struct threshold *t, struct mc_err *err)
+{
+    float *p[4] = {0};
+    bool moves = false;
+    int rc = 0;
+    double eps = (double)mc_node_float(n, "epsilon", 1e-5F);
+    for (int i = 0; i < 4 && !rc; i++)
+        rc = floats_of(n->in[i + 1], t->channels, n, &p[i], err);
+    for (int64_t c = 0; c < t->channels && !rc; c++) {
+        double scale = (double)p[0][c], bias = (double)p[1][c];
+        double deviation = sqrt(fmax((double)p[3][c], 0) + eps);
+        double at = (double)p[2][c] - bias * deviation / scale;
+        t->flip[c] = scale < 0 || (scale == 0 && bias < 0);
+        t->at[c] = scale == 0 ? -FLT_MAX : to_finite(at);
+        if (scale < 0)
+            t->at[c] = nextafterf(t->at[c], INFINITY);
+        if (t->at[c] > FLT_MAX)
+            t->at[c] = FLT_MAX;
+        moves = moves || scale != 0;
+    }
+    for (int i = 0; i < 4; i++)
+        free(p[i]);
+    if (!rc && !moves)
+        rc = mc_fail(err, MC_EDATA,
+                     "%s '%s': what becomes signs has one sign whatever the sample: all its scales "
+                     "are 0; leave the layer with --skip",
+                     n->op_type, mc_node_label(n));
+    return rc;
+}
+
+/* The first dimension of BatchNormalization's input was made by a Reshape, of a product of higher rank. */
+static struct mc_value *behind_reshape(struct mc_value *x, bool reshaped)
+{
+    const struct mc_node *n = x->producer;
+    return reshaped && n && mc_node_is(n, "Reshape") ? n->in[0] : x;
+}
+
+/* sign: a SignSTE. */
+static int read_threshold(const struct mc_node *sign, bool reshaped, int64_t channels,
+                          struct threshold *t, struct mc_err *err)
+{
+    struct mc_value *x = sign->in[0];
+    const struct mc_node *n = x->producer;
+    *t = (struct threshold){.channels = channels};
+    t->at = mc_calloc((size_t)channels + 1, sizeof *t->at);
+    t->flip = mc_calloc((size_t)channels + 1, sizeof *t->flip);
+    int rc = t->at && t->flip ? 0 : no_memory(err);
+    if (!rc && n && mc_node_is(n, "BatchNormalization")) {
+        t->x = behind_reshape(n->in[0], reshaped);
+        rc = fold_norm(n, t, err);
+    } else if (!rc && n && mc_node_is(n, "Sub") && mc_constant(n->in[1])) {
+        float *at;
+        t->x = n->in[0];
+        rc = floats_of(n->in[1], channels, n, &at, err);
+        if (!rc)
+            memcpy(t->at, at, (size_t)channels * sizeof *at);
+        if (!rc)
+            free(at);
+    } else {
+        t->x = x;
+    }
+    if (rc) {
+        release(t);
+        *t = (struct threshold){0};
+    }
+    return rc;
+}
+
+/* ---- calls ---- */
+
+struct call { /* what its attributes are */
+    const struct mc_node *like; /* Conv: strides, pads, dilations; NULL */
+    const struct mc_shape *shape;
+    int64_t columns;
+};
+
+static int copy_ints(const struct mc_node *from, const char *name, int64_t fill, size_t n,
+                     struct mc_node *to, struct mc_err *err)
+{
+    int64_t filled[2 * MC_RANK_MAX];
+    size_t count;
+    const int64_t *v = mc_node_ints(from, name, &count);
+    for (size_t i = 0; i < n; i++)
+        filled[i] = v && count == n ? v[i] : fill;
+    return mc_edit_attr_ints(to, name, filled, n, err);
+}
+
+static int set_attributes(void *ctx, struct mc_node *n, struct mc_err *err)
+{
+    const struct call *c = ctx;
+    int rc = mc_edit_attr_ints(n, "columns", &c->columns, 1, err);
+    if (!rc && c->shape)
+        rc = mc_edit_attr_ints(n, "shape", c->shape->dim, (size_t)c->shape->rank, err);
+    if (rc || !c->like)
+        return rc;
+    size_t axes = (size_t)c->shape->rank - 2;
+    rc = copy_ints(c->like, "strides", 1, axes, n, err);
+    rc = rc ? rc : copy_ints(c->like, "pads", 0, 2 * axes, n, err);
+    return rc ? rc : copy_ints(c->like, "dilations", 1, axes, n, err);
+}
+
+static int constant(struct mc_graph *g, const char *name, const char *what, struct mc_tensor *t,
+                    struct mc_value **ret, struct mc_err *err)
+{
+    char label[TEXT];
+    snprintf(label, sizeof label, "%.200s.%s", name, what);
+    *ret = mc_edit_constant(g, label, t);
+    return *ret ? 0 : no_memory(err);
+}
+
+struct packed {
+    struct mc_tensor *bits, *scale;
+};
+
+static int pack(const struct mc_node *w, const struct threshold *t, double by, struct packed *ret,
+                struct mc_signs_of *of, struct mc_err *err)
+{
+    const struct mc_tensor *x = mc_constant(w->in[0]);
+    if (!x)
+        return mc_fail(err, MC_EUNSUP, "%s '%s': its weight is computed", w->op_type,
+                       mc_node_label(w));
+    *of = (struct mc_signs_of){.m = mc_node_int(w, "outputs", 1),
+                               .last = mc_node_int(w, "last", 0)};
+    if (of->m < 1 || mc_tensor_count(x) % of->m)
+        return mc_fail(err, MC_ESHAPE, "%s '%s': its weight does not hold those of %lld outputs",
+                       w->op_type, mc_node_label(w), (long long)of->m);
+    of->n = mc_tensor_count(x) / of->m;
+    return mc_signs_pack(w->in[0]->name, x, of, t ? t->flip : NULL,
+                         t ? of->n / t->channels : 1, by, &ret->bits, &ret->scale, err);
+}
+
+static void unpack(struct packed *p)
+{
+    mc_tensor_unref(p->bits);
+    mc_tensor_unref(p->scale);
+}
+
+/* ---- weights alone ---- */
+
+/* The shape that holds W as [m, n]. */
+static struct mc_shape rows_first(const struct mc_tensor *w, const struct mc_signs_of *of)
+{
+    const int64_t dims[2] = {of->m, of->n};
+    return of->last ? mc_shape_of(2, dims) : w->shape;
+}
+
+static int transpose(struct mc_graph *g, size_t pos, const char *name, struct mc_value *x,
+                     struct mc_value *out, struct mc_err *err)
+{
+    char label[TEXT];
+    static const int64_t perm[2] = {1, 0};
+    struct mc_node *n;
+    snprintf(label, sizeof label, "%.200s/Transpose", name);
+    int rc = mc_edit_node(g, pos, "Transpose", "", 0, label, &x, 1, &out, 1, &n, err);
+    return rc ? rc : mc_edit_attr_ints(n, "perm", perm, 2, err);
+}
+
+/* Gemm nodes read it as it is, others transposed. */
+static int turn(struct mc_graph *g, size_t pos, const char *name, struct mc_value *w,
+                struct mc_value *stored, struct mc_err *err)
+{
+    struct mc_value *turned = NULL;
+    int rc = 0;
+    while (w->n_uses && !rc) {
+        struct mc_use u = w->uses[0];
+        if (mc_node_is(u.node, "Gemm") && u.slot == 1) {
+            rc = mc_edit_attr_int(u.node, "transB", !mc_node_int(u.node, "transB", 0), err);
+            rc = rc ? rc : mc_edit_set_input(u.node, 1, stored, err);
+            continue;
+        }
+        if (!turned) {
+            turned = mc_edit_fresh(g, name);
+            rc = turned ? transpose(g, pos, name, stored, turned, err) : no_memory(err);
+        }
+        rc = rc ? rc : mc_edit_set_input(u.node, (size_t)u.slot, turned, err);
+    }
+    return rc;
+}
+
+static int close_weight(struct mc_model *m, struct mc_node *w, struct mc_err *err)
+{
+    struct mc_graph *g = m->graph;
+    struct mc_value *in[2], *v = w->in[0], *was = w->out[0], *out;
+    struct packed p = {0};
+    struct mc_signs_of of;
+    char label[TEXT];
+    int rc = pack(w, NULL, 1, &p, &of, err);
+    struct mc_shape shape;
+    struct call c = {.shape = &shape};
+    if (!rc) {
+        shape = rows_first(mc_constant(v), &of);
+        c.columns = of.n;
+        rc = constant(g, v->name, "signs", p.bits, &in[0], err);
+    }
+    rc = rc ? rc : constant(g, v->name, "scales", p.scale, &in[1], err);
+    snprintf(label, sizeof label, "%.200s/BinaryWeight", v->name);
+    if (!rc && !(out = mc_edit_fresh(g, label)))
+        rc = no_memory(err);
+    size_t pos = w->pos;
+    rc = rc ? rc
+            : mc_own_call(g, pos, "BinaryWeight", label, in, 2, &out, 1, set_attributes, &c, NULL,
+                          err);
+    if (!rc)
+        rc = of.last ? turn(g, w->pos, label, was, out, err) : mc_edit_replace_uses(was, out, err);
+    unpack(&p);
+    if (rc)
+        return rc;
+    mc_edit_remove_node(w);
+    if (!was->n_uses && !was->is_output)
+        mc_edit_remove_value(was);
+    return 0;
+}
+
+/* ---- products of signs ---- */
+
+struct product {
+    struct mc_node *node;  /* Gemm, MatMul, Conv */
+    struct mc_node *w;     /* BinarizeWeight */
+    struct mc_node *sign;  /* SignSTE */
+    bool reshaped;         /* a Reshape stands between sign and node */
+    struct mc_node *add;   /* adds a constant row; NULL */
+    struct mc_value *bias; /* NULL */
+};
+
+static struct mc_node *maker_of(const struct mc_node *n, size_t slot)
+{
+    return slot < n->n_in && n->in[slot] ? n->in[slot]->producer : NULL;
+}
+
+static struct mc_node *bias_node(const struct mc_node *n, int64_t m, struct mc_value **ret_bias)
+{
+    struct mc_value *y = n->out[0];
+    if (y->n_uses != 1 || y->is_output || y->uses[0].slot < 0 || !mc_node_is(y->uses[0].node, "Add"))
+        return NULL;
+    struct mc_node *add = y->uses[0].node;
+    struct mc_value *b = add->in[!y->uses[0].slot];
+    const struct mc_tensor *t = b ? mc_constant(b) : NULL;
+    if (!t || t->dtype != MC_DTYPE_F32 || t->shape.rank != 1 || t->shape.dim[0] != m)
+        return NULL;
+    *ret_bias = b;
+    return add;
+}
+
+/* Is n a product of signs with binarised weights? */
+static bool find_product(struct mc_node *n, struct product *ret)
+{
+    bool conv = mc_node_is(n, "Conv"), gemm = mc_node_is(n, "Gemm");
+    if (!conv && !gemm && !mc_node_is(n, "MatMul"))
+        return false;
+    *ret = (struct product){.node = n, .w = maker_of(n, 1), .sign = maker_of(n, 0)};
+    if (ret->w && mc_node_is(ret->w, "Transpose") && !conv && maker_of(ret->w, 0) &&
+        !mc_node_int(maker_of(ret->w, 0), "last", 0))
+        ret->w = maker_of(ret->w, 0);
+    if (ret->sign && mc_node_is(ret->sign, "Reshape")) {
+        ret->sign = maker_of(ret->sign, 0);
+        ret->reshaped = true;
+    }
+    if (!mc_binarize_is(ret->w, mc_binarize_weight) || !mc_binarize_is(ret->sign, mc_binarize_sign))
+        return false;
+    ret->bias = n->n_in > 2 ? n->in[2] : NULL;
+    if (!conv && !gemm)
+        ret->add = bias_node(n, mc_node_int(ret->w, "outputs", 0), &ret->bias);
+    return true;
+}
+
+/* The bias as a row of m floats, times `by`; NULL: there is none. */
+static int row_of(struct mc_graph *g, const struct product *p, int64_t m, double by,
+                  struct mc_value **ret, struct mc_err *err)
+{
+    struct mc_shape shape = mc_shape_of(1, &m);
+    struct mc_tensor *t = NULL;
+    float *x, *row;
+    int64_t n;
+    *ret = NULL;
+    if (!p->bias || by == 0)
+        return 0;
+    const struct mc_tensor *b = mc_constant(p->bias);
+    if (b && b->shape.rank == 1 && b->shape.dim[0] == m && by == 1 && p->bias->tensor) {
+        *ret = p->bias;
+        return 0;
+    }
+    int rc = mc_constant_f32(p->bias, &x, &n, err);
+    if (rc)
+        return rc;
+    row = mc_calloc((size_t)m + 1, sizeof *row);
+    rc = row ? 0 : no_memory(err);
+    for (int64_t i = 0; i < m && !rc; i++)
+        row[i] = x[n == 1 ? 0 : i] * (float)by;
+    rc = rc ? rc : mc_constant_make(row, &shape, MC_DTYPE_F32, NULL, &t, err);
+    free(row);
+    free(x);
+    rc = rc ? rc : constant(g, p->bias->name, "row", t, ret, err);
+    mc_tensor_unref(t);
+    return rc;
+}
+
+static int threshold_value(struct mc_graph *g, const struct product *p, const struct threshold *t,
+                           struct mc_value **ret, struct mc_err *err)
+{
+    struct mc_shape shape = mc_shape_of(1, &t->channels);
+    struct mc_tensor *tensor;
+    for (int i = 2; mc_node_is(p->node, "Conv") && i < mc_constant(p->w->in[0])->shape.rank; i++)
+        shape.dim[shape.rank++] = 1;
+    int rc = mc_constant_make(t->at, &shape, MC_DTYPE_F32, NULL, &tensor, err);
+    rc = rc ? rc : constant(g, mc_node_label(p->node), "thresholds", tensor, ret, err);
+    if (!rc)
+        mc_tensor_unref(tensor);
+    return rc;
+}
+
+/* S of a product is a vector, not a column. */
+static int scale_value(struct mc_graph *g, const char *name, const struct mc_tensor *column,
+                       struct mc_value **ret, struct mc_err *err)
+{
+    struct mc_shape shape = mc_shape_of(1, column->shape.dim);
+    struct mc_tensor *t;
+    int rc = mc_tensor_view(MC_DTYPE_F32, &shape, column->storage, 0, &t, err);
+    rc = rc ? rc : constant(g, name, "scales", t, ret, err);
+    if (!rc)
+        mc_tensor_unref(t);
+    return rc;
+}
+
+/* y = (a sign(W)) (alpha S) + beta B. */
+static int call_product(struct mc_graph *g, const struct product *p, const struct threshold *t,
+                        struct mc_value *out, struct mc_err *err)
+{
+    bool conv = mc_node_is(p->node, "Conv"), gemm = mc_node_is(p->node, "Gemm");
+    double alpha = gemm ? (double)mc_node_float(p->node, "alpha", 1) : 1;
+    double beta = gemm ? (double)mc_node_float(p->node, "beta", 1) : 1;
+    struct mc_value *w = p->w->in[0], *in[5] = {t->x};
+    struct packed packed = {0};
+    struct mc_signs_of of;
+    char label[TEXT];
+    int rc = pack(p->w, t, alpha, &packed, &of, err);
+    struct call c = {.like = conv ? p->node : NULL,
+                     .shape = conv ? &mc_constant(w)->shape : NULL,
+                     .columns = of.n};
+    rc = rc ? rc : threshold_value(g, p, t, &in[1], err);
+    rc = rc ? rc : constant(g, w->name, "signs", packed.bits, &in[2], err);
+    rc = rc ? rc : scale_value(g, w->name, packed.scale, &in[3], err);
+    rc = rc ? rc : row_of(g, p, of.m, beta, &in[4], err);
+    unpack(&packed);
+    snprintf(label, sizeof label, "%s", mc_node_label(p->node));
+    return rc ? rc
+              : mc_own_call(g, p->node->pos, conv ? "XnorConv" : "XnorGemm", label, in,
+                            in[4] ? 5 : 4, &out, 1, set_attributes, &c, NULL, err);
+}
+
+static int close_product(struct mc_graph *g, const struct product *p, struct mc_err *err)
+{
+    struct mc_node *last = p->add ? p->add : p->node;
+    const struct mc_tensor *w = mc_constant(p->w->in[0]);
+    int64_t channels = !w                            ? 0
+                       : mc_node_is(p->node, "Conv") ? w->shape.dim[1]
+                                                     : mc_tensor_count(w) /
+                                                           mc_node_int(p->w, "outputs", 1);
+    struct mc_value *was = last->out[0], *out;
+    struct threshold t = {0};
+    if (!w)
+        return mc_fail(err, MC_EUNSUP, "%s '%s': its weight is computed", p->node->op_type,
+                       mc_node_label(p->node));
+    int rc = read_threshold(p->sign, p->reshaped, channels, &t, err);
+    if (rc)
+        return rc;
+    if (!(out = mc_edit_fresh(g, was->name)))
+        rc = no_memory(err);
+    rc = rc ? rc : call_product(g, p, &t, out, err);
+    rc = rc ? rc : mc_edit_replace_uses(was, out, err);
+    release(&t);
+    if (rc)
+        return rc;
+    if (p->add)
+        mc_edit_remove_node(p->add);
+    mc_edit_remove_node(p->node);
+    return 0;
+}
+
+int mc_binarize_close(struct mc_model *m, struct mc_err *err)
+{
+    struct mc_graph *g = m->graph;
+    size_t n = g->n_nodes;
+    int rc = 0;
+    bool any = false;
+    struct mc_node **list = mc_calloc(n + 1, sizeof *list);
+    if (!list)
+        return no_memory(err);
+    memcpy(list, g->nodes, n * sizeof *list);
+    for (size_t i = 0; i < n && !rc; i++) {
+        struct product p;
+        if (!find_product(list[i], &p))
+            continue;
+        any = true;
+        rc = close_product(g, &p, err);
+    }
+    for (size_t i = 0; i < n && !rc; i++)
+        if (mc_binarize_is(list[i], mc_binarize_weight)) {
+            any = true;
+            if (list[i]->out[0]->n_uses)
+                rc = close_weight(m, list[i], err);
+        }
+    free(list);
+    if (any && !rc)
+        mc_edit_sweep(g);
+    return rc;
+}
