@@ -295,6 +295,13 @@ static int commit_choices(struct mc_chain *c, int rc, struct mc_err *err)
     return rc;
 }
 
+static void free_models(struct mc_chain_step *s)
+{
+    mc_model_free(s->taught);
+    mc_model_free(s->given);
+    s->taught = s->given = NULL;
+}
+
 int mc_chain_run(const struct mc_cli *cli, struct mc_chain *c, struct mc_err *err)
 {
     struct mc_job j = {.recipe = c->recipe};
@@ -323,7 +330,7 @@ int mc_chain_run(const struct mc_cli *cli, struct mc_chain *c, struct mc_err *er
         rc = commit_choices(c, rc, err);
     mc_model_free(c->snapshot);
     for (size_t i = 0; i < c->n; i++)
-        mc_model_free(c->step[i].taught);
+        free_models(&c->step[i]);
     mc_job_free(&j);
     return rc;
 }

@@ -24,6 +24,7 @@ struct mc_chain_step {
     int rounds_left; /* of --steps, this one's among them */
     struct mc_job_train train;
     struct mc_cli_model student; /* of distill --student */
+    struct mc_model *given;      /* the model before a pass whose weights have a training form */
     struct mc_model *taught;     /* of distill as a later step: the model before it, its teacher */
     enum mc_chain_form form;
     json_t *choices;            /* of --choices */

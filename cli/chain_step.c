@@ -167,6 +167,7 @@ static struct mc_pass_ctx context(const struct mc_chain_step *s, struct mc_job *
         mc_search_seconds(limit, &seconds, NULL); /* checked before */
     return (struct mc_pass_ctx){
         .train = j->train,
+        .given = s->given,
         .output = mc_param_text(s->cli.values, "output"),
         .choices = s->choices,
         .stats = s->stats,
@@ -209,6 +210,8 @@ static int run_pass(struct mc_chain_step *s, bool first, struct mc_job *j, struc
     if (!rc)
         rc = mc_job_bytes(j, first ? j->original.model : j->work, &ctx.bytes_original, err);
     j->given = ctx.bytes_original;
+    if (!rc && s->cli.pass->convert && !s->given && !j->dry_run)
+        rc = mc_model_clone(j->work, &s->given, err); /* tensors are shared */
     if (!rc)
         rc = s->cli.pass->run(&ctx, s->cli.values, j->work, &j->account, err);
     j->seconds = mc_now() - begin;
@@ -315,6 +318,39 @@ int mc_chain_close(struct mc_chain *c, struct mc_job *j, struct mc_err *err)
     return rc;
 }
 
+/* The report of a stage that another one follows stands beside that of the last. */
+static int put_stage(struct mc_job *j, const struct mc_pass_stage *stage, struct mc_err *err)
+{
+    bool ok = true;
+    json_t *list = json_object_get(j->account, "training_stages");
+    json_t *t = json_incref(json_object_get(j->account, "training"));
+    mc_json_put(t, "stage", mc_json_text(stage->name), &ok);
+    if (!list)
+        mc_json_put(j->account, "training_stages", list = json_array(), &ok);
+    mc_json_add(list, t, &ok);
+    return ok ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
+}
+
+/* Of a pass that trains in stages, one after the other. */
+static int train_stages(struct mc_chain_step *s, struct mc_job *j, struct mc_err *err)
+{
+    struct mc_pass_ctx ctx = context(s, j);
+    struct mc_pass_stage stage = {.share = 1, .last = true};
+    bool staged = s->cli.pass && s->cli.pass->stage && !j->dry_run;
+    int rc = 0, k = 0;
+    do {
+        if (staged)
+            rc = s->cli.pass->stage(&ctx, s->cli.values, k, j->work, &stage, err);
+        s->train.stage = stage.last && k == 0 ? 0 : k + 1;
+        if (!rc)
+            rc = mc_job_train(&s->cli, j, &s->train, s->epochs * stage.share, err);
+        if (!rc && s->train.stage)
+            rc = put_stage(j, &stage, err);
+        k++;
+    } while (!rc && !stage.last);
+    return rc;
+}
+
 static int train(struct mc_chain *c, size_t i, struct mc_job *j, struct mc_err *err)
 {
     struct mc_chain_step *s = &c->step[i];
@@ -328,7 +364,7 @@ static int train(struct mc_chain *c, size_t i, struct mc_job *j, struct mc_err *
         s->train.teacher_name = c->before_text;
     }
     if (!rc)
-        rc = mc_job_train(&s->cli, j, &s->train, s->epochs, err);
+        rc = train_stages(s, j, err);
     json_t *t = rc ? NULL : json_object_get(j->account, "training");
     if (t && reinit)
         mc_json_put(t, "reinit", json_incref(reinit), &ok);

@@ -1,9 +1,12 @@
 #include "cli/job_train.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/io.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "cli/console.h"
 #include "graph/edit.h"
 #include "graph/opset.h"
@@ -173,25 +176,49 @@ static int take_report(struct mc_job *j, const struct mc_job_train *t, double ep
     return ok ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
 }
 
+/* Each stage goes on from a file of its own; of one the name is as it was given. */
+static int checkpoint_of(const struct mc_cli *cli, const struct mc_job_train *t, char **ret,
+                         struct mc_err *err)
+{
+    enum { NUMBER = 16 };
+    const char *path = mc_param_text(cli->values, "checkpoint");
+    *ret = NULL;
+    if (!path)
+        return 0;
+    size_t size = strlen(path) + NUMBER;
+    if (!(*ret = mc_calloc(size, 1)))
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    if (t->stage > 1)
+        snprintf(*ret, size, "%s.%d", path, t->stage);
+    else
+        snprintf(*ret, size, "%s", path);
+    return 0;
+}
+
 int mc_job_train(const struct mc_cli *cli, struct mc_job *j, struct mc_job_train *t, double epochs,
                  struct mc_err *err)
 {
+    char *checkpoint;
+    int rc = checkpoint_of(cli, t, &checkpoint, err);
     const struct mc_train_ctx ctx = {
         .pool = cli->pool,
         .seed = (uint64_t)mc_param_int(cli->values, "seed", 0),
         .progress = cli->progress,
-        .checkpoint = mc_param_text(cli->values, "checkpoint"),
+        .checkpoint = checkpoint,
         .checkpoint_every = mc_param_int(cli->values, "checkpoint-every", 0),
     };
     json_t *report = NULL;
     double begin = mc_now();
-    int rc = dump_graph(cli, j, t, &ctx, err);
-    if (rc)
+    rc = rc ? rc : dump_graph(cli, j, t, &ctx, err);
+    if (rc) {
+        free(checkpoint);
         return rc;
+    }
     if (j->dry_run)
         rc = mc_train_plan(j->work, t->teacher, j->train, epochs, t->options, &ctx, &report, err);
     else
         rc = mc_train_run(j->work, t->teacher, j->train, epochs, t->options, &ctx, &report, err);
+    free(checkpoint);
     j->seconds += mc_now() - begin;
     if (rc) {
         json_decref(report);

@@ -21,6 +21,8 @@ struct mc_pass_ctx {
     int64_t calib_count;      /* how many of them to use, from the first */
     struct mc_dataset *train; /* samples to train on, which can guide a search as well, or NULL */
     const char *output;    /* the one that counts, or NULL: the first of rank 2, else the first */
+    const struct mc_model
+        *given;            /* for convert: the model as run() was given it; NULL: not at hand */
     const json_t *choices; /* of --choices: which option for which layer (search.h), or NULL */
     const json_t *stats;   /* of --stats: what activations hold, an array of files; or NULL */
     bool has_max_drop;     /* --max-drop is given: */
@@ -36,6 +38,13 @@ struct mc_pass_ctx {
     int (*bytes_of)(void *host, const struct mc_model *m, uint64_t *ret, struct mc_err *err);
     /* Remember this model as the best so far, for any-time searches that are interrupted; may be NULL. */
     int (*keep_best)(void *host, const struct mc_model *m, struct mc_err *err);
+};
+
+/* A part of a training that is done in several. */
+struct mc_pass_stage {
+    const char *name; /* what is trained, for people */
+    double share;     /* of the epochs */
+    bool last;
 };
 
 struct mc_pass {
@@ -61,6 +70,11 @@ struct mc_pass {
                   struct mc_err *err);
     int (*reopen)(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
                   struct mc_err *err);
+    /* A training in stages, each with a learning rate and a schedule of its own; NULL: all at once. Called on the training form
+     * before stage k = 0, 1, … up to the one that says that it is the last; edits m where the stage trains something else.
+     */
+    int (*stage)(struct mc_pass_ctx *ctx, const json_t *options, int k, struct mc_model *m,
+                 struct mc_pass_stage *ret, struct mc_err *err);
 };
 
 /* Around the training of a model that comes from a file, whatever passes it went through: each pass of `list`

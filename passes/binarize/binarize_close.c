@@ -47,9 +47,9 @@ static int floats_of(const struct mc_value *v, int64_t n, const struct mc_node *
                      mc_node_label(of), (long long)count, (long long)n);
     for (int64_t i = 0; i < n && !rc; i++)
         if (!(fabsf(x[i]) <= FLT_MAX))
-            rc = mc_fail(err, MC_EDATA, "%s '%s': channel %lld of '%s' is %s", of->op_type,
-                         mc_node_label(of), (long long)i, v->name,
-                         isnan(x[i]) ? "NaN" : "infinite");
+            rc =
+                mc_fail(err, MC_EDATA, "%s '%s': channel %lld of '%s' is %s", of->op_type,
+                        mc_node_label(of), (long long)i, v->name, isnan(x[i]) ? "NaN" : "infinite");
     if (rc)
         free(x);
     else
@@ -134,7 +134,7 @@ static int read_threshold(const struct mc_node *sign, bool reshaped, int64_t cha
 
 /* ---- calls ---- */
 
-struct call { /* what its attributes are */
+struct call {                   /* what its attributes are */
     const struct mc_node *like; /* Conv: strides, pads, dilations; NULL */
     const struct mc_shape *shape;
     int64_t columns;
@@ -185,14 +185,14 @@ static int pack(const struct mc_node *w, const struct threshold *t, double by, s
     if (!x)
         return mc_fail(err, MC_EUNSUP, "%s '%s': its weight is computed", w->op_type,
                        mc_node_label(w));
-    *of = (struct mc_signs_of){.m = mc_node_int(w, "outputs", 1),
-                               .last = mc_node_int(w, "last", 0)};
+    *of =
+        (struct mc_signs_of){.m = mc_node_int(w, "outputs", 1), .last = mc_node_int(w, "last", 0)};
     if (of->m < 1 || mc_tensor_count(x) % of->m)
         return mc_fail(err, MC_ESHAPE, "%s '%s': its weight does not hold those of %lld outputs",
                        w->op_type, mc_node_label(w), (long long)of->m);
     of->n = mc_tensor_count(x) / of->m;
-    return mc_signs_pack(w->in[0]->name, x, of, t ? t->flip : NULL,
-                         t ? of->n / t->channels : 1, by, &ret->bits, &ret->scale, err);
+    return mc_signs_pack(w->in[0]->name, x, of, t ? t->flip : NULL, t ? of->n / t->channels : 1, by,
+                         &ret->bits, &ret->scale, err);
 }
 
 static void unpack(struct packed *p)
@@ -296,7 +296,8 @@ static struct mc_node *maker_of(const struct mc_node *n, size_t slot)
 static struct mc_node *bias_node(const struct mc_node *n, int64_t m, struct mc_value **ret_bias)
 {
     struct mc_value *y = n->out[0];
-    if (y->n_uses != 1 || y->is_output || y->uses[0].slot < 0 || !mc_node_is(y->uses[0].node, "Add"))
+    if (y->n_uses != 1 || y->is_output || y->uses[0].slot < 0 ||
+        !mc_node_is(y->uses[0].node, "Add"))
         return NULL;
     struct mc_node *add = y->uses[0].node;
     struct mc_value *b = add->in[!y->uses[0].slot];
@@ -417,10 +418,10 @@ static int close_product(struct mc_graph *g, const struct product *p, struct mc_
 {
     struct mc_node *last = p->add ? p->add : p->node;
     const struct mc_tensor *w = mc_constant(p->w->in[0]);
-    int64_t channels = !w                            ? 0
-                       : mc_node_is(p->node, "Conv") ? w->shape.dim[1]
-                                                     : mc_tensor_count(w) /
-                                                           mc_node_int(p->w, "outputs", 1);
+    int64_t channels = !w ? 0
+                       : mc_node_is(p->node, "Conv")
+                           ? w->shape.dim[1]
+                           : mc_tensor_count(w) / mc_node_int(p->w, "outputs", 1);
     struct mc_value *was = last->out[0], *out;
     struct threshold t = {0};
     if (!w)

@@ -116,10 +116,11 @@ static int store(struct seen *s, const struct mc_node *norm, struct mc_err *err)
                            mc_node_label(norm), (long long)c);
     }
     if (!moves)
-        return mc_fail(err, MC_EDATA,
-                       "'%s': what becomes signs has one sign whatever the sample: its input is the "
-                       "same in all; leave the layer with --skip, or give other samples",
-                       mc_node_label(norm));
+        return mc_fail(
+            err, MC_EDATA,
+            "'%s': what becomes signs has one sign whatever the sample: its input is the "
+            "same in all; leave the layer with --skip, or give other samples",
+            mc_node_label(norm));
     int rc = put(norm->in[MEAN], s->sum, s->channels, err);
     return rc ? rc : put(norm->in[VAR], s->square, s->channels, err);
 }

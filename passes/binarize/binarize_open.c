@@ -39,8 +39,8 @@ static int make(struct maker *k, const char *op, const char *domain, int version
     struct mc_value *out = mc_edit_fresh(k->g, label);
     if (!out)
         return no_memory(k->err);
-    int rc = mc_edit_node(k->g, k->pos, op, domain, version, label, in, n_in, &out, 1, ret_node,
-                          k->err);
+    int rc =
+        mc_edit_node(k->g, k->pos, op, domain, version, label, in, n_in, &out, 1, ret_node, k->err);
     if (!rc) {
         k->pos++;
         *ret = out;
@@ -119,7 +119,8 @@ static int subtract(struct maker *k, const float *by, int64_t channels, int behi
 }
 
 /* [.., channels] as [rows, channels], of which BatchNormalization takes the second. */
-static int flatten(struct maker *k, int64_t channels, struct mc_value **x, struct mc_value **ret_was)
+static int flatten(struct maker *k, int64_t channels, struct mc_value **x,
+                   struct mc_value **ret_was)
 {
     struct mc_value *in[2] = {*x};
     struct mc_node *n;

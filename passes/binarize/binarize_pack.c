@@ -95,8 +95,9 @@ int mc_signs_unpack(const struct mc_tensor *bits, const struct mc_tensor *scale,
     void *data;
     float *s;
     if (n < 1 || mc_tensor_count(bits) != m * row || mc_shape_count(shape) != m * n)
-        return mc_fail(err, MC_ESHAPE, "signs of %lld rows of %lld weights do not fit %lld elements",
-                       (long long)m, (long long)n, (long long)mc_shape_count(shape));
+        return mc_fail(err, MC_ESHAPE,
+                       "signs of %lld rows of %lld weights do not fit %lld elements", (long long)m,
+                       (long long)n, (long long)mc_shape_count(shape));
     int rc = read_all(scale, m, &s, err);
     if (rc)
         return rc;

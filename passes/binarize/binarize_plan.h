@@ -25,8 +25,9 @@ struct mc_binarize_plan {
     struct mc_layers layers;
     struct mc_layer *grouped; /* depthwise convolutions, which are among layers.others */
     size_t n_grouped;
-    struct mc_binarize_layer *item; /* all of these in the order of layers, then those of `grouped` */
-    size_t n, n_left;               /* n_left: how many stay real */
+    struct mc_binarize_layer
+        *item;        /* all of these in the order of layers, then those of `grouped` */
+    size_t n, n_left; /* n_left: how many stay real */
 };
 
 /* Two clones of a model give the same plan. Errors: MC_EUSAGE for expressions that are none or match nothing; MC_ENOMEM. */

@@ -110,7 +110,8 @@ static int open_weight(const struct reopening *o, size_t pos, const struct mc_va
     mc_tensor_unref(t);
     if (!w || !out)
         return no_memory(err);
-    rc = mc_edit_node(g, pos, mc_binarize_weight, MC_GRAD_DOMAIN, 1, "", &w, 1, &out, 1, &node, err);
+    rc =
+        mc_edit_node(g, pos, mc_binarize_weight, MC_GRAD_DOMAIN, 1, "", &w, 1, &out, 1, &node, err);
     rc = rc ? rc : mc_edit_attr_int(node, "outputs", m, err);
     *ret = out;
     return rc;
@@ -159,8 +160,8 @@ static int node_before(const struct reopening *o, struct mc_node *n, const char 
     if (!out)
         return no_memory(o->err);
     snprintf(label, sizeof label, "%.200s/%s", mc_node_label(n), op);
-    int rc = mc_edit_node(o->m->graph, n->pos, op, "", 0, label, in, n_in, &out, 1, ret_node,
-                          o->err);
+    int rc =
+        mc_edit_node(o->m->graph, n->pos, op, "", 0, label, in, n_in, &out, 1, ret_node, o->err);
     *ret = out;
     return rc;
 }

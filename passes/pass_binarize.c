@@ -1,0 +1,283 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "graph/edit.h"
+#include "graph/opset.h"
+#include "graph/own/own.h"
+#include "passes/binarize/binarize_form.h"
+#include "passes/binarize/binarize_pack.h"
+#include "passes/binarize/binarize_report.h"
+#include "passes/search/search.h"
+#include "passes/search/search_measure.h"
+
+/* Samples of --train that thresholds are measured on where there is no --calib; that answers are compared on. */
+enum { THRESHOLD_SAMPLES = 512, JUDGE_SAMPLES = 512 };
+/* Of the epochs: activations become signs first, weights then. */
+static const double FIRST_STAGE = 0.5;
+
+static const struct mc_param params[] = {
+    {MC_PARAM_FLAG, "activations", 0, false, NULL, NULL, 0, 0, NULL,
+     "not only weights: what they are multiplied with becomes signs as well, behind thresholds "
+     "that "
+     "--calib, or --train, measures and --finetune trains"},
+    {MC_PARAM_FLAG, "all", 0, false, NULL, NULL, 0, 0, NULL,
+     "the first and the last layer as well, which stay real otherwise"},
+    {MC_PARAM_FLAG, "depthwise", 0, false, NULL, NULL, 0, 0, NULL,
+     "convolutions in groups as well (weights alone), which stay real otherwise"},
+    {MC_PARAM_FLAG, "no-shortcut", 0, false, NULL, NULL, 0, 0, NULL,
+     "with --activations: do not add the real input to the output of layers where both have one "
+     "shape"},
+    {MC_PARAM_TEXT, "only", 0, false, "REGEX", NULL, 0, 0, NULL,
+     "binarise only layers whose name, or that of their weight, matches"},
+    {MC_PARAM_TEXT, "skip", 0, false, "REGEX", NULL, 0, 0, NULL, "leave layers that match"},
+    {0},
+};
+
+struct run {
+    struct mc_pass_ctx *ctx;
+    struct mc_model *m, *before;
+    struct mc_binarize_rules rules;
+    struct mc_binarize_plan plan;
+    double *error;
+    struct mc_binarize_account account;
+};
+
+/* ---- before ---- */
+
+static bool any_signs(const struct run *r)
+{
+    for (size_t i = 0; i < r->plan.n; i++)
+        if (!r->plan.item[i].left && !r->plan.item[i].real)
+            return true;
+    return false;
+}
+
+static bool has_calls(const struct mc_model *m)
+{
+    for (size_t i = 0; i < m->graph->n_nodes; i++) {
+        const struct mc_node *n = m->graph->nodes[i];
+        if (!strcmp(n->domain, MC_OWN_DOMAIN) &&
+            (!strncmp(n->op_type, "Binary", 6) || !strncmp(n->op_type, "Xnor", 4)))
+            return true;
+    }
+    return false;
+}
+
+/* Where nothing becomes signs, why the largest layer does not. */
+static int check_any(const struct run *r, struct mc_err *err)
+{
+    const struct mc_binarize_layer *largest = NULL;
+    for (size_t i = 0; i < r->plan.n; i++) {
+        const struct mc_binarize_layer *b = &r->plan.item[i];
+        if (!b->left)
+            return 0;
+        if (!largest || b->of->weight->bytes > largest->of->weight->bytes)
+            largest = b;
+    }
+    if (has_calls(r->m))
+        return mc_fail(err, MC_EUNSUP,
+                       "nothing is left to binarise: the model has been binarised already%s",
+                       largest ? ", all but layers that stay real" : "");
+    if (!largest)
+        return mc_fail(err, MC_EUNSUP, "the model has no layers that could be binarised");
+    return mc_fail(err, MC_EUNSUP, "nothing can be binarised; the largest layer, '%s', because: %s",
+                   mc_node_label(largest->of->sites[0].node), largest->left);
+}
+
+static int check_samples(const struct run *r, struct mc_err *err)
+{
+    if (!any_signs(r) || r->ctx->calib || r->ctx->train || r->ctx->dry_run)
+        return 0;
+    return mc_fail(err, MC_EUSAGE,
+                   "--activations needs samples of the model's inputs, to find thresholds: pass "
+                   "--calib SPEC, or --finetune EPOCHS --train SPEC");
+}
+
+/* NaN in a weight is said before anything is changed. */
+static int measure_weights(struct run *r, struct mc_err *err)
+{
+    int rc = 0;
+    r->error = mc_calloc(r->plan.n + 1, sizeof *r->error);
+    if (!r->error)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    for (size_t i = 0; i < r->plan.n && !rc; i++) {
+        const struct mc_layer *l = r->plan.item[i].of;
+        const struct mc_signs_of of = {.m = l->m, .n = l->n, .last = !l->out_major};
+        float *w;
+        r->error[i] = NAN;
+        if (r->plan.item[i].left)
+            continue;
+        rc = mc_layer_read(l, &w, err);
+        if (!rc) {
+            free(w);
+            rc = mc_signs_error(l->weight, &of, &r->error[i], err);
+        }
+    }
+    return rc;
+}
+
+static int prepare(struct run *r, const json_t *options, struct mc_err *err)
+{
+    r->rules = (struct mc_binarize_rules){
+        .activations = mc_param_flag(options, "activations"),
+        .shortcut = !mc_param_flag(options, "no-shortcut"),
+        .all = mc_param_flag(options, "all"),
+        .depthwise = mc_param_flag(options, "depthwise"),
+        .only = mc_param_text(options, "only"),
+        .skip = mc_param_text(options, "skip"),
+    };
+    if (!r->rules.shortcut && !r->rules.activations)
+        return mc_fail(err, MC_EUSAGE, "--no-shortcut goes with --activations");
+    int rc = mc_binarize_plan(r->before, &r->rules, &r->plan, err);
+    rc = rc ? rc : check_any(r, err);
+    rc = rc ? rc : check_samples(r, err);
+    rc = rc ? rc : measure_weights(r, err);
+    if (!rc && r->ctx->bytes_of)
+        rc = r->ctx->bytes_of(r->ctx->host, r->m, &r->account.bytes_before, err);
+    if (r->ctx->bytes_original)
+        r->account.bytes_before = r->ctx->bytes_original;
+    return rc;
+}
+
+/* ---- the work ---- */
+
+static int thresholds(struct run *r, struct mc_err *err)
+{
+    struct mc_pass_ctx *ctx = r->ctx;
+    struct mc_dataset *data = ctx->calib ? ctx->calib : ctx->train;
+    int64_t n = ctx->calib ? ctx->calib_count : THRESHOLD_SAMPLES;
+    if (!any_signs(r))
+        return 0;
+    if (data->count >= 0 && n > data->count)
+        n = data->count;
+    int rc = mc_binarize_measure(ctx, r->m, data, n, err);
+    r->account.thresholds = n;
+    return rc;
+}
+
+/* How far the answers are from those of before. */
+static int compare(struct run *r, struct mc_err *err)
+{
+    struct mc_judge *j = NULL;
+    struct mc_judgement t = {0};
+    bool late;
+    if (r->account.trains || !mc_search_has_samples(r->ctx))
+        return 0;
+    int rc = mc_judge_new(r->ctx, r->before, JUDGE_SAMPLES, &j, err);
+    rc = rc ? rc : mc_judge_model(j, r->m, false, &t, &late, err);
+    if (!rc) {
+        r->account.judged = mc_judge_samples(j);
+        r->account.agreement = t.agreement;
+        r->account.noise = t.noise;
+        mc_judgement_free(&t);
+    }
+    mc_judge_free(j);
+    return rc;
+}
+
+/* The plan of `before` speaks of nodes that change: the model has one of its own. */
+static int apply(struct run *r, struct mc_err *err)
+{
+    struct mc_binarize_plan work = {0};
+    int rc = mc_binarize_plan(r->m, &r->rules, &work, err);
+    for (size_t i = 0; i < work.n && !rc; i++)
+        if (!work.item[i].left)
+            rc = mc_binarize_open(r->m, &work.item[i], err);
+    mc_binarize_plan_free(&work);
+    rc = rc ? rc : thresholds(r, err);
+    rc = rc ? rc : mc_binarize_close(r->m, err);
+    rc = rc ? rc : compare(r, err);
+    if (!rc && r->ctx->bytes_of)
+        rc = r->ctx->bytes_of(r->ctx->host, r->m, &r->account.bytes_after, err);
+    return rc;
+}
+
+static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+               json_t **ret_report, struct mc_err *err)
+{
+    struct run r = {.ctx = ctx, .m = m};
+    r.account.agreement = r.account.noise = NAN;
+    r.account.trains = mc_param_has(options, "finetune");
+    int rc = mc_model_clone(m, &r.before, err);
+    rc = rc ? rc : prepare(&r, options, err);
+    rc = rc || ctx->dry_run ? rc : apply(&r, err);
+    r.account.plan = &r.plan;
+    r.account.error = r.error;
+    rc = rc ? rc : mc_binarize_report(&r.account, ret_report, err);
+    mc_binarize_plan_free(&r.plan);
+    free(r.error);
+    mc_model_free(r.before);
+    return rc;
+}
+
+/* ---- training ---- */
+
+static int convert(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+                   struct mc_err *err)
+{
+    (void)options;
+    return mc_binarize_reopen(m, ctx->given ? ctx->given : m, err);
+}
+
+static int finish(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+                  struct mc_err *err)
+{
+    (void)ctx;
+    (void)options;
+    return mc_binarize_close(m, err);
+}
+
+static int reopen(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
+                  struct mc_err *err)
+{
+    (void)ctx;
+    (void)options;
+    return mc_binarize_reopen(m, NULL, err);
+}
+
+/* Activations first, with real weights; then weights, too.
+ * Source: Bulat, Tzimiropoulos, XNOR-Net++, 2019; Martinez et al., Training Binary Neural Networks with Real-to-Binary
+ * Convolutions, ICLR 2020. */
+static int stage(struct mc_pass_ctx *ctx, const json_t *options, int k, struct mc_model *m,
+                 struct mc_pass_stage *ret, struct mc_err *err)
+{
+    bool both = mc_param_flag(options, "activations"), real = both && k == 0;
+    struct mc_graph *g = m->graph;
+    int rc = 0;
+    (void)ctx;
+    *ret = (struct mc_pass_stage){.name = real ? "signs of inputs" : "signs of weights",
+                                  .share = !both    ? 1
+                                           : k == 0 ? FIRST_STAGE
+                                                    : 1 - FIRST_STAGE,
+                                  .last = !real};
+    for (size_t i = 0; i < g->n_nodes && !rc; i++) {
+        if (!mc_binarize_is(g->nodes[i], mc_binarize_weight))
+            continue;
+        if (real)
+            rc = mc_edit_attr_int(g->nodes[i], "real", 1, err);
+        else
+            mc_edit_attr_remove(g->nodes[i], "real");
+    }
+    return rc;
+}
+
+static bool applies(const struct mc_node *n, const char **ret_why)
+{
+    return mc_layer_applies(n, ret_why);
+}
+
+const struct mc_pass mc_pass_binarize = {
+    .name = "binarize",
+    .summary = "weights, and with --activations what they multiply, of one bit: signs and scales",
+    .example =
+        "mcompress binarize model.onnx -o small.onnx --activations --train SPEC --finetune 10",
+    .params = params,
+    .applies = applies,
+    .run = run,
+    .convert = convert,
+    .finish = finish,
+    .reopen = reopen,
+    .stage = stage,
+};
