@@ -270,7 +270,7 @@ static bool applies(const struct mc_node *n, const char **ret_why)
 
 const struct mc_pass mc_pass_binarize = {
     .name = "binarize",
-    .summary = "weights, and with --activations what they multiply, of one bit: signs and scales",
+    .summary = "weights, or weights and what they multiply, as signs of one bit with a scale",
     .example =
         "mcompress binarize model.onnx -o small.onnx --activations --train SPEC --finetune 10",
     .params = params,
