@@ -38,6 +38,7 @@ struct mc_call {
         *chain; /* what it made of several nodes (graph/ops/fused_step.h), or NULL */
     const struct mc_norm *norm;
     struct mc_integer *integer; /* graph/ops/integer_step.h */
+    struct mc_xnor *xnor;       /* graph/ops/xnor_step.h */
     void *state;                /* of setup; released by the op's teardown */
     uint64_t
         packed; /* set by setup: bit i if run() does not read input i, a constant, since it is packed */

@@ -19,8 +19,13 @@
  *                                                                       is W[., u, :] * A[., i, u, :]; shape = [d, g n, m]
  *  XnorGemm        X, T, P, S, B            columns                     a = X < T ? -1 : 1; Y = (a sign(P)^T) * S + B. X
  *                                                                       [.., K]; T [K] or []; S, B float [M]; P as above
- *  XnorConv        X, T, P, S, B            shape, columns, strides,    the same over [M, C, kh, kw], group 1; T [C,1,1] or
- *                                           pads, dilations             []; padding counts as 0, neither -1 nor 1
+ *  XnorConv        X, T, P, S, B            shape, columns, strides,    the same over shape = [M, C, kh, kw] or [M, C, kw],
+ *                                           pads, dilations             group 1; T [C,1,1] or []; S, B [M,1,1] (of one
+ *                                                                       dimension [C,1], [M,1]); padding counts as 0,
+ *                                                                       neither -1 nor 1
+ *  BinaryGemmFast  X, P, S, B               columns                     Y = (X sign(P)^T) * S + B, X rounded to 8 bits of its
+ *                                                                       range in the run; shapes of XnorGemm
+ *  BinaryConvFast  X, P, S, B               as XnorConv                 the same; shapes of XnorConv
  *  CirculantGemm…  X, C, B                  …                           W is p x q blocks of b x b, C [p, q, b] their first
  *                                                                       columns: block[r, c] = C[(r - c) mod b];
  *                                                                       X [.., q b], Y [.., p b] = X W^T + B

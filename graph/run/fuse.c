@@ -6,6 +6,7 @@
 #include "graph/run/fuse_gate.h"
 #include "graph/run/fuse_group.h"
 #include "graph/run/fuse_integer.h"
+#include "graph/run/fuse_xnor.h"
 #include "graph/run/plan.h"
 
 /* Nodes behind a matrix product or convolution that its epilogue can do on the way to memory:
@@ -190,6 +191,8 @@ void mc_plan_fuse(struct mc_session *s, struct mc_plan *p)
     mc_plan_compact(p);
     if (!(s->flags & MC_SESSION_FLOAT) && s->precision == MC_PRECISION_MODEL)
         mc_fuse_integers(s, p);
+    if (s->precision == MC_PRECISION_MODEL)
+        mc_fuse_xnor(s, p);
     mc_fuse_norms(p);
     mc_plan_compact(p);
     mc_fuse_chains(p);

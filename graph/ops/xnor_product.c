@@ -1,0 +1,407 @@
+/* XnorGemm and XnorConv of ai.mcompress: products of signs, scaled. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/ops/helper.h"
+#include "graph/ops/pack.h"
+#include "graph/ops/xnor_step.h"
+#include "graph/own/own.h"
+
+enum { X = MC_XNOR_X, T = MC_XNOR_T, P = MC_XNOR_P, S = MC_XNOR_S, B = MC_XNOR_B };
+enum { LAYOUT_XNOR = 30, LAYOUT_XNOR_CONV = 31 }; /* kinds of packing in a pack's layout */
+enum { MOST_K = 1 << 24 };                        /* sums are exact in float32 up to here */
+
+bool mc_xnor_is_conv(const struct mc_node *n)
+{
+    return !strcmp(n->op_type, "XnorConv");
+}
+
+/* ---- sizes ---- */
+
+/* Attributes that the function has not would change what other runtimes compute. */
+static int need_known(const struct mc_node *n, struct mc_err *err)
+{
+    static const char *const known[] = {"columns", "shape", "strides", "pads", "dilations"};
+    size_t n_known = mc_xnor_is_conv(n) ? 5 : 1;
+    for (size_t i = 0; i < n->n_attr; i++) {
+        bool found = false;
+        for (size_t j = 0; j < n_known && !found; j++)
+            found = !strcmp(n->attr[i].name, known[j]);
+        if (!strcmp(n->attr[i].name, "group") && mc_xnor_is_conv(n) && n->attr[i].i == 1)
+            continue;
+        if (!found)
+            return mc_op_fail(err, MC_EUNSUP, n,
+                              "attribute '%s', which it does not have; groups stay real",
+                              n->attr[i].name);
+    }
+    return 0;
+}
+
+static int need_size(const struct mc_node *n, const char *what, int64_t v, struct mc_err *err)
+{
+    if (v >= 1 && v <= MOST_K)
+        return 0;
+    return mc_op_fail(err, v < 1 ? MC_ESHAPE : MC_EUNSUP, n,
+                      "attribute '%s' has %lld, must be 1 to %d", what, (long long)v, MOST_K);
+}
+
+int mc_xnor_weight(const struct mc_node *n, struct mc_xnor_sizes *ret, struct mc_err *err)
+{
+    size_t n_columns, n_shape;
+    const int64_t *columns = mc_node_ints(n, "columns", &n_columns);
+    const int64_t *shape = mc_node_ints(n, "shape", &n_shape);
+    struct mc_xnor_sizes s = {.filters = MC_DIM_ANY};
+    int rc = need_known(n, err);
+    if (!rc && n_columns != 1)
+        rc = mc_op_fail(err, MC_ESHAPE, n, "attribute 'columns' has %zu numbers, must have 1",
+                        n_columns);
+    rc = rc ? rc : need_size(n, "columns", columns[0], err);
+    if (rc)
+        return rc;
+    s.k = columns[0];
+    if (mc_xnor_is_conv(n)) {
+        if (n_shape != 3 && n_shape != 4)
+            return mc_op_fail(err, MC_EUNSUP, n,
+                              "attribute 'shape' has %zu numbers, must have 3 or 4", n_shape);
+        s.rank = (int)n_shape - 2;
+        int64_t k = 1;
+        for (size_t i = 0; i < n_shape && !rc; i++) {
+            rc = need_size(n, "shape", shape[i], err);
+            k *= i && !rc && k <= MOST_K ? shape[i] : 1; /* both within 2^24 */
+        }
+        if (rc)
+            return rc;
+        if (k != s.k)
+            return mc_op_fail(err, MC_ESHAPE, n, "columns is %lld, the shape has %lld",
+                              (long long)s.k, (long long)k);
+        s.filters = shape[0];
+        s.channels = shape[1];
+        memcpy(s.kernel, shape + 2, (size_t)s.rank * sizeof *shape);
+    }
+    *ret = s;
+    return 0;
+}
+
+/* ---- inference ---- */
+
+static int need_type(const struct mc_infer_ctx *c, int i, enum mc_dtype want, struct mc_err *err)
+{
+    const struct mc_vtype *v = c->in[i];
+    if (!v->dtype || v->dtype == want)
+        return 0;
+    return mc_op_fail(err, MC_EDTYPE, c->node, "input %d is %s, must be %s", i,
+                      mc_dtype_name((int)v->dtype), mc_dtype_name((int)want));
+}
+
+/* Input i is [n, 1, …] with `ones` ones, where it is known. */
+static int need_channels(const struct mc_infer_ctx *c, int i, int64_t n, int ones,
+                         struct mc_err *err)
+{
+    const struct mc_vtype *v = c->in[i];
+    char text[MC_SHAPE_TEXT], want[MC_SHAPE_TEXT];
+    if (!v->ranked)
+        return 0;
+    struct mc_shape s = {1 + ones, {n}};
+    bool fits = v->shape.rank == s.rank;
+    for (int d = 0; d < s.rank; d++) {
+        s.dim[d] = d ? 1 : n;
+        fits = fits && (v->shape.dim[d] < 0 || s.dim[d] < 0 || v->shape.dim[d] == s.dim[d]);
+    }
+    if (fits)
+        return 0;
+    return mc_op_fail(err, MC_ESHAPE, c->node, "input %d is %s, must be %s", i,
+                      mc_shape_text(&v->shape, text), mc_shape_text(&s, want));
+}
+
+static int check_inputs(const struct mc_infer_ctx *c, struct mc_xnor_sizes *s, struct mc_err *err)
+{
+    int rc = mc_op_arity(c, MC_XNOR_INPUTS, MC_XNOR_INPUTS, err);
+    rc = rc ? rc : mc_xnor_weight(c->node, s, err);
+    for (int i = X; i <= B && !rc; i++)
+        rc = need_type(c, i, i == P ? MC_DTYPE_U8 : MC_DTYPE_F32, err);
+    rc = rc ? rc : mc_op_need_rank(c, P, 2, 2, err);
+    if (rc)
+        return rc;
+    const struct mc_vtype *t = c->in[T], *p = c->in[P];
+    bool conv = mc_xnor_is_conv(c->node);
+    int64_t same;
+    if (p->ranked)
+        rc = mc_op_need_dim(c->node, "columns in bytes and bytes of P", (s->k + 7) / 8,
+                            p->shape.dim[1], &same, err);
+    if (!rc && p->ranked)
+        rc = mc_op_need_dim(c->node, "rows of P and filters", p->shape.dim[0], s->filters,
+                            &s->filters, err);
+    if (!rc && t->ranked && t->shape.rank > 0)
+        rc = need_channels(c, T, conv ? s->channels : s->k, s->rank, err);
+    rc = rc ? rc : need_channels(c, S, s->filters, s->rank, err);
+    return rc ? rc : need_channels(c, B, s->filters, s->rank, err);
+}
+
+static int gemm_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    struct mc_xnor_sizes s;
+    int rc = check_inputs(c, &s, err);
+    rc = rc ? rc : mc_op_need_rank(c, X, 1, MC_RANK_MAX, err);
+    if (rc)
+        return rc;
+    if (!c->in[X]->ranked) {
+        mc_op_give(c, 0, MC_DTYPE_F32, NULL);
+        return 0;
+    }
+    struct mc_shape y = c->in[X]->shape;
+    int64_t *last = &y.dim[y.rank - 1];
+    rc = mc_op_need_dim(c->node, "last dimension of X and columns", *last, s.k, last, err);
+    *last = s.filters;
+    mc_op_give(c, 0, MC_DTYPE_F32, &y);
+    return rc;
+}
+
+static int conv_infer(struct mc_infer_ctx *c, struct mc_err *err)
+{
+    struct mc_xnor_sizes s;
+    struct mc_window_dims win;
+    int64_t same;
+    int rc = check_inputs(c, &s, err);
+    rc = rc ? rc : mc_op_need_rank(c, X, s.rank + 2, s.rank + 2, err);
+    if (rc)
+        return rc;
+    if (!c->in[X]->ranked) {
+        mc_op_give(c, 0, MC_DTYPE_F32, NULL);
+        return 0;
+    }
+    struct mc_shape y = c->in[X]->shape;
+    rc =
+        mc_op_need_dim(c->node, "channels of X and of the shape", y.dim[1], s.channels, &same, err);
+    rc = rc ? rc : mc_window_infer(c->node, &y, s.kernel, &win, err);
+    if (rc)
+        return rc;
+    y.dim[1] = s.filters;
+    for (int d = 2; d < y.rank; d++)
+        y.dim[d] = win.out[d + 3 - y.rank];
+    mc_op_give(c, 0, MC_DTYPE_F32, &y);
+    return 0;
+}
+
+static double xnor_macs(const struct mc_infer_ctx *c)
+{
+    struct mc_xnor_sizes s;
+    struct mc_err err;
+    int64_t out = c->out[0] && c->out[0]->ranked ? mc_shape_count(&c->out[0]->shape) : -1;
+    return out < 0 || mc_xnor_weight(c->node, &s, &err) ? -1 : (double)out * (double)s.k;
+}
+
+/* ---- running ---- */
+
+struct xnor { /* state of a call */
+    int64_t m, n, k;
+    struct mc_xnor_conv conv; /* without pointers */
+    int64_t pixels, out_pixels;
+    const void *packed; /* of a constant P, or NULL */
+    size_t packed_bytes;
+};
+
+struct space { /* parts of the scratch */
+    void *packed, *bits, *made, *hand, *kernel;
+};
+
+static const struct mc_xnor_bits *bits_of(const struct mc_call *c)
+{
+    return c->xnor ? c->xnor->out : NULL;
+}
+
+static const struct mc_shape *x_shape(const struct mc_call *c)
+{
+    return c->xnor ? &c->xnor->x : &c->in[X].shape;
+}
+
+/* Bits of images, of which the kernel makes less than the next step gets. */
+static bool is_handed(const struct mc_xnor_bits *b)
+{
+    return b && (b->pool || b->flat);
+}
+
+static size_t layout_scratch(const struct mc_call *c, const struct xnor *x, struct space *s)
+{
+    const struct mc_xnor_bits *out = bits_of(c);
+    bool conv = mc_xnor_is_conv(c->node);
+    int threads = mc_pool_threads(c->pool);
+    int64_t bits =
+        conv ? x->m * MC_XNOR_WORDS(x->conv.channels) * x->pixels * 4 : x->m * MC_XNOR_BYTES(x->k);
+    size_t at = 0;
+    *s = (struct space){0};
+    if (!x->packed)
+        s->packed = mc_op_scratch(c, &at, x->packed_bytes);
+    if (!c->xnor || !c->xnor->packed)
+        s->bits = mc_op_scratch(c, &at, (size_t)bits);
+    if (is_handed(out)) {
+        s->made = mc_op_scratch(c, &at, (size_t)(x->m * MC_XNOR_WORDS(x->n) * x->out_pixels) * 4);
+        s->hand = mc_op_scratch(c, &at, mc_xnor_hand_scratch(out, x->m, x->n));
+    }
+    s->kernel = mc_op_scratch(c, &at,
+                              conv ? c->k->xnor.conv_scratch_bytes(&x->conv, threads)
+                                   : c->k->xnor.scratch_bytes(x->m, x->n, x->k, threads));
+    return at;
+}
+
+static void pack_weight(const struct mc_call *c, const struct xnor *x, void *to)
+{
+    if (mc_xnor_is_conv(c->node))
+        c->k->xnor.pack_w(&x->conv, c->in[P].data, to, c->pool);
+    else
+        c->k->xnor.pack_b(x->k, x->n, c->in[P].data, to, c->pool);
+}
+
+static int keep_weight(struct mc_call *c, struct xnor *x, struct mc_err *err)
+{
+    const struct mc_xnor_conv *v = &x->conv;
+    bool conv = mc_xnor_is_conv(c->node), fresh;
+    x->packed_bytes = conv ? c->k->xnor.pack_w_bytes(v) : c->k->xnor.pack_b_bytes(x->k, x->n);
+    if (!c->in[P].constant)
+        return 0;
+    const int64_t layout[] = {conv ? LAYOUT_XNOR_CONV : LAYOUT_XNOR,
+                              x->n,
+                              x->k,
+                              v->channels,
+                              v->kernel[0],
+                              v->kernel[1],
+                              (int64_t)x->packed_bytes};
+    void *block;
+    int rc = mc_pack_get(c->packs, c->in[P].data, layout, 7, x->packed_bytes, &block, &fresh, err);
+    if (rc)
+        return rc;
+    if (fresh)
+        pack_weight(c, x, block);
+    x->packed = block;
+    c->packed = 1 << P;
+    return 0;
+}
+
+static int conv_sizes(const struct mc_call *c, const struct mc_xnor_sizes *s, struct xnor *x,
+                      struct mc_err *err)
+{
+    struct mc_window_dims w;
+    int rc = mc_window_infer(c->node, x_shape(c), s->kernel, &w, err);
+    if (rc)
+        return rc;
+    x->m = x_shape(c)->dim[0];
+    x->pixels = w.in[1] * w.in[2];
+    x->out_pixels = w.out[1] * w.out[2];
+    x->conv = (struct mc_xnor_conv){.n = x->m, .channels = s->channels, .filters = x->n};
+    for (int d = 0; d < 2; d++) {
+        x->conv.in[d] = w.in[d + 1];
+        x->conv.out[d] = w.out[d + 1];
+        x->conv.kernel[d] = w.kernel[d + 1];
+        x->conv.stride[d] = w.stride[d + 1];
+        x->conv.dilation[d] = w.dilation[d + 1];
+        x->conv.pad[d] = w.pad[d + 1];
+    }
+    return 0;
+}
+
+static int xnor_setup(struct mc_call *c, struct mc_err *err)
+{
+    struct mc_xnor_sizes s;
+    struct space space;
+    struct xnor x = {.n = c->in[P].shape.dim[0]};
+    int rc = mc_xnor_weight(c->node, &s, err);
+    if (rc)
+        return rc;
+    x.k = s.k;
+    x.m = mc_shape_span(x_shape(c), 0, x_shape(c)->rank - 1);
+    rc = mc_xnor_is_conv(c->node) ? conv_sizes(c, &s, &x, err) : 0;
+    rc = rc ? rc : keep_weight(c, &x, err);
+    if (rc)
+        return rc;
+    c->scratch_bytes = layout_scratch(c, &x, &space);
+    c->state = malloc(sizeof x);
+    if (!c->state)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    memcpy(c->state, &x, sizeof x);
+    return 0;
+}
+
+static struct mc_xnor_out out_of(const struct mc_call *c)
+{
+    const struct mc_xnor_bits *b = bits_of(c);
+    if (b)
+        return (struct mc_xnor_out){.least = b->least, .most = b->most};
+    return (struct mc_xnor_out){.scale = c->in[S].data, .bias = c->in[B].data};
+}
+
+static void run_gemm(const struct mc_call *c, const struct xnor *x, const struct space *s)
+{
+    int64_t row = MC_XNOR_BYTES(x->k);
+    struct mc_xnor_gemm g = {.m = x->m,
+                             .n = x->n,
+                             .k = x->k,
+                             .a = s->bits ? s->bits : c->in[X].data,
+                             .a_row = row,
+                             .packed_b = x->packed ? x->packed : s->packed,
+                             .to = out_of(c),
+                             .y = c->out[0].data,
+                             .y_row = bits_of(c) ? MC_XNOR_BYTES(x->n) : x->n};
+    if (s->bits) {
+        struct mc_xnor_pack p = {.rows = x->m,
+                                 .cols = x->k,
+                                 .x = c->in[X].data,
+                                 .x_row = x->k,
+                                 .threshold = c->in[T].data,
+                                 .t_step = c->in[T].shape.rank > 0,
+                                 .bits = s->bits,
+                                 .bits_row = row};
+        c->k->xnor.pack(&p, c->pool);
+    }
+    c->k->xnor.gemm(&g, s->kernel, c->pool);
+}
+
+static void run_conv(const struct mc_call *c, const struct xnor *x, const struct space *s)
+{
+    const struct mc_xnor_bits *out = bits_of(c);
+    struct mc_xnor_conv v = x->conv;
+    v.x = s->bits ? s->bits : c->in[X].data;
+    v.packed_w = x->packed ? x->packed : s->packed;
+    v.to = out_of(c);
+    v.y = is_handed(out) ? s->made : c->out[0].data;
+    if (s->bits) {
+        struct mc_xnor_image p = {.n = x->m,
+                                  .channels = v.channels,
+                                  .pixels = x->pixels,
+                                  .x = c->in[X].data,
+                                  .threshold = c->in[T].data,
+                                  .t_step = c->in[T].shape.rank > 0,
+                                  .bits = s->bits};
+        c->k->xnor.pack_image(&p, c->pool);
+    }
+    c->k->xnor.conv(&v, s->kernel, c->pool);
+    if (is_handed(out))
+        mc_xnor_hand(out, x->m, x->n, x->out_pixels, s->made, c->out[0].data, s->hand, c->pool);
+}
+
+static int xnor_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct xnor *x = c->state;
+    struct space s;
+    layout_scratch(c, x, &s);
+    if (!x->packed)
+        pack_weight(c, x, s.packed);
+    if (mc_xnor_is_conv(c->node))
+        run_conv(c, x, &s);
+    else
+        run_gemm(c, x, &s);
+    return 0;
+}
+
+static void xnor_teardown(struct mc_call *c)
+{
+    free(c->state);
+    c->state = NULL;
+}
+
+const struct mc_op mc_ops_xnor_product[] = {
+    {MC_OWN_DOMAIN, "XnorConv", 1, 0, conv_infer, xnor_setup, xnor_run, xnor_teardown, xnor_macs,
+     NULL},
+    {MC_OWN_DOMAIN, "XnorGemm", 1, 0, gemm_infer, xnor_setup, xnor_run, xnor_teardown, xnor_macs,
+     NULL},
+    {0},
+};
