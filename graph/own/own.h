@@ -118,6 +118,8 @@ struct mc_shape mc_own_shape(const struct mc_node *call);
 enum mc_dtype mc_own_dtype(const struct mc_node *call, size_t i);
 /* Content of an input, NULL if it is no constant or left out. */
 const struct mc_tensor *mc_own_constant(const struct mc_node *call, size_t i);
+/* Bytes of the constants that input i is, or is made of. */
+uint64_t mc_own_bytes(const struct mc_node *call, size_t i);
 /* "BinaryWeight 'fc1': …" */
 int mc_own_fail(struct mc_err *err, int code, const struct mc_node *call, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

@@ -9,7 +9,7 @@
 #include "graph/own/own_binary.h"
 #include "graph/own/own_body.h"
 
-enum { P, S, SIGNS };
+enum { P, S, SIGNS }; /* inputs */
 
 static int body(struct mc_own_body *b)
 {
@@ -39,7 +39,9 @@ int mc_own_signs(enum mc_dtype dtype, struct mc_tensor **ret, struct mc_err *err
 static int table(const struct mc_node *call, int i, struct mc_tensor **ret, struct mc_err *err)
 {
     (void)i;
-    return mc_own_signs(mc_own_dtype(call, S), ret, err);
+    enum mc_dtype of_scale = mc_own_dtype(call, S);
+    /* While it is trained, the scale is no constant: the table has the type that it has. */
+    return mc_own_signs(of_scale ? of_scale : mc_own_dtype(call, SIGNS), ret, err);
 }
 
 int mc_own_need_bits(const struct mc_node *call, size_t i, int64_t rows, int64_t columns,
@@ -78,10 +80,9 @@ static int check(const struct mc_node *call, struct mc_err *err)
 
 static void size(const struct mc_node *call, int64_t *ret_weights, uint64_t *ret_bytes)
 {
-    struct mc_shape s = mc_own_shape(call);
-    const struct mc_tensor *p = mc_own_constant(call, P), *scale = mc_own_constant(call, S);
-    *ret_weights = mc_shape_count(&s);
-    *ret_bytes = (p ? p->bytes : 0) + (scale ? scale->bytes : 0);
+    struct mc_shape shape = mc_own_shape(call);
+    *ret_weights = mc_shape_count(&shape);
+    *ret_bytes = mc_own_bytes(call, P) + mc_own_bytes(call, S);
 }
 
 void mc_own_pack(const float *w, int64_t rows, int64_t columns, uint8_t *bits)

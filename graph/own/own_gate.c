@@ -53,9 +53,8 @@ static int check(const struct mc_node *call, struct mc_err *err)
 static void size(const struct mc_node *call, int64_t *ret_weights, uint64_t *ret_bytes)
 {
     struct mc_shape shape = mc_own_shape(call);
-    const struct mc_tensor *w = mc_own_constant(call, W), *a = mc_own_constant(call, A);
     *ret_weights = mc_shape_count(&shape);
-    *ret_bytes = (w ? w->bytes : 0) + (a ? a->bytes : 0);
+    *ret_bytes = mc_own_bytes(call, W) + mc_own_bytes(call, A);
 }
 
 static int dense(const struct mc_node *call, struct mc_tensor **ret, struct mc_err *err)

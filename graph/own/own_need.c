@@ -24,6 +24,24 @@ const struct mc_tensor *mc_own_constant(const struct mc_node *call, size_t i)
     return v ? mc_constant(v) : NULL;
 }
 
+/* Recursion to a small depth. */
+static uint64_t bytes_of(const struct mc_value *v, int depth)
+{
+    const struct mc_tensor *t = mc_constant(v);
+    uint64_t sum = t ? t->bytes : 0;
+    for (; v->outer; v = v->outer)
+        ;
+    for (size_t i = 0; !t && depth && v->producer && i < v->producer->n_in; i++)
+        sum += v->producer->in[i] ? bytes_of(v->producer->in[i], depth - 1) : 0;
+    return sum;
+}
+
+uint64_t mc_own_bytes(const struct mc_node *call, size_t i)
+{
+    enum { DEPTH = 4 }; /* Mul(Cast(integers), scale), shaped */
+    return i < call->n_in && call->in[i] ? bytes_of(call->in[i], DEPTH) : 0;
+}
+
 enum mc_dtype mc_own_dtype(const struct mc_node *call, size_t i)
 {
     const struct mc_tensor *t = mc_own_constant(call, i);

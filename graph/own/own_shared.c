@@ -119,10 +119,9 @@ static int check(const struct mc_node *call, struct mc_err *err)
 
 static void size(const struct mc_node *call, int64_t *ret_weights, uint64_t *ret_bytes)
 {
-    struct mc_shape s = mc_own_shape(call);
-    const struct mc_tensor *i = mc_own_constant(call, I), *d = mc_own_constant(call, D);
-    *ret_weights = mc_shape_count(&s);
-    *ret_bytes = (i ? i->bytes : 0) + (d ? d->bytes : 0);
+    struct mc_shape shape = mc_own_shape(call);
+    *ret_weights = mc_shape_count(&shape);
+    *ret_bytes = mc_own_bytes(call, I) + mc_own_bytes(call, D);
 }
 
 int64_t mc_own_index_bytes(int bits, bool planes, int64_t count)

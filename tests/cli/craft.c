@@ -5,6 +5,7 @@
  *   zero MODEL FILE          MODEL with zeros in place of its first weight
  *   rename MODEL FROM TO FILE  the first operator FROM becomes TO of the domain com.acme
  *   inputs MODEL FILE        MODEL with every weight listed as a graph input
+ *   packed MODEL FILE        MODEL with its weights in small forms (craft_own.h)
  *   npy N C H W FILE         float samples of that shape, values i / count
  *   idx N SIZE FILE          N images of SIZE x SIZE
  *   labels N VALUE FILE      N labels that all have one value
@@ -22,6 +23,7 @@
 #include "formats/onnx.h"
 #include "graph/edit.h"
 #include "graph/tensor.h"
+#include "tests/cli/craft_own.h"
 
 static struct mc_err err;
 
@@ -296,6 +298,16 @@ static int listener(bool steps_first, const char *path)
     return rc;
 }
 
+static int packed(const char *from, const char *path)
+{
+    struct mc_model *m = NULL;
+    int rc = mc_onnx_read(from, &m, &err);
+    rc = rc ? rc : craft_own(m, &err);
+    rc = rc ? rc : mc_onnx_write(m, path, NULL, &err);
+    mc_model_free(m);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     const char *kind = argc > 2 ? argv[1] : "", *path = argv[argc - 1];
@@ -308,6 +320,8 @@ int main(int argc, char **argv)
         rc = change(argv[2], argv[3], argv[4], path);
     else if (!strcmp(kind, "inputs") && argc == 4)
         rc = list_weights(argv[2], path);
+    else if (!strcmp(kind, "packed") && argc == 4)
+        rc = packed(argv[2], path);
     else if (!strcmp(kind, "npy") && argc == 7)
         rc = npy((int[]){atoi(argv[2]), atoi(argv[3]), atoi(argv[4]), atoi(argv[5])}, path);
     else if (!strcmp(kind, "idx") && argc == 5)

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "graph/constant.h"
+#include "graph/own/own.h"
 #include "passes/quant/form/quant_site.h"
 
 /* Fewer bytes than this are not worth a node and two names (a scale is some 100 bytes in a file). */
@@ -122,6 +123,8 @@ static const char *weight_reason(const struct mc_value *v, const struct mc_tenso
 {
     if (quantised)
         return "it is quantised already";
+    if (!t && v && v->producer && mc_own_find(v->producer))
+        return "the weight is stored in a smaller form";
     if (!t)
         return "the weight is not constant";
     if (!is_half_or_more(t->dtype) || !is_half_or_more(dtype))
@@ -149,7 +152,7 @@ static void look(struct mc_quant_site *s, int k, int slot, int out_axis, int in_
     s->weight[k] = behind(v, &s->transposed[k], &quantised);
     const struct mc_tensor *t = s->weight[k] ? mc_constant(s->weight[k]) : NULL;
     enum mc_dtype dtype = slot_dtype(v);
-    const char *why = weight_reason(s->weight[k], t, quantised, dtype);
+    const char *why = weight_reason(s->weight[k] ? s->weight[k] : v, t, quantised, dtype);
     if (!s->reason)
         s->reason = why;
     if (!t)
@@ -261,7 +264,12 @@ static bool describe(struct mc_node *n, const struct place *p, struct mc_quant_s
 static int arguments(struct mc_node *n, struct mc_quant_site *ret)
 {
     int count = 0;
+    const struct mc_own *own = mc_own_find(n);
     for (size_t i = 0; i < n->n_in && count < MC_QUANT_NODE_SITES; i++) {
+        /* Scales and codebooks of ours are small, packed bits are what integers would be, and what tables go with
+         * must stay a constant for them to be recognised. */
+        if (own && (own->n_tables || own->roles[i] != 'w'))
+            continue;
         struct place p = {"", "", MC_QUANT_FUSED, (int)i, i == 0, -1, 0, 1, NULL};
         if (n->in[i] && mc_constant(n->in[i]) && describe(n, &p, &ret[count]))
             count++;
