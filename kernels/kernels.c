@@ -54,6 +54,7 @@ static void fill_ref_f64(struct mc_kernels *k)
 static void fill_plain(struct mc_kernels *k)
 {
     mc_gemm_fill_plain(&k->gemm);
+    mc_circulant_fill_plain(&k->circulant);
     mc_conv_fill_plain(&k->conv);
     mc_conv_grad_fill_plain(&k->conv_grad);
     mc_elementwise_fill_plain(&k->elementwise);
@@ -75,6 +76,7 @@ static void fill_plain(struct mc_kernels *k)
 static void fill_avx2(struct mc_kernels *k)
 {
     mc_gemm_fill_avx2(&k->gemm);
+    mc_circulant_fill_avx2(&k->circulant);
     mc_conv_fill_avx2(&k->conv);
     mc_conv_grad_fill_avx2(&k->conv_grad);
     mc_elementwise_fill_avx2(&k->elementwise);
@@ -95,6 +97,7 @@ static void fill_avx2(struct mc_kernels *k)
 static void fill_avx512(struct mc_kernels *k)
 {
     mc_gemm_fill_avx512(&k->gemm);
+    mc_circulant_fill_avx512(&k->circulant);
     mc_conv_fill_avx512(&k->conv);
     mc_conv_grad_fill_avx512(&k->conv_grad);
     mc_elementwise_fill_avx512(&k->elementwise);

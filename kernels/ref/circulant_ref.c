@@ -34,11 +34,15 @@ static size_t scratch_bytes(const struct mc_circulant *c, enum mc_circulant_way 
     return 0;
 }
 
-/* W[r, s]; transposed: of W^T. */
-static elem weight(const struct mc_circulant *c, const elem *col, int64_t r, int64_t s)
+/* Element r of the circular convolution of x with a column; transposed: of the correlation. */
+static elem convolve(int64_t b, bool transposed, const elem *col, const elem *x, int64_t r)
 {
-    int64_t b = c->b, row = c->transposed ? s : r, at = c->transposed ? r : s;
-    return col[(row / b * c->q + at / b) * b + (row % b - at % b + b) % b];
+    elem sum = 0;
+    for (int64_t s = 0; s < b; s++) {
+        int64_t at = transposed ? s - r : r - s;
+        sum += col[at < 0 ? at + b : at] * x[s];
+    }
+    return sum;
 }
 
 static void run_row(void *ctx, int64_t row, int worker)
@@ -47,18 +51,21 @@ static void run_row(void *ctx, int64_t row, int worker)
     const struct mc_circulant_product *m = ctx;
     const struct mc_circulant *c = &m->c;
     const struct mc_epilogue *e = &m->epilogue;
-    int64_t in = (c->transposed ? c->p : c->q) * c->b, out = (c->transposed ? c->q : c->p) * c->b;
-    const elem *x = (const elem *)m->x + row * m->ldx, *bias = e->bias, *residual = e->residual;
+    int64_t b = c->b, in = c->transposed ? c->p : c->q, out = c->transposed ? c->q : c->p;
+    const elem *x = (const elem *)m->x + row * m->ldx, *col = m->packed;
+    const elem *bias = e->bias, *residual = e->residual;
     elem *y = (elem *)m->y + row * m->ldy;
-    for (int64_t r = 0; r < out; r++) {
+    for (int64_t at = 0; at < out * b; at++) {
+        int64_t o = at / b;
         elem v = 0;
-        for (int64_t s = 0; s < in; s++)
-            v += weight(c, m->packed, r, s) * x[s];
+        for (int64_t i = 0; i < in; i++)
+            v += convolve(b, c->transposed, col + (c->transposed ? i * c->q + o : o * c->q + i) * b,
+                          x + i * b, at % b);
         if (bias)
-            v += bias[r];
+            v += bias[at];
         if (residual)
-            v += residual[row * m->ldy + r];
-        y[r] = act_ref(e->act, (elem)e->lo, (elem)e->hi, v);
+            v += residual[row * m->ldy + at];
+        y[at] = act_ref(e->act, (elem)e->lo, (elem)e->hi, v);
     }
 }
 
@@ -79,7 +86,7 @@ static void gradient_block(void *ctx, int64_t block, int worker)
         elem sum = 0;
         for (int64_t row = 0; row < g->rows; row++) {
             for (int64_t s = 0; s < b; s++)
-                sum += dy[row * g->lddy + (s + k) % b] * x[row * g->ldx + s];
+                sum += dy[row * g->lddy + (s + k < b ? s + k : s + k - b)] * x[row * g->ldx + s];
         }
         dcol[k] = sum;
     }

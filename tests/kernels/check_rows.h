@@ -1,5 +1,6 @@
 /* Every kernel under test: CHECK_ROW(name) stands for check_name in check_name.c. */
 CHECK_ROW(gemm)
+CHECK_ROW(circulant)
 CHECK_ROW(conv)
 CHECK_ROW(conv_grad)
 CHECK_ROW(elementwise)
