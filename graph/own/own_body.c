@@ -5,7 +5,7 @@
 
 #include "graph/edit.h"
 
-enum { VALUES = 128, INPUTS = 16 };
+enum { VALUES = 192, INPUTS = 16 };
 
 struct mc_own_body {
     const struct mc_own *own;
