@@ -189,8 +189,10 @@ int mc_own_circulant_call(struct mc_graph *g, size_t pos, const struct mc_own_ci
         return rc;
     const struct mc_shape *s = &mc_constant(l->c)->shape;
     const int64_t *d = s->dim, rows = d[0] * d[2], columns = d[1] * d[2];
-    const char *function = mc_own_circulant_function(
-        d[0], d[1], d[2], l->strides ? mc_shape_span(s, 3, 5) : 0, l->exact);
+    const char *function = l->function;
+    if (!function)
+        function = mc_own_circulant_function(d[0], d[1], d[2],
+                                             l->strides ? mc_shape_span(s, 3, 5) : 0, l->exact);
     struct mc_value *in[3] = {l->x, l->c, NULL}, *y = l->y;
     rc = bias_of(g, pos, l, rows, &in[2], err);
     pos += g->n_nodes - before;

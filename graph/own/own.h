@@ -26,10 +26,10 @@
  *  BinaryGemmFast  X, P, S, B               columns                     Y = (X sign(P)^T) * S + B, X rounded to 8 bits of its
  *                                                                       range in the run; shapes of XnorGemm
  *  BinaryConvFast  X, P, S, B               as XnorConv                 the same; shapes of XnorConv
- *  CirculantGemm…  X, C, B                  …                           W is p x q blocks of b x b, C [p, q, b] their first
+ *  CirculantGemm…  X, C, B                  own_circulant.h             W is p x q blocks of b x b, C float [p, q, b] their first
  *                                                                       columns: block[r, c] = C[(r - c) mod b];
- *                                                                       X [.., q b], Y [.., p b] = X W^T + B
- *  CirculantConv…  X, C, B                  strides, pads, dilations    C [p, q, b, kh, kw], circulant over channels
+ *                                                                       X [.., q b], Y [.., p b] = X W^T + B, B [p b] or [1]
+ *  CirculantConv…  X, C, B                  strides, pads, dilations … C [p, q, b, kh, kw], circulant over channels
  *
  * Variants of a body (Dft, Window, …) are functions with a name of their own, and the same inputs up to the tables. An input
  * may be left out where the body hands it to an operator that may miss it. Bodies hold for any version of ai.onnx from 13

@@ -29,7 +29,8 @@ struct mc_own_circulant {
     struct mc_value *y;    /* without producer */
     int rank;              /* of x; needed where n < q b */
     int64_t m, n;
-    bool exact;                                /* as accurate as the dense layer in every runtime */
+    const char *function; /* NULL: what mc_own_circulant_function says, with exact */
+    bool exact;           /* as accurate as the dense layer in every runtime */
     const int64_t *strides, *pads, *dilations; /* of a convolution: 2, 4 and 2 numbers */
 };
 
