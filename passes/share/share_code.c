@@ -77,6 +77,8 @@ static int start(const struct mc_share_matrix *x, struct mc_share_code *c, struc
     if (!cost)
         return no_memory(err);
     costs(x, cost);
+    for (size_t i = 0; i < count; i++)
+        c->total += (double)cost[i] * (double)x->w[i] * (double)x->w[i];
     if (c->scale)
         measure_scales(x, cost, c->scale);
     for (int64_t i = 0; i < x->m; i++) {
@@ -151,6 +153,8 @@ static int improve(struct mc_linalg *la, const struct mc_share_matrix *x,
     struct mc_share_code now = {.bits = best->bits};
     bool more = true;
     int rc = reserve(x, best->scale, &now, err);
+    if (!rc) /* all of its entries are 0 yet */
+        rc = mc_share_assign(la, x, false, &now, &best->total, err);
     if (!rc)
         rc = mc_share_assign(la, x, false, best, &best->error, err);
     if (!rc)
@@ -177,13 +181,13 @@ static int improve(struct mc_linalg *la, const struct mc_share_matrix *x,
 }
 
 int mc_share_encode(struct mc_linalg *la, const struct mc_share_matrix *x, int bits, bool scaled,
-                    struct mc_share_code *ret, struct mc_err *err)
+                    bool quick, struct mc_share_code *ret, struct mc_err *err)
 {
     struct mc_share_code c = {.bits = bits};
     int rc = reserve(x, scaled, &c, err);
     if (!rc)
         rc = start(x, &c, err);
-    if (!rc && x->k)
+    if (!rc && x->k && !quick)
         rc = improve(la, x, &c, err);
     if (rc)
         mc_share_code_free(&c);

@@ -29,13 +29,13 @@ struct mc_share_code {
     float entry[MC_CODEBOOK_MAX]; /* [1 << bits], ascending */
     float *scale;                 /* [m] or NULL */
     uint8_t *index;               /* [m,n] */
-    double error;
+    double error, total;          /* of it, and of zeros in place of the weights */
 };
 
-/* bits in 1..8. scaled: with a scale for each row. Matrices of few different values come out exactly, without a scale.
+/* bits in 1..8. quick: step 1 alone, its errors by the diagonal of C. scaled: with a scale for each row. Matrices of few different values come out exactly, without a scale.
  * Errors: MC_EDATA for what is not finite, MC_ENOMEM. Cost: some m n² operations with K, else that of k-means. */
 int mc_share_encode(struct mc_linalg *la, const struct mc_share_matrix *x, int bits, bool scaled,
-                    struct mc_share_code *ret, struct mc_err *err);
+                    bool quick, struct mc_share_code *ret, struct mc_err *err);
 void mc_share_code_free(struct mc_share_code *c);
 /* q [m,n]. */
 void mc_share_decode(const struct mc_share_matrix *x, const struct mc_share_code *c, float *q);

@@ -61,13 +61,13 @@ static void errors_are_what_they_say_and_smaller(void **state)
         for (int scaled = 0; scaled < 2; scaled++) {
             struct problem *p = make(5, parts);
             struct mc_share_code c, plain;
-            assert_int_equal(mc_share_encode(la, &p->x, 3, scaled, &c, NULL), 0);
+            assert_int_equal(mc_share_encode(la, &p->x, 3, scaled, false, &c, NULL), 0);
             mc_share_decode(&p->x, &c, q);
             assert_float_equal(c.error, by_definition(&p->x, q), 1e-3 * c.error);
             struct mc_share_matrix alone = p->x;
             alone.k = NULL;
             alone.g = NULL;
-            assert_int_equal(mc_share_encode(la, &alone, 3, scaled, &plain, NULL), 0);
+            assert_int_equal(mc_share_encode(la, &alone, 3, scaled, false, &plain, NULL), 0);
             mc_share_decode(&p->x, &plain, q);
             assert_true(c.error < 0.5 * by_definition(&p->x, q));
             for (int i = 1; i < 8; i++)
@@ -91,7 +91,7 @@ static void a_diagonal_norm_takes_the_nearest(void **state)
     for (int j = 0; j < N; j++)
         p->k[0][j * N + j] = 1 + (float)(j % 3);
     assert_int_equal(mc_linalg_new("cpu", &la, NULL), 0);
-    assert_int_equal(mc_share_encode(la, &p->x, 4, false, &c, NULL), 0);
+    assert_int_equal(mc_share_encode(la, &p->x, 4, false, false, &c, NULL), 0);
     mc_codebook_nearest(p->w, M * N, c.entry, 16, index);
     int other = 0;
     for (int i = 0; i < M * N; i++)
@@ -112,7 +112,7 @@ static void few_values_come_out_exactly(void **state)
     for (int i = 0; i < M * N; i++)
         p->w[i] = 0.37F * (float)mc_rng_below(1, 0, (uint64_t)i, 8) - 1;
     assert_int_equal(mc_linalg_new("cpu", &la, NULL), 0);
-    assert_int_equal(mc_share_encode(la, &p->x, 3, false, &c, NULL), 0);
+    assert_int_equal(mc_share_encode(la, &p->x, 3, false, false, &c, NULL), 0);
     mc_share_decode(&p->x, &c, q);
     assert_memory_equal(q, p->w, sizeof q);
     assert_true(c.error == 0);
@@ -134,8 +134,8 @@ static void scales_help_rows_of_other_sizes(void **state)
     for (int i = 0; i < M; i++)
         p->g[i] = powf(4, -(float)(i % 6));
     assert_int_equal(mc_linalg_new("cpu", &la, NULL), 0);
-    assert_int_equal(mc_share_encode(la, &p->x, 3, false, &plain, NULL), 0);
-    assert_int_equal(mc_share_encode(la, &p->x, 3, true, &scaled, NULL), 0);
+    assert_int_equal(mc_share_encode(la, &p->x, 3, false, false, &plain, NULL), 0);
+    assert_int_equal(mc_share_encode(la, &p->x, 3, true, false, &scaled, NULL), 0);
     assert_true(scaled.error < 0.5 * plain.error);
     mc_share_code_free(&plain);
     mc_share_code_free(&scaled);
@@ -152,7 +152,7 @@ static void what_is_not_finite_is_named(void **state)
     (void)state;
     p->w[11] = INFINITY;
     assert_int_equal(mc_linalg_new("cpu", &la, NULL), 0);
-    assert_int_equal(mc_share_encode(la, &p->x, 3, false, &c, &err), MC_EDATA);
+    assert_int_equal(mc_share_encode(la, &p->x, 3, false, false, &c, &err), MC_EDATA);
     mc_linalg_free(la);
     free(p);
 }

@@ -1,0 +1,108 @@
+#include "passes/share/share_report.h"
+
+#include <math.h>
+
+#include "base/json.h"
+#include "passes/share/share_search.h"
+
+int mc_share_check_any(const struct mc_share_run *r, struct mc_err *err)
+{
+    const struct mc_share_weight *largest = NULL;
+    for (size_t i = 0; i < r->n_weights; i++) {
+        if (!r->weight[i].reason)
+            return 0;
+        if (!largest || r->weight[i].tensor->bytes > largest->tensor->bytes)
+            largest = &r->weight[i];
+    }
+    for (size_t i = 0; !largest && i < r->norm.layers.n_others; i++)
+        return mc_fail(err, MC_EUNSUP, "no weights are left to share; '%s' has none because %s",
+                       mc_node_label(r->norm.layers.others[i].sites[0].node),
+                       r->norm.layers.others[i].reason);
+    if (!largest)
+        return mc_fail(err, MC_EUNSUP, "the model has no weights that could be shared");
+    return mc_fail(err, MC_EUNSUP, "no weights are left to share; the largest, '%s', because %s",
+                   largest->value->name, largest->reason);
+}
+
+static json_t *row(const struct mc_share_weight *w, bool *ok)
+{
+    json_t *o = json_object();
+    const struct mc_share_point *p = w->reason ? NULL : &w->at[w->bits];
+    const struct mc_share_code *c = p ? p->code : NULL;
+    mc_json_put(o, "name", mc_json_text(mc_node_label(w->node)), ok);
+    mc_json_put(o, "op", mc_json_text(w->node->op_type), ok);
+    mc_json_put(o, "action", json_string(p ? "shared" : "left"), ok);
+    mc_json_put(o, "reason", mc_json_text(w->reason), ok);
+    mc_json_put(o, "weight", mc_json_text(w->value->name), ok);
+    mc_json_put(o, "rows", json_integer(w->m), ok);
+    mc_json_put(o, "columns", json_integer(w->n), ok);
+    mc_json_put(o, "form",
+                p ? json_string(p->scaled ? "codebook, scaled" : "codebook") : json_null(), ok);
+    mc_json_put(o, "choice", p ? json_string(mc_share_label(w->bits)) : json_null(), ok);
+    mc_json_put(o, "bits", p ? json_integer(w->bits) : json_null(), ok);
+    mc_json_put(o, "bytes_before", mc_json_size(mc_share_dense_bytes(w)), ok);
+    mc_json_put(o, "bytes_after", mc_json_size(p ? p->bytes : mc_share_dense_bytes(w)), ok);
+    mc_json_put(o, "error", mc_json_real(c && c->total > 0 ? sqrt(c->error / c->total) : NAN), ok);
+    return o;
+}
+
+/* Weights that are no constants any more, or never were. */
+static json_t *other(const struct mc_layer *l, bool *ok)
+{
+    json_t *o = json_object();
+    const struct mc_node *n = l->sites[0].node;
+    mc_json_put(o, "name", mc_json_text(mc_node_label(n)), ok);
+    mc_json_put(o, "op", mc_json_text(n->op_type), ok);
+    mc_json_put(o, "action", json_string("left"), ok);
+    mc_json_put(o, "reason", mc_json_text(l->reason), ok);
+    mc_json_put(o, "bytes_before", mc_json_size(0), ok);
+    mc_json_put(o, "bytes_after", mc_json_size(0), ok);
+    return o;
+}
+
+static bool listed(const struct mc_share_run *r, const struct mc_node *n)
+{
+    for (size_t i = 0; i < r->n_weights; i++)
+        if (r->weight[i].node == n)
+            return true;
+    return false;
+}
+
+int mc_share_report(const struct mc_share_run *r, json_t **ret, struct mc_err *err)
+{
+    static const char *const norms[] = {"auto", "weights", "inputs", "outputs"};
+    bool ok = true;
+    json_t *o = json_object(), *rows = json_array();
+    for (size_t i = 0; i < r->n_weights; i++)
+        mc_json_add(rows, row(&r->weight[i], &ok), &ok);
+    for (size_t i = 0; i < r->norm.layers.n_others; i++)
+        if (!listed(r, r->norm.layers.others[i].sites[0].node))
+            mc_json_add(rows, other(&r->norm.layers.others[i], &ok), &ok);
+    mc_json_put(o, "layers", rows, &ok);
+    mc_json_put(o, "norm", json_string(r->measured ? norms[r->norm.norm_kind] : "weights"), &ok);
+    if (r->measured)
+        mc_json_put(o, "calibration_samples", json_integer(r->ctx->calib_count), &ok);
+    if (r->search)
+        mc_json_put(o, "search", json_incref(r->search), &ok);
+    if (!ok) {
+        json_decref(o);
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    }
+    *ret = o;
+    return 0;
+}
+
+int mc_share_report_bytes(const struct mc_share_run *r, const struct mc_model *m, json_t *o,
+                          struct mc_err *err)
+{
+    bool ok = true;
+    uint64_t bytes;
+    int rc = r->ctx->bytes_of(r->ctx->host, m, &bytes, err);
+    if (rc)
+        return rc;
+    mc_json_put(
+        o, "bytes_before",
+        mc_json_size(r->ctx->bytes_original ? r->ctx->bytes_original : r->norm.bytes_before), &ok);
+    mc_json_put(o, "bytes_after", mc_json_size(bytes), &ok);
+    return ok ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
+}
