@@ -9,7 +9,6 @@ timing.
 import argparse
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ import onnx
 import onnxruntime as ort
 
 import light
+from bench_ours import Ours
 
 SAME = 1e-3  # relative to an output's largest value
 
@@ -51,39 +51,6 @@ def inputs_of(session, batch, shapes):
                     "tensor(double)": np.float64, "tensor(bool)": bool}[i.type]
             feeds[i.name] = np.ones(dims, kind)
     return feeds
-
-
-class Ours:
-    def __init__(self, program, path, feeds, folder):
-        words = []
-        for n, (name, value) in enumerate(feeds.items()):
-            file = os.path.join(folder, f"input{n}")
-            value.tofile(file)
-            dtype = {"float32": "float", "float64": "double"}.get(str(value.dtype), value.dtype)
-            words.append(f"{name}={dtype}={'x'.join(map(str, value.shape))}={file}")
-        self.process = subprocess.Popen([program, path] + words, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
-        self.folder = folder
-
-    def order(self, text):
-        self.process.stdin.write(text + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"time_model ended with {self.process.wait()}")
-        return answer
-
-    def run(self):
-        return int(self.order("run")) / 1e9
-
-    def outputs(self):
-        file = os.path.join(self.folder, "outputs")
-        self.order(f"save {file}")
-        return open(file, "rb").read()
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def difference(want, got):
