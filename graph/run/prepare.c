@@ -182,9 +182,19 @@ static int fold_graph(struct mc_graph *g, const struct mc_infer *inf, size_t *re
     return rc;
 }
 
+/* What is made of weights in small forms is not known either. */
+static int eval(void *ctx, const struct mc_node *n, const struct mc_tensor *const *in,
+                struct mc_tensor **ret, struct mc_err *err)
+{
+    const struct mc_op *op = mc_op_find(n);
+    if (op && op->flags & MC_OP_WEIGHT)
+        return mc_fail(err, MC_EUNSUP, "node '%s' stays as it is", mc_node_label(n));
+    return mc_fold_eval(ctx, n, in, ret, err);
+}
+
 static int fold(struct mc_graph *g, size_t *ret_folded, struct mc_err *err)
 {
-    struct mc_infer_opts o = {.eval = mc_fold_eval, .undeclared = true};
+    struct mc_infer_opts o = {.eval = eval, .undeclared = true};
     struct mc_infer *inf;
     int rc = mc_infer_run(g, &o, &inf, err);
     if (rc) /* a model that contradicts itself is left as it is; who runs it will say so */
