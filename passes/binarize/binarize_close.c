@@ -330,11 +330,20 @@ static bool find_product(struct mc_node *n, struct product *ret)
     return true;
 }
 
-/* The bias as a row of m floats, times `by`; NULL: there is none. */
-static int row_of(struct mc_graph *g, const struct product *p, int64_t m, double by,
-                  struct mc_value **ret, struct mc_err *err)
+/* [m], of a convolution [m,1,1] with as many ones as it has axes. */
+static struct mc_shape row_shape(const struct product *p, int64_t m)
 {
     struct mc_shape shape = mc_shape_of(1, &m);
+    for (int i = 2; mc_node_is(p->node, "Conv") && i < mc_constant(p->w->in[0])->shape.rank; i++)
+        shape.dim[shape.rank++] = 1;
+    return shape;
+}
+
+/* The bias as a row of m floats, times `by`; NULL: there is none. */
+static int bias_value(struct mc_graph *g, const struct product *p, int64_t m, double by,
+                      struct mc_value **ret, struct mc_err *err)
+{
+    struct mc_shape shape = row_shape(p, m);
     struct mc_tensor *t = NULL;
     float *x, *row;
     int64_t n;
@@ -342,7 +351,7 @@ static int row_of(struct mc_graph *g, const struct product *p, int64_t m, double
     if (!p->bias || by == 0)
         return 0;
     const struct mc_tensor *b = mc_constant(p->bias);
-    if (b && b->shape.rank == 1 && b->shape.dim[0] == m && by == 1 && p->bias->tensor) {
+    if (b && mc_shape_equal(&b->shape, &shape) && by == 1 && p->bias->tensor) {
         *ret = p->bias;
         return 0;
     }
@@ -364,10 +373,8 @@ static int row_of(struct mc_graph *g, const struct product *p, int64_t m, double
 static int threshold_value(struct mc_graph *g, const struct product *p, const struct threshold *t,
                            struct mc_value **ret, struct mc_err *err)
 {
-    struct mc_shape shape = mc_shape_of(1, &t->channels);
+    struct mc_shape shape = row_shape(p, t->channels);
     struct mc_tensor *tensor;
-    for (int i = 2; mc_node_is(p->node, "Conv") && i < mc_constant(p->w->in[0])->shape.rank; i++)
-        shape.dim[shape.rank++] = 1;
     int rc = mc_constant_make(t->at, &shape, MC_DTYPE_F32, NULL, &tensor, err);
     rc = rc ? rc : constant(g, mc_node_label(p->node), "thresholds", tensor, ret, err);
     if (!rc)
@@ -375,11 +382,11 @@ static int threshold_value(struct mc_graph *g, const struct product *p, const st
     return rc;
 }
 
-/* S of a product is a vector, not a column. */
-static int scale_value(struct mc_graph *g, const char *name, const struct mc_tensor *column,
-                       struct mc_value **ret, struct mc_err *err)
+/* S of a product has the shape of its bias. */
+static int scale_value(struct mc_graph *g, const struct product *p, const char *name,
+                       const struct mc_tensor *column, struct mc_value **ret, struct mc_err *err)
 {
-    struct mc_shape shape = mc_shape_of(1, column->shape.dim);
+    struct mc_shape shape = row_shape(p, column->shape.dim[0]);
     struct mc_tensor *t;
     int rc = mc_tensor_view(MC_DTYPE_F32, &shape, column->storage, 0, &t, err);
     rc = rc ? rc : constant(g, name, "scales", t, ret, err);
@@ -405,8 +412,8 @@ static int call_product(struct mc_graph *g, const struct product *p, const struc
                      .columns = of.n};
     rc = rc ? rc : threshold_value(g, p, t, &in[1], err);
     rc = rc ? rc : constant(g, w->name, "signs", packed.bits, &in[2], err);
-    rc = rc ? rc : scale_value(g, w->name, packed.scale, &in[3], err);
-    rc = rc ? rc : row_of(g, p, of.m, beta, &in[4], err);
+    rc = rc ? rc : scale_value(g, p, w->name, packed.scale, &in[3], err);
+    rc = rc ? rc : bias_value(g, p, of.m, beta, &in[4], err);
     unpack(&packed);
     snprintf(label, sizeof label, "%s", mc_node_label(p->node));
     return rc ? rc

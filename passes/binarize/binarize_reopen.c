@@ -184,14 +184,35 @@ static int reopen_gemm(const struct reopening *o, struct mc_node *n, struct mc_v
     return node_before(o, n, "Add", in, 2, &node, ret);
 }
 
+/* [m,1,1] as [m]. */
+static int flat_bias(const struct reopening *o, const struct mc_value *b, struct mc_value **ret)
+{
+    const struct mc_tensor *t = mc_constant(b);
+    int64_t n = t ? mc_tensor_count(t) : 0;
+    struct mc_shape shape = mc_shape_of(1, &n);
+    struct mc_tensor *flat = NULL;
+    float *x = NULL;
+    if (!t)
+        return mc_fail(o->err, MC_EUNSUP, "bias '%s' is no constant", b->name);
+    int rc = mc_constant_f32(b, &x, &n, o->err);
+    rc = rc ? rc : mc_constant_make(x, &shape, MC_DTYPE_F32, NULL, &flat, o->err);
+    free(x);
+    if (rc)
+        return rc;
+    *ret = mc_edit_constant(o->m->graph, b->name, flat);
+    mc_tensor_unref(flat);
+    return *ret ? 0 : no_memory(o->err);
+}
+
 static int reopen_conv(const struct reopening *o, struct mc_node *n, struct mc_value *sign,
                        struct mc_value *w, struct mc_value **ret)
 {
     static const char *const names[] = {"strides", "pads", "dilations"};
     bool bias = n->n_in > B && n->in[B];
-    struct mc_value *in[3] = {sign, w, bias ? n->in[B] : NULL};
+    struct mc_value *in[3] = {sign, w};
     struct mc_node *node;
-    int rc = node_before(o, n, "Conv", in, bias ? 3 : 2, &node, ret);
+    int rc = bias ? flat_bias(o, n->in[B], &in[2]) : 0;
+    rc = rc ? rc : node_before(o, n, "Conv", in, bias ? 3 : 2, &node, ret);
     for (size_t i = 0; i < 3 && !rc; i++) {
         size_t count;
         const int64_t *v = mc_node_ints(n, names[i], &count);
