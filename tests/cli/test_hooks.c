@@ -124,8 +124,38 @@ static int reopen(struct mc_pass_ctx *ctx, const json_t *options, struct mc_mode
 }
 
 static const struct mc_param params[] = {{0}};
-static const struct mc_pass halves = {
-    "halves", "train halves", "mcompress halves", params, NULL, run, convert, finish, reopen};
+static const struct mc_pass halves = {.name = "halves",
+                                      .summary = "train halves",
+                                      .example = "mcompress halves",
+                                      .params = params,
+                                      .run = run,
+                                      .convert = convert,
+                                      .finish = finish,
+                                      .reopen = reopen};
+
+/* The same in three stages; the second one is told that the model before run() is at hand. */
+static int stage(struct mc_pass_ctx *ctx, const json_t *options, int k, struct mc_model *m,
+                 struct mc_pass_stage *ret, struct mc_err *e)
+{
+    static const double share[] = {0.5, 0.25, 0.25};
+    static const char *const names[] = {"first", "second", "third"};
+    (void)options, (void)e;
+    assert_non_null(mc_graph_value(m->graph, "doubled"));
+    assert_non_null(ctx->given);
+    assert_non_null(mc_graph_value(ctx->given->graph, "w1"));
+    *ret = (struct mc_pass_stage){.name = names[k], .share = share[k], .last = k == 2};
+    return note(k == 0 ? "stage0 " : k == 1 ? "stage1 " : "tail ");
+}
+
+static const struct mc_pass staged = {.name = "staged",
+                                      .summary = "train halves in stages",
+                                      .example = "mcompress staged",
+                                      .params = params,
+                                      .run = run,
+                                      .convert = convert,
+                                      .finish = finish,
+                                      .stage = stage};
+static const struct mc_pass *commanded = &halves;
 
 /* ---- files ---- */
 
@@ -213,7 +243,7 @@ static int mcompress(int argc, char **argv)
     for (int i = 0; command->groups[i]; i++)
         tables[n++] = command->groups[i]->params;
     struct mc_cli cli = {
-        .command = command, .pass = &halves, .quiet = true, .argc = argc, .argv = argv};
+        .command = command, .pass = commanded, .quiet = true, .argc = argc, .argv = argv};
     *calls = 0;
     int rc = mc_param_parse(tables, n, argc, argv, &cli.values, &err);
     if (!rc)
@@ -284,7 +314,11 @@ static int run_other(struct mc_pass_ctx *ctx, const json_t *options, struct mc_m
     return note("other ");
 }
 
-static const struct mc_pass other = {"other", "", "", params, NULL, run_other, NULL, NULL, NULL};
+static const struct mc_pass other = {.name = "other",
+                                     .summary = "",
+                                     .example = "",
+                                     .params = params,
+                                     .run = run_other};
 
 /* A chain of steps: h(alves), o(ther), f(inetune). */
 static const char *chain(const char *steps)
@@ -378,6 +412,53 @@ static void failures_pass_through(void **state)
     fails = 0;
 }
 
+/* A training in stages shares its epochs out, and each has a report. */
+static void stages_follow_each_other(void **state)
+{
+    static const double epochs[] = {4, 2, 2};
+    static const char *const names[] = {"first", "second", "third"};
+    (void)state;
+    commanded = &staged;
+    if (RUN("in.onnx", "-o", "staged.onnx", "--train", "x.npy:y.npy", "--finetune", "8", "--lr",
+            "0.01", "--batch", "20", "--holdout", "0", "--report", "r.json", "--checkpoint",
+            "halt"))
+        fail_msg("%s", err.msg);
+    assert_string_equal(calls, "run convert stage0 stage1 tail finish ");
+    json_t *r = json_load_file("r.json", 0, NULL), *t;
+    const json_t *pass = json_array_get(json_object_get(r, "passes"), 0);
+    const json_t *stages = json_object_get(pass, "training_stages");
+    size_t i;
+    double start = INFINITY;
+    json_array_foreach(stages, i, t)
+    {
+        const json_t *curve = json_object_get(t, "curve");
+        assert_true(mc_json_number(t, "epochs_asked", 0) == epochs[i]);
+        assert_string_equal(mc_json_string(t, "stage"), names[i]);
+        double first = mc_json_number(json_array_get(curve, 0), "loss", NAN);
+        assert_true(first < start); /* goes on where the one before ended */
+        start = first;
+    }
+    assert_int_equal(i, 3);
+    assert_string_equal(mc_json_string(json_object_get(pass, "training"), "stage"), "third");
+    json_decref(r);
+    /* each stage has a checkpoint of its own: the same command goes through all of them again, and ends with the same */
+    static const char *const files[] = {"halt", "halt.2", "halt.3"};
+    float was[K * HIDDEN];
+    memcpy(was, latent, sizeof was);
+    for (i = 0; i < 3; i++)
+        assert_int_equal(access(files[i], F_OK), 0);
+    if (RUN("in.onnx", "-o", "again.onnx", "--train", "x.npy:y.npy", "--finetune", "8", "--lr",
+            "0.01", "--batch", "20", "--holdout", "0", "--report", "r.json", "--checkpoint",
+            "halt"))
+        fail_msg("%s", err.msg);
+    assert_memory_equal(was, latent, sizeof was);
+    for (i = 0; i < 3; i++)
+        unlink(files[i]);
+    unlink("staged.onnx");
+    unlink("again.onnx");
+    commanded = &halves;
+}
+
 /* What `finetune` does with a file that the pass made earlier. */
 static void a_file_is_opened_again(void **state)
 {
@@ -414,7 +495,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_training_form_is_trained), cmocka_unit_test(a_chain_finishes_late),
         cmocka_unit_test(hooks_are_for_training),       cmocka_unit_test(failures_pass_through),
-        cmocka_unit_test(a_file_is_opened_again),
+        cmocka_unit_test(stages_follow_each_other),     cmocka_unit_test(a_file_is_opened_again),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     static const char *const files[] = {"x.npy",     "y.npy",  "in.onnx",    "out.onnx",
