@@ -33,5 +33,7 @@ MC_FILLS(avx512);
 /* Only products of integers gain from it. */
 void mc_gemm_s8_fill_avx512vnni(struct mc_gemm_s8_kernels *k);
 void mc_conv_s8_fill_avx512vnni(struct mc_conv_s8_kernels *k);
+/* Every CPU so far with AVX-512's byte operations and this popcount has VNNI too: no level of its own. */
+void mc_xnor_fill_avx512vpopcnt(struct mc_xnor_kernels *k);
 
 #endif

@@ -70,6 +70,7 @@ static void fill_plain(struct mc_kernels *k)
     mc_fake_quant_fill_plain(&k->fake_quant);
     mc_rows_s8_fill_plain(&k->rows_s8);
     mc_quant_fill_plain(&k->quant);
+    mc_xnor_fill_plain(&k->xnor);
 }
 
 #ifdef __x86_64__
@@ -92,6 +93,7 @@ static void fill_avx2(struct mc_kernels *k)
     mc_fake_quant_fill_avx2(&k->fake_quant);
     mc_rows_s8_fill_avx2(&k->rows_s8);
     mc_quant_fill_avx2(&k->quant);
+    mc_xnor_fill_avx2(&k->xnor);
 }
 
 static void fill_avx512(struct mc_kernels *k)
@@ -113,12 +115,15 @@ static void fill_avx512(struct mc_kernels *k)
     mc_fake_quant_fill_avx512(&k->fake_quant);
     mc_rows_s8_fill_avx512(&k->rows_s8);
     mc_quant_fill_avx512(&k->quant);
+    mc_xnor_fill_avx512(&k->xnor);
 }
 
 static void fill_avx512vnni(struct mc_kernels *k)
 {
     mc_gemm_s8_fill_avx512vnni(&k->gemm_s8);
     mc_conv_s8_fill_avx512vnni(&k->conv_s8);
+    if (__builtin_cpu_supports("avx512vpopcntdq"))
+        mc_xnor_fill_avx512vpopcnt(&k->xnor);
 }
 
 static bool has_avx2(void)

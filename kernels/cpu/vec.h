@@ -15,6 +15,8 @@
 #include <immintrin.h>
 #ifdef __AVX512VNNI__
 #define MC_CPU(name) name##_avx512vnni
+#elif defined(__AVX512VPOPCNTDQ__)
+#define MC_CPU(name) name##_avx512vpopcnt
 #else
 #define MC_CPU(name) name##_avx512
 #endif
