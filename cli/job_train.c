@@ -195,6 +195,24 @@ static int checkpoint_of(const struct mc_cli *cli, const struct mc_job_train *t,
     return 0;
 }
 
+/* The options, with the rate that suits a stage where none is given. */
+static int options_of(const struct mc_job_train *t, json_t **ret, struct mc_err *err)
+{
+    bool ok = true;
+    const char *optimizer = mc_param_text(t->options, "optimizer");
+    bool suits = t->lr > 0 && !mc_param_has(t->options, "lr") &&
+                 (!optimizer || strncmp(optimizer, "adam", 4) == 0);
+    json_t *o = json_copy(t->options);
+    if (o && suits)
+        mc_json_put(o, "lr", json_real(t->lr), &ok);
+    if (!o || !ok) {
+        json_decref(o);
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    }
+    *ret = o;
+    return 0;
+}
+
 int mc_job_train(const struct mc_cli *cli, struct mc_job *j, struct mc_job_train *t, double epochs,
                  struct mc_err *err)
 {
@@ -207,17 +225,15 @@ int mc_job_train(const struct mc_cli *cli, struct mc_job *j, struct mc_job_train
         .checkpoint = checkpoint,
         .checkpoint_every = mc_param_int(cli->values, "checkpoint-every", 0),
     };
-    json_t *report = NULL;
+    json_t *report = NULL, *options = NULL;
     double begin = mc_now();
     rc = rc ? rc : dump_graph(cli, j, t, &ctx, err);
-    if (rc) {
-        free(checkpoint);
-        return rc;
-    }
-    if (j->dry_run)
-        rc = mc_train_plan(j->work, t->teacher, j->train, epochs, t->options, &ctx, &report, err);
-    else
-        rc = mc_train_run(j->work, t->teacher, j->train, epochs, t->options, &ctx, &report, err);
+    rc = rc ? rc : options_of(t, &options, err);
+    if (!rc && j->dry_run)
+        rc = mc_train_plan(j->work, t->teacher, j->train, epochs, options, &ctx, &report, err);
+    else if (!rc)
+        rc = mc_train_run(j->work, t->teacher, j->train, epochs, options, &ctx, &report, err);
+    json_decref(options);
     free(checkpoint);
     j->seconds += mc_now() - begin;
     if (rc) {

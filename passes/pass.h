@@ -20,7 +20,7 @@ struct mc_pass_ctx {
     struct mc_dataset *calib; /* inputs for covariances and ranges, or NULL */
     int64_t calib_count;      /* how many of them to use, from the first */
     struct mc_dataset *train; /* samples to train on, which can guide a search as well, or NULL */
-    const char *output;    /* the one that counts, or NULL: the first of rank 2, else the first */
+    const char *output; /* the one that counts, or NULL: the first of rank 2, else the first */
     const struct mc_model
         *given;            /* for convert: the model as run() was given it; NULL: not at hand */
     const json_t *choices; /* of --choices: which option for which layer (search.h), or NULL */
@@ -44,6 +44,7 @@ struct mc_pass_ctx {
 struct mc_pass_stage {
     const char *name; /* what is trained, for people */
     double share;     /* of the epochs */
+    double lr;        /* of adam and adamw, where none is given; 0: it is looked for */
     bool last;
 };
 

@@ -14,8 +14,9 @@
 
 /* Samples of --train that thresholds are measured on where there is no --calib; that answers are compared on. */
 enum { THRESHOLD_SAMPLES = 512, JUDGE_SAMPLES = 512 };
-/* Of the epochs: activations become signs first, weights then. */
-static const double FIRST_STAGE = 0.5;
+/* Of the epochs: activations become signs first, weights then. The rate: a short test, which looks at a few batches, finds
+ * one that is too low for signs to change. fashion-mlp after 10 epochs: 88.6 % with 0.0002 as found, 89.5 with 0.001. */
+static const double FIRST_STAGE = 0.4, RATE = 0.002;
 
 static const struct mc_param params[] = {
     {MC_PARAM_FLAG, "activations", 0, false, NULL, NULL, 0, 0, NULL,
@@ -251,6 +252,7 @@ static int stage(struct mc_pass_ctx *ctx, const json_t *options, int k, struct m
                                   .share = !both    ? 1
                                            : k == 0 ? FIRST_STAGE
                                                     : 1 - FIRST_STAGE,
+                                  .lr = RATE,
                                   .last = !real};
     for (size_t i = 0; i < g->n_nodes && !rc; i++) {
         if (!mc_binarize_is(g->nodes[i], mc_binarize_weight))

@@ -339,33 +339,31 @@ static struct mc_shape row_shape(const struct product *p, int64_t m)
     return shape;
 }
 
-/* The bias as a row of m floats, times `by`; NULL: there is none. */
+/* The bias as a row of m floats, times `by`; zeros where there is none. */
 static int bias_value(struct mc_graph *g, const struct product *p, int64_t m, double by,
                       struct mc_value **ret, struct mc_err *err)
 {
     struct mc_shape shape = row_shape(p, m);
     struct mc_tensor *t = NULL;
-    float *x, *row;
+    float *x = NULL, *row;
     int64_t n;
-    *ret = NULL;
-    if (!p->bias || by == 0)
-        return 0;
-    const struct mc_tensor *b = mc_constant(p->bias);
+    const struct mc_tensor *b = p->bias ? mc_constant(p->bias) : NULL;
     if (b && mc_shape_equal(&b->shape, &shape) && by == 1 && p->bias->tensor) {
         *ret = p->bias;
         return 0;
     }
-    int rc = mc_constant_f32(p->bias, &x, &n, err);
+    int rc = p->bias ? mc_constant_f32(p->bias, &x, &n, err) : 0;
     if (rc)
         return rc;
     row = mc_calloc((size_t)m + 1, sizeof *row);
     rc = row ? 0 : no_memory(err);
-    for (int64_t i = 0; i < m && !rc; i++)
+    for (int64_t i = 0; i < m && !rc && x; i++)
         row[i] = x[n == 1 ? 0 : i] * (float)by;
     rc = rc ? rc : mc_constant_make(row, &shape, MC_DTYPE_F32, NULL, &t, err);
     free(row);
     free(x);
-    rc = rc ? rc : constant(g, p->bias->name, "row", t, ret, err);
+    rc =
+        rc ? rc : constant(g, p->bias ? p->bias->name : mc_node_label(p->node), "row", t, ret, err);
     mc_tensor_unref(t);
     return rc;
 }
@@ -417,8 +415,8 @@ static int call_product(struct mc_graph *g, const struct product *p, const struc
     unpack(&packed);
     snprintf(label, sizeof label, "%s", mc_node_label(p->node));
     return rc ? rc
-              : mc_own_call(g, p->node->pos, conv ? "XnorConv" : "XnorGemm", label, in,
-                            in[4] ? 5 : 4, &out, 1, set_attributes, &c, NULL, err);
+              : mc_own_call(g, p->node->pos, conv ? "XnorConv" : "XnorGemm", label, in, 5, &out, 1,
+                            set_attributes, &c, NULL, err);
 }
 
 static int close_product(struct mc_graph *g, const struct product *p, struct mc_err *err)
