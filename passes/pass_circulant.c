@@ -195,7 +195,7 @@ static int check_any(const struct mc_circulant_run *r, struct mc_err *err)
 /* Blocks that --block says. */
 static int take_blocks(struct mc_circulant_run *r, struct mc_err *err)
 {
-    bool ones = true;
+    bool ones = false, others = false;
     for (size_t i = 0; i < r->layers.n; i++) {
         struct mc_circulant_item *it = &r->item[i];
         int64_t b = it->given ? it->given : r->block ? r->block : 1;
@@ -207,9 +207,10 @@ static int take_blocks(struct mc_circulant_run *r, struct mc_err *err)
             it->form.b = b;
         else
             it->reason = it->text;
-        ones = ones && b == 1;
+        ones = ones || b == 1;
+        others = others || b > 1;
     }
-    return ones ? 0 : check_any(r, err);
+    return ones && !others ? 0 : check_any(r, err); /* that blocks of 1 change nothing was asked */
 }
 
 static int find_calls(struct mc_circulant_run *r, struct mc_err *err)

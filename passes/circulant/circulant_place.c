@@ -149,9 +149,9 @@ static void read_pairs(const struct mc_node *n, const char *name, int64_t missin
 }
 
 /* SAME_UPPER and SAME_LOWER need to know how large the input is. */
-static bool window_of(const struct mc_layer *l, const struct mc_layer_site *s, struct window *w)
+static bool window_of(const struct mc_layer *l, const struct mc_node *n,
+                      const struct mc_layer_site *s, struct window *w)
 {
-    const struct mc_node *n = s->node;
     if (l->kind != MC_LAYER_CONV)
         return true;
     const char *same = mc_node_string(n, "auto_pad", "NOTSET");
@@ -181,7 +181,7 @@ const char *mc_circulant_unplaceable(const struct mc_layer *l, int64_t b)
     for (size_t i = 0; i < l->n_sites; i++) {
         if (f.channels % b && !rank_of(l, &l->sites[i]))
             return "its inputs have to be padded, and their rank is not known";
-        if (!window_of(l, &l->sites[i], &w))
+        if (!window_of(l, l->sites[i].node, &l->sites[i], &w))
             return "the padding of its window is not known";
     }
     return NULL;
@@ -190,14 +190,14 @@ const char *mc_circulant_unplaceable(const struct mc_layer *l, int64_t b)
 /* The node gives way to a call with the same output. */
 static int place_site(const struct mc_circulant_run *r, const struct mc_layer *l,
                       const struct mc_circulant_item *it, const struct mc_layer_site *s,
-                      struct mc_value *c, struct mc_err *err)
+                      const struct mc_layer_site *extents, struct mc_value *c, struct mc_err *err)
 {
     struct mc_node *n = s->node;
     struct mc_value *x = n->in[0], *b;
     struct window w;
     bool conv = l->kind == MC_LAYER_CONV;
     float beta = l->kind == MC_LAYER_GEMM ? mc_node_float(n, "beta", 1) : 1;
-    window_of(l, s, &w);
+    window_of(l, n, extents, &w);
     int rc = bias(n, l->m, beta, &b, err);
     if (!rc && it->gather)
         rc = turn_inputs(n, l, it->gather, &x, err);
@@ -208,7 +208,7 @@ static int place_site(const struct mc_circulant_run *r, const struct mc_layer *l
                                     .c = c,
                                     .bias = b,
                                     .y = n->out[0],
-                                    .rank = rank_of(l, s),
+                                    .rank = rank_of(l, extents),
                                     .m = l->m,
                                     .n = it->form.channels,
                                     .exact = r->exact,
@@ -235,7 +235,7 @@ int mc_circulant_place(const struct mc_circulant_run *r, struct mc_model *m,
         float alpha = l->kind == MC_LAYER_GEMM ? mc_node_float(l->sites[0].node, "alpha", 1) : 1;
         rc = columns(l->sites[0].node->graph, l, it, alpha, sizes_only, &c, err);
         for (size_t s = 0; !rc && s < l->n_sites; s++)
-            rc = place_site(r, l, it, &l->sites[s], c, err);
+            rc = place_site(r, l, it, &l->sites[s], &r->layers.item[i].sites[s], c, err);
     }
     mc_edit_sweep(m->graph);
     return rc;
