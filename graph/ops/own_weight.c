@@ -11,7 +11,7 @@
 #include "graph/own/own_shared.h"
 
 enum { SMALL, SCALE }; /* inputs: bits, indices or the matrix; scales or the codebook */
-enum { CHUNK = 1 << 16, ROWS = 16, BOOK = 256 };
+enum { CHUNK = 1 << 16, PIECE = 4096, ROWS = 16, BOOK = 256 };
 
 /* ---- inference ---- */
 
@@ -156,14 +156,18 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* Four weights at once: what a half byte stands for. */
 static void binary_row(const struct job *j, int64_t r, float *w)
 {
     const uint8_t *bits = j->small + r * j->bytes;
-    float s = ((const float *)j->c->in[SCALE].data)[r];
+    float s = ((const float *)j->c->in[SCALE].data)[r], four[16][4];
     int64_t k = 0;
-    for (; k + 8 <= j->columns; k += 8)
-        for (int i = 0; i < 8; i++)
-            w[k + i] = bits[k / 8] >> i & 1 ? s : -s;
+    for (int i = 0; i < 16 * 4; i++)
+        four[i / 4][i % 4] = i / 4 >> i % 4 & 1 ? s : -s;
+    for (; k + 8 <= j->columns; k += 8) {
+        memcpy(w + k, four[bits[k / 8] & 15], sizeof *four);
+        memcpy(w + k + 4, four[bits[k / 8] >> 4], sizeof *four);
+    }
     for (; k < j->columns; k++)
         w[k] = bits[k / 8] >> k % 8 & 1 ? s : -s;
 }
@@ -212,25 +216,50 @@ static void indices(const struct job *j, int64_t at, int64_t n, uint8_t *index)
         index[i] = (uint8_t)(from[i / per] >> i % per * j->bits & mask);
 }
 
+/* All weights that a byte stands for at once; elements of `wide` bytes. */
+static void tuples_chunk(const struct job *j, int64_t at, int64_t n, size_t wide)
+{
+    enum { LONGEST = 8 };
+    double space[256 * LONGEST];
+    char *tuples = (char *)space, *w = (char *)j->c->out[0].data + (size_t)at * wide;
+    const char *book = j->c->in[SCALE].data;
+    int per = 8 / j->bits, mask = (1 << j->bits) - 1;
+    const uint8_t *from = j->small + at / per;
+    size_t tuple = (size_t)per * wide;
+    for (int i = 0; i < 256 * per; i++)
+        memcpy(tuples + (size_t)i * wide,
+               book + (size_t)(i / per >> i % per * j->bits & mask) * wide, wide);
+    int64_t whole = n / per;
+    for (int64_t i = 0; i < whole; i++)
+        memcpy(w + (size_t)i * tuple, tuples + from[i] * tuple, tuple);
+    if (n % per)
+        memcpy(w + (size_t)whole * tuple, tuples + from[whole] * tuple, (size_t)(n % per) * wide);
+}
+
+static void planes_piece(const struct job *j, int64_t at, int64_t n, const uint8_t *index)
+{
+    if (j->wide)
+        for (int64_t i = 0; i < n; i++)
+            ((double *)j->c->out[0].data)[at + i] =
+                ((const double *)j->c->in[SCALE].data)[index[i]];
+    else
+        for (int64_t i = 0; i < n; i++)
+            ((float *)j->c->out[0].data)[at + i] = ((const float *)j->c->in[SCALE].data)[index[i]];
+}
+
 static void shared_chunk(void *ctx, int64_t chunk, int worker)
 {
     (void)worker;
-    enum { PIECE = 4096 };
     const struct job *j = ctx;
     uint8_t index[PIECE];
-    int64_t end = least(j->count, (chunk + 1) * CHUNK);
-    for (int64_t at = chunk * CHUNK; at < end; at += PIECE) {
-        int64_t n = least(PIECE, end - at);
-        indices(j, at, n, index);
-        if (j->wide) {
-            const double *book = j->c->in[SCALE].data;
-            for (int64_t i = 0; i < n; i++)
-                ((double *)j->c->out[0].data)[at + i] = book[index[i]];
-        } else {
-            const float *book = j->c->in[SCALE].data;
-            for (int64_t i = 0; i < n; i++)
-                ((float *)j->c->out[0].data)[at + i] = book[index[i]];
-        }
+    int64_t end = least(j->count, (chunk + 1) * CHUNK), at = chunk * CHUNK;
+    if (!j->planes) {
+        tuples_chunk(j, at, end - at, j->wide ? sizeof(double) : sizeof(float));
+        return;
+    }
+    for (; at < end; at += PIECE) {
+        indices(j, at, least(PIECE, end - at), index);
+        planes_piece(j, at, least(PIECE, end - at), index);
     }
 }
 
@@ -316,7 +345,6 @@ static int binary_grad_run(struct mc_call *c, struct mc_err *err)
 static void shared_sums(void *ctx, int64_t chunk, int worker)
 {
     (void)worker;
-    enum { PIECE = 4096 };
     const struct job *j = ctx;
     uint8_t index[PIECE];
     double *sums = j->sums + chunk * BOOK;
@@ -334,8 +362,7 @@ static int shared_setup(struct mc_call *c, struct mc_err *err)
 {
     (void)err;
     struct job j = job_of(c, 1);
-    c->scratch_bytes = 0;
-    mc_op_scratch(c, &c->scratch_bytes, (size_t)chunks(j.count, CHUNK) * BOOK * sizeof *j.sums);
+    c->scratch_bytes = (size_t)chunks(j.count, CHUNK) * BOOK * sizeof *j.sums;
     return 0;
 }
 
@@ -343,9 +370,8 @@ static int shared_grad_run(struct mc_call *c, struct mc_err *err)
 {
     (void)err;
     struct job j = job_of(c, 1);
-    size_t at = 0;
     int64_t n = chunks(j.count, CHUNK);
-    j.sums = mc_op_scratch(c, &at, (size_t)n * BOOK * sizeof *j.sums);
+    j.sums = c->scratch;
     mc_pool_run(c->pool, n, shared_sums, &j);
     for (int64_t i = 0; i < 1 << j.bits; i++) {
         double sum = 0;
