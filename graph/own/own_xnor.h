@@ -24,4 +24,10 @@ struct mc_own_layer {
 /* Errors: MC_EUNSUP for groups and auto_pad; MC_ENOMEM. */
 int mc_own_set_layer(void *layer, struct mc_node *n, struct mc_err *err);
 
+/* MC_OWN_FAST: every Gemm, MatMul and Conv (group 1, pads written out) of m's main graph whose weight is a BinaryWeight
+ * becomes BinaryGemmFast or BinaryConvFast; layers that cannot (LSTM, groups) stay. MC_OWN_EXACT: back. *ret_n, unless NULL: how
+ * many. Errors: MC_ENOMEM, MC_EUNSUP where the model has another function of that name; m must be dropped then. */
+int mc_own_binary_speed(struct mc_model *m, enum mc_own_speed speed, size_t *ret_n,
+                        struct mc_err *err);
+
 #endif
