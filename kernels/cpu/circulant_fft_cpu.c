@@ -18,15 +18,10 @@ enum {
     OUTS = MC_LEVEL == 5 ? 3 : 2,
 };
 
-/* Vectors of a spectrum, and floats from one to the next: not a power of two. */
+/* Vectors of a spectrum. */
 static int64_t vectors(int64_t b)
 {
     return ceil_div(2 * b, LANES);
-}
-
-static int64_t spectrum_floats(int64_t b)
-{
-    return circulant_line(2 * b) + 16;
 }
 
 /* ---- packed: [vector of frequencies][output][input][LANES], over b, by which the inverse does not divide; then work space
@@ -34,7 +29,7 @@ static int64_t spectrum_floats(int64_t b)
 
 size_t MC_CPU(mc_circulant_fft_bytes)(const struct mc_circulant *c)
 {
-    return (size_t)(c->p * c->q * vectors(c->b) * LANES + spectrum_floats(c->b)) * sizeof(float);
+    return (size_t)(c->p * c->q * vectors(c->b) * LANES + mc_fourier_step(c->b)) * sizeof(float);
 }
 
 void MC_CPU(mc_circulant_fft_pack)(const struct mc_circulant *c, const float *col, float *packed,
@@ -77,10 +72,10 @@ static void sizes(struct fft_job *j, const struct mc_circulant *c, int64_t rows)
     j->in = circulant_in(c);
     j->out = circulant_out(c);
     j->b = c->b;
-    j->step = spectrum_floats(c->b);
+    j->step = mc_fourier_step(c->b);
     int64_t fit = TILE_BYTES / (4 * j->step * (j->in + j->out)) / PAIRS * PAIRS;
     j->pairs = min64(min64(max64(PAIRS, fit), MOST_PAIRS), ceil_div(rows, 2));
-    j->each = j->step * (j->pairs * (j->in + j->out) + 1);
+    j->each = j->step * (j->pairs * (j->in + j->out) + max64(j->in, j->out));
 }
 
 size_t MC_CPU(mc_circulant_fft_scratch)(const struct mc_circulant *c, int64_t rows, int threads)
@@ -96,11 +91,11 @@ static inline __attribute__((always_inline)) void sums(const struct fft_job *j, 
                                                        int pairs)
 {
     vf sum[OUTS * PAIRS];
-    int64_t in = j->in, x_step = j->pairs * j->step;
+    int64_t in = j->in, x_row = in * j->step, y_row = j->out * j->step;
 #pragma GCC unroll 12
     for (int s = 0; s < outs * pairs; s++)
         sum[s] = vf_set1(0);
-    for (int64_t i = 0; i < in; i++, w += LANES, x += x_step) {
+    for (int64_t i = 0; i < in; i++, w += LANES, x += j->step) {
         vf wr[OUTS], wi[OUTS];
 #pragma GCC unroll 4
         for (int o = 0; o < outs; o++) {
@@ -110,7 +105,7 @@ static inline __attribute__((always_inline)) void sums(const struct fft_job *j, 
         }
 #pragma GCC unroll 4
         for (int p = 0; p < pairs; p++) {
-            vf v = vf_load(x + p * j->step), swapped = complex_swap(v);
+            vf v = vf_load(x + p * x_row), swapped = complex_swap(v);
 #pragma GCC unroll 4
             for (int o = 0; o < outs; o++) {
                 sum[o * pairs + p] = vf_fma(wr[o], v, sum[o * pairs + p]);
@@ -122,32 +117,31 @@ static inline __attribute__((always_inline)) void sums(const struct fft_job *j, 
     for (int o = 0; o < outs; o++) {
 #pragma GCC unroll 4
         for (int p = 0; p < pairs; p++)
-            vf_store(y + o * x_step + p * j->step, sum[o * pairs + p]);
+            vf_store(y + o * j->step + p * y_row, sum[o * pairs + p]);
     }
 }
 
 static void product(const struct fft_job *j, int64_t pairs, const float *x, float *y)
 {
     const float *w = j->m->packed;
-    int64_t y_step = j->pairs * j->step;
+    int64_t step = j->step, x_row = j->in * step, y_row = j->out * step;
     for (int64_t v = 0; v < vectors(j->b); v++, x += LANES, y += LANES) {
-        for (int64_t o = 0; o < j->out;) {
-            bool wide = o + OUTS <= j->out;
+        for (int64_t o = 0, outs; o < j->out; o += outs, w += outs * j->in * LANES) {
+            outs = o + OUTS <= j->out ? OUTS : 1;
+            float *to = y + o * step;
             int64_t p = 0;
             for (; p + PAIRS <= pairs; p += PAIRS) {
-                if (wide)
-                    sums(j, w, x + p * j->step, y + o * y_step + p * j->step, OUTS, PAIRS);
+                if (outs == OUTS)
+                    sums(j, w, x + p * x_row, to + p * y_row, OUTS, PAIRS);
                 else
-                    sums(j, w, x + p * j->step, y + o * y_step + p * j->step, 1, PAIRS);
+                    sums(j, w, x + p * x_row, to + p * y_row, 1, PAIRS);
             }
             for (; p < pairs; p++) {
-                if (wide)
-                    sums(j, w, x + p * j->step, y + o * y_step + p * j->step, OUTS, 1);
+                if (outs == OUTS)
+                    sums(j, w, x + p * x_row, to + p * y_row, OUTS, 1);
                 else
-                    sums(j, w, x + p * j->step, y + o * y_step + p * j->step, 1, 1);
+                    sums(j, w, x + p * x_row, to + p * y_row, 1, 1);
             }
-            o += wide ? OUTS : 1;
-            w += (wide ? OUTS : 1) * j->in * LANES;
         }
     }
 }
@@ -181,21 +175,20 @@ static void tile(void *ctx, int64_t chunk, int worker)
     const struct mc_circulant_product *m = j->m;
     int64_t row = chunk * 2 * j->pairs, rows = min64(2 * j->pairs, m->rows - row);
     int64_t pairs = ceil_div(rows, 2), step = j->step;
-    float *z = j->scratch + worker * j->each, *x = z + step, *y = x + j->in * j->pairs * step;
+    float *z = j->scratch + worker * j->each, *x = z + max64(j->in, j->out) * step;
+    float *y = x + j->in * j->pairs * step;
     for (int64_t p = 0; p < pairs; p++) {
         const float *a = (const float *)m->x + (row + 2 * p) * m->ldx;
         const float *b = 2 * p + 1 < rows ? a + m->ldx : NULL;
-        for (int64_t i = 0; i < j->in; i++) {
-            complex_join(j->b, a + i * j->b, b ? b + i * j->b : NULL, z);
-            mc_fourier_forward(j->plan, z, x + (i * j->pairs + p) * step);
-        }
+        for (int64_t i = 0; i < j->in; i++)
+            complex_join(j->b, a + i * j->b, b ? b + i * j->b : NULL, z + i * step);
+        mc_fourier_forward_all(j->plan, j->in, z, x + p * j->in * step);
     }
     product(j, pairs, x, y);
     for (int64_t p = 0; p < pairs; p++) {
-        for (int64_t o = 0; o < j->out; o++) {
-            mc_fourier_inverse(j->plan, y + (o * j->pairs + p) * step, z);
-            keep(j, z, row + 2 * p, o, 2 * p + 1 < rows);
-        }
+        mc_fourier_inverse_all(j->plan, j->out, y + p * j->out * step, z);
+        for (int64_t o = 0; o < j->out; o++)
+            keep(j, z + o * step, row + 2 * p, o, 2 * p + 1 < rows);
     }
     if (m->epilogue.act > MC_ACT_CLAMP)
         MC_CPU(mc_act_block)

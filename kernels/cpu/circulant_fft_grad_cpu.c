@@ -13,7 +13,8 @@ struct grad_job {
     const struct mc_fourier *plan;
     int64_t p, q, b, vectors, step;
     int64_t tile, first, pairs; /* pairs of rows: at a time, before this tile, in it */
-    float *x, *y, *d, *work;    /* spectra [block][pair][step], sums [vector][p][q][LANES] */
+    int64_t each;               /* floats of work per worker */
+    float *x, *y, *d, *work;    /* spectra [pair][block][step], sums [vector][p][q][LANES] */
 };
 
 static int64_t lay(struct grad_job *j, const struct mc_circulant *c, int64_t rows, int threads,
@@ -23,18 +24,19 @@ static int64_t lay(struct grad_job *j, const struct mc_circulant *c, int64_t row
     j->q = c->q;
     j->b = c->b;
     j->vectors = ceil_div(2 * j->b, LANES);
-    j->step = circulant_line(2 * j->b) + 16;
+    j->step = mc_fourier_step(j->b);
     int64_t fit = TILE_FLOATS / ((j->p + j->q) * j->step);
     j->tile = min64(ceil_div(max64(1, rows), 2), min64(MOST_PAIRS, max64(LEAST_PAIRS, fit)));
     int64_t x = j->q * j->tile * j->step, y = j->p * j->tile * j->step;
     int64_t d = circulant_line(j->vectors * j->p * j->q * LANES);
+    j->each = j->step * max64(2, max64(j->p, j->q));
     if (scratch) {
         j->x = scratch;
         j->y = j->x + x;
         j->d = j->y + y;
         j->work = j->d + d;
     }
-    return x + y + d + 2 * j->step * threads;
+    return x + y + d + j->each * threads;
 }
 
 size_t MC_CPU(mc_circulant_fft_gradient_scratch)(const struct mc_circulant *c, int64_t rows,
@@ -54,31 +56,30 @@ static void transform(void *ctx, int64_t chunk, int worker)
     int64_t ld = is_x ? g->ldx : g->lddy;
     const float *a = (const float *)(is_x ? g->x : g->dy) + row * ld;
     const float *b = row + 1 < g->rows ? a + ld : NULL;
-    float *z = j->work + worker * 2 * j->step, *to = (is_x ? j->x : j->y) + pair * j->step;
-    for (int64_t i = 0; i < blocks; i++, to += j->tile * j->step) {
-        complex_join(j->b, a + i * j->b, b ? b + i * j->b : NULL, z);
-        mc_fourier_forward(j->plan, z, to);
-    }
+    float *z = j->work + worker * j->each;
+    for (int64_t i = 0; i < blocks; i++)
+        complex_join(j->b, a + i * j->b, b ? b + i * j->b : NULL, z + i * j->step);
+    mc_fourier_forward_all(j->plan, blocks, z, (is_x ? j->x : j->y) + pair * blocks * j->step);
 }
 
 static inline __attribute__((always_inline)) void sums(const struct grad_job *j, const float *y,
                                                        const float *x, float *d, int rows, int cols)
 {
     vf sum[4];
-    int64_t block = j->tile * j->step;
+    int64_t x_row = j->q * j->step, y_row = j->p * j->step;
 #pragma GCC unroll 4
     for (int s = 0; s < rows * cols; s++)
         sum[s] = j->first ? vf_load(d + (s / cols * j->q + s % cols) * LANES) : vf_set1(0);
-    for (int64_t r = 0; r < j->pairs; r++, x += j->step, y += j->step) {
+    for (int64_t r = 0; r < j->pairs; r++, x += x_row, y += y_row) {
         vf a[2], swapped[2];
 #pragma GCC unroll 2
         for (int i = 0; i < rows; i++) {
-            a[i] = vf_load(y + i * block);
+            a[i] = vf_load(y + i * j->step);
             swapped[i] = complex_swap(a[i]);
         }
 #pragma GCC unroll 2
         for (int c = 0; c < cols; c++) {
-            vf v = vf_load(x + c * block), re = complex_real(v), im = -complex_turn(v);
+            vf v = vf_load(x + c * j->step), re = complex_real(v), im = -complex_turn(v);
 #pragma GCC unroll 2
             for (int i = 0; i < rows; i++) {
                 sum[i * cols + c] = vf_fma(re, a[i], sum[i * cols + c]);
@@ -96,11 +97,10 @@ static void sum(void *ctx, int64_t v, int worker)
 {
     (void)worker;
     const struct grad_job *j = ctx;
-    int64_t block = j->tile * j->step;
     float *d = j->d + v * j->p * j->q * LANES;
     for (int64_t i = 0; i < j->p; i += 2) {
         for (int64_t c = 0; c < j->q; c += 2) {
-            const float *y = j->y + i * block + v * LANES, *x = j->x + c * block + v * LANES;
+            const float *y = j->y + i * j->step + v * LANES, *x = j->x + c * j->step + v * LANES;
             float *to = d + (i * j->q + c) * LANES;
             bool tall = i + 1 < j->p, wide = c + 1 < j->q;
             if (tall && wide)
@@ -118,7 +118,7 @@ static void sum(void *ctx, int64_t v, int worker)
 static void back(void *ctx, int64_t block, int worker)
 {
     const struct grad_job *j = ctx;
-    float *z = j->work + worker * 2 * j->step, *t = z + j->step;
+    float *z = j->work + worker * j->each, *t = z + j->step;
     float *dcol = (float *)j->g->dcol + block * j->b, scale = 1 / (float)j->b;
     for (int64_t v = 0; v < j->vectors; v++)
         vf_store(z + v * LANES, vf_load(j->d + (v * j->p * j->q + block) * LANES));
