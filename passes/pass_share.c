@@ -1,13 +1,5 @@
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/json.h"
-#include "graph/edit.h"
-#include "passes/share/share_report.h"
 #include "passes/share/share_run.h"
-#include "passes/share/share_search.h"
-#include "passes/svd/svd_norm.h"
 
 static const struct mc_param params[] = {
     {MC_PARAM_INT, "bits", 'b', false, "N", NULL, 1, MC_SHARE_WIDTHS, NULL,
@@ -15,112 +7,92 @@ static const struct mc_param params[] = {
      "which"},
     {MC_PARAM_REAL, "keep", 'k', false, "R", NULL, 0, 1, NULL,
      "codebooks with as many bits in each layer as it takes for this share of the model's bytes"},
+    {MC_PARAM_FLAG, "gates", 0, false, NULL, NULL, 0, 0, NULL,
+     "one matrix for all gates of LSTM and GRU, with a scale for each gate and unit: a quarter of "
+     "an "
+     "LSTM; needs --finetune"},
     {0},
 };
 
-static int read_options(const struct mc_share_run *r, const json_t *options, int *ret_bits,
-                        struct mc_search_ask *ask, struct mc_err *err)
+struct modes {
+    int bits;
+    bool gates;
+    struct mc_search_ask ask;
+};
+
+static int read_options(const struct mc_pass_ctx *ctx, const json_t *options, struct modes *ret,
+                        struct mc_err *err)
 {
     double keep = mc_param_real(options, "keep", -1);
-    int rc = mc_search_ask(r->ctx, options, ask, err);
+    int rc = mc_search_ask(ctx, options, &ret->ask, err);
     if (rc)
         return rc;
-    *ret_bits = (int)mc_param_int(options, "bits", 0);
-    if ((keep >= 0) + ask->given + (*ret_bits > 0) > 1)
+    ret->bits = (int)mc_param_int(options, "bits", 0);
+    ret->gates = mc_param_flag(options, "gates");
+    if ((keep >= 0) + ret->ask.given + (ret->bits > 0) > 1)
         return mc_fail(err, MC_EUSAGE,
                        "give one of --bits, --keep, --target, --auto and --choices");
     if (keep >= 0)
-        *ask = (struct mc_search_ask){
+        ret->ask = (struct mc_search_ask){
             .given = true, .goal = MC_SEARCH_BYTES, .limit = keep, .share = true};
-    if (!*ret_bits && !ask->given)
+    if (!ret->bits && !ret->ask.given && !ret->gates)
         return mc_fail(err, MC_EUSAGE,
                        "say what is to be shared: --bits N (codebooks; or --keep, --target, --auto "
-                       "for the bits of each layer), such as 'mcompress share model.onnx -o "
-                       "small.onnx --bits 4'");
+                       "for the bits of each layer), --gates, such as 'mcompress share model.onnx "
+                       "-o small.onnx --bits 4'");
     return 0;
 }
 
-static int codebooks(struct mc_share_run *r, int bits, const struct mc_search_ask *ask,
-                     struct mc_err *err)
+static int run_modes(struct mc_share_job *job, const struct modes *modes, struct mc_err *err)
 {
-    int rc = mc_linalg_new("cpu", &r->norm.la, err);
-    if (!rc)
-        rc = mc_share_collect(r->model, &r->norm.layers, &r->weight, &r->n_weights, err);
-    if (!rc)
-        rc = mc_share_check_any(r, err);
-    if (!rc)
-        rc = mc_share_measure(r, err);
-    if (!rc)
-        rc = bits ? mc_share_same_bits(r, bits, err) : mc_share_search(r, ask, err);
-    if (!rc && bits)
-        rc = mc_share_check_any(r, err);
+    int rc = 0;
+    if (modes->gates)
+        rc = mc_share_gates(job, err);
+    if (!rc && (modes->bits || modes->ask.given))
+        rc = mc_share_codebooks(job, modes->bits, &modes->ask, err);
     return rc;
 }
 
-static void release(struct mc_share_run *r)
+static int conclude(const struct mc_share_job *job, uint64_t before, struct mc_err *err)
 {
-    for (size_t i = 0; i < r->n_weights; i++)
-        for (int bits = 0; bits <= MC_SHARE_WIDTHS; bits++)
-            if (r->weight[i].at[bits].code) {
-                mc_share_code_free(r->weight[i].at[bits].code);
-                free(r->weight[i].at[bits].code);
-            }
-    free(r->weight);
-    mc_svd_norm_release(&r->norm);
-    mc_layers_free(&r->norm.layers);
-    mc_linalg_free(r->norm.la);
-    json_decref(r->search);
-}
-
-/* The bits of all weights; codes that the report tells the errors of are made before. */
-static int apply(struct mc_share_run *r, json_t **ret_report, struct mc_err *err)
-{
-    int *bits = mc_calloc(r->n_weights + 1, sizeof *bits);
-    struct mc_model *m = r->model;
-    int rc = bits ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
-    for (size_t i = 0; !rc && i < r->n_weights; i++) {
-        bits[i] = r->weight[i].reason ? 0 : r->weight[i].bits;
-        mc_progress_tell(r->ctx->progress, "codebooks", (double)i, (double)r->n_weights);
-        if (bits[i] && !r->ctx->dry_run)
-            rc = mc_share_code(r, &r->weight[i], bits[i], err);
-    }
-    if (!rc)
-        rc = mc_share_report(r, ret_report, err);
-    if (!rc && r->ctx->dry_run)
-        rc = mc_model_clone(r->model, &m, err);
-    if (!rc)
-        rc = mc_share_place(r, m, bits, r->ctx->dry_run, err);
-    if (!rc)
-        rc = mc_share_report_bytes(r, m, *ret_report, err);
-    if (m != r->model)
-        mc_model_free(m);
-    free(bits);
-    return rc;
+    bool ok = true;
+    uint64_t after, original = job->ctx->bytes_original;
+    int rc = job->ctx->bytes_of(job->ctx->host, job->model, &after, err);
+    if (rc)
+        return rc;
+    mc_json_put(job->report, "bytes_before", mc_json_size(original ? original : before), &ok);
+    mc_json_put(job->report, "bytes_after", mc_json_size(after), &ok);
+    return ok ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
 }
 
 static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
                json_t **ret_report, struct mc_err *err)
 {
-    struct mc_pass_ctx own = *ctx;
-    struct mc_share_run r = {.ctx = &own, .model = m, .norm = {.ctx = &own, .model = m}};
-    struct mc_search_ask ask = {0};
-    json_t *report = NULL;
-    int bits;
-    int rc = read_options(&r, options, &bits, &ask, err);
+    struct mc_share_job job = {.ctx = ctx, .model = m};
+    struct modes modes = {0};
+    uint64_t before;
+    int rc = read_options(ctx, options, &modes, err);
     if (!rc)
-        rc = ctx->bytes_of(ctx->host, m, &r.norm.bytes_before, err);
+        rc = ctx->bytes_of(ctx->host, m, &before, err);
+    if (!rc && ctx->dry_run)
+        rc = mc_model_clone(m, &job.model, err);
+    if (!rc) {
+        job.report = json_object();
+        job.rows = json_array();
+        if (!job.rows || json_object_set_new(job.report, "layers", job.rows))
+            rc = mc_fail(err, MC_ENOMEM, "out of memory");
+    }
     if (!rc)
-        rc = codebooks(&r, bits, &ask, err);
+        rc = run_modes(&job, &modes, err);
     if (!rc)
-        rc = apply(&r, &report, err);
+        rc = conclude(&job, before, err);
+    if (job.model != m)
+        mc_model_free(job.model);
     if (rc)
-        json_decref(report);
+        json_decref(job.report);
     else
-        *ret_report = report;
-    if (!rc && r.missed)
-        rc = mc_fail(err, MC_EGATE, "%s", r.miss.msg);
-    release(&r);
-    return rc;
+        *ret_report = job.report;
+    return !rc && job.missed ? mc_fail(err, MC_EGATE, "%s", job.miss.msg) : rc;
 }
 
 /* What is shared are constants, whatever reads them. */

@@ -8,8 +8,6 @@
 #include "graph/own/own.h"
 #include "graph/own/own_shared.h"
 #include "passes/share/share_run.h"
-#include "passes/svd/svd_norm.h"
-#include "passes/svd/svd_rewrite.h"
 
 struct place {
     struct mc_share_run *r;
@@ -151,54 +149,26 @@ static int replace(const struct place *p, struct mc_err *err)
     return rc ? rc : mc_edit_replace_uses(p->base, x, err);
 }
 
-/* ---- biases ---- */
-
-/* What the mean output would lose, at each site. */
-static int shift(const struct place *p, const struct mc_layers *in_m, struct mc_err *err)
+/* Biases take up the mean error. */
+static int shift(const struct place *p, const struct mc_layers *in_m, size_t at, struct mc_err *err)
 {
-    const struct mc_layer *l = p->to->layer >= 0 ? &in_m->item[p->to->layer] : NULL;
-    struct mc_share_view v;
-    if (!l || !p->r->measured || p->sizes_only || l->kind == MC_LAYER_TABLE ||
-        !mc_svd_norm_mean(&p->r->norm, (size_t)p->to->layer, 0))
-        return 0;
-    int64_t m = p->to->m, n = p->to->n, rows = m / l->parts;
-    int rc = mc_share_read(p->r, p->from, &v.w, err);
+    size_t count = (size_t)p->to->m * (size_t)p->to->n;
+    float *w, *q;
+    int rc = mc_share_read(p->r, p->from, &w, err);
     if (rc)
         return rc;
-    float *q = mc_calloc((size_t)m + 1, ((size_t)n + 1) * sizeof *q), *sum = q ? q + m * n : NULL;
-    if (q)
-        mc_share_decode(&(struct mc_share_matrix){.m = m, .n = n}, p->at->code, q);
-    else
-        rc = no_memory(err);
-    for (size_t s = 0; !rc && s < l->n_sites; s++) {
-        for (int64_t i = 0; i < m; i++) {
-            const float *mean =
-                mc_svd_norm_mean_part(&p->r->norm, (size_t)p->to->layer, s, i / rows);
-            double d = 0;
-            for (int64_t j = 0; j < n; j++)
-                d += (double)(v.w[i * n + j] - q[i * n + j]) * (double)mean[j];
-            sum[i] = (float)d;
-        }
-        rc = mc_svd_shift_site(p->m, l, &l->sites[s], sum, err);
+    q = mc_calloc(count + 1, sizeof *q);
+    rc = q ? 0 : no_memory(err);
+    if (q) {
+        mc_share_decode(&(struct mc_share_matrix){.m = p->to->m, .n = p->to->n}, p->at->code, q);
+        rc = mc_share_shift(p->r, p->m, in_m, at, w, q, err);
     }
     free(q);
-    free(v.w);
+    free(w);
     return rc;
 }
 
 /* ---- all ---- */
-
-/* Where the content is, behind proxies and Identity. */
-static struct mc_value *base_of(struct mc_value *v)
-{
-    for (;;)
-        if (v->outer)
-            v = v->outer;
-        else if (v->producer && mc_node_is(v->producer, "Identity"))
-            v = v->producer->in[0];
-        else
-            return v;
-}
 
 int mc_share_place(struct mc_share_run *r, struct mc_model *m, const int *bits, bool sizes_only,
                    struct mc_err *err)
@@ -214,11 +184,11 @@ int mc_share_place(struct mc_share_run *r, struct mc_model *m, const int *bits, 
         if (!bits[i] || from->reason)
             continue;
         struct place p = {r, m, from, &to[i], &from->at[bits[i]], bits[i], sizes_only, NULL};
-        p.base = base_of(to[i].value);
+        p.base = mc_share_base(to[i].value);
         rc = sizes_only ? mc_share_points(r, from, bits[i], bits[i], err)
                         : mc_share_code(r, from, bits[i], err);
-        if (!rc)
-            rc = shift(&p, &layers, err);
+        if (!rc && !sizes_only)
+            rc = shift(&p, &layers, i, err);
         if (!rc)
             rc = replace(&p, err);
     }

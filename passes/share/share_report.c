@@ -68,41 +68,18 @@ static bool listed(const struct mc_share_run *r, const struct mc_node *n)
     return false;
 }
 
-int mc_share_report(const struct mc_share_run *r, json_t **ret, struct mc_err *err)
+int mc_share_report(struct mc_share_job *job, const struct mc_share_run *r, struct mc_err *err)
 {
     static const char *const norms[] = {"auto", "weights", "inputs", "outputs"};
     bool ok = true;
-    json_t *o = json_object(), *rows = json_array();
     for (size_t i = 0; i < r->n_weights; i++)
-        mc_json_add(rows, row(&r->weight[i], &ok), &ok);
+        mc_json_add(job->rows, row(&r->weight[i], &ok), &ok);
     for (size_t i = 0; i < r->norm.layers.n_others; i++)
         if (!listed(r, r->norm.layers.others[i].sites[0].node))
-            mc_json_add(rows, other(&r->norm.layers.others[i], &ok), &ok);
-    mc_json_put(o, "layers", rows, &ok);
-    mc_json_put(o, "norm", json_string(r->measured ? norms[r->norm.norm_kind] : "weights"), &ok);
+            mc_json_add(job->rows, other(&r->norm.layers.others[i], &ok), &ok);
+    mc_json_put(job->report, "norm",
+                json_string(r->measured ? norms[r->norm.norm_kind] : "weights"), &ok);
     if (r->measured)
-        mc_json_put(o, "calibration_samples", json_integer(r->ctx->calib_count), &ok);
-    if (r->search)
-        mc_json_put(o, "search", json_incref(r->search), &ok);
-    if (!ok) {
-        json_decref(o);
-        return mc_fail(err, MC_ENOMEM, "out of memory");
-    }
-    *ret = o;
-    return 0;
-}
-
-int mc_share_report_bytes(const struct mc_share_run *r, const struct mc_model *m, json_t *o,
-                          struct mc_err *err)
-{
-    bool ok = true;
-    uint64_t bytes;
-    int rc = r->ctx->bytes_of(r->ctx->host, m, &bytes, err);
-    if (rc)
-        return rc;
-    mc_json_put(
-        o, "bytes_before",
-        mc_json_size(r->ctx->bytes_original ? r->ctx->bytes_original : r->norm.bytes_before), &ok);
-    mc_json_put(o, "bytes_after", mc_json_size(bytes), &ok);
+        mc_json_put(job->report, "calibration_samples", json_integer(r->ctx->calib_count), &ok);
     return ok ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
 }

@@ -30,6 +30,16 @@ struct mc_share_weight { /* one constant that nodes compute with */
     const char *reason;                            /* why it is left; NULL */
 };
 
+/* What all modes add to. */
+struct mc_share_job {
+    struct mc_pass_ctx *ctx;
+    struct mc_model *model; /* in a dry run a clone that is dropped */
+    json_t *report, *rows;  /* rows: its "layers" */
+    bool missed;
+    struct mc_err miss;
+};
+
+/* One mode's weights. */
 struct mc_share_run {
     struct mc_pass_ctx *ctx;
     struct mc_model *model;
@@ -37,11 +47,21 @@ struct mc_share_run {
     bool measured;
     struct mc_share_weight *weight;
     size_t n_weights, cap_weights;
-    json_t *rows;   /* of the report: "layers" */
-    json_t *search; /* its report, where there was one */
-    bool missed;
-    struct mc_err miss;
 };
+
+/* ---- share_codebooks.c ---- */
+
+/* Weights of job->model, and with `measure` and samples their norms. */
+int mc_share_open(struct mc_share_job *job, bool measure, struct mc_share_run *ret,
+                  struct mc_err *err);
+void mc_share_close(struct mc_share_run *r);
+/* --bits (0: the search for what is asked). */
+int mc_share_codebooks(struct mc_share_job *job, int bits, const struct mc_search_ask *ask,
+                       struct mc_err *err);
+
+/* ---- share_gates.c ---- */
+
+int mc_share_gates(struct mc_share_job *job, struct mc_err *err);
 
 /* ---- share_weights.c ---- */
 
@@ -91,4 +111,11 @@ int mc_share_same_bits(struct mc_share_run *r, int bits, struct mc_err *err);
 int mc_share_place(struct mc_share_run *r, struct mc_model *m, const int *bits, bool sizes_only,
                    struct mc_err *err);
 
+/* ---- share_shift.c ---- */
+
+/* q [m,n] in place of x->w of weight `at`: biases of its sites in m take up what the mean output would lose, where they can. */
+int mc_share_shift(const struct mc_share_run *r, struct mc_model *m, const struct mc_layers *in_m,
+                   size_t at, const float *w, const float *q, struct mc_err *err);
+/* Where the content of a constant is, behind proxies and Identity. */
+struct mc_value *mc_share_base(struct mc_value *v);
 #endif

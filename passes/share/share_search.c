@@ -127,7 +127,8 @@ static int build(void *self, const size_t *choice, bool sizes_only, struct mc_mo
     return rc;
 }
 
-int mc_share_search(struct mc_share_run *r, const struct mc_search_ask *ask, struct mc_err *err)
+int mc_share_search(struct mc_share_job *job, struct mc_share_run *r,
+                    const struct mc_search_ask *ask, struct mc_err *err)
 {
     struct items s = {.r = r};
     struct mc_search_result result;
@@ -151,12 +152,12 @@ int mc_share_search(struct mc_share_run *r, const struct mc_search_ask *ask, str
                 w->reason = ask->choices ? "the choices leave it as it is"
                                          : "as it is it gives more for its bytes";
         }
-        r->search = mc_search_report(&search, &result);
-        rc = r->search ? 0 : no_memory(err);
+        json_t *report = mc_search_report(&search, &result);
+        rc = report && !json_object_set_new(job->report, "search", report) ? 0 : no_memory(err);
     }
     if (!rc && !ask->choices && !result.reached) {
-        r->missed = true;
-        mc_search_missed(&search, &result, &r->miss);
+        job->missed = true;
+        mc_search_missed(&search, &result, &job->miss);
     }
     free_items(&s);
     return rc;
