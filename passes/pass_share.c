@@ -11,12 +11,22 @@ static const struct mc_param params[] = {
      "one matrix for all gates of LSTM and GRU, with a scale for each gate and unit: a quarter of "
      "an "
      "LSTM; needs --finetune"},
+    {MC_PARAM_TEXT, "tie", 0, false, "REGEX|auto", NULL, 0, 0, NULL,
+     "one tensor for all of one shape whose names match, their mean; auto: for those that are "
+     "equal, and "
+     "with --calib for those so alike that the outputs lose no more than --max-drop"},
+    {MC_PARAM_REAL, "filters", 0, false, "KEEP", NULL, 0, 1, NULL,
+     "of each convolution so many filters; each channel is a multiple of one of them, which saves "
+     "work as "
+     "well"},
     {0},
 };
 
 struct modes {
     int bits;
     bool gates;
+    const char *tie;
+    double filters; /* < 0: not asked for */
     struct mc_search_ask ask;
 };
 
@@ -29,16 +39,20 @@ static int read_options(const struct mc_pass_ctx *ctx, const json_t *options, st
         return rc;
     ret->bits = (int)mc_param_int(options, "bits", 0);
     ret->gates = mc_param_flag(options, "gates");
+    ret->filters = mc_param_real(options, "filters", -1);
+    ret->tie = mc_param_text(options, "tie");
     if ((keep >= 0) + ret->ask.given + (ret->bits > 0) > 1)
         return mc_fail(err, MC_EUSAGE,
                        "give one of --bits, --keep, --target, --auto and --choices");
     if (keep >= 0)
         ret->ask = (struct mc_search_ask){
             .given = true, .goal = MC_SEARCH_BYTES, .limit = keep, .share = true};
-    if (!ret->bits && !ret->ask.given && !ret->gates)
+    if (!ret->bits && !ret->ask.given && !ret->gates && !ret->tie && ret->filters < 0)
         return mc_fail(err, MC_EUSAGE,
                        "say what is to be shared: --bits N (codebooks; or --keep, --target, --auto "
-                       "for the bits of each layer), --gates, such as 'mcompress share model.onnx "
+                       "for the bits of each layer), --gates, --tie REGEX|auto, --filters KEEP, "
+                       "such as 'mcompress "
+                       "share model.onnx "
                        "-o small.onnx --bits 4'");
     return 0;
 }
@@ -46,8 +60,12 @@ static int read_options(const struct mc_pass_ctx *ctx, const json_t *options, st
 static int run_modes(struct mc_share_job *job, const struct modes *modes, struct mc_err *err)
 {
     int rc = 0;
-    if (modes->gates)
+    if (modes->tie)
+        rc = mc_share_tied(job, modes->tie, err);
+    if (!rc && modes->gates)
         rc = mc_share_gates(job, err);
+    if (!rc && modes->filters >= 0)
+        rc = mc_share_filters(job, modes->filters, err);
     if (!rc && (modes->bits || modes->ask.given))
         rc = mc_share_codebooks(job, modes->bits, &modes->ask, err);
     return rc;
@@ -105,7 +123,7 @@ static bool applies(const struct mc_node *n, const char **ret_why)
 
 const struct mc_pass mc_pass_share = {
     .name = "share",
-    .summary = "share numbers: codebooks for weights",
+    .summary = "share numbers: codebooks, one matrix for all gates, tied tensors, fewer filters",
     .example = "mcompress share model.onnx -o small.onnx --bits 4 --calib samples.npz",
     .params = params,
     .applies = applies,

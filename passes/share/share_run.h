@@ -63,6 +63,16 @@ int mc_share_codebooks(struct mc_share_job *job, int bits, const struct mc_searc
 
 int mc_share_gates(struct mc_share_job *job, struct mc_err *err);
 
+/* ---- share_filters.c ---- */
+
+/* keep: share of each convolution's filters that stays. */
+int mc_share_filters(struct mc_share_job *job, double keep, struct mc_err *err);
+
+/* ---- share_tied.c ---- */
+
+/* what: a regular expression, or "auto". */
+int mc_share_tied(struct mc_share_job *job, const char *what, struct mc_err *err);
+
 /* ---- share_weights.c ---- */
 
 /* All float constants of two dimensions and more that nodes of the main graph compute with; each once. Two clones of a model give
@@ -116,6 +126,9 @@ int mc_share_place(struct mc_share_run *r, struct mc_model *m, const int *bits, 
 /* q [m,n] in place of x->w of weight `at`: biases of its sites in m take up what the mean output would lose, where they can. */
 int mc_share_shift(const struct mc_share_run *r, struct mc_model *m, const struct mc_layers *in_m,
                    size_t at, const float *w, const float *q, struct mc_err *err);
+/* What the mean output of one site would lose, in sum [m]; false, with sum left alone, where it is not known or no bias can take it up. */
+bool mc_share_mean_shift(const struct mc_share_run *r, size_t at, size_t site, const float *w,
+                         const float *q, float *sum);
 /* Where the content of a constant is, behind proxies and Identity. */
 struct mc_value *mc_share_base(struct mc_value *v);
 #endif
