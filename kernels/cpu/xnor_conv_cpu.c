@@ -101,6 +101,11 @@ struct run {                         /* lanes [lo, hi) that lie in one row of an
 
 struct reach { /* lanes [lo, hi) whose tap lies inside; lane 0 would read the word at `at` */
     int64_t lo, hi, at;
+    vm some; /* those lanes */
+};
+
+struct piece { /* lanes that lie in one output plane; at: in the first plane of all */
+    int64_t lane, len, at;
 };
 
 struct chunk {
@@ -111,6 +116,8 @@ struct chunk {
     int32_t *masks, *sums; /* [n_masks][PANEL], -1 where outside; [n_masks][block] */
     int64_t n_masks;
     int64_t first, lanes, filter, filters;
+    struct piece piece[PANEL];
+    int n_pieces;
 };
 
 /* Words as they come, in pairs to an operand. */
@@ -151,20 +158,24 @@ static inline void append(struct feed *f, vu v, int64_t bits)
 
 static int find_runs(const struct plan *p, int64_t first, int64_t lanes, struct run *run)
 {
+    int64_t image = first / p->pixels, pixel = first % p->pixels;
+    int64_t row = pixel / p->c.out[1], col = pixel % p->c.out[1];
     int n = 0;
-    for (int64_t i = 0; i < lanes; n++) {
-        int64_t place = first + i, col = place % p->c.out[1];
+    for (int64_t i = 0; i < lanes; n++, col = 0) {
         int64_t len = min64(lanes - i, p->c.out[1] - col);
-        run[n] =
-            (struct run){i, i + len, place / p->pixels, place % p->pixels / p->c.out[1], col - i};
+        run[n] = (struct run){i, i + len, image, row, col - i};
         i += len;
+        if (++row == p->c.out[0]) {
+            row = 0;
+            image++;
+        }
     }
     return n;
 }
 
 static int64_t floor_div(int64_t a, int64_t b)
 {
-    return a >= 0 ? a / b : -ceil_div(-a, b);
+    return b == 1 ? a : a >= 0 ? a / b : -ceil_div(-a, b);
 }
 
 /* Lanes that tap (y, x) finds inside; returns how many runs have some. */
@@ -182,6 +193,7 @@ static int find_reach(const struct plan *p, const struct run *run, int n, int64_
             .lo = max64(run[i].lo, -floor_div(shift, step) - run[i].col),
             .hi = min64(run[i].hi, floor_div(c->in[1] - 1 - shift, step) + 1 - run[i].col)};
         r.at = run[i].image * p->words * p->in_pixels + row * c->in[1] + run[i].col * step + shift;
+        r.some = vm_range(r.lo, r.hi);
         if (r.lo < r.hi)
             to[found++] = r;
     }
@@ -193,7 +205,7 @@ static inline vu read_lanes(const uint32_t *plane, const struct reach *r, int n,
     vu v = {0};
     if (step == 1) {
         for (int i = 0; i < n; i++)
-            v = vu_load_more(v, plane + r[i].at, r[i].lo, r[i].hi);
+            v = vu_load_more(v, plane + r[i].at, r[i].some);
         return v;
     }
     uint32_t one[LANES] = {0};
@@ -273,31 +285,43 @@ static inline vi with_outside(const struct chunk *h, const int32_t *sum, int64_t
     return x;
 }
 
-/* Lanes of a panel to the planes of their images: planes of an image are `planes` * pixels elements. */
-static void spread(const struct chunk *h, const float *lane, int64_t planes, int64_t plane,
-                   float *y)
+/* Where the lanes go, among planes of which each image has `planes`. */
+static void find_pieces(struct chunk *h, int64_t planes)
 {
     const struct plan *p = h->p;
     for (int64_t i = 0; i < h->lanes;) {
         int64_t place = h->first + i, pixel = place % p->pixels;
         int64_t len = min64(h->lanes - i, p->pixels - pixel);
-        memcpy(y + (place / p->pixels * planes + plane) * p->pixels + pixel, lane + i,
-               (size_t)len * sizeof *y);
+        h->piece[h->n_pieces++] =
+            (struct piece){i, len, place / p->pixels * planes * p->pixels + pixel};
         i += len;
+    }
+}
+
+static void spread(const struct chunk *h, const void *lanes, int64_t plane)
+{
+    for (int i = 0; i < h->n_pieces; i++) {
+        const struct piece *q = h->piece + i;
+        memcpy((float *)h->p->c.y + q->at + plane * h->p->pixels, (const float *)lanes + q->lane,
+               (size_t)q->len * sizeof(float));
     }
 }
 
 static void put_floats(const struct chunk *h, const int32_t *sum, int64_t filter)
 {
-    const struct mc_xnor_out *to = &h->p->c.to;
+    const struct plan *p = h->p;
+    const struct mc_xnor_out *to = &p->c.to;
     vf scale = vf_set1(to->scale ? ((const float *)to->scale)[filter] : 1);
     vf bias = vf_set1(to->bias ? ((const float *)to->bias)[filter] : 0);
-    _Alignas(MC_ALIGN) float lane[PANEL];
+    bool whole = h->n_pieces == 1 && h->lanes == PANEL;
+    _Alignas(MC_ALIGN) float lanes[PANEL];
+    float *y = whole ? (float *)p->c.y + h->piece[0].at + filter * p->pixels : lanes;
     for (int v = 0; v * LANES < h->lanes; v++) {
-        vf y = __builtin_convertvector(with_outside(h, sum, filter, v), vf) * scale;
-        vf_store(lane + v * LANES, to->bias ? y + bias : y);
+        vf x = __builtin_convertvector(with_outside(h, sum, filter, v), vf) * scale;
+        vf_store(y + v * LANES, to->bias ? x + bias : x);
     }
-    spread(h, lane, h->p->c.filters, filter, h->p->c.y);
+    if (!whole)
+        spread(h, lanes, filter);
 }
 
 /* word: bits of the filters before this one. */
@@ -311,7 +335,7 @@ static void put_bits(const struct chunk *h, const int32_t *sum, int64_t filter, 
         vu_store(word + v * LANES, filter % 32 ? vu_load(word + v * LANES) | in : in);
     }
     if (filter % 32 == 31 || filter == h->p->c.filters - 1)
-        spread(h, (const float *)word, MC_XNOR_WORDS(h->p->c.filters), filter / 32, h->p->c.y);
+        spread(h, word, filter / 32);
 }
 
 struct job {
@@ -335,6 +359,7 @@ static void compute_chunk(void *ctx, int64_t index, int worker)
     h.lanes = min64(PANEL, p->places - h.first);
     h.filters = min64(p->block, p->c.filters - h.filter);
     make_panel(&h);
+    find_pieces(&h, p->c.to.least ? MC_XNOR_WORDS(p->c.filters) : p->c.filters);
     struct mc_xnor_tile t = {.lanes = h.made, .n_cols = (int)h.lanes, .k = p->k, .pairs = p->pairs};
     _Alignas(MC_ALIGN) int32_t sum[TILE_ROWS * PANEL];
     _Alignas(MC_ALIGN) uint32_t word[PANEL];

@@ -50,10 +50,10 @@ static inline vu vu_set1(uint32_t x)
     return x - (vu){0};
 }
 
-/* Lanes of v, which are 0, read from p where lo <= lane < hi; other memory is not touched. */
-static inline vu vu_load_more(vu v, const uint32_t *p, int64_t lo, int64_t hi)
+/* Lanes of v in m, which are 0, read from p; other memory is not touched. */
+static inline vu vu_load_more(vu v, const uint32_t *p, vm m)
 {
-    return (vu)vf_load_more((vf)v, (const float *)p, vm_range(lo, hi));
+    return (vu)vf_load_more((vf)v, (const float *)p, m);
 }
 
 /* Bit i: !(x[i] < t[i]). */
@@ -110,9 +110,12 @@ struct mc_xnor_tile {
     bool raw;
     int n_rows, n_cols; /* what is wanted: 1 to TILE_ROWS, 1 to PANEL */
     int64_t k, pairs;
+    float *y; /* of PANEL columns, rows y_row apart; NULL: sums are wanted */
+    int64_t y_row;
+    const float *scale, *bias; /* [PANEL]; bias may be NULL */
 };
 
-/* sum[i * PANEL + j] of the product of signs; columns up to the end of a vector are written. */
+/* sum[i * PANEL + j] of the product of signs; columns up to the end of a vector are written. Or y = scale * sum + bias. */
 void MC_CPU(mc_xnor_tile)(const struct mc_xnor_tile *t, int32_t *sum);
 
 void MC_CPU(mc_xnor_pack)(const struct mc_xnor_pack *p, struct mc_pool *pool);

@@ -162,11 +162,19 @@ static void compute_chunk(void *ctx, int64_t chunk, int worker)
         if (!t.raw)
             MC_CPU(mc_xnor_lanes)(words, j->pairs, made);
         take_stage(&g->to, p * PANEL, t.n_cols, &stage);
+        bool whole = t.n_cols == PANEL && !g->to.least; /* 5 % at k 1024 */
+        t.y = NULL;
+        t.scale = stage.scale;
+        t.bias = whole && g->to.bias ? stage.bias : NULL;
+        t.y_row = g->y_row;
         for (int64_t i = first; i < last; i += TILE_ROWS) {
             t.rows = rows + (i - first) / TILE_ROWS * group;
             t.n_rows = (int)min64(TILE_ROWS, last - i);
+            if (whole)
+                t.y = (float *)g->y + i * g->y_row + p * PANEL;
             MC_CPU(mc_xnor_tile)(&t, sum);
-            finish(g, &stage, sum, i, t.n_rows, p * PANEL, t.n_cols);
+            if (!whole)
+                finish(g, &stage, sum, i, t.n_rows, p * PANEL, t.n_cols);
         }
     }
 }

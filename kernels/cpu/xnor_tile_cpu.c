@@ -255,13 +255,22 @@ static inline __attribute__((always_inline)) void tile(const struct mc_xnor_tile
     const uint32_t *last = t->rows + 3 * t->pairs * TILE_ROWS;
     for (int v = 0; v < vectors && !raw; v++)
         past[v] = vu_load(t->lanes + 3 * t->pairs * PANEL + v * LANES);
-#pragma GCC unroll 4
-    for (int i = 0; i < rows; i++)
 #pragma GCC unroll 2
-        for (int v = 0; v < vectors; v++) {
+    for (int v = 0; v < vectors; v++) {
+        vf scale = t->y ? vf_load(t->scale + v * LANES) : (vf){0};
+        vf bias = t->bias ? vf_load(t->bias + v * LANES) : (vf){0};
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; i++) {
             vu differ = 2 * n[i][v] + count_lanes(past[v] ^ vu_set1(last[i]));
-            vu_store((uint32_t *)sum + i * PANEL + v * LANES, vu_set1((uint32_t)t->k) - 2 * differ);
+            vi all = (vi)(vu_set1((uint32_t)t->k) - 2 * differ);
+            if (t->y) {
+                vf y = __builtin_convertvector(all, vf) * scale;
+                vf_store(t->y + i * t->y_row + v * LANES, t->bias ? y + bias : y);
+            } else {
+                vu_store((uint32_t *)sum + i * PANEL + v * LANES, (vu)all);
+            }
         }
+    }
 }
 
 #define CASE(raw, rows)                                                                            \
