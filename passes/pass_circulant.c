@@ -183,7 +183,7 @@ static int check_any(const struct mc_circulant_run *r, struct mc_err *err)
     }
     if (r->n_calls)
         return mc_fail(err, MC_EUNSUP,
-                       "nothing is left to make circulant: %zu layer%s of the model %s already",
+                       "nothing is left to make circulant: %zu layer%s of the model %s so already",
                        r->n_calls, r->n_calls > 1 ? "s" : "", r->n_calls > 1 ? "are" : "is");
     if (largest == SIZE_MAX)
         return mc_fail(err, MC_EUNSUP, "the model has no layers that could be made circulant");
