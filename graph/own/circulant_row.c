@@ -25,6 +25,36 @@ int mc_own_circulant_no_table(const struct mc_node *call, int i, struct mc_tenso
     return mc_own_fail(err, MC_EFAIL, call, "has no table %d", i);
 }
 
+/* Features of the output that a Slice behind the call leaves, where it cuts less than a block. */
+static int64_t inner(const struct mc_node *call, int64_t rows, int64_t block)
+{
+    const struct mc_value *y = call->out[0];
+    const struct mc_node *n = y->n_uses == 1 && !y->is_output ? y->uses[0].node : NULL;
+    int64_t from = -1, to = -1, axis = 0;
+    if (!n || y->uses[0].slot != 0 || !mc_node_is(n, "Slice") || n->n_in != 4)
+        return rows;
+    bool known = mc_constant_ints(n->in[1], &from, 1) == 1 &&
+                 mc_constant_ints(n->in[2], &to, 1) == 1 &&
+                 mc_constant_ints(n->in[3], &axis, 1) == 1;
+    return known && from == 0 && axis != 0 && to > rows - block && to < rows ? to : rows;
+}
+
+/* Features of the input that a Pad before the call was given, where it adds less than a block. */
+static int64_t outer(const struct mc_node *call, int64_t columns, int64_t block)
+{
+    const struct mc_node *n = call->in[X] ? call->in[X]->producer : NULL;
+    int64_t pads[2 * MC_RANK_MAX], more = 0;
+    if (!n || !mc_node_is(n, "Pad") || n->n_in != 2)
+        return columns;
+    int count = mc_constant_ints(n->in[1], pads, 2 * MC_RANK_MAX);
+    for (int i = 0; i < count; i++) {
+        if (pads[i] < 0 || pads[i] >= block)
+            return columns;
+        more += pads[i];
+    }
+    return more < block ? columns - more : columns;
+}
+
 void mc_own_circulant_size(const struct mc_node *call, int64_t *ret_weights, uint64_t *ret_bytes)
 {
     struct mc_circulant_sizes s;
@@ -32,7 +62,7 @@ void mc_own_circulant_size(const struct mc_node *call, int64_t *ret_weights, uin
     *ret_bytes = 0;
     if (!mc_own_circulant_sizes(call, &s))
         return;
-    *ret_weights = s.p * s.q * s.b * s.b * s.taps;
+    *ret_weights = inner(call, s.p * s.b, s.b) * outer(call, s.q * s.b, s.b) * s.taps;
     *ret_bytes = mc_own_constant(call, C)->bytes;
 }
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "graph/own/own.h"
 #include "graph/run/fuse_affine.h"
 #include "graph/run/fuse_gate.h"
 #include "graph/run/fuse_group.h"
@@ -65,6 +66,13 @@ static bool is_residual(const struct chain *c, const struct mc_node *head, const
     return true;
 }
 
+/* Its epilogue takes a scale for each channel. */
+static bool is_convolution(const struct mc_node *n)
+{
+    return mc_node_is(n, "Conv") ||
+           (!strcmp(n->domain, MC_OWN_DOMAIN) && !strncmp(n->op_type, "CirculantConv", 13));
+}
+
 /* Join the step that reads `v`; false if it cannot be. */
 static bool join(struct chain *c, struct mc_step *st, const struct mc_value *v)
 {
@@ -74,7 +82,7 @@ static bool join(struct chain *c, struct mc_step *st, const struct mc_value *v)
     if (st->call.n_out != 1 || !st->out[0] || out->dtype != buf_of(c->p, v)->dtype ||
         !mc_shape_equal(&out->shape, &buf_of(c->p, v)->shape))
         return false;
-    if (mc_node_is(head, "Conv") && !c->residual &&
+    if (is_convolution(head) && !c->residual &&
         mc_fuse_affine_join(&c->affine, c->p, &c->p->steps[c->head], st, v))
         return true;
     if ((mc_node_is(n, "Add") || mc_node_is(n, "Sum")) && n->n_in == 2) {

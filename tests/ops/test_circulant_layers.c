@@ -169,6 +169,39 @@ static void what_is_behind_is_fused(void **state)
     }
 }
 
+/* A normalisation between convolution and Relu: a scale and a shift of each channel. */
+static void a_normalisation_behind_a_convolution(void **state)
+{
+    (void)state;
+    static const struct size s = {2, 2, 16, 32, 32};
+    struct mc_shape x = mc_shape_of(4, (const int64_t[]){2, 32, 5, 5});
+    for (int f = 0; f < 2; f++) {
+        struct mc_model *m = convolution(convolutions[f], &s, x, f == 0);
+        struct mc_graph *g = m->graph;
+        struct mc_err err;
+        struct mc_value *in[5] = {g->outputs[0]};
+        float variance[32];
+        mc_edit_output_drop(in[0]);
+        for (int i = 0; i < 32; i++)
+            variance[i] = 0.1F + (float)i / 20;
+        for (int i = 1; i < 4; i++)
+            in[i] = build_floats(g, (const char *[]){"", "scale", "shift", "mean"}[i], 1,
+                                 (const int64_t[]){32}, (uint32_t)i);
+        in[4] = build_const(g, "variance", MC_DTYPE_F32, 1, (const int64_t[]){32}, variance);
+        struct mc_value *y = build_node(g, "BatchNormalization", "norm", 5, in, NULL);
+        build_output(g, build_unary(g, "Relu", "relu", y));
+        build_ok(mc_verify(m, &err), &err);
+        int64_t n, k;
+        float *data = build_numbers(mc_shape_count(&x), 5);
+        float *one = run(m, x, data, 1, 0, &n), *apart = run(m, x, data, 1, MC_SESSION_NO_FUSE, &k);
+        near(one, apart, n, 1e-5, convolutions[f]);
+        free(one);
+        free(apart);
+        free(data);
+        mc_model_free(m);
+    }
+}
+
 /* ---- properties ---- */
 
 /* y of x by a layer without bias. */
@@ -255,6 +288,14 @@ static void what_a_call_stands_for(void **state)
     assert_non_null(own);
     own->size(n, &weights, &bytes);
     assert_int_equal(weights, 16 * 24);
+    assert_int_equal(bytes, 4 * 16 * 24 / 8);
+    mc_model_free(m);
+    /* What fills up blocks is no weight. */
+    static const struct size part = {2, 3, 8, 11, 19};
+    m = product(NULL, &part, mc_shape_of(2, (const int64_t[]){1, 19}), true);
+    n = m->graph->nodes[1];
+    mc_own_find(n)->size(n, &weights, &bytes);
+    assert_int_equal(weights, 11 * 19);
     assert_int_equal(bytes, 4 * 16 * 24 / 8);
     mc_model_free(m);
 }
@@ -443,6 +484,7 @@ int main(void)
         cmocka_unit_test(bodies_of_products),
         cmocka_unit_test(bodies_of_convolutions),
         cmocka_unit_test(what_is_behind_is_fused),
+        cmocka_unit_test(a_normalisation_behind_a_convolution),
         cmocka_unit_test(products_are_linear),
         cmocka_unit_test(impulses_give_columns),
         cmocka_unit_test(blocks_of_one_change_nothing),
