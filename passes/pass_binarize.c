@@ -30,6 +30,9 @@ static const struct mc_param params[] = {
     {MC_PARAM_FLAG, "no-shortcut", 0, false, NULL, NULL, 0, 0, NULL,
      "with --activations: do not add the real input to the output of layers where both have one "
      "shape"},
+    {MC_PARAM_CHOICE, "body", 0, false, NULL, "exact", 0, 0, "exact|fast",
+     "what other runtimes compute where inputs stay real: exact makes floats of the signs when it "
+     "loads the model; fast rounds inputs to 8 bits in every run, and multiplies integers"},
     {MC_PARAM_TEXT, "only", 0, false, "REGEX", NULL, 0, 0, NULL,
      "binarise only layers whose name, or that of their weight, matches"},
     {MC_PARAM_TEXT, "skip", 0, false, "REGEX", NULL, 0, 0, NULL, "leave layers that match"},
@@ -121,16 +124,22 @@ static int measure_weights(struct run *r, struct mc_err *err)
 
 static int prepare(struct run *r, const json_t *options, struct mc_err *err)
 {
+    const char *body = mc_param_text(options, "body");
     r->rules = (struct mc_binarize_rules){
         .activations = mc_param_flag(options, "activations"),
         .shortcut = !mc_param_flag(options, "no-shortcut"),
         .all = mc_param_flag(options, "all"),
         .depthwise = mc_param_flag(options, "depthwise"),
+        .fast = body && !strcmp(body, "fast"),
         .only = mc_param_text(options, "only"),
         .skip = mc_param_text(options, "skip"),
     };
     if (!r->rules.shortcut && !r->rules.activations)
         return mc_fail(err, MC_EUSAGE, "--no-shortcut goes with --activations");
+    if (r->rules.fast && r->rules.activations)
+        return mc_fail(err, MC_EUSAGE,
+                       "--body fast is for real inputs; with --activations they are signs, and "
+                       "exact anyway");
     int rc = mc_binarize_plan(r->before, &r->rules, &r->plan, err);
     rc = rc ? rc : check_any(r, err);
     rc = rc ? rc : check_samples(r, err);

@@ -282,7 +282,7 @@ static int close_weight(struct mc_model *m, struct mc_node *w, struct mc_err *er
 struct product {
     struct mc_node *node;  /* Gemm, MatMul, Conv */
     struct mc_node *w;     /* BinarizeWeight */
-    struct mc_node *sign;  /* SignSTE */
+    struct mc_node *sign;  /* SignSTE; NULL: inputs are real */
     bool reshaped;         /* a Reshape stands between sign and node */
     struct mc_node *add;   /* adds a constant row; NULL */
     struct mc_value *bias; /* NULL */
@@ -322,8 +322,13 @@ static bool find_product(struct mc_node *n, struct product *ret)
         ret->sign = maker_of(ret->sign, 0);
         ret->reshaped = true;
     }
-    if (!mc_binarize_is(ret->w, mc_binarize_weight) || !mc_binarize_is(ret->sign, mc_binarize_sign))
+    if (!mc_binarize_is(ret->w, mc_binarize_weight))
         return false;
+    if (!mc_binarize_is(ret->sign, mc_binarize_sign)) {
+        ret->sign = NULL;
+        if (!mc_node_int(ret->w, "fast", 0))
+            return false;
+    }
     ret->bias = n->n_in > 2 ? n->in[2] : NULL;
     if (!conv && !gemm)
         ret->add = bias_node(n, mc_node_int(ret->w, "outputs", 0), &ret->bias);
@@ -393,30 +398,34 @@ static int scale_value(struct mc_graph *g, const struct product *p, const char *
     return rc;
 }
 
-/* y = (a sign(W)) (alpha S) + beta B. */
+/* y = (a sign(W)) (alpha S) + beta B, or with real inputs y = (x sign(W)) (alpha S) + beta B. */
 static int call_product(struct mc_graph *g, const struct product *p, const struct threshold *t,
                         struct mc_value *out, struct mc_err *err)
 {
     bool conv = mc_node_is(p->node, "Conv"), gemm = mc_node_is(p->node, "Gemm");
     double alpha = gemm ? (double)mc_node_float(p->node, "alpha", 1) : 1;
     double beta = gemm ? (double)mc_node_float(p->node, "beta", 1) : 1;
-    struct mc_value *w = p->w->in[0], *in[5] = {t->x};
+    const char *function =
+        p->sign ? (conv ? "XnorConv" : "XnorGemm") : (conv ? "BinaryConvFast" : "BinaryGemmFast");
+    struct mc_value *w = p->w->in[0], *in[5] = {p->sign ? t->x : p->node->in[0]};
     struct packed packed = {0};
     struct mc_signs_of of;
     char label[TEXT];
-    int rc = pack(p->w, t, alpha, &packed, &of, err);
+    size_t at = 1;
+    int rc = pack(p->w, p->sign ? t : NULL, alpha, &packed, &of, err);
     struct call c = {.like = conv ? p->node : NULL,
                      .shape = conv ? &mc_constant(w)->shape : NULL,
                      .columns = of.n};
-    rc = rc ? rc : threshold_value(g, p, t, &in[1], err);
-    rc = rc ? rc : constant(g, w->name, "signs", packed.bits, &in[2], err);
-    rc = rc ? rc : scale_value(g, p, w->name, packed.scale, &in[3], err);
-    rc = rc ? rc : bias_value(g, p, of.m, beta, &in[4], err);
+    if (!rc && p->sign)
+        rc = threshold_value(g, p, t, &in[at++], err);
+    rc = rc ? rc : constant(g, w->name, "signs", packed.bits, &in[at++], err);
+    rc = rc ? rc : scale_value(g, p, w->name, packed.scale, &in[at++], err);
+    rc = rc ? rc : bias_value(g, p, of.m, beta, &in[at++], err);
     unpack(&packed);
     snprintf(label, sizeof label, "%s", mc_node_label(p->node));
     return rc ? rc
-              : mc_own_call(g, p->node->pos, conv ? "XnorConv" : "XnorGemm", label, in, 5, &out, 1,
-                            set_attributes, &c, NULL, err);
+              : mc_own_call(g, p->node->pos, function, label, in, at, &out, 1, set_attributes, &c,
+                            NULL, err);
 }
 
 static int close_product(struct mc_graph *g, const struct product *p, struct mc_err *err)
@@ -432,7 +441,7 @@ static int close_product(struct mc_graph *g, const struct product *p, struct mc_
     if (!w)
         return mc_fail(err, MC_EUNSUP, "%s '%s': its weight is computed", p->node->op_type,
                        mc_node_label(p->node));
-    int rc = read_threshold(p->sign, p->reshaped, channels, &t, err);
+    int rc = p->sign ? read_threshold(p->sign, p->reshaped, channels, &t, err) : 0;
     if (rc)
         return rc;
     if (!(out = mc_edit_fresh(g, was->name)))

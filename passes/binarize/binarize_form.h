@@ -3,6 +3,8 @@
  *
  *     open                                                     file
  *     Gemm(SignSTE(BatchNormalization(x)), BinarizeWeight(w), b)   XnorGemm(x, T, P, S, b)
+ *     Gemm(x, BinarizeWeight(w), b)                            Gemm(x, BinaryWeight(P, S), b), or where the node has the
+ *                                                              attribute fast: BinaryGemmFast(x, P, S, b)
  *     LSTM(x, BinarizeWeight(w), …)                            LSTM(x, BinaryWeight(P, S), …)
  */
 #ifndef MC_PASSES_BINARIZE_FORM_H

@@ -254,6 +254,8 @@ int mc_binarize_open(struct mc_model *m, const struct mc_binarize_layer *b, stru
     rc = rc ? rc : mc_edit_attr_int(n, "outputs", l->m, err);
     if (!rc && !l->out_major)
         rc = mc_edit_attr_int(n, "last", 1, err);
+    if (!rc && b->fast)
+        rc = mc_edit_attr_int(n, "fast", 1, err);
     for (size_t s = 0; s < l->n_sites && !rc; s++) {
         rc = mc_edit_set_input(l->sites[s].node, slot, out, err);
         if (!rc && !b->real)

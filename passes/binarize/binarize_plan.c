@@ -224,6 +224,7 @@ static int judge(struct mc_model *m, const struct mc_binarize_rules *rules,
         struct mc_binarize_layer *b = &p->item[i];
         b->left = why_left(m, &at, rules, b->of);
         b->real = rules->activations ? why_real(b->of) : "";
+        b->fast = rules->fast && !rules->activations && !why_real(b->of);
         b->around = rules->activations && rules->shortcut && !b->real && same_shape(b->of);
     }
     free_places(&at);

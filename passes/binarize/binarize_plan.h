@@ -11,6 +11,7 @@ struct mc_binarize_rules {
     bool shortcut;    /* around layers whose inputs do, where input and output have one shape */
     bool all;         /* the first and the last layer as well */
     bool depthwise;   /* convolutions in groups as well */
+    bool fast;        /* bodies that round inputs to 8 bits, where inputs stay real */
     const char *only, *skip; /* regular expressions, or NULL */
 };
 
@@ -19,6 +20,7 @@ struct mc_binarize_layer {
     const char *left; /* why it stays real; NULL: it becomes signs */
     const char *real; /* why its inputs stay real; NULL: they become signs, too */
     bool around;      /* shortcut */
+    bool fast;        /* a product of real inputs in one call, whose body rounds them */
 };
 
 struct mc_binarize_plan {

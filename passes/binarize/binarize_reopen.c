@@ -11,7 +11,12 @@
 #include "passes/binarize/binarize_form.h"
 #include "passes/binarize/binarize_pack.h"
 
-enum { X, T, P, S, B, TEXT = 256 };
+enum { X, TEXT = 256 };
+
+struct slots {                           /* inputs of a function */
+    size_t threshold, bits, scale, bias; /* threshold 0: there is none */
+};
+static const struct slots of_signs = {1, 2, 3, 4}, of_real = {0, 1, 2, 3};
 
 struct reopening {
     struct mc_model *m;
@@ -168,7 +173,7 @@ static int node_before(const struct reopening *o, struct mc_node *n, const char 
 
 /* MatMul(sign, W transposed), and the bias. */
 static int reopen_gemm(const struct reopening *o, struct mc_node *n, struct mc_value *sign,
-                       struct mc_value *w, struct mc_value **ret)
+                       struct mc_value *w, struct mc_value *bias, struct mc_value **ret)
 {
     static const int64_t perm[2] = {1, 0};
     struct mc_value *in[2] = {w};
@@ -177,10 +182,10 @@ static int reopen_gemm(const struct reopening *o, struct mc_node *n, struct mc_v
     rc = rc ? rc : mc_edit_attr_ints(node, "perm", perm, 2, o->err);
     in[0] = sign;
     rc = rc ? rc : node_before(o, n, "MatMul", in, 2, &node, ret);
-    if (rc || n->n_in <= B || !n->in[B])
+    if (rc || !bias)
         return rc;
     in[0] = *ret;
-    in[1] = n->in[B];
+    in[1] = bias;
     return node_before(o, n, "Add", in, 2, &node, ret);
 }
 
@@ -205,13 +210,12 @@ static int flat_bias(const struct reopening *o, const struct mc_value *b, struct
 }
 
 static int reopen_conv(const struct reopening *o, struct mc_node *n, struct mc_value *sign,
-                       struct mc_value *w, struct mc_value **ret)
+                       struct mc_value *w, struct mc_value *bias, struct mc_value **ret)
 {
     static const char *const names[] = {"strides", "pads", "dilations"};
-    bool bias = n->n_in > B && n->in[B];
     struct mc_value *in[3] = {sign, w};
     struct mc_node *node;
-    int rc = bias ? flat_bias(o, n->in[B], &in[2]) : 0;
+    int rc = bias ? flat_bias(o, bias, &in[2]) : 0;
     rc = rc ? rc : node_before(o, n, "Conv", in, bias ? 3 : 2, &node, ret);
     for (size_t i = 0; i < 3 && !rc; i++) {
         size_t count;
@@ -222,37 +226,50 @@ static int reopen_conv(const struct reopening *o, struct mc_node *n, struct mc_v
     return rc;
 }
 
-static int reopen_product(const struct reopening *o, struct mc_node *n, bool conv)
+static int reopen_product(const struct reopening *o, struct mc_node *n, bool conv,
+                          const struct slots *at)
 {
-    struct mc_value *was = n->out[0], *w, *sign, *y;
-    int64_t k = columns_of(n), m = mc_tensor_count(mc_constant(n->in[S]));
+    struct mc_value *was = n->out[0], *w, *x = n->in[X], *y;
+    struct mc_value *bias = n->n_in > at->bias ? n->in[at->bias] : NULL;
+    int64_t k = columns_of(n), m = mc_tensor_count(mc_constant(n->in[at->scale]));
     const int64_t dims[2] = {m, k};
     struct mc_shape shape = conv ? shape_of(n) : mc_shape_of(2, dims);
-    const struct mc_vtype *x = o->inf ? mc_infer_of(o->inf, n->in[X]) : NULL;
-    int rank = conv ? shape.rank : x && x->ranked ? x->shape.rank : 0;
-    int rc = open_weight(o, n->pos, n->in[P], n->in[S], k, &shape, &w, o->err);
-    rc = rc ? rc
-            : mc_binarize_signs(o->m->graph, n->pos, mc_node_label(n), n->in[X], rank, conv,
-                                mc_constant(n->in[T]), conv ? shape.dim[1] : k, !o->given, &sign,
-                                o->err);
+    const struct mc_vtype *t = o->inf ? mc_infer_of(o->inf, x) : NULL;
+    int rank = conv ? shape.rank : t && t->ranked ? t->shape.rank : 0;
+    int rc = open_weight(o, n->pos, n->in[at->bits], n->in[at->scale], k, &shape, &w, o->err);
+    if (!rc && at->threshold)
+        rc = mc_binarize_signs(o->m->graph, n->pos, mc_node_label(n), x, rank, conv,
+                               mc_constant(n->in[at->threshold]), conv ? shape.dim[1] : k,
+                               !o->given, &x, o->err);
+    else if (!rc)
+        rc = mc_edit_attr_int(w->producer, "fast", 1, o->err);
     if (!rc)
-        rc = conv ? reopen_conv(o, n, sign, w, &y) : reopen_gemm(o, n, sign, w, &y);
+        rc = conv ? reopen_conv(o, n, x, w, bias, &y) : reopen_gemm(o, n, x, w, bias, &y);
     rc = rc ? rc : mc_edit_replace_uses(was, y, o->err);
     if (!rc)
         drop(n, was);
     return rc;
 }
 
-/* 1: signs of weights, 2: of both in a Gemm, 3: of both in a Conv, 0: something else. */
-static int kind_of(const struct mc_node *n)
+enum kind { OTHER, WEIGHT, SIGNS_GEMM, SIGNS_CONV, REAL_GEMM, REAL_CONV };
+
+static enum kind kind_of(const struct mc_node *n)
 {
+    static const char *const names[] = {"BinaryWeight", "XnorGemm", "XnorConv", "BinaryGemmFast",
+                                        "BinaryConvFast"};
     const struct mc_own *own = strcmp(n->domain, MC_OWN_DOMAIN) ? NULL : mc_own_find(n);
-    if (!own)
-        return 0;
-    return !strncmp(own->name, "BinaryWeight", 12) ? 1
-           : !strncmp(own->name, "XnorGemm", 8)    ? 2
-           : !strncmp(own->name, "XnorConv", 8)    ? 3
-                                                   : 0;
+    for (size_t i = 0; own && i < sizeof names / sizeof *names; i++)
+        if (!strcmp(own->name, names[i]))
+            return (enum kind)(i + 1);
+    return OTHER;
+}
+
+static int reopen_node(const struct reopening *o, struct mc_node *n, enum kind kind)
+{
+    if (kind == WEIGHT)
+        return reopen_weight(o, n);
+    return reopen_product(o, n, kind == SIGNS_CONV || kind == REAL_CONV,
+                          kind == SIGNS_GEMM || kind == SIGNS_CONV ? &of_signs : &of_real);
 }
 
 int mc_binarize_reopen(struct mc_model *m, const struct mc_model *given, struct mc_err *err)
@@ -272,8 +289,8 @@ int mc_binarize_reopen(struct mc_model *m, const struct mc_model *given, struct 
         rc = no_memory(err);
     struct reopening o = {m, given, inf, err};
     for (size_t i = 0; i < many && !rc; i++) {
-        int kind = kind_of(list[i]);
-        rc = kind == 1 ? reopen_weight(&o, list[i]) : reopen_product(&o, list[i], kind == 3);
+        rc = mc_own_check(list[i], err);
+        rc = rc ? rc : reopen_node(&o, list[i], kind_of(list[i]));
     }
     mc_infer_free(inf);
     free(list);

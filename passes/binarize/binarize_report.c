@@ -23,6 +23,7 @@ static json_t *row(const struct mc_binarize_account *a, size_t i, size_t site)
     mc_json_put(o, "columns", json_integer(l->n), &ok);
     mc_json_put(o, "form",
                 b->left   ? json_null()
+                : b->fast ? json_string("weights, fast")
                 : b->real ? json_string("weights")
                           : json_string("weights, inputs"),
                 &ok);
@@ -105,6 +106,14 @@ int mc_binarize_report(const struct mc_binarize_account *a, json_t **ret, struct
     for (size_t i = 0; i < p->layers.n_others; i++)
         if (!is_grouped(p, &p->layers.others[i]))
             mc_json_add(rows, other(&p->layers.others[i]), &ok);
+    for (size_t i = 0; i < p->n; i++)
+        if (!p->item[i].left && p->item[i].fast) {
+            mc_json_add(notes,
+                        json_string("other runtimes compute an approximation of layers with the "
+                                    "fast body: they round their inputs to 8 bits"),
+                        &ok);
+            break;
+        }
     put_notes(a, notes, &ok);
     mc_json_put(o, "layers", rows, &ok);
     mc_json_put(o, "binary_weights", mc_json_size(bits), &ok);
