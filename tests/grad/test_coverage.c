@@ -35,7 +35,8 @@ static const struct {
     {"ai.onnx.ml", "ArrayFeatureExtractor LinearRegressor Normalizer Scaler", "classical models"},
     {"ai.onnx.preview.training", "Adagrad Adam Momentum", "are steps of training themselves"},
     {"ai.mcompress", "XnorConv XnorGemm", "are made when training is over"},
-    {MC_GRAD_DOMAIN, "Accumulate Adam BlockNorm CirculantExpand CirculantFold Clear Ema Keep Pack Sgd SumTo Unpack",
+    {MC_GRAD_DOMAIN,
+     "Accumulate Adam BlockNorm CirculantExpand CirculantFold Clear Ema Keep Pack Sgd SumTo Unpack",
      "are made after gradients are"},
 };
 
