@@ -3,8 +3,6 @@
  * Source: Rastegari et al., XNOR-Net, 2016; deviates: activations have no scale, and a threshold in place of 0. Of all bodies
  * measured these are the fastest that are exact: signs as bytes 0 and 2 with zero point 1, which padding with the zero point
  * makes 0; runtimes have fast products of unsigned bytes with signed ones, and convolutions of unsigned bytes alone. */
-#include "graph/own/own_xnor.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,15 +24,6 @@ static bool is_conv(const struct mc_node *n)
 static bool is_signs(const struct mc_node *n)
 {
     return !strncmp(n->op_type, "Xnor", 4);
-}
-
-const char *mc_own_binary_name(bool conv, bool signs, enum mc_own_speed speed)
-{
-    if (signs)
-        return conv ? "XnorConv" : "XnorGemm";
-    if (speed == MC_OWN_FAST)
-        return conv ? "BinaryConvFast" : "BinaryGemmFast";
-    return "BinaryWeight";
 }
 
 /* ---- bodies ---- */
@@ -307,32 +296,6 @@ static int expand(const struct mc_node *call, struct mc_value **ret, struct mc_e
     y = made(&m, "Mul", (struct mc_value *[]){y, call->in[signs ? S : FS]}, 2, NULL);
     *ret = made(&m, "Add", (struct mc_value *[]){y, call->in[signs ? B : FB]}, 2, NULL);
     return m.rc;
-}
-
-/* ---- for passes ---- */
-
-int mc_own_set_layer(void *layer, struct mc_node *n, struct mc_err *err)
-{
-    static const char *const geometry[] = {"strides", "pads", "dilations"};
-    const struct mc_own_layer *l = layer;
-    int rc = mc_edit_attr_ints(n, "columns", &l->columns, 1, err);
-    if (rc || !l->conv)
-        return rc;
-    if (mc_node_int(l->conv, "group", 1) != 1)
-        return mc_own_fail(err, MC_EUNSUP, l->conv, "%lld groups, which %s does not have",
-                           (long long)mc_node_int(l->conv, "group", 1), n->op_type);
-    const char *pad = mc_node_string(l->conv, "auto_pad", "NOTSET");
-    if (strcmp(pad, "NOTSET") && strcmp(pad, "VALID"))
-        return mc_own_fail(err, MC_EUNSUP, l->conv, "auto_pad %s, which %s does not have", pad,
-                           n->op_type);
-    rc = mc_edit_attr_ints(n, "shape", l->shape.dim, (size_t)l->shape.rank, err);
-    for (size_t i = 0; !rc && i < sizeof geometry / sizeof *geometry; i++) {
-        size_t count;
-        const int64_t *v = mc_node_ints(l->conv, geometry[i], &count);
-        if (v && !(i == 1 && !strcmp(pad, "VALID")))
-            rc = mc_edit_attr_ints(n, geometry[i], v, count, err);
-    }
-    return rc;
 }
 
 #define GEMM_ATTRS         ((const char *const[]){"columns", NULL})

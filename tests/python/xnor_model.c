@@ -1,4 +1,4 @@
-/* xnor_model OUT OPSET call|inline|expand: write a model of layers of binary weights (graph/own/own_xnor.h), one input and one
+/* xnor_model OUT OPSET call|inline|expand: write a model of layers of binary weights (graph/own/own_xnor.c), one input and one
  * output each, started at that opset. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,6 @@
 #include "graph/edit.h"
 #include "graph/opset.h"
 #include "graph/own/own_binary.h"
-#include "graph/own/own_xnor.h"
 #include "graph/verify.h"
 
 struct layer {
@@ -73,23 +72,26 @@ static struct mc_value *bits(struct mc_graph *g, const char *name, int64_t rows,
     return v;
 }
 
-/* A Conv for mc_own_set_layer to read; it goes again. */
-static struct mc_node *conv_of(struct mc_graph *g, const struct layer *l, struct mc_value *x,
-                               struct mc_err *err)
+struct form {
+    const struct layer *layer;
+    int64_t columns;
+};
+
+static int set(void *ctx, struct mc_node *n, struct mc_err *err)
 {
+    const struct form *f = ctx;
+    const struct layer *l = f->layer;
     size_t s = (size_t)l->rank - 2;
-    struct mc_value *out = mc_edit_fresh(g, "conv");
-    struct mc_node *n = NULL;
-    if (mc_edit_node(g, g->n_nodes, "Conv", "", 0, "conv", (struct mc_value *[]){x, x}, 2, &out, 1,
-                     &n, err))
-        return NULL;
-    if (l->strides[0])
-        mc_edit_attr_ints(n, "strides", l->strides, s, err);
-    if (l->pads[0] || l->pads[1] || l->pads[2])
-        mc_edit_attr_ints(n, "pads", l->pads, 2 * s, err);
-    if (l->dilations[0])
-        mc_edit_attr_ints(n, "dilations", l->dilations, s, err);
-    return n;
+    int rc = mc_edit_attr_ints(n, "columns", &f->columns, 1, err);
+    if (rc || !l->kernel[0])
+        return rc;
+    const int64_t shape[] = {l->filters, l->x[1], l->kernel[0], l->kernel[1]};
+    rc = mc_edit_attr_ints(n, "shape", shape, s + 2, err);
+    if (!rc && l->strides[0])
+        rc = mc_edit_attr_ints(n, "strides", l->strides, s, err);
+    if (!rc && (l->pads[0] || l->pads[1] || l->pads[2]))
+        rc = mc_edit_attr_ints(n, "pads", l->pads, 2 * s, err);
+    return rc || !l->dilations[0] ? rc : mc_edit_attr_ints(n, "dilations", l->dilations, s, err);
 }
 
 static int add(struct mc_graph *g, int i, bool signs, struct mc_err *err)
@@ -97,9 +99,8 @@ static int add(struct mc_graph *g, int i, bool signs, struct mc_err *err)
     const struct layer *l = &layers[i];
     bool conv = l->kernel[0] != 0;
     int ones = conv ? l->rank - 2 : 0;
-    struct mc_own_layer form = {.columns = l->x[conv ? 1 : l->rank - 1]};
-    int64_t each[] = {l->filters, 1, 1}, of_x[] = {form.columns, 1, 1},
-            shape[] = {l->filters, form.columns, l->kernel[0], l->kernel[1]};
+    struct form form = {l, l->x[conv ? 1 : l->rank - 1]};
+    int64_t each[] = {l->filters, 1, 1}, of_x[] = {form.columns, 1, 1};
     char name[5][32], call[32];
     struct mc_dim dim[4] = {{-1, "n"}}, none[4] = {{-1, "n"}};
     for (int d = 0; d < 5; d++)
@@ -111,14 +112,11 @@ static int add(struct mc_graph *g, int i, bool signs, struct mc_err *err)
     }
     for (int d = 0; conv && d < ones; d++)
         form.columns *= l->kernel[d];
-    form.shape = mc_shape_of(2 + ones, shape);
     struct mc_value *x = mc_edit_value(g, name[0]), *y = mc_edit_fresh(g, call);
     if (!x || !y || !mc_edit_type(x, MC_DTYPE_F32, l->rank, dim) ||
         !mc_edit_type(y, MC_DTYPE_F32, l->rank, none))
         return mc_fail(err, MC_ENOMEM, "out of memory");
     int rc = mc_edit_input(g, x, err);
-    struct mc_node *like = conv ? conv_of(g, l, x, err) : NULL;
-    form.conv = like;
     struct mc_value *in[] = {
         x, tensor(g, name[1], MC_DTYPE_F32, l->one ? 0 : 1 + ones, of_x, NULL, err),
         bits(g, name[2], l->filters, form.columns, err),
@@ -126,12 +124,12 @@ static int add(struct mc_graph *g, int i, bool signs, struct mc_err *err)
         tensor(g, name[4], MC_DTYPE_F32, 1 + ones, each, NULL, err)};
     if (!signs)
         memmove(in + 1, in + 2, 3 * sizeof *in);
-    const char *function = mc_own_binary_name(conv, signs, MC_OWN_FAST);
+    const char *function = signs  ? conv ? "XnorConv" : "XnorGemm"
+                           : conv ? "BinaryConvFast"
+                                  : "BinaryGemmFast";
     rc = rc ? rc
             : mc_own_call(g, g->n_nodes, function, call, in, signs ? 5 : 4, &y, 1, mc_own_set_layer,
                           &form, NULL, err);
-    if (like)
-        mc_edit_remove_node(like);
     return rc ? rc : mc_edit_output(g, y, err);
 }
 
@@ -143,8 +141,6 @@ static int build(struct mc_model *m, int opset, struct mc_err *err)
         rc = add(g, i, true, err);
     for (int i = 0; !rc && i < (int)(sizeof layers / sizeof *layers); i++)
         rc = add(g, i, false, err);
-    if (!rc)
-        mc_edit_sweep(g);
     return rc ? rc : mc_opset_lift(m, 0, err);
 }
 
