@@ -128,8 +128,8 @@ static int add(struct mc_graph *g, int i, bool signs, struct mc_err *err)
                            : conv ? "BinaryConvFast"
                                   : "BinaryGemmFast";
     rc = rc ? rc
-            : mc_own_call(g, g->n_nodes, function, call, in, signs ? 5 : 4, &y, 1, mc_own_set_layer,
-                          &form, NULL, err);
+            : mc_own_call(g, g->n_nodes, function, call, in, signs ? 5 : 4, &y, 1, set, &form, NULL,
+                          err);
     return rc ? rc : mc_edit_output(g, y, err);
 }
 
