@@ -10,6 +10,7 @@
 #include "graph/own/own.h"
 #include "passes/layer/layer_slot.h"
 #include "passes/share/share_gate.h"
+#include "passes/share/share_report.h"
 #include "passes/share/share_run.h"
 
 enum { W_SLOT = 1, R_SLOT = 2 };
@@ -179,13 +180,14 @@ static int share(struct mc_share_job *job, struct mc_share_run *r, size_t i, str
         rc = place(job->model, &r->weight[i], f, err);
     free(f->w0);
     free(f->a);
+    f->w0 = f->a = NULL;
     return rc;
 }
 
 int mc_share_gates(struct mc_share_job *job, struct mc_err *err)
 {
     struct mc_share_run r;
-    const char *why, *last = "it has no LSTM and no GRU";
+    const char *why, *last = "the model has no LSTM and no GRU";
     size_t shared = 0;
     struct fit f = {0};
     int rc = mc_share_open(job, false, &r, err);
@@ -193,6 +195,10 @@ int mc_share_gates(struct mc_share_job *job, struct mc_err *err)
         shared += is_gates(&r.weight[i], &f, &why);
         last = why ? why : last;
     }
+    for (size_t i = 0; !rc && i < r.norm.layers.n_others; i++)
+        if (mc_layer_cell(r.norm.layers.others[i].sites[0].node, &f.gates, &f.dirs))
+            last = mc_share_call(job->model) ? "its weights are in a smaller form already"
+                                             : r.norm.layers.others[i].reason;
     if (!rc && !shared)
         rc = mc_fail(err, MC_EUNSUP, "--gates finds no cell to share the gates of: %s", last);
     if (!rc && !job->ctx->dry_run)

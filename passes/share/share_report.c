@@ -3,7 +3,16 @@
 #include <math.h>
 
 #include "base/json.h"
+#include "graph/own/own.h"
 #include "passes/share/share_search.h"
+
+const struct mc_node *mc_share_call(const struct mc_model *m)
+{
+    for (size_t i = 0; i < m->graph->n_nodes; i++)
+        if (mc_own_find(m->graph->nodes[i]))
+            return m->graph->nodes[i];
+    return NULL;
+}
 
 int mc_share_check_any(const struct mc_share_run *r, struct mc_err *err)
 {
@@ -14,10 +23,12 @@ int mc_share_check_any(const struct mc_share_run *r, struct mc_err *err)
         if (!largest || r->weight[i].tensor->bytes > largest->tensor->bytes)
             largest = &r->weight[i];
     }
-    for (size_t i = 0; !largest && i < r->norm.layers.n_others; i++)
-        return mc_fail(err, MC_EUNSUP, "no weights are left to share; '%s' has none because %s",
-                       mc_node_label(r->norm.layers.others[i].sites[0].node),
-                       r->norm.layers.others[i].reason);
+    const struct mc_node *call = mc_share_call(r->model);
+    if (!largest && call)
+        return mc_fail(
+            err, MC_EUNSUP,
+            "no weights are left to share: they are in smaller forms already, such as %s '%s'",
+            call->op_type, mc_node_label(call));
     if (!largest)
         return mc_fail(err, MC_EUNSUP, "the model has no weights that could be shared");
     return mc_fail(err, MC_EUNSUP, "no weights are left to share; the largest, '%s', because %s",

@@ -2,6 +2,8 @@
 #include <stdlib.h>
 
 #include "graph/constant.h"
+#include "graph/own/own.h"
+#include "passes/layer/layer_slot.h"
 #include "passes/share/share_run.h"
 
 static int no_memory(struct mc_err *err)
@@ -115,7 +117,10 @@ static int add_others(struct list *list, const struct mc_model *m, const struct 
     int rc = 0;
     for (size_t i = 0; i < l->n_others; i++) {
         struct mc_node *n = l->others[i].sites[0].node;
-        for (size_t k = 0; !rc && k < n->n_in; k++) {
+        int64_t gates, dirs;
+        size_t slots =
+            mc_layer_cell(n, &gates, &dirs) ? 3 : n->n_in; /* of a cell no biases, no states */
+        for (size_t k = 0; !rc && k < n->n_in && k < slots; k++) {
             const struct mc_tensor *t = n->in[k] ? mc_constant(n->in[k]) : NULL;
             if (!t || t->shape.rank < 2 || mc_tensor_count(t) < 1 ||
                 mc_dtype_info(t->dtype)->kind != MC_KIND_FLOAT)
@@ -127,6 +132,32 @@ static int add_others(struct list *list, const struct mc_model *m, const struct 
                                               .layer = -1,
                                               .m = t->shape.dim[0],
                                               .n = mc_tensor_count(t) / t->shape.dim[0],
+                                              .out_major = true},
+                     err);
+        }
+    }
+    return rc;
+}
+
+/* Weights of calls of ours that are floats in the file: the one matrix of all gates, first columns of circulant blocks. */
+static int add_calls(struct list *list, struct mc_model *m, struct mc_err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < m->graph->n_nodes; i++) {
+        struct mc_node *n = m->graph->nodes[i];
+        const struct mc_own *own = mc_own_find(n);
+        for (size_t k = 0; !rc && own && k < n->n_in && (int)k < own->n_in; k++) {
+            const struct mc_tensor *t = n->in[k] ? mc_constant(n->in[k]) : NULL;
+            if (own->roles[k] != 'w' || !t || t->shape.rank < 2 || mc_tensor_count(t) < 1)
+                continue;
+            int64_t columns = t->shape.dim[t->shape.rank - 1];
+            rc = add(list, m,
+                     (struct mc_share_weight){.value = n->in[k],
+                                              .tensor = t,
+                                              .node = n,
+                                              .layer = -1,
+                                              .m = mc_tensor_count(t) / columns,
+                                              .n = columns,
                                               .out_major = true},
                      err);
         }
@@ -146,6 +177,8 @@ int mc_share_collect(struct mc_model *m, struct mc_layers *ret_layers, struct mc
         rc = add_layers(&list, m, &l, err);
     if (!rc)
         rc = add_others(&list, m, &l, err);
+    if (!rc)
+        rc = add_calls(&list, m, err);
     if (rc) {
         mc_layers_free(&l);
         free(list.item);
