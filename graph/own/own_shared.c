@@ -16,7 +16,9 @@ enum { I, D, TABLE, POWERS };
 /* W = D[tuples][byte], cut and shaped. */
 static int tuples_body(struct mc_own_body *b)
 {
-    int book = mc_body(b, "Gather", mc_body_in(b, D), mc_body_in(b, TABLE));
+    int table = mc_body(b, "Cast", mc_body_in(b, TABLE));
+    mc_body_int(b, "to", MC_DTYPE_I32);
+    int book = mc_body(b, "Gather", mc_body_in(b, D), table);
     int index = mc_body(b, "Cast", mc_body_in(b, I));
     mc_body_int(b, "to", MC_DTYPE_I32);
     int tuples = mc_body(b, "Gather", book, index);
@@ -33,7 +35,9 @@ static int planes_body(struct mc_own_body *b)
 {
     int byte = mc_body(b, "Cast", mc_body_in(b, I));
     mc_body_int(b, "to", MC_DTYPE_I32);
-    int bits = mc_body(b, "Gather", mc_body_in(b, TABLE), byte);
+    int table = mc_body(b, "Cast", mc_body_in(b, TABLE));
+    mc_body_int(b, "to", MC_DTYPE_I32);
+    int bits = mc_body(b, "Gather", table, byte);
     int rows = mc_body_const(b, (const int64_t[]){0, -1}, 2);
     int planes = mc_body(b, "Reshape", bits, rows);
     int parts = mc_body(b, "Mul", planes, mc_body_in(b, POWERS));
@@ -54,16 +58,16 @@ int mc_own_index_bits(const struct mc_node *call)
     return n == 1 && bits[0] >= 1 && bits[0] <= 8 ? (int)bits[0] : 0;
 }
 
-/* Row v holds the numbers of `bits` bits in byte v. */
+/* Row v holds the numbers of `bits` bits in byte v. In bytes: of a small model integers of 32 bits would be a good part. */
 static int bytes_table(int bits, struct mc_tensor **ret, struct mc_err *err)
 {
     int per = 8 / bits;
     struct mc_shape shape = mc_shape_of(2, (const int64_t[]){256, per});
     void *data;
-    int rc = mc_tensor_new(MC_DTYPE_I32, &shape, NULL, ret, &data, err);
-    int32_t *t = data;
+    int rc = mc_tensor_new(MC_DTYPE_U8, &shape, NULL, ret, &data, err);
+    uint8_t *t = data;
     for (int i = 0; !rc && i < 256 * per; i++)
-        t[i] = i / per >> i % per * bits & ((1 << bits) - 1);
+        t[i] = (uint8_t)(i / per >> i % per * bits & ((1 << bits) - 1));
     return rc;
 }
 

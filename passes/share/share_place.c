@@ -154,6 +154,8 @@ static int shift(const struct place *p, const struct mc_layers *in_m, size_t at,
 {
     size_t count = (size_t)p->to->m * (size_t)p->to->n;
     float *w, *q;
+    if (p->sizes_only)
+        return mc_share_shift(p->r, p->m, in_m, at, NULL, NULL, err);
     int rc = mc_share_read(p->r, p->from, &w, err);
     if (rc)
         return rc;
@@ -187,7 +189,7 @@ int mc_share_place(struct mc_share_run *r, struct mc_model *m, const int *bits, 
         p.base = mc_share_base(to[i].value);
         rc = sizes_only ? mc_share_points(r, from, bits[i], bits[i], err)
                         : mc_share_code(r, from, bits[i], err);
-        if (!rc && !sizes_only)
+        if (!rc)
             rc = shift(&p, &layers, i, err);
         if (!rc)
             rc = replace(&p, err);

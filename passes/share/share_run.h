@@ -123,7 +123,8 @@ int mc_share_place(struct mc_share_run *r, struct mc_model *m, const int *bits, 
 
 /* ---- share_shift.c ---- */
 
-/* q [m,n] in place of x->w of weight `at`: biases of its sites in m take up what the mean output would lose, where they can. */
+/* q [m,n] in place of w of weight `at`: biases of its sites in m take up what the mean output would lose, where they can. w NULL: that
+ * is nothing, but the biases are there. */
 int mc_share_shift(const struct mc_share_run *r, struct mc_model *m, const struct mc_layers *in_m,
                    size_t at, const float *w, const float *q, struct mc_err *err);
 /* What the mean output of one site would lose, in sum [m]; false, with sum left alone, where it is not known or no bias can take it up. */

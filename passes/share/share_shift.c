@@ -27,7 +27,7 @@ bool mc_share_mean_shift(const struct mc_share_run *r, size_t at, size_t site, c
     for (int64_t i = 0; i < weight->m; i++) {
         const float *mean = mc_svd_norm_mean_part(&r->norm, layer, site, i / rows);
         double d = 0;
-        for (int64_t j = 0; j < n; j++)
+        for (int64_t j = 0; w && j < n; j++)
             d += (double)(w[i * n + j] - q[i * n + j]) * (double)mean[j];
         sum[i] = (float)d;
     }
