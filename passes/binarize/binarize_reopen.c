@@ -156,6 +156,8 @@ static int reopen_weight(const struct reopening *o, struct mc_node *n)
     return rc;
 }
 
+/* The product itself has the name of the call, so that the next call has it. */
+/* The product itself has the name of the call, so that the next call has it. */
 static int node_before(const struct reopening *o, struct mc_node *n, const char *op,
                        struct mc_value *const *in, size_t n_in, struct mc_node **ret_node,
                        struct mc_value **ret)
@@ -164,7 +166,9 @@ static int node_before(const struct reopening *o, struct mc_node *n, const char 
     char label[TEXT];
     if (!out)
         return no_memory(o->err);
-    snprintf(label, sizeof label, "%.200s/%s", mc_node_label(n), op);
+    bool product = !strcmp(op, "MatMul") || !strcmp(op, "Conv");
+    snprintf(label, sizeof label, "%.200s%s%s", mc_node_label(n), product ? "" : "/",
+             product ? "" : op);
     int rc =
         mc_edit_node(o->m->graph, n->pos, op, "", 0, label, in, n_in, &out, 1, ret_node, o->err);
     *ret = out;
