@@ -24,7 +24,8 @@ struct bench {
     struct mc_array *arrays;     /* of one of them */
     int n_arrays;
     struct mc_limits limits;
-    uint64_t idle, peak; /* resident bytes before the model, and at most */
+    struct mc_circulant_limits circulant; /* n 0: not asked for */
+    uint64_t idle, peak;                  /* resident bytes before the model, and at most */
     int runs;
     double *seconds; /* [runs], then sorted */
 };
@@ -91,7 +92,12 @@ static int time_runs(struct bench *b, const struct mc_cli *cli, struct mc_err *e
     b->peak = mc_peak_rss();
     if (!rc)
         qsort(b->seconds, (size_t)b->runs, sizeof *b->seconds, ascending);
-    return rc ? rc : mc_limits_measure(&b->limits, err);
+    if (!rc)
+        rc = mc_limits_measure(&b->limits, err);
+    if (!rc && mc_param_has(cli->values, "circulant"))
+        rc = mc_circulant_limits_measure(mc_param_int(cli->values, "circulant", 0),
+                                         mc_param_int(cli->values, "rows", 1), &b->circulant, err);
+    return rc;
 }
 
 /* ---- the result ---- */
@@ -194,6 +200,24 @@ static json_t *limits(const struct bench *b, bool *ok)
     return o;
 }
 
+static json_t *circulant(const struct mc_circulant_limits *c, bool *ok)
+{
+    json_t *o = json_object(), *blocks = json_array();
+    mc_json_put(o, "n", json_integer(c->n), ok);
+    mc_json_put(o, "rows", json_integer(c->rows), ok);
+    mc_json_put(o, "sgemm", mc_json_real(c->sgemm), ok);
+    for (int i = 0; i < c->n_blocks; i++) {
+        json_t *row = json_object();
+        mc_json_put(row, "block", json_integer(c->blocks[i].block), ok);
+        for (int w = 0; w < MC_CIRCULANT_WAYS; w++)
+            mc_json_put(row, mc_circulant_ways[w], mc_json_real(c->blocks[i].seconds[w]), ok);
+        mc_json_put(row, "taken", json_string(mc_circulant_ways[c->blocks[i].taken]), ok);
+        mc_json_add(blocks, row, ok);
+    }
+    mc_json_put(o, "blocks", blocks, ok);
+    return o;
+}
+
 static json_t *inputs(const struct bench *b, bool *ok)
 {
     json_t *a = json_array();
@@ -228,6 +252,8 @@ static int describe(const struct bench *b, const struct mc_cli *cli, json_t **re
     mc_json_put(r, "throughput", mc_json_real(samples / median(b)), &ok);
     mc_json_put(r, "limits", limits(b, &ok), &ok);
     mc_json_put(r, "memory", memory(b, &ok), &ok);
+    if (b->circulant.n)
+        mc_json_put(r, "circulant", circulant(&b->circulant, &ok), &ok);
     rc = put_nodes(b, r, &ok, err);
     mc_cli_put_cost(cli, r, &ok);
     return rc || ok ? rc : mc_fail(err, MC_ENOMEM, "out of memory");

@@ -67,6 +67,42 @@ static void memory(const json_t *m, FILE *out)
     fprintf(out, "; measured %s\n", mc_text_bytes(number(m, "peak_bytes"), a));
 }
 
+static void microseconds(struct mc_table *t, double seconds)
+{
+    if (isnan(seconds))
+        mc_table_cell(t, "%s", "");
+    else
+        mc_table_cell(t, "%.1f", 1e6 * seconds);
+}
+
+/* Microseconds of each way, which one is taken, and how much faster that is than the better dense product. */
+static int circulant(const json_t *c, FILE *out, int columns)
+{
+    static const char *const head[] = {"block", "dense us", "dft us", "fft us", "taken", "x dense"};
+    struct mc_table *t = mc_table_new("rrrrLr");
+    double sgemm = number(c, "sgemm");
+    size_t i;
+    const json_t *row;
+    for (size_t h = 0; h < sizeof head / sizeof *head; h++)
+        mc_table_cell(t, "%s", head[h]);
+    json_array_foreach(json_object_get(c, "blocks"), i, row)
+    {
+        const char *taken = mc_json_string_or(row, "taken", "?");
+        mc_table_cell(t, "%.0f", number(row, "block"));
+        microseconds(t, number(row, "dense"));
+        microseconds(t, number(row, "dft"));
+        microseconds(t, number(row, "fft"));
+        mc_table_cell(t, "%s", taken);
+        mc_table_cell(t, "%.1f", fmin(sgemm, number(row, "dense")) / number(row, taken));
+    }
+    fprintf(out, "  circulant products %.0f x %.0f, %.0f rows, one thread; sgemm %.1f us\n",
+            number(c, "n"), number(c, "n"), number(c, "rows"), 1e6 * sgemm);
+    int rc = mc_table_print(t, out, 2, columns);
+    mc_table_free(t);
+    fputc('\n', out);
+    return rc;
+}
+
 int mc_report_txt_bench(const json_t *report, FILE *out, int columns)
 {
     const json_t *limits = json_object_get(report, "limits");
@@ -80,7 +116,10 @@ int mc_report_txt_bench(const json_t *report, FILE *out, int columns)
         number(limits, "gflops"), mc_json_string_or(limits, "blas", "?"), number(limits, "gbytes"));
     memory(json_object_get(report, "memory"), out);
     fputc('\n', out);
-    int rc = nodes("all nodes", json_object_get(report, "nodes"), limits, out, columns);
+    const json_t *blocks = json_object_get(report, "circulant");
+    int rc = blocks ? circulant(blocks, out, columns) : 0;
+    if (!rc)
+        rc = nodes("all nodes", json_object_get(report, "nodes"), limits, out, columns);
     return rc ? rc
               : nodes("the costliest", json_object_get(report, "costliest"), limits, out, columns);
 }

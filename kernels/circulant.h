@@ -26,6 +26,7 @@ enum mc_circulant_way {
     MC_CIRCULANT_DFT,   /* transforms as products with matrices */
     MC_CIRCULANT_FFT,   /* fast transforms */
 };
+enum { MC_CIRCULANT_DFT_MOST = 256 }; /* longest b of the DFT; above, the FFT takes its place */
 
 /* y[r] = act(W x[r] + bias + residual[r]) for each of `rows` rows. y may be the residual; otherwise nothing overlaps. */
 struct mc_circulant_product {

@@ -9,7 +9,7 @@ enum { DENSE_ROWS = 256 }; /* of W whose gradient is held before its diagonals a
 /* A way that stands in for what a length is too long for. */
 static enum mc_circulant_way way_of(const struct mc_circulant *c, enum mc_circulant_way way)
 {
-    return way == MC_CIRCULANT_DFT && c->b > CIRCULANT_DFT_MOST ? MC_CIRCULANT_FFT : way;
+    return way == MC_CIRCULANT_DFT && c->b > MC_CIRCULANT_DFT_MOST ? MC_CIRCULANT_FFT : way;
 }
 
 /* Lengths that FFTW has code for; others it transforms by longer ones, six times slower. */
@@ -31,7 +31,7 @@ static enum mc_circulant_way choose(const struct mc_circulant *c, int64_t rows)
     int64_t b = c->b, least = min64(c->p, c->q) * b;
     if (b == 1 || (least <= 32 && b <= 32))
         return MC_CIRCULANT_DENSE;
-    if (b > CIRCULANT_DFT_MOST)
+    if (b > MC_CIRCULANT_DFT_MOST)
         return MC_CIRCULANT_FFT;
     return is_smooth(b) && b >= (rows == 1 ? 128 : 32) ? MC_CIRCULANT_FFT : MC_CIRCULANT_DFT;
 }
@@ -42,7 +42,7 @@ static enum mc_circulant_way choose_gradient(const struct mc_circulant *c, int64
     int64_t b = c->b, least = min64(c->p, c->q) * b, most = max64(c->p, c->q) * b;
     if (b == 1 || (rows > 16 && b <= 16 && (least <= 32 || most <= 64)))
         return MC_CIRCULANT_DENSE;
-    if (b > CIRCULANT_DFT_MOST)
+    if (b > MC_CIRCULANT_DFT_MOST)
         return MC_CIRCULANT_FFT;
     return is_smooth(b) && b >= 40 ? MC_CIRCULANT_FFT : MC_CIRCULANT_DFT;
 }

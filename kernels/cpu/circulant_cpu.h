@@ -61,7 +61,6 @@ void MC_CPU(mc_circulant_mix)(const struct mc_circulant_mix *m, int64_t outputs,
 
 /* The real DFT of length b as a matrix, in half-complex order: element k <= b/2 of a spectrum is the real part at frequency
  * k, element b - k the imaginary part there. */
-enum { CIRCULANT_DFT_MOST = 256 }; /* longest b */
 int64_t MC_CPU(mc_circulant_matrix_floats)(int64_t b);
 void MC_CPU(mc_circulant_matrix_pack)(int64_t b, bool inverse, float *packed);
 /* y[row, lane] = sum of matrix[row, c] panel[c, lane]; rows of y are y_step apart. */

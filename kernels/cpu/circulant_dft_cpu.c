@@ -66,8 +66,8 @@ static void pack_some(void *ctx, int64_t chunk, int worker)
     const struct weights *w = &j->w;
     int64_t b = w->b, group = chunk / w->in, i = chunk % w->in, o0 = group * w->width;
     int n = (int)min64(w->width, circulant_out(j->c) - o0);
-    float panel[CIRCULANT_DFT_MOST * PANEL] __attribute__((aligned(64)));
-    float spectrum[CIRCULANT_DFT_MOST * PANEL] __attribute__((aligned(64)));
+    float panel[MC_CIRCULANT_DFT_MOST * PANEL] __attribute__((aligned(64)));
+    float spectrum[MC_CIRCULANT_DFT_MOST * PANEL] __attribute__((aligned(64)));
     const float *from[PANEL];
     for (int l = 0; l < n; l++)
         from[l] = circulant_col(j->c, j->col, o0 + l, i);

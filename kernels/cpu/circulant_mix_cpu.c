@@ -127,7 +127,7 @@ int64_t MC_CPU(mc_circulant_matrix_floats)(int64_t b)
 
 void MC_CPU(mc_circulant_matrix_pack)(int64_t b, bool inverse, float *packed)
 {
-    float cosine[CIRCULANT_DFT_MOST], sine[CIRCULANT_DFT_MOST];
+    float cosine[MC_CIRCULANT_DFT_MOST], sine[MC_CIRCULANT_DFT_MOST];
     int64_t step = even(b, TILE_ROWS);
     mc_fourier_waves(b, cosine, sine);
     for (int64_t r0 = 0; r0 < b; r0 += step) {

@@ -12,6 +12,11 @@ mcompress bench models/fashion-cnn.onnx --batch 2 --runs 1 --json >bench.json
 grep -c '"gflops"' bench.json
 grep -o '"op": "[A-Za-z +]*"' bench.json | sort -u
 
+# Where which way of circulant products is fastest: a line for each block size, one of three taken.
+mcompress bench models/fashion-mlp.onnx --runs 1 --circulant 64 --rows 8 | sed -n '/circulant/,/^$/p' | form |
+    sed -e 's/ \(dense\|dft\|fft\) N$/ WAY N/' -e 's/ N N N N/ N N N/'
+mcompress bench models/fashion-mlp.onnx --runs 1 --circulant 512 --json | grep -c '"taken"'
+
 # Inputs that cannot be made.
 try mcompress bench models/fashion-mlp.onnx --shape other=1x1x28x28
 try mcompress bench models/fashion-mlp.onnx --shape input=1x1xA
