@@ -8,8 +8,7 @@
 #include "graph/own/own.h"
 #include "passes/binarize/binarize_form.h"
 #include "passes/binarize/binarize_pack.h"
-#include "passes/binarize/binarize_report.h"
-#include "passes/search/search.h"
+#include "passes/binarize/binarize_run.h"
 #include "passes/search/search_measure.h"
 
 /* Samples of --train that thresholds are measured on where there is no --calib; that answers are compared on. */
@@ -19,6 +18,9 @@ enum { THRESHOLD_SAMPLES = 512, JUDGE_SAMPLES = 512 };
 static const double FIRST_STAGE = 0.4, RATE = 0.002;
 
 static const struct mc_param params[] = {
+    {MC_PARAM_REAL, "keep", 'k', false, "R", NULL, 0, 1, NULL,
+     "share of the model's bytes that remains: binarise only the layers that harm least for it; "
+     "without it, or --target, --auto or --choices, all that can be"},
     {MC_PARAM_FLAG, "activations", 0, false, NULL, NULL, 0, 0, NULL,
      "not only weights: what they are multiplied with becomes signs as well, behind thresholds "
      "that "
@@ -39,18 +41,9 @@ static const struct mc_param params[] = {
     {0},
 };
 
-struct run {
-    struct mc_pass_ctx *ctx;
-    struct mc_model *m, *before;
-    struct mc_binarize_rules rules;
-    struct mc_binarize_plan plan;
-    double *error;
-    struct mc_binarize_account account;
-};
-
 /* ---- before ---- */
 
-static bool any_signs(const struct run *r)
+static bool any_signs(const struct mc_binarize_run *r)
 {
     for (size_t i = 0; i < r->plan.n; i++)
         if (!r->plan.item[i].left && !r->plan.item[i].real)
@@ -70,7 +63,7 @@ static bool has_calls(const struct mc_model *m)
 }
 
 /* Where nothing becomes signs, why the largest layer does not. */
-static int check_any(const struct run *r, struct mc_err *err)
+static int check_any(const struct mc_binarize_run *r, struct mc_err *err)
 {
     const struct mc_binarize_layer *largest = NULL;
     for (size_t i = 0; i < r->plan.n; i++) {
@@ -90,8 +83,12 @@ static int check_any(const struct run *r, struct mc_err *err)
                    mc_node_label(largest->of->sites[0].node), largest->left);
 }
 
-static int check_samples(const struct run *r, struct mc_err *err)
+static int check_samples(struct mc_binarize_run *r, struct mc_err *err)
 {
+    const struct mc_dataset *data = r->ctx->calib ? r->ctx->calib : r->ctx->train;
+    int64_t n = r->ctx->calib ? r->ctx->calib_count : THRESHOLD_SAMPLES;
+    if (any_signs(r) && data)
+        r->account.thresholds = data->count >= 0 && n > data->count ? data->count : n;
     if (!any_signs(r) || r->ctx->calib || r->ctx->train || r->ctx->dry_run)
         return 0;
     return mc_fail(err, MC_EUSAGE,
@@ -100,7 +97,7 @@ static int check_samples(const struct run *r, struct mc_err *err)
 }
 
 /* NaN in a weight is said before anything is changed. */
-static int measure_weights(struct run *r, struct mc_err *err)
+static int measure_weights(struct mc_binarize_run *r, struct mc_err *err)
 {
     int rc = 0;
     r->error = mc_calloc(r->plan.n + 1, sizeof *r->error);
@@ -122,8 +119,23 @@ static int measure_weights(struct run *r, struct mc_err *err)
     return rc;
 }
 
-static int prepare(struct run *r, const json_t *options, struct mc_err *err)
+/* Which layers, where not simply all. */
+static int read_ask(const struct mc_binarize_run *r, const json_t *options,
+                    struct mc_search_ask *ask, struct mc_err *err)
 {
+    double keep = mc_param_real(options, "keep", -1);
+    int rc = mc_search_ask(r->ctx, options, ask, err);
+    if (!rc && keep >= 0 && ask->given)
+        return mc_fail(err, MC_EUSAGE, "give one of --keep, --target, --auto and --choices");
+    if (!rc && keep >= 0)
+        *ask = (struct mc_search_ask){
+            .given = true, .goal = MC_SEARCH_BYTES, .limit = keep, .share = true};
+    return rc;
+}
+
+static int prepare(struct mc_binarize_run *r, const json_t *options, struct mc_err *err)
+{
+    struct mc_search_ask ask = {0};
     const char *body = mc_param_text(options, "body");
     r->rules = (struct mc_binarize_rules){
         .activations = mc_param_flag(options, "activations"),
@@ -140,7 +152,8 @@ static int prepare(struct run *r, const json_t *options, struct mc_err *err)
         return mc_fail(err, MC_EUSAGE,
                        "--body fast is for real inputs; with --activations they are signs, and "
                        "exact anyway");
-    int rc = mc_binarize_plan(r->before, &r->rules, &r->plan, err);
+    int rc = read_ask(r, options, &ask, err);
+    rc = rc ? rc : mc_binarize_plan(r->before, &r->rules, &r->plan, err);
     rc = rc ? rc : check_any(r, err);
     rc = rc ? rc : check_samples(r, err);
     rc = rc ? rc : measure_weights(r, err);
@@ -148,27 +161,37 @@ static int prepare(struct run *r, const json_t *options, struct mc_err *err)
         rc = r->ctx->bytes_of(r->ctx->host, r->m, &r->account.bytes_before, err);
     if (r->ctx->bytes_original)
         r->account.bytes_before = r->ctx->bytes_original;
+    if (!rc && ask.given)
+        rc = mc_binarize_search(r, &ask, err);
     return rc;
 }
 
 /* ---- the work ---- */
 
-static int thresholds(struct run *r, struct mc_err *err)
+static int thresholds(const struct mc_binarize_run *r, struct mc_model *m, struct mc_err *err)
 {
-    struct mc_pass_ctx *ctx = r->ctx;
-    struct mc_dataset *data = ctx->calib ? ctx->calib : ctx->train;
-    int64_t n = ctx->calib ? ctx->calib_count : THRESHOLD_SAMPLES;
-    if (!any_signs(r))
-        return 0;
-    if (data->count >= 0 && n > data->count)
-        n = data->count;
-    int rc = mc_binarize_measure(ctx, r->m, data, n, err);
-    r->account.thresholds = n;
-    return rc;
+    struct mc_dataset *data = r->ctx->calib ? r->ctx->calib : r->ctx->train;
+    return any_signs(r) && data ? mc_binarize_measure(r->ctx, m, data, r->account.thresholds, err)
+                                : 0;
+}
+
+/* The plan of `before` speaks of nodes of that model: a clone has one of its own. */
+int mc_binarize_apply(const struct mc_binarize_run *r, struct mc_model *m, bool sizes_only,
+                      struct mc_err *err)
+{
+    struct mc_binarize_plan own = {0};
+    int rc = mc_binarize_plan(m, &r->rules, &own, err);
+    for (size_t i = 0; i < own.n && !rc; i++)
+        if (!r->plan.item[i].left)
+            rc = mc_binarize_open(m, &own.item[i], err);
+    mc_binarize_plan_free(&own);
+    if (!rc && !sizes_only)
+        rc = thresholds(r, m, err);
+    return rc ? rc : mc_binarize_close(m, err);
 }
 
 /* How far the answers are from those of before. */
-static int compare(struct run *r, struct mc_err *err)
+static int compare(struct mc_binarize_run *r, struct mc_err *err)
 {
     struct mc_judge *j = NULL;
     struct mc_judgement t = {0};
@@ -187,17 +210,9 @@ static int compare(struct run *r, struct mc_err *err)
     return rc;
 }
 
-/* The plan of `before` speaks of nodes that change: the model has one of its own. */
-static int apply(struct run *r, struct mc_err *err)
+static int apply(struct mc_binarize_run *r, struct mc_err *err)
 {
-    struct mc_binarize_plan work = {0};
-    int rc = mc_binarize_plan(r->m, &r->rules, &work, err);
-    for (size_t i = 0; i < work.n && !rc; i++)
-        if (!work.item[i].left)
-            rc = mc_binarize_open(r->m, &work.item[i], err);
-    mc_binarize_plan_free(&work);
-    rc = rc ? rc : thresholds(r, err);
-    rc = rc ? rc : mc_binarize_close(r->m, err);
+    int rc = mc_binarize_apply(r, r->m, false, err);
     rc = rc ? rc : compare(r, err);
     if (!rc && r->ctx->bytes_of)
         rc = r->ctx->bytes_of(r->ctx->host, r->m, &r->account.bytes_after, err);
@@ -207,7 +222,7 @@ static int apply(struct run *r, struct mc_err *err)
 static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *m,
                json_t **ret_report, struct mc_err *err)
 {
-    struct run r = {.ctx = ctx, .m = m};
+    struct mc_binarize_run r = {.ctx = ctx, .m = m};
     r.account.agreement = r.account.noise = NAN;
     r.account.trains = mc_param_has(options, "finetune");
     int rc = mc_model_clone(m, &r.before, err);
@@ -216,6 +231,9 @@ static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *
     r.account.plan = &r.plan;
     r.account.error = r.error;
     rc = rc ? rc : mc_binarize_report(&r.account, ret_report, err);
+    if (!rc && r.missed)
+        rc = mc_fail(err, MC_EGATE, "%s", r.miss.msg);
+    json_decref(r.account.search);
     mc_binarize_plan_free(&r.plan);
     free(r.error);
     mc_model_free(r.before);

@@ -127,6 +127,8 @@ int mc_binarize_report(const struct mc_binarize_account *a, json_t **ret, struct
     mc_json_put(o, "bytes_before", mc_json_size(a->bytes_before), &ok);
     mc_json_put(o, "bytes_after", mc_json_size(a->bytes_after), &ok);
     mc_json_put(o, "notes", notes, &ok);
+    if (a->search)
+        mc_json_put(o, "search", json_incref(a->search), &ok);
     if (!ok) {
         json_decref(o);
         return mc_fail(err, MC_ENOMEM, "out of memory");

@@ -14,6 +14,7 @@ struct mc_binarize_account {
     double agreement;    /* share of decisions that are the same; NAN: the outputs decide nothing */
     double noise;        /* squared error over variance; NAN */
     bool trains;         /* it is trained next */
+    json_t *search;      /* of the report, or NULL */
     uint64_t bytes_before, bytes_after; /* of the model; 0: not known */
 };
 

@@ -15,6 +15,9 @@ for o in "" --depthwise; do b mobilenet.onnx --only '^/4/' $o | grep -v only; do
 b mlp.onnx --body fast
 b mlp.onnx --activations $D
 b cnn.onnx --activations $D --no-shortcut
+b mlp.onnx --keep 0.75 $D
+b cnn.onnx --activations --target bytes=500k $D --choices-out c.json
+b cnn.onnx --activations --choices c.json $D
 # One file of three: functions, inlined, dense; all give the same.
 mcompress binarize "$MODELS/fashion-mlp.onnx" --activations $D -o call.onnx -q
 mcompress binarize "$MODELS/fashion-mlp.onnx" --activations $D -o inline.onnx -q --inline
