@@ -118,7 +118,7 @@ int mc_binarize_search(struct mc_binarize_run *r, const struct mc_search_ask *as
             choice[i] = s.item[i].choice;
         take(&s, &r->plan, choice);
         r->account.search = mc_search_report(&of, &result);
-        r->missed = !result.reached;
+        r->missed = !result.reached && !ask->choices;
         if (!r->account.search)
             rc = mc_fail(err, MC_ENOMEM, "out of memory");
         else if (r->missed)
