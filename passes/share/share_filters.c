@@ -298,7 +298,7 @@ int mc_share_filters(struct mc_share_job *job, double keep, struct mc_err *err)
 {
     struct mc_share_run r;
     struct fit f = {0};
-    const char *last = "it has no convolution";
+    const char *last = "the model has no convolution";
     size_t shared = 0;
     bool conv;
     int rc = mc_share_open(job, false, &r, err);
