@@ -104,6 +104,106 @@ static void calls_that_do_not_fit(void **state)
     }
 }
 
+/* ---- weights that are values of the run ---- */
+
+enum { MOST = 4096 };
+
+struct fed { /* shapes of X, T, P, S, B; rank -1: as it should be */
+    bool conv;
+    int rank[5];
+    int64_t dim[5][4];
+    int code;
+    const char *message;
+};
+
+static int run_fed(const struct fed *v, bool constants, struct mc_session **ret,
+                   struct mc_model **ret_m, struct mc_err *err)
+{
+    static const int ranks[2][5] = {{2, 1, 2, 1, 1}, {4, 3, 2, 3, 3}};
+    static const int64_t dims[2][5][4] = {
+        {{4, K}, {K}, {M, 3}, {M}, {M}},
+        {{2, C, PIXELS, PIXELS}, {C, 1, 1}, {M, 2}, {M, 1, 1}, {M, 1, 1}}};
+    static const char *const names[] = {"x", "t", "p", "s", "b"};
+    static float data[5][MOST];
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_array in[5];
+    struct mc_value *value[5];
+    for (int i = 0; i < 5; i++) {
+        bool given = v->rank[i] >= 0;
+        int rank = given ? v->rank[i] : ranks[v->conv][i];
+        const int64_t *dim = given ? v->dim[i] : dims[v->conv][i];
+        enum mc_dtype dtype = i == 2 ? MC_DTYPE_U8 : MC_DTYPE_F32;
+        mc_rng_fill_normal(4, (uint64_t)i, 0, data[i], MOST);
+        for (int k = 0; k < MOST && i == 2;
+             k++) /* no bits behind the columns: 21 and 12 of 24 and 16 */
+            ((uint8_t *)data[i])[k] = (uint8_t)(k * 37 %
+                                                (v->conv      ? k % 2 ? 16 : 256
+                                                 : k % 3 == 2 ? 32
+                                                              : 256));
+        value[i] = constants && i ? build_const(g, names[i], dtype, rank, dim, data[i])
+                                  : build_input(g, names[i], dtype, -1, NULL);
+        in[i] = array_of(names[i], dtype, rank, dim, data[i]);
+    }
+    const struct given as_it_is = {.function = v->conv ? "XnorConv" : "XnorGemm"};
+    struct mc_value *out = mc_edit_fresh(g, "y");
+    build_ok(mc_own_call(g, 0, as_it_is.function, "layer", value, 5, &out, 1, set,
+                         (void *)(uintptr_t)&as_it_is, NULL, err),
+             err);
+    build_output(g, out);
+    int rc = mc_session_new(g, NULL, ret, err);
+    rc = rc ? rc : mc_session_run(*ret, in, constants ? 1 : 5, err);
+    *ret_m = m;
+    return rc;
+}
+
+static void weights_that_are_inputs(void **state)
+{
+    (void)state;
+    enum { X, T, P, S, B };
+    static const struct fed all[] = {
+        {false, {-1, -1, -1, -1, -1}, {{0}}, 0, ""},
+        {true, {-1, -1, -1, -1, -1}, {{0}}, 0, ""},
+        {false, {-1, 0, -1, -1, -1}, {{0}}, 0, ""},
+        {true, {-1, 0, -1, -1, -1}, {{0}}, 0, ""},
+        {false, {1, -1, -1, -1, -1}, {{K}}, 0, ""},
+        {false, {2, -1, -1, -1, -1}, {{0, K}}, 0, ""},
+        {false, {2, -1, -1, -1, -1}, {{4, 20}}, MC_ESHAPE, "20 against 21"},
+        {false, {0, -1, -1, -1, -1}, {{0}}, MC_ESHAPE, "rank 0"},
+        {false, {-1, 1, -1, -1, -1}, {{0}, {20}}, MC_ESHAPE, "input 1 is [20], must be [21]"},
+        {false, {-1, 2, -1, -1, -1}, {{0}, {1, K}}, MC_ESHAPE, "input 1 is [1,21]"},
+        {false, {-1, -1, 2, -1, -1}, {{0}, {0}, {M, 2}}, MC_ESHAPE, "3 against 2"},
+        {false, {-1, -1, 1, -1, -1}, {{0}, {0}, {30}}, MC_ESHAPE, "rank 1"},
+        {false, {-1, -1, -1, 1, -1}, {{0}, {0}, {0}, {9}}, MC_ESHAPE, "input 3 is [9]"},
+        {false, {-1, -1, -1, -1, 1}, {{0}, {0}, {0}, {0}, {9}}, MC_ESHAPE, "input 4 is [9]"},
+        {true, {-1, -1, 2, -1, -1}, {{0}, {0}, {9, 2}}, MC_ESHAPE, "9 against 10"},
+        {true, {-1, -1, -1, 1, -1}, {{0}, {0}, {0}, {M}}, MC_ESHAPE, "must be [10,1,1]"},
+        {true, {-1, 3, -1, -1, -1}, {{0}, {4, 1, 1}}, MC_ESHAPE, "must be [3,1,1]"},
+        {true, {3, -1, -1, -1, -1}, {{2, C, PIXELS}}, MC_ESHAPE, "rank 3"},
+        {true, {4, -1, -1, -1, -1}, {{2, 4, PIXELS, PIXELS}}, MC_ESHAPE, "4 against 3"},
+        {true, {4, -1, -1, -1, -1}, {{2, C, 1, PIXELS}}, MC_ESHAPE, "window"},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        struct mc_session *a = NULL, *b = NULL;
+        struct mc_model *m, *n;
+        struct mc_err err = {.msg = ""};
+        int rc = run_fed(&all[i], false, &a, &m, &err);
+        if (rc != all[i].code || !strstr(err.msg, all[i].message) ||
+            (rc && !strstr(err.msg, "layer")))
+            fail_msg("case %zu: %d '%s', not '%s'", i, rc, err.msg, all[i].message);
+        if (!rc) { /* packed in the run or once, it is the same */
+            build_ok(run_fed(&all[i], true, &b, &n, &err), &err);
+            const struct mc_array *x = mc_session_output(a, 0), *y = mc_session_output(b, 0);
+            assert_true(mc_shape_equal(&x->shape, &y->shape));
+            assert_memory_equal(x->data, y->data, x->bytes);
+            mc_session_free(b);
+            mc_model_free(n);
+        }
+        mc_session_free(a);
+        mc_model_free(m);
+    }
+}
+
 static void which_are_approximate(void **state)
 {
     (void)state;
@@ -115,6 +215,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_that_do_not_fit),
+        cmocka_unit_test(weights_that_are_inputs),
         cmocka_unit_test(which_are_approximate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,9 @@
 /* Products of signs that hand bits to one another: the numbers are those of every node by itself, and of the bodies of
  * the functions, which are products of integers, to the bit. */
+#include "alloc_hook.h"
 #include "run_util.h"
 
 #include "graph/own/own.h"
-#include "graph/own/own_binary.h"
 
 enum { TRIES = 30, MOST = 1 << 16 };
 
@@ -351,6 +351,47 @@ static void thresholds_of_pixels(void **state)
     expect_steps(&n, -1);
 }
 
+/* No memory for thresholds leaves the steps as they are; other memory is an error. */
+static void out_of_memory(void **state)
+{
+    (void)state;
+    static float x[MOST];
+    struct net n = begin(true, 4);
+    product(&n, 1);
+    norm(&n);
+    pool(&n);
+    product(&n, 1);
+    give(&n);
+    struct mc_session *want = ran(&n, n.m, 0, NULL, NULL), *got;
+    struct mc_shape shape = mc_shape_of(n.in_rank, n.in);
+    mc_rng_fill_normal(seed, 3, 0, x, (size_t)mc_shape_count(&shape));
+    x[0] = NAN;
+    x[mc_shape_count(&shape) - 1] = -0.0F;
+    struct mc_array in = array_of("x", MC_DTYPE_F32, n.in_rank, n.in, x);
+    bool failed = true;
+    long good = 0;
+    for (long i = 0; failed; i++) {
+        struct mc_err err;
+        got = NULL;
+        allocations_left = i;
+        int rc = mc_session_new(n.m->graph, NULL, &got, &err);
+        rc = rc ? rc : mc_session_run(got, &in, 1, &err);
+        failed = allocations_left < 0;
+        allocations_left = -1;
+        /* A function whose tables there is no memory to compare with is none that is known. */
+        if (rc && rc != MC_ENOMEM && rc != MC_EUNSUP)
+            fail_msg("allocation %ld: %s", i, err.msg);
+        good += !rc;
+        if (!rc)
+            expect_same(want, got);
+        else
+            mc_session_free(got);
+    }
+    assert_true(good > 3); /* without thresholds, and at last */
+    mc_session_free(want);
+    mc_model_free(n.m);
+}
+
 int main(int argc, char **argv)
 {
     seed = argc > 1 ? strtoull(argv[1], NULL, 10) : seed;
@@ -358,7 +399,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_of_rows),     cmocka_unit_test(convolutions),
         cmocka_unit_test(images_to_rows),       cmocka_unit_test(what_is_read_twice),
-        cmocka_unit_test(thresholds_of_pixels),
+        cmocka_unit_test(thresholds_of_pixels), cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
