@@ -268,6 +268,16 @@ static enum kind kind_of(const struct mc_node *n)
     return OTHER;
 }
 
+/* All but the input are constants of types and shapes that fit: what is computed elsewhere stays a call. */
+static int can_open(const struct mc_node *n, bool *ret, struct mc_err *err)
+{
+    size_t first = kind_of(n) == WEIGHT ? 0 : 1;
+    *ret = kind_of(n) != OTHER;
+    for (size_t i = first; i < n->n_in && *ret; i++)
+        *ret = !n->in[i] || mc_constant(n->in[i]);
+    return *ret ? mc_own_check(n, err) : 0;
+}
+
 static int reopen_node(const struct reopening *o, struct mc_node *n, enum kind kind)
 {
     if (kind == WEIGHT)
@@ -286,16 +296,17 @@ int mc_binarize_reopen(struct mc_model *m, const struct mc_model *given, struct 
     struct mc_err ignored;
     if (!list)
         return no_memory(err);
-    for (size_t i = 0; i < n; i++)
-        if (kind_of(g->nodes[i]))
+    for (size_t i = 0; i < n && !rc; i++) {
+        bool can;
+        rc = can_open(g->nodes[i], &can, err);
+        if (!rc && can)
             list[many++] = g->nodes[i];
+    }
     if (many && mc_infer_run(g, NULL, &inf, &ignored) == MC_ENOMEM)
         rc = no_memory(err);
     struct reopening o = {m, given, inf, err};
-    for (size_t i = 0; i < many && !rc; i++) {
-        rc = mc_own_check(list[i], err);
-        rc = rc ? rc : reopen_node(&o, list[i], kind_of(list[i]));
-    }
+    for (size_t i = 0; i < many && !rc; i++)
+        rc = reopen_node(&o, list[i], kind_of(list[i]));
     mc_infer_free(inf);
     free(list);
     if (many && !rc) {

@@ -304,6 +304,26 @@ static void a_file_is_opened_again(void **state)
     mc_model_free(was);
 }
 
+/* Signs or thresholds that are inputs of the model cannot be trained: the call stays. */
+static void what_is_computed_stays(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 3; k++) {
+        struct mc_model *m = made(k ? "{\"activations\": true}" : "{}");
+        struct mc_node *n = (struct mc_node *)the(m, k ? "XnorGemm" : "BinaryWeight", 0);
+        struct mc_pass_ctx ctx = {0};
+        struct mc_value *v =
+            k == 1 ? build_input(m->graph, "t", MC_DTYPE_F32, 1, DIMS(NET_WIDTH))
+                   : build_input(m->graph, "p", MC_DTYPE_U8, 2, DIMS(NET_WIDTH, NET_WIDTH / 8));
+        build_ok(mc_edit_set_input(n, k ? (size_t)k : 0, v, &err), &err);
+        build_ok(mc_pass_binarize.reopen(&ctx, NULL, m, &err), &err);
+        build_ok(mc_verify(m, &err), &err);
+        assert_int_equal(how_many(m, k ? "XnorGemm" : "BinaryWeight"), 1);
+        assert_int_equal(how_many(m, "BinarizeWeight"), 1);
+        mc_model_free(m);
+    }
+}
+
 /* A BatchNormalization of any sign, also of none, becomes thresholds and turned columns. */
 static void norms_become_thresholds(void **state)
 {
@@ -464,6 +484,7 @@ int main(void)
         cmocka_unit_test(thresholds_are_means),
         cmocka_unit_test(converted_and_finished_is_what_was),
         cmocka_unit_test(a_file_is_opened_again),
+        cmocka_unit_test(what_is_computed_stays),
         cmocka_unit_test(norms_become_thresholds),
         cmocka_unit_test(stages_are_inputs_then_weights),
         cmocka_unit_test(it_learns),
