@@ -24,7 +24,9 @@ static int infer(struct mc_infer_ctx *c, struct mc_err *err)
     int rc = mc_circulant_inputs(c, 3, 5, err);
     rc = rc ? rc : mc_op_need_rank(c, X, 4, 4, err);
     rc = rc ? rc : mc_op_need_rank(c, B, 1, 1, err);
-    const struct mc_vtype *x = c->in[X], *b = rc ? NULL : mc_op_in(c, B);
+    if (rc)
+        return rc;
+    const struct mc_vtype *x = c->in[X], *b = mc_op_in(c, B);
     struct mc_shape w = mc_shape_of(4, (const int64_t[]){-1, -1, -1, -1}), y = x->shape;
     struct mc_window_dims win;
     int64_t same;

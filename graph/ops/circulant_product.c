@@ -38,9 +38,8 @@ int mc_circulant_inputs(struct mc_infer_ctx *c, int n, int rank, struct mc_err *
             rc = rc ? rc : mc_op_need_same(c, 0, i, err);
         }
     rc = rc ? rc : mc_op_need_rank(c, C, rank, rank, err);
-    const struct mc_shape *s = &c->in[C]->shape;
     for (int d = 0; d < 3 && !rc && c->in[C]->ranked; d++)
-        if (s->dim[d] == 0)
+        if (c->in[C]->shape.dim[d] == 0)
             rc = mc_op_fail(err, MC_ESHAPE, c->node, "its columns are empty");
     return rc;
 }
