@@ -324,6 +324,34 @@ static void images_to_rows(void **state)
     }
 }
 
+/* In float64 sums are the same, scaled with less rounding. */
+static void in_double(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        struct net n = i % 2 ? begin(true, 4) : begin(false, 2);
+        product(&n, 1);
+        give(&n);
+        struct mc_session *a = ran(&n, n.m, 0, NULL, NULL), *b;
+        struct mc_session_opts o = {.precision = MC_PRECISION_F64};
+        static float x[MOST];
+        struct mc_shape s = mc_shape_of(n.in_rank, n.in);
+        mc_rng_fill_normal(seed, 3, 0, x, (size_t)mc_shape_count(&s));
+        x[0] = NAN;
+        x[mc_shape_count(&s) - 1] = -0.0F;
+        b = session_of(n.m, &o);
+        run_x(b, n.in_rank, n.in, x);
+        const struct mc_array *y = mc_session_output(a, 0), *z = mc_session_output(b, 0);
+        assert_int_equal(z->dtype, MC_DTYPE_F64);
+        assert_true(mc_shape_equal(&y->shape, &z->shape));
+        for (int64_t k = 0; k < mc_shape_count(&y->shape); k++)
+            assert_true(fabs((double)((float *)y->data)[k] - ((double *)z->data)[k]) <= 1e-4);
+        mc_session_free(a);
+        mc_session_free(b);
+        mc_model_free(n.m);
+    }
+}
+
 /* A value that somebody else reads stays what it is. */
 static void what_is_read_twice(void **state)
 {
@@ -397,9 +425,10 @@ int main(int argc, char **argv)
     seed = argc > 1 ? strtoull(argv[1], NULL, 10) : seed;
     printf("seed %llu\n", (unsigned long long)seed);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products_of_rows),     cmocka_unit_test(convolutions),
-        cmocka_unit_test(images_to_rows),       cmocka_unit_test(what_is_read_twice),
-        cmocka_unit_test(thresholds_of_pixels), cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(products_of_rows),   cmocka_unit_test(convolutions),
+        cmocka_unit_test(images_to_rows),     cmocka_unit_test(in_double),
+        cmocka_unit_test(what_is_read_twice), cmocka_unit_test(thresholds_of_pixels),
+        cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
