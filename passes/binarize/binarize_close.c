@@ -1,5 +1,3 @@
-#include <float.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,126 +8,13 @@
 #include "graph/own/own.h"
 #include "passes/binarize/binarize_form.h"
 #include "passes/binarize/binarize_pack.h"
+#include "passes/binarize/binarize_threshold.h"
 
-enum { SCALE = 1, BIAS, MEAN, VAR, TEXT = 256 };
+enum { TEXT = 256 };
 
 static int no_memory(struct mc_err *err)
 {
     return mc_fail(err, MC_ENOMEM, "out of memory for the file form of signs");
-}
-
-/* ---- what stands before a sign ---- */
-
-struct threshold {
-    struct mc_value *x; /* what is compared */
-    float *at;          /* [channels] */
-    bool *flip;         /* [channels] a = x < at ? 1 : -1, the other way round */
-    int64_t channels;
-};
-
-static void release(struct threshold *t)
-{
-    free(t->at);
-    free(t->flip);
-}
-
-static int floats_of(const struct mc_value *v, int64_t n, const struct mc_node *of, float **ret,
-                     struct mc_err *err)
-{
-    float *x = NULL;
-    int64_t count;
-    if (!mc_constant(v))
-        return mc_fail(err, MC_EUNSUP, "%s '%s': its threshold is computed", of->op_type,
-                       mc_node_label(of));
-    int rc = mc_constant_f32(v, &x, &count, err);
-    if (!rc && count != n)
-        rc = mc_fail(err, MC_ESHAPE, "%s '%s': %lld numbers for %lld channels", of->op_type,
-                     mc_node_label(of), (long long)count, (long long)n);
-    for (int64_t i = 0; i < n && !rc; i++)
-        if (!(fabsf(x[i]) <= FLT_MAX))
-            rc =
-                mc_fail(err, MC_EDATA, "%s '%s': channel %lld of '%s' is %s", of->op_type,
-                        mc_node_label(of), (long long)i, v->name, isnan(x[i]) ? "NaN" : "infinite");
-    if (rc)
-        free(x);
-    else
-        *ret = x;
-    return rc;
-}
-
-static float to_finite(double v)
-{
-    return v > (double)FLT_MAX ? FLT_MAX : v < -(double)FLT_MAX ? -FLT_MAX : (float)v;
-}
-
-/* scale (x - mean) / deviation + bias < 0 is x < at where scale > 0; where it is below 0, x > at, and so not x < (what comes
- * after at); where it is 0, the sign of bias whatever x is. */
-static int fold_norm(const struct mc_node *n, struct threshold *t, struct mc_err *err)
-{
-    float *p[4] = {0};
-    bool moves = false;
-    int rc = 0;
-    double eps = (double)mc_node_float(n, "epsilon", 1e-5F);
-    for (int i = 0; i < 4 && !rc; i++)
-        rc = floats_of(n->in[i + 1], t->channels, n, &p[i], err);
-    for (int64_t c = 0; c < t->channels && !rc; c++) {
-        double scale = (double)p[0][c], bias = (double)p[1][c];
-        double deviation = sqrt(fmax((double)p[3][c], 0) + eps);
-        double at = (double)p[2][c] - bias * deviation / scale;
-        t->flip[c] = scale < 0 || (scale == 0 && bias < 0);
-        t->at[c] = scale == 0 ? -FLT_MAX : to_finite(at);
-        if (scale < 0)
-            t->at[c] = nextafterf(t->at[c], INFINITY);
-        if (t->at[c] > FLT_MAX)
-            t->at[c] = FLT_MAX;
-        moves = moves || scale != 0;
-    }
-    for (int i = 0; i < 4; i++)
-        free(p[i]);
-    if (!rc && !moves)
-        rc = mc_fail(err, MC_EDATA,
-                     "%s '%s': what becomes signs has one sign whatever the sample: all its scales "
-                     "are 0; leave the layer with --skip",
-                     n->op_type, mc_node_label(n));
-    return rc;
-}
-
-/* The first dimension of BatchNormalization's input was made by a Reshape, of a product of higher rank. */
-static struct mc_value *behind_reshape(struct mc_value *x, bool reshaped)
-{
-    const struct mc_node *n = x->producer;
-    return reshaped && n && mc_node_is(n, "Reshape") ? n->in[0] : x;
-}
-
-/* sign: a SignSTE. */
-static int read_threshold(const struct mc_node *sign, bool reshaped, int64_t channels,
-                          struct threshold *t, struct mc_err *err)
-{
-    struct mc_value *x = sign->in[0];
-    const struct mc_node *n = x->producer;
-    *t = (struct threshold){.channels = channels};
-    t->at = mc_calloc((size_t)channels + 1, sizeof *t->at);
-    t->flip = mc_calloc((size_t)channels + 1, sizeof *t->flip);
-    int rc = t->at && t->flip ? 0 : no_memory(err);
-    if (!rc && n && mc_node_is(n, "BatchNormalization")) {
-        t->x = behind_reshape(n->in[0], reshaped);
-        rc = fold_norm(n, t, err);
-    } else if (!rc && n && mc_node_is(n, "Sub") && mc_constant(n->in[1])) {
-        float *at;
-        t->x = n->in[0];
-        rc = floats_of(n->in[1], channels, n, &at, err);
-        if (!rc)
-            memcpy(t->at, at, (size_t)channels * sizeof *at);
-        if (!rc)
-            free(at);
-    } else {
-        t->x = x;
-    }
-    if (rc) {
-        release(t);
-        *t = (struct threshold){0};
-    }
-    return rc;
 }
 
 /* ---- calls ---- */
@@ -178,8 +63,8 @@ struct packed {
     struct mc_tensor *bits, *scale;
 };
 
-static int pack(const struct mc_node *w, const struct threshold *t, double by, struct packed *ret,
-                struct mc_signs_of *of, struct mc_err *err)
+static int pack(const struct mc_node *w, const struct mc_sign_threshold *t, double by,
+                struct packed *ret, struct mc_signs_of *of, struct mc_err *err)
 {
     const struct mc_tensor *x = mc_constant(w->in[0]);
     if (!x)
@@ -373,8 +258,9 @@ static int bias_value(struct mc_graph *g, const struct product *p, int64_t m, do
     return rc;
 }
 
-static int threshold_value(struct mc_graph *g, const struct product *p, const struct threshold *t,
-                           struct mc_value **ret, struct mc_err *err)
+static int threshold_value(struct mc_graph *g, const struct product *p,
+                           const struct mc_sign_threshold *t, struct mc_value **ret,
+                           struct mc_err *err)
 {
     struct mc_shape shape = row_shape(p, t->channels);
     struct mc_tensor *tensor;
@@ -399,8 +285,8 @@ static int scale_value(struct mc_graph *g, const struct product *p, const char *
 }
 
 /* y = (a sign(W)) (alpha S) + beta B, or with real inputs y = (x sign(W)) (alpha S) + beta B. */
-static int call_product(struct mc_graph *g, const struct product *p, const struct threshold *t,
-                        struct mc_value *out, struct mc_err *err)
+static int call_product(struct mc_graph *g, const struct product *p,
+                        const struct mc_sign_threshold *t, struct mc_value *out, struct mc_err *err)
 {
     bool conv = mc_node_is(p->node, "Conv"), gemm = mc_node_is(p->node, "Gemm");
     double alpha = gemm ? (double)mc_node_float(p->node, "alpha", 1) : 1;
@@ -437,18 +323,18 @@ static int close_product(struct mc_graph *g, const struct product *p, struct mc_
                            ? w->shape.dim[1]
                            : mc_tensor_count(w) / mc_node_int(p->w, "outputs", 1);
     struct mc_value *was = last->out[0], *out;
-    struct threshold t = {0};
+    struct mc_sign_threshold t = {0};
     if (!w)
         return mc_fail(err, MC_EUNSUP, "%s '%s': its weight is computed", p->node->op_type,
                        mc_node_label(p->node));
-    int rc = p->sign ? read_threshold(p->sign, p->reshaped, channels, &t, err) : 0;
+    int rc = p->sign ? mc_sign_threshold(p->sign, p->reshaped, channels, &t, err) : 0;
     if (rc)
         return rc;
     if (!(out = mc_edit_fresh(g, was->name)))
         rc = no_memory(err);
     rc = rc ? rc : call_product(g, p, &t, out, err);
     rc = rc ? rc : mc_edit_replace_uses(was, out, err);
-    release(&t);
+    mc_sign_threshold_free(&t);
     if (rc)
         return rc;
     if (p->add)
