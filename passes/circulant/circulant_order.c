@@ -8,8 +8,6 @@
 /* Of the reference mlp, blocks of 8: errors .062 .129 .108 of its layers become .044 .097 .077 in three rounds, and hardly
  * less in more. */
 enum { ROUNDS = 3 };
-/* 256 MB. */
-static const double FLOATS_MAX = 0x1p26;
 /* Exchanges that bring less than this share of what a row explains on average are not worth their time. */
 static const double LEAST_GAIN = 1e-6;
 
@@ -163,8 +161,8 @@ static int exchange(struct orderer *o, double *ret_before, double *ret_after, st
 }
 
 int mc_circulant_order(const struct mc_circulant_form *f, struct mc_linalg *la, const float *second,
-                       const float *cross, double ridge, int64_t *order, double *ret_before,
-                       double *ret_after, bool *ret_large, struct mc_err *err)
+                       const float *cross, double ridge, double most, int64_t *order,
+                       double *ret_before, double *ret_after, bool *ret_large, struct mc_err *err)
 {
     struct orderer o = {.f = *f,
                         .la = la,
@@ -173,7 +171,7 @@ int mc_circulant_order(const struct mc_circulant_form *f, struct mc_linalg *la, 
                         .order = order};
     for (int64_t i = 0; i < f->m; i++)
         order[i] = i;
-    *ret_large = (double)o.slots * (double)f->b * (double)o.n > FLOATS_MAX;
+    *ret_large = (double)o.slots * (double)f->b * (double)o.n > most;
     *ret_before = *ret_after = 0;
     if (*ret_large || o.slots <= f->b || f->b == 1)
         return 0;

@@ -30,7 +30,9 @@ struct mc_circulant_run {
     bool blocks_given;              /* --block */
     double keep;                    /* < 0: not given */
     bool exact;                     /* --body exact */
-    bool refits;
+    bool refits;                    /* without --no-fit */
+    bool trial;                     /* of a search: */
+    double trial_work;              /* multiply-accumulates that a fit may take */
     uint64_t bytes_before, bytes_after;
     size_t refitted;       /* layers behind that were fitted as they are */
     int64_t samples;       /* that layers were fitted on; 0: none */
@@ -63,9 +65,12 @@ int mc_circulant_decide(struct mc_circulant_run *r, const struct mc_search_ask *
 
 /* ---- circulant_sequence.c ---- */
 
+/* Samples to fit on with so many multiply-accumulates; 0: there are none, or too few could be run. */
+int mc_circulant_samples(struct mc_circulant_run *r, double work, int64_t *ret, struct mc_err *err);
 /* col of all items that were chosen, layer by layer: with samples fitted to what the layer gave in the model as it was, from
  * what it reads now; hidden units are put in the order that loses least. What stays behind them is fitted as it is. The model
  * then computes with the blocks, written as dense weights.
+ * A trial fits on so many samples as trial_work allows, and leaves what is dense alone.
  * Errors: MC_ENOMEM, MC_EINTR, MC_EDATA for weights that are not finite. */
 int mc_circulant_sequence(struct mc_circulant_run *r, struct mc_err *err);
 

@@ -9,6 +9,9 @@
 
 enum { LABEL = 32 };
 
+/* Multiply-accumulates of the fits of one trial: a second or so. Some dozen are made. */
+static const double TRIAL_WORK = 4e10;
+
 struct option {
     int64_t b;
     float *col; /* NULL: as it is */
@@ -28,6 +31,8 @@ struct searcher {
     struct mc_search_item *item;
     size_t n;
     struct mc_arena names;
+    int64_t
+        samples; /* that trials are fitted on; 0: each layer has the blocks that it has by itself */
 };
 
 static int no_memory(struct mc_err *err)
@@ -158,32 +163,52 @@ static void free_items(struct searcher *s)
 
 /* ---- what the search asks for ---- */
 
+/* The columns that each layer has by itself. */
+static void take_local(const struct searcher *s, const size_t *choice, struct mc_circulant_run *t)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        t->item[s->of[i].layer].col = s->of[i].option[choice[i]]->col;
+        t->item[s->of[i].layer].gather = s->of[i].gather;
+    }
+}
+
 static int build(void *self, const size_t *choice, bool sizes_only, struct mc_model **ret,
                  struct mc_err *err)
 {
     struct searcher *s = self;
-    struct mc_circulant_run *r = s->r;
-    struct mc_layers layers = {0};
+    struct mc_circulant_run t = *s->r;
     struct mc_model *m;
-    int rc = mc_model_clone(r->model, &m, err);
+    bool fits = s->samples && !sizes_only;
+    int rc = mc_model_clone(s->r->model, &m, err);
     if (rc)
         return rc;
-    m->spill = r->model->spill;
-    for (size_t i = 0; i < s->n; i++) {
-        const struct option *o = s->of[i].option[choice[i]];
-        struct mc_circulant_item *it = &r->item[s->of[i].layer];
-        it->form.b = o->b;
-        it->col = o->col;
-        it->gather = s->of[i].gather;
-    }
-    rc = mc_layers_collect(m, &layers, err);
+    m->spill = s->r->model->spill;
+    t.model = m;
+    t.trial = true;
+    t.trial_work = TRIAL_WORK;
+    t.layers = (struct mc_layers){0};
+    t.item = NULL;
+    rc = mc_layers_collect(m, &t.layers, err);
     if (!rc)
-        rc = mc_circulant_place(r, m, &layers, sizes_only, err);
-    for (size_t i = 0; i < s->n; i++) { /* they stay the options' */
-        r->item[s->of[i].layer].col = NULL;
-        r->item[s->of[i].layer].gather = NULL;
+        rc = mc_layers_extents(m, &t.layers, err);
+    if (!rc)
+        rc = mc_circulant_items(&t, err);
+    for (size_t i = 0; !rc && i < t.layers.n; i++)
+        t.item[i].reason = s->r->item[i].reason;
+    for (size_t i = 0; !rc && i < s->n; i++)
+        t.item[s->of[i].layer].form.b = s->of[i].option[choice[i]]->b;
+    if (!rc && fits)
+        rc = mc_circulant_sequence(&t, err);
+    else if (!rc)
+        take_local(s, choice, &t);
+    if (!rc)
+        rc = mc_circulant_place(&t, m, &t.layers, sizes_only, err);
+    for (size_t i = 0; t.item && !fits && i < t.layers.n; i++) { /* they stay the options' */
+        t.item[i].col = NULL;
+        t.item[i].gather = NULL;
     }
-    mc_layers_free(&layers);
+    mc_circulant_items_free(&t);
+    mc_layers_free(&t.layers);
     if (rc)
         mc_model_free(m);
     else
@@ -227,7 +252,9 @@ int mc_circulant_decide(struct mc_circulant_run *r, const struct mc_search_ask *
 {
     struct searcher s = {.r = r};
     struct mc_search_result result;
-    int rc = mc_circulant_local_measure(r, &s.local, err);
+    int rc = mc_circulant_samples(r, TRIAL_WORK, &s.samples, err);
+    if (!rc)
+        rc = mc_circulant_local_measure(r, &s.local, err);
     if (!rc)
         rc = make_items(&s, err);
     struct mc_search search = {.ctx = r->ctx,

@@ -16,6 +16,10 @@
 static const double WORK = 2e12;
 /* Of both models for a sample, where it is not known. */
 static const double UNKNOWN_WORK = 1e9;
+/* Floats for ordering units, which takes time as well: of the reference mlp's layers, blocks up to 32, and up to 8 while a
+ * search tries many. */
+static const double ORDER = 0x1p24, ORDER_TRIAL = 0x1p22;
+enum { FEW = 32 }; /* samples that say too little */
 
 struct sequence {
     struct mc_circulant_run *r;
@@ -72,8 +76,9 @@ static int order_units(struct sequence *s, size_t i, struct mc_circulant_target 
     if (!rc && free_there && !(order = mc_calloc((size_t)t->m, sizeof *order)))
         rc = no_memory(err);
     if (!rc && order)
-        rc = mc_circulant_order(&it->form, s->r->la, t->second, t->cross, s->ridge, order, &before,
-                                &after, &large, err);
+        rc = mc_circulant_order(&it->form, s->r->la, t->second, t->cross, s->ridge,
+                                s->r->trial ? ORDER_TRIAL : ORDER, order, &before, &after, &large,
+                                err);
     if (!rc && order && after > before) {
         rc = mc_circulant_hidden_apply(&here, order, err);
         if (!rc)
@@ -264,18 +269,19 @@ static int refit(struct sequence *s, size_t i, struct mc_err *err)
     return rc == MC_ENOMEM || rc == MC_EINTR ? rc : 0;
 }
 
-static int count_samples(struct mc_circulant_run *r, struct mc_err *err)
+int mc_circulant_samples(struct mc_circulant_run *r, double work, int64_t *ret, struct mc_err *err)
 {
     struct mc_summary sum;
+    *ret = 0;
     if (!r->ctx->calib || !r->refits)
         return 0;
     int rc = mc_summary(r->model, &sum, err);
     if (rc)
         return rc;
-    double run = (sum.macs > 0 ? 2 * sum.macs : UNKNOWN_WORK) / 2 * (double)r->layers.n;
-    r->samples = r->ctx->calib_count;
-    if (run * (double)r->samples > WORK)
-        r->samples = (int64_t)fmax(1, WORK / run);
+    /* both models, up to the middle on average */
+    double run = (sum.macs > 0 ? sum.macs : UNKNOWN_WORK) * (double)r->layers.n;
+    double most = fmin((double)r->ctx->calib_count, work / run);
+    *ret = most < FEW && most < (double)r->ctx->calib_count ? 0 : (int64_t)most;
     return 0;
 }
 
@@ -283,18 +289,19 @@ int mc_circulant_sequence(struct mc_circulant_run *r, struct mc_err *err)
 {
     struct sequence s = {.r = r};
     bool any = false;
-    int rc = count_samples(r, err);
+    int rc = mc_circulant_samples(r, r->trial ? r->trial_work : WORK, &r->samples, err);
     if (!rc)
         rc = mc_model_clone(r->model, &s.before, err);
     if (!rc)
         rc = mc_layers_collect(s.before, &s.was, err);
     for (size_t i = 0; !rc && i < r->layers.n; i++) {
         bool chosen = !r->item[i].reason && r->item[i].form.b > 1;
-        mc_progress_tell(r->ctx->progress, "blocks", (double)i, (double)r->layers.n);
+        if (!r->trial)
+            mc_progress_tell(r->ctx->progress, "blocks", (double)i, (double)r->layers.n);
         rc = mc_interrupt_check(err);
         if (!rc && chosen)
             rc = convert(&s, i, err);
-        else if (!rc && any)
+        else if (!rc && any && !r->trial)
             rc = refit(&s, i, err);
         any = any || chosen;
     }

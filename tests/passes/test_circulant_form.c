@@ -273,10 +273,16 @@ static void an_order_explains_more(void **state)
         double before, after, kept, last;
         bool large;
         float *cross = zeros(p.m * p.n), *col = zeros(mc_circulant_form_count(f));
-        assert_int_equal(mc_circulant_order(f, la, p.second, p.cross, 1e-4, order, &before, &after,
-                                            &large, &err),
+        assert_int_equal(mc_circulant_order(f, la, p.second, p.cross, 1e-4, 1e6, order, &before,
+                                            &after, &large, &err),
                          0);
         assert_false(large);
+        int64_t same[32];
+        double none;
+        assert_int_equal(mc_circulant_order(f, la, p.second, p.cross, 1e-4, 100, same, &none, &none,
+                                            &large, &err),
+                         0);
+        assert_true(large && same[0] == 0 && same[f->m - 1] == f->m - 1);
         for (int64_t k = 0; k < f->m; k++) {
             assert_in_range(order[k], 0, f->m - 1);
             assert_int_equal(seen[order[k]]++, 0);
