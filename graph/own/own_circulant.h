@@ -8,7 +8,7 @@
  *  CirculantGemmDft2      the same in two steps, b = b1 b2,      blocks from 512
  *                         attribute split = [b1]
  *  CirculantConv          the weight expanded, one convolution   as above
- *  CirculantConvDft       DFT over channels, one convolution     blocks from 4
+ *  CirculantConvDft       DFT over channels, one convolution     blocks from 4, 8 and more of them
  *                         grouped by bins, inverse; attributes
  *                         p, q and bins = b/2 + 1
  *
