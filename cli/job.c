@@ -207,7 +207,7 @@ int mc_job_bytes(const struct mc_job *j, const struct mc_model *m, uint64_t *ret
 /* The form in which weights of graph/own are written. */
 static int settle_form(struct mc_job *j, struct mc_err *err)
 {
-        if (j->inlines) {
+    if (j->inlines) {
         /* What bodies compute from constants alone is kept where it is smaller than the nodes. */
         int rc = mc_own_inline(j->work, err);
         return rc ? rc : mc_prepare(j->work, NULL, err);
