@@ -144,11 +144,14 @@ const char *mc_doc_step(size_t step, char ret[MC_DOC_STEP])
 
 void mc_doc_training(const struct mc_doc *d, const json_t *t, size_t step, FILE *out)
 {
-    char title[MC_DOC_STEP + 16], which[MC_DOC_STEP];
+    char title[MC_DOC_STEP + 80], which[MC_DOC_STEP];
+    const char *stage =
+        mc_json_string(t, "stage"); /* a training in stages has one of these for each */
     char text[MC_TRAINING_TEXT], cells[MC_TRAINING_CELLS][32];
     const char *s, *row[MC_TRAINING_CELLS];
     struct mc_doc_rows r = {d, out, "rrrrr", 0};
-    snprintf(title, sizeof title, "%sTraining", mc_doc_step(step, which));
+    snprintf(title, sizeof title, "%sTraining%s%.60s", mc_doc_step(step, which),
+             stage ? " of " : "", stage ? stage : "");
     if (d->brief)
         d->fold(out, title);
     else
@@ -179,11 +182,13 @@ static void compressed(const struct mc_doc *d, const json_t *report, FILE *out)
     json_array_foreach(passes, i, pass)
     {
         const json_t *t = json_object_get(pass, "training");
-        size_t step = json_array_size(passes) > 1 ? i + 1 : 0;
+        const json_t *stages = json_object_get(pass, "training_stages");
+        size_t k, step = json_array_size(passes) > 1 ? i + 1 : 0;
         mc_doc_layers(d, pass, step, out);
         mc_doc_search(d, pass, step, out);
-        if (json_is_object(t))
+        if (json_is_object(t) && !stages)
             mc_doc_training(d, t, step, out);
+        json_array_foreach(stages, k, t) mc_doc_training(d, t, step, out);
     }
     mc_doc_again(d, report, out);
 }

@@ -39,11 +39,11 @@ static int reasons(const char *title, const json_t *list, FILE *out, int columns
 static int one(const json_t *training, size_t step, FILE *out, int columns)
 {
     char text[MC_TRAINING_TEXT];
-    const char *s;
+    const char *s, *stage = mc_json_string(training, "stage");
+    fputs("  ", out);
     if (step)
-        fprintf(out, "  step %zu: training\n", step);
-    else
-        fputs("  training\n", out);
+        fprintf(out, "step %zu: ", step);
+    fprintf(out, "training%s%s\n", stage ? " of " : "", stage ? stage : "");
     for (int i = 0; (s = mc_training_sentence(training, i, text)); i++)
         if (*s)
             fprintf(out, "    %s\n", s);
@@ -64,9 +64,16 @@ int mc_report_txt_training(const json_t *report, FILE *out, int columns)
     bool several = json_array_size(passes) > 1;
     json_array_foreach(passes, i, pass)
     {
+        const json_t *stages = json_object_get(pass, "training_stages");
         const json_t *training = json_object_get(pass, "training");
-        if (json_is_object(training) && one(training, several ? i + 1 : 0, out, columns))
+        size_t k, step = several ? i + 1 : 0;
+        if (json_is_object(training) && !stages && one(training, step, out, columns))
             return -1;
+        json_array_foreach(stages, k, training)
+        {
+            if (one(training, step, out, columns))
+                return -1;
+        }
     }
     return 0;
 }
