@@ -11,7 +11,6 @@
 #include "base/rng.h"
 #include "graph/infer.h"
 #include "graph/own/own_circulant.h"
-#include "graph/own/own_xnor.h"
 #include "graph/run/fold.h"
 #include "graph/run/session.h"
 #include "graph/summary.h"
@@ -44,13 +43,24 @@ static struct mc_value *numbers(struct mc_graph *g, int rank, const int64_t *dim
     return build_floats(g, "v", rank, dims, 7);
 }
 
+static int set_layer(void *conv, struct mc_node *n, struct mc_err *err)
+{
+    int rc = mc_edit_attr_ints(n, "columns", &(int64_t){*(bool *)conv ? 18 : 13}, 1, err);
+    if (*(bool *)conv) {
+        rc = rc ? rc : mc_edit_attr_ints(n, "shape", (const int64_t[]){4, 2, 3, 3}, 4, err);
+        rc = rc ? rc : mc_edit_attr_ints(n, "strides", (const int64_t[]){1, 2}, 2, err);
+        rc = rc ? rc : mc_edit_attr_ints(n, "pads", (const int64_t[]){0, 1, 0, 1}, 4, err);
+        rc = rc ? rc : mc_edit_attr_ints(n, "dilations", (const int64_t[]){1, 1}, 2, err);
+    }
+    return rc;
+}
+
 /* A layer of signs over a constant. */
-static void add_xnor(struct mc_graph *g, const struct mc_node *conv)
+static void add_xnor(struct mc_graph *g, bool conv)
 {
     struct mc_err err;
     uint8_t bits[4 * 3] = {0x5a, 0x3c, 1, 2, 3, 4};
     struct mc_value *y = mc_edit_fresh(g, "y"), *x, *s, *b;
-    struct mc_own_layer l = {.columns = conv ? 18 : 13, .conv = conv};
     for (int i = 2; i < 12; i += 3)
         bits[i] &= 3; /* of 18 */
     if (!conv)
@@ -63,15 +73,13 @@ static void add_xnor(struct mc_graph *g, const struct mc_node *conv)
         x = numbers(g, 4, (const int64_t[]){1, 2, 4, 4});
         s = numbers(g, 3, (const int64_t[]){4, 1, 1});
         b = numbers(g, 3, (const int64_t[]){4, 1, 1});
-        l.shape = mc_shape_of(4, (const int64_t[]){4, 2, 3, 3});
     } else {
         x = numbers(g, 2, (const int64_t[]){2, 13});
         s = numbers(g, 1, (const int64_t[]){4});
         b = numbers(g, 1, (const int64_t[]){4});
-        l.shape = mc_shape_of(2, (const int64_t[]){4, 13});
     }
     build_ok(mc_own_call(g, g->n_nodes, conv ? "XnorConv" : "XnorGemm", "xnor",
-                         (struct mc_value *[]){x, t, p, s, b}, 5, &y, 1, mc_own_set_layer, &l, NULL,
+                         (struct mc_value *[]){x, t, p, s, b}, 5, &y, 1, set_layer, &conv, NULL,
                          &err),
              &err);
     build_output(g, y);
@@ -105,13 +113,8 @@ static struct mc_model *layers(void)
                                         "CirculantGemmDft", "CirculantGemmDft2",
                                         "CirculantConv",    "CirculantConvDft"};
     struct mc_model *m = build_model(17);
-    struct mc_node *conv;
-    struct mc_value *x = numbers(m->graph, 4, (const int64_t[]){1, 2, 4, 4}),
-                    *w = numbers(m->graph, 4, (const int64_t[]){4, 2, 3, 3});
-    build_output(m->graph,
-                 build_node(m->graph, "Conv", "conv", 2, (struct mc_value *[]){x, w}, &conv));
-    add_xnor(m->graph, NULL);
-    add_xnor(m->graph, conv);
+    add_xnor(m->graph, false);
+    add_xnor(m->graph, true);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         add_circulant(m->graph, names[i]);
     return m;
