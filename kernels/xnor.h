@@ -55,6 +55,19 @@ struct mc_xnor_gemm {
     int64_t y_row; /* elements, or bytes, between rows */
 };
 
+/* Numbers with signs: y[i, j] = scale[j] * sum over k of x[i, k] sign(b[j, k]) + bias[j], the sum in any order fixed by the
+ * sizes. For few rows, where reading b is what a dense product takes its time for: 1/32 of the memory. Cost: mnk operations,
+ * of which a table look-up does four. */
+struct mc_xnor_signs {
+    int64_t m, n, k;
+    const void *x; /* of the table's element type, columns are adjacent */
+    int64_t x_row;
+    const void *packed_b; /* from pack_b */
+    const void *scale, *bias;
+    void *y; /* may not overlap x */
+    int64_t y_row;
+};
+
 /* Padding counts as 0, neither -1 nor +1: taps outside are left out of the sum. */
 struct mc_xnor_conv {
     int64_t n, channels, filters; /* channels * kernel < 2^31 */
@@ -78,6 +91,10 @@ struct mc_xnor_kernels {
     size_t (*scratch_bytes)(int64_t m, int64_t n, int64_t k, int threads);
     /* scratch: 64-byte aligned. */
     void (*gemm)(const struct mc_xnor_gemm *g, void *scratch, struct mc_pool *pool);
+
+    size_t (*signs_scratch_bytes)(int64_t k);
+    /* scratch: 64-byte aligned. */
+    void (*signs)(const struct mc_xnor_signs *g, void *scratch, struct mc_pool *pool);
 
     /* rows: [filters, MC_XNOR_BYTES(channels * kernel)], elements of a row in the order [channels, kernel]. */
     size_t (*pack_w_bytes)(const struct mc_xnor_conv *c);

@@ -120,6 +120,7 @@ void MC_CPU(mc_xnor_tile)(const struct mc_xnor_tile *t, int32_t *sum);
 
 void MC_CPU(mc_xnor_pack)(const struct mc_xnor_pack *p, struct mc_pool *pool);
 void MC_CPU(mc_xnor_image)(const struct mc_xnor_image *p, struct mc_pool *pool);
+void MC_CPU(mc_xnor_signs_fill)(struct mc_xnor_kernels *k);
 void MC_CPU(mc_xnor_conv_fill)(struct mc_xnor_kernels *k);
 
 #endif

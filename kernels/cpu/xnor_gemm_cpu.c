@@ -203,5 +203,6 @@ void MC_CPU(mc_xnor_fill)(struct mc_xnor_kernels *k)
     k->pack_b = pack_b;
     k->scratch_bytes = scratch_bytes;
     k->gemm = gemm;
+    MC_CPU(mc_xnor_signs_fill)(k);
     MC_CPU(mc_xnor_conv_fill)(k);
 }

@@ -94,6 +94,27 @@ static void gemm(const struct mc_xnor_gemm *g, void *scratch, struct mc_pool *po
     }
 }
 
+static size_t signs_scratch_bytes(int64_t k)
+{
+    (void)k;
+    return 0;
+}
+
+static void signs(const struct mc_xnor_signs *g, void *scratch, struct mc_pool *pool)
+{
+    (void)scratch;
+    (void)pool;
+    for (int64_t i = 0; i < g->m; i++)
+        for (int64_t j = 0; j < g->n; j++) {
+            const uint8_t *b = (const uint8_t *)g->packed_b + j * MC_XNOR_BYTES(g->k);
+            elem sum = 0;
+            for (int64_t p = 0; p < g->k; p++)
+                sum += sign_at(b, p) * ((const elem *)g->x)[i * g->x_row + p];
+            sum = g->scale ? ((const elem *)g->scale)[j] * sum : sum;
+            ((elem *)g->y)[i * g->y_row + j] = g->bias ? sum + ((const elem *)g->bias)[j] : sum;
+        }
+}
+
 static size_t pack_w_bytes(const struct mc_xnor_conv *c)
 {
     return pack_b_bytes(c->channels * c->kernel[0] * c->kernel[1], c->filters);
@@ -162,7 +183,7 @@ static void conv(const struct mc_xnor_conv *c, void *scratch, struct mc_pool *po
 
 void MC_REF(mc_xnor_fill)(struct mc_xnor_kernels *k)
 {
-    *k = (struct mc_xnor_kernels){
-        pack,         pack_image, pack_b_bytes,       pack_b, scratch_bytes, gemm,
-        pack_w_bytes, pack_w,     conv_scratch_bytes, conv};
+    *k = (struct mc_xnor_kernels){pack,          pack_image, pack_b_bytes,        pack_b,
+                                  scratch_bytes, gemm,       signs_scratch_bytes, signs,
+                                  pack_w_bytes,  pack_w,     conv_scratch_bytes,  conv};
 }

@@ -344,6 +344,106 @@ static void bench_gemm(struct check *c)
 
 const struct check_row check_xnor_gemm = {"xnor_gemm", 400, test_gemm, bench_gemm};
 
+/* ---- numbers with signs ---- */
+
+static void run_signs(struct check *c, const struct mc_kernels *k, struct mc_xnor_signs g,
+                      const uint8_t *rows, struct mc_pool *pool)
+{
+    void *packed = check_alloc(c, k->xnor.pack_b_bytes(g.k, g.n), MC_ALIGN);
+    void *scratch = check_alloc(c, k->xnor.signs_scratch_bytes(g.k), MC_ALIGN);
+    k->xnor.pack_b(g.k, g.n, rows, packed, pool);
+    g.packed_b = packed;
+    k->xnor.signs(&g, scratch, pool);
+}
+
+static void test_signs(struct check *c)
+{
+    struct mc_xnor_signs g = {.m = 1 + check_below(c, 9),
+                              .n = check_size(c, 32, check_below(c, 8) ? 80 : 600),
+                              .k = check_below(c, 30) ? check_size(c, 64, 300) : 0};
+    bool specials = check_below(c, 6) == 0;
+    g.x_row = g.k + check_below(c, 3);
+    g.y_row = g.n;
+    const uint8_t *rows = draw_bits(c, g.n, g.k, MC_XNOR_BYTES(g.k), check_coin(c));
+    const float *x = check_floats(c, g.m * g.x_row, specials);
+    const float *scale = check_coin(c) ? check_floats(c, g.n, false) : NULL;
+    const float *bias = check_coin(c) ? check_floats(c, g.n, false) : NULL;
+    check_describe(c, "signs m %d n %d k %d%s%s%s", (int)g.m, (int)g.n, (int)g.k,
+                   scale ? " scale" : "", bias ? " bias" : "", specials ? " specials" : "");
+    size_t count = (size_t)(g.m * g.n);
+    double *want = check_alloc(c, count * sizeof *want, sizeof *want);
+    double *size = check_alloc(c, count * sizeof *size, sizeof *size);
+    for (int64_t i = 0; i < g.m; i++)
+        for (int64_t j = 0; j < g.n; j++) {
+            double sum = 0, s = scale ? (double)scale[j] : 1, most = 0;
+            for (int64_t p = 0; p < g.k; p++) {
+                double v = (double)x[i * g.x_row + p];
+                sum += sign_at(rows + j * MC_XNOR_BYTES(g.k), p) * v;
+                most += fabs(v);
+            }
+            want[i * g.n + j] = s * sum + (bias ? (double)bias[j] : 0);
+            size[i * g.n + j] = fabs(s) * most;
+        }
+    g.x = x;
+    g.scale = scale;
+    g.bias = bias;
+    float *first = NULL;
+    for (int p = 0; p < CHECK_POOLS; p++) {
+        g.y = check_alloc(c, count * sizeof(float), sizeof(float));
+        run_signs(c, c->k, g, rows, c->pool[p]);
+        check_close(c, "y", g.y, want, size, 1e-6, 1e-6, (int64_t)count);
+        first = p ? first : g.y;
+        check_same(c, "y of more threads", g.y, first, count * sizeof(float));
+    }
+}
+
+struct signs_timing {
+    const struct mc_kernels *k;
+    struct mc_xnor_signs g;
+    struct mc_gemm f;
+    void *scratch, *f_scratch;
+};
+
+static void time_signs(void *ctx)
+{
+    const struct signs_timing *t = ctx;
+    t->k->xnor.signs(&t->g, t->scratch, NULL);
+}
+
+static void time_dense(void *ctx)
+{
+    const struct signs_timing *t = ctx;
+    t->k->gemm.run(&t->f, t->f_scratch, NULL);
+}
+
+static void bench_signs(struct check *c)
+{
+    static const int shapes[][3] = {{1, 4096, 4096},  {4, 4096, 4096}, {8, 4096, 4096},
+                                    {16, 4096, 4096}, {1, 1024, 1024}, {8, 1024, 1024},
+                                    {1, 512, 512}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        int m = shapes[i][0], n = shapes[i][1], k = shapes[i][2];
+        struct timing all;
+        draw_timing(c, &all, m, n, k);
+        struct signs_timing t = {.k = c->k, .f = all.f, .f_scratch = all.f_scratch};
+        t.g = (struct mc_xnor_signs){.m = m,
+                                     .n = n,
+                                     .k = k,
+                                     .x = all.f.a,
+                                     .x_row = k,
+                                     .packed_b = all.g.packed_b,
+                                     .scale = all.g.to.scale,
+                                     .y = all.g.y,
+                                     .y_row = n};
+        t.scratch = check_alloc(c, c->k->xnor.signs_scratch_bytes(k), MC_ALIGN);
+        struct bench line = {
+            .flops = 2.0 * m * n * k, .fn = time_signs, .ctx = &t, .rival = time_dense};
+        bench_line(&line, "signs %s %dx%dx%d (rival: float32)", c->k->name, m, n, k);
+    }
+}
+
+const struct check_row check_xnor_signs = {"xnor_signs", 300, test_signs, bench_signs};
+
 /* ---- the convolution ---- */
 
 static void draw_conv(struct check *c, struct mc_xnor_conv *v)
