@@ -229,7 +229,6 @@ static void test(struct check *c)
 struct timing {
     const struct mc_kernels *k;
     struct mc_circulant_product m;
-    struct mc_circulant_gradient g;
     const float *w;
     void *scratch;
 };
@@ -238,12 +237,6 @@ static void product(void *ctx)
 {
     struct timing *t = ctx;
     t->k->circulant.run(&t->m, t->scratch, NULL);
-}
-
-static void gradient(void *ctx)
-{
-    struct timing *t = ctx;
-    t->k->circulant.gradient(&t->g, t->scratch, NULL);
 }
 
 static void openblas(void *ctx)
@@ -257,18 +250,19 @@ static void openblas(void *ctx)
                     t->w, n, 0, t->m.y, n);
 }
 
+/* Every size beside sgemm: tests/bench/time_circulant.c. */
 static void bench(struct check *c)
 {
-    static const int sizes[] = {1024, 4096}, blocks[] = {8, 16, 64, 256, 1024, 4096},
-                     rows[] = {1, 64, 4096};
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0] * 18; i++) {
-        int64_t n = sizes[i / 18], b = blocks[i / 3 % 6];
-        if (b > n)
-            continue;
+    static const int shapes[][3] = {
+        /* n, block, rows */
+        {1024, 8, 1},    {1024, 8, 64},   {1024, 16, 64},   {1024, 64, 1},  {1024, 64, 64},
+        {1024, 256, 64}, {1024, 1024, 1}, {1024, 1024, 64}, {1000, 40, 64}, {1023, 33, 64}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        int64_t n = shapes[i][0], b = shapes[i][1];
         struct timing t = {.k = c->k};
         struct mc_circulant_product *m = &t.m;
         m->c = (struct mc_circulant){n / b, n / b, b, false};
-        m->rows = rows[i % 3];
+        m->rows = shapes[i][2];
         m->way = c->k->circulant.choose(&m->c, m->rows);
         m->x = check_floats(c, m->rows * n, false);
         m->ldx = m->ldy = n;
@@ -282,22 +276,6 @@ static void bench(struct check *c)
         struct bench p = {.fn = product, .ctx = &t, .rival = openblas};
         bench_line(&p, "circulant %s %d/%d %d rows %s", c->k->name, (int)n, (int)b, (int)m->rows,
                    names[m->way]);
-        t.g = (struct mc_circulant_gradient){
-            .c = m->c,
-            .way = c->k->circulant.choose_gradient(&m->c, m->rows),
-            .rows = m->rows,
-            .dy = m->y,
-            .lddy = n,
-            .x = m->x,
-            .ldx = n,
-            .dcol = check_alloc(c, (size_t)(n * n / b) * sizeof(float), MC_ALIGN),
-        };
-        t.scratch = check_alloc(
-            c, c->k->circulant.gradient_scratch_bytes(&m->c, t.g.way, m->rows, 1), MC_ALIGN);
-        struct bench g = {.fn = gradient, .ctx = &t};
-        if (m->rows > 1)
-            bench_line(&g, "gradient %s %d/%d %d rows %s", c->k->name, (int)n, (int)b, (int)m->rows,
-                       names[t.g.way]);
     }
 }
 
