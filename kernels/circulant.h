@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/threads.h"
+#include "kernels/conv.h"
 #include "kernels/epilogue.h"
 
 struct mc_circulant {
@@ -55,6 +56,14 @@ struct mc_circulant_gradient {
     void *dcol; /* [p, q, b] */
 };
 
+/* Convolution, NC(D)HW, whose weight is block-circulant over channels for each tap: conv.c = q b, conv.oc = p b, group 1;
+ * columns are [p, q, b, kernel…]. */
+struct mc_circulant_conv {
+    struct mc_circulant c; /* transposed: false */
+    struct mc_conv conv;   /* packed_w is not used */
+    const void *packed;    /* of conv_pack() */
+};
+
 /* Elements are of the table's type. Each way may be asked for at any size; a table that lacks one (ref) computes by the
  * definition. Sums are made in an order fixed by the shapes, so bits are the same for any number of threads and from run
  * to run on one kind of CPU: nothing is timed, plans of transforms are chosen by their size. */
@@ -74,6 +83,13 @@ struct mc_circulant_kernels {
     size_t (*gradient_scratch_bytes)(const struct mc_circulant *c, enum mc_circulant_way way,
                                      int64_t rows, int threads);
     void (*gradient)(const struct mc_circulant_gradient *g, void *scratch, struct mc_pool *pool);
+    /* By the DFT over channels where that is faster than the dense convolution of the weight expanded, which else runs.
+     * Sizes and shapes are read from m; pointers are not. */
+    size_t (*conv_pack_bytes)(const struct mc_circulant_conv *m);
+    void (*conv_pack)(const struct mc_circulant_conv *m, const void *col, void *packed,
+                      struct mc_pool *pool);
+    size_t (*conv_scratch_bytes)(const struct mc_circulant_conv *m, int threads);
+    void (*conv_run)(const struct mc_circulant_conv *m, void *scratch, struct mc_pool *pool);
 };
 
 /* W [p b, q b] row by row from its columns [p, q, b]. transposed is ignored. */

@@ -240,7 +240,17 @@ static void gradient(const struct mc_circulant_gradient *g, void *scratch, struc
 void MC_CPU(mc_circulant_fill)(struct mc_circulant_kernels *k)
 {
     *k = (struct mc_circulant_kernels){
-        choose,   pack_bytes, pack, scratch_bytes, run, choose_gradient, gradient_scratch_bytes,
-        gradient,
+        .choose = choose,
+        .pack_bytes = pack_bytes,
+        .pack = pack,
+        .scratch_bytes = scratch_bytes,
+        .run = run,
+        .choose_gradient = choose_gradient,
+        .gradient_scratch_bytes = gradient_scratch_bytes,
+        .gradient = gradient,
+        .conv_pack_bytes = MC_CPU(mc_circulant_conv_bytes),
+        .conv_pack = MC_CPU(mc_circulant_conv_pack),
+        .conv_scratch_bytes = MC_CPU(mc_circulant_conv_scratch),
+        .conv_run = MC_CPU(mc_circulant_conv_run),
     };
 }

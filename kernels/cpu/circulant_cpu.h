@@ -62,7 +62,14 @@ void MC_CPU(mc_circulant_mix)(const struct mc_circulant_mix *m, int64_t outputs,
 /* The real DFT of length b as a matrix, in half-complex order: element k <= b/2 of a spectrum is the real part at frequency
  * k, element b - k the imaginary part there. */
 int64_t MC_CPU(mc_circulant_matrix_floats)(int64_t b);
-void MC_CPU(mc_circulant_matrix_pack)(int64_t b, bool inverse, float *packed);
+/* PAIRED: frequency 0, b/2 if b is even, then real and imaginary part of each other one. */
+enum circulant_matrix {
+    MC_CIRCULANT_HALF,
+    MC_CIRCULANT_HALF_INVERSE,
+    MC_CIRCULANT_PAIRED,
+    MC_CIRCULANT_PAIRED_INVERSE,
+};
+void MC_CPU(mc_circulant_matrix_pack)(int64_t b, enum circulant_matrix which, float *packed);
 /* y[row, lane] = sum of matrix[row, c] panel[c, lane]; rows of y are y_step apart. */
 void MC_CPU(mc_circulant_matrix_run)(int64_t b, const float *packed, const float *panel, int lanes,
                                      float *y, int64_t y_step);
@@ -88,5 +95,11 @@ size_t MC_CPU(mc_circulant_fft_gradient_scratch)(const struct mc_circulant *c, i
                                                  int threads);
 void MC_CPU(mc_circulant_fft_gradient)(const struct mc_circulant_gradient *g, float *scratch,
                                        struct mc_pool *pool);
+size_t MC_CPU(mc_circulant_conv_bytes)(const struct mc_circulant_conv *m);
+void MC_CPU(mc_circulant_conv_pack)(const struct mc_circulant_conv *m, const void *col,
+                                    void *packed, struct mc_pool *pool);
+size_t MC_CPU(mc_circulant_conv_scratch)(const struct mc_circulant_conv *m, int threads);
+void MC_CPU(mc_circulant_conv_run)(const struct mc_circulant_conv *m, void *scratch,
+                                   struct mc_pool *pool);
 
 #endif

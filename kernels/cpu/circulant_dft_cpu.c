@@ -90,9 +90,9 @@ void MC_CPU(mc_circulant_dft_pack)(const struct mc_circulant *c, const float *co
                                    struct mc_pool *pool)
 {
     struct pack_job j = {c, weights(c, packed), col, packed};
-    MC_CPU(mc_circulant_matrix_pack)(c->b, false, packed);
+    MC_CPU(mc_circulant_matrix_pack)(c->b, MC_CIRCULANT_HALF, packed);
     MC_CPU(mc_circulant_matrix_pack)
-    (c->b, true, packed + MC_CPU(mc_circulant_matrix_floats)(c->b));
+    (c->b, MC_CIRCULANT_HALF_INVERSE, packed + MC_CPU(mc_circulant_matrix_floats)(c->b));
     mc_pool_run(pool, j.w.groups * j.w.in, pack_some, &j);
     memset((float *)j.w.at + j.w.b * j.w.in * j.w.groups * j.w.width, 0, LANES * sizeof(float));
 }

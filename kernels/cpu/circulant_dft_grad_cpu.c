@@ -120,8 +120,8 @@ void MC_CPU(mc_circulant_dft_gradient)(const struct mc_circulant_gradient *g, fl
 {
     struct grad_job j = {.g = g};
     lay(&j, &g->c, g->rows, mc_pool_threads(pool), scratch);
-    MC_CPU(mc_circulant_matrix_pack)(j.b, false, j.matrix);
-    MC_CPU(mc_circulant_matrix_pack)(j.b, true, j.inverse);
+    MC_CPU(mc_circulant_matrix_pack)(j.b, MC_CIRCULANT_HALF, j.matrix);
+    MC_CPU(mc_circulant_matrix_pack)(j.b, MC_CIRCULANT_HALF_INVERSE, j.inverse);
     for (; j.first < g->rows; j.first += j.tile) {
         j.rows = min64(j.tile, g->rows - j.first);
         mc_pool_run(pool, ceil_div(j.rows * j.q, PANEL) + ceil_div(j.rows * j.p, PANEL), transform,

@@ -125,8 +125,19 @@ int64_t MC_CPU(mc_circulant_matrix_floats)(int64_t b)
     return circulant_line(b * b);
 }
 
-void MC_CPU(mc_circulant_matrix_pack)(int64_t b, bool inverse, float *packed)
+/* The place in half-complex order of what is at `at`. */
+static int64_t half_place(int64_t b, int64_t at, bool paired)
 {
+    int64_t real = b % 2 ? 1 : 2, k = (at - real) / 2 + 1;
+    if (!paired || at == 0)
+        return at;
+    return at < real ? b / 2 : (at - real) % 2 ? b - k : k;
+}
+
+void MC_CPU(mc_circulant_matrix_pack)(int64_t b, enum circulant_matrix which, float *packed)
+{
+    bool inverse = which == MC_CIRCULANT_HALF_INVERSE || which == MC_CIRCULANT_PAIRED_INVERSE;
+    bool paired = which >= MC_CIRCULANT_PAIRED;
     float cosine[MC_CIRCULANT_DFT_MOST], sine[MC_CIRCULANT_DFT_MOST];
     int64_t step = even(b, TILE_ROWS);
     mc_fourier_waves(b, cosine, sine);
@@ -135,7 +146,7 @@ void MC_CPU(mc_circulant_matrix_pack)(int64_t b, bool inverse, float *packed)
         for (int64_t c = 0; c < b; c++) {
             for (int64_t r = r0; r < r0 + n; r++) {
                 /* Of the inverse, r is an element and c a place in the spectrum. */
-                int64_t at = inverse ? c : r;
+                int64_t at = half_place(b, inverse ? c : r, paired);
                 bool real = 2 * at <= b, once = at == 0 || 2 * at == b;
                 int64_t m = (real ? at : b - at) * (inverse ? r : c) % b;
                 float scale = inverse ? (once ? 1.0f : 2.0f) / (float)b : 1;

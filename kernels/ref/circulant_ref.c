@@ -98,6 +98,57 @@ static void gradient(const struct mc_circulant_gradient *g, void *scratch, struc
     mc_pool_run(pool, g->c.p * g->c.q, gradient_block, (void *)g);
 }
 
+/* The dense convolution; "packed" is its weight, packed, and before that as it is. */
+static struct mc_conv_kernels conv(void)
+{
+    struct mc_conv_kernels k;
+    MC_REF(mc_conv_fill)(&k);
+    return k;
+}
+
+static int64_t conv_taps(const struct mc_circulant_conv *m)
+{
+    return m->conv.kernel[0] * m->conv.kernel[1] * m->conv.kernel[2];
+}
+
+static size_t conv_weight_bytes(const struct mc_circulant_conv *m)
+{
+    return ((size_t)(m->conv.oc * m->conv.c * conv_taps(m)) * sizeof(elem) + 63) / 64 * 64;
+}
+
+static size_t conv_pack_bytes(const struct mc_circulant_conv *m)
+{
+    return conv_weight_bytes(m) + conv().pack_w_bytes(&m->conv);
+}
+
+static void conv_pack(const struct mc_circulant_conv *m, const void *col, void *packed,
+                      struct mc_pool *pool)
+{
+    int64_t b = m->c.b, taps = conv_taps(m);
+    elem *w = packed;
+    const elem *from = col;
+    for (int64_t r = 0; r < m->c.p * b; r++) {
+        for (int64_t s = 0; s < m->c.q * b; s++) {
+            int64_t block = r / b * m->c.q + s / b, k = (r % b - s % b + b) % b;
+            memcpy(w, from + (block * b + k) * taps, (size_t)taps * sizeof *w);
+            w += taps;
+        }
+    }
+    conv().pack_w(&m->conv, packed, (char *)packed + conv_weight_bytes(m), pool);
+}
+
+static size_t conv_scratch_bytes(const struct mc_circulant_conv *m, int threads)
+{
+    return conv().scratch_bytes(&m->conv, threads);
+}
+
+static void conv_run(const struct mc_circulant_conv *m, void *scratch, struct mc_pool *pool)
+{
+    struct mc_conv v = m->conv;
+    v.packed_w = (const char *)m->packed + conv_weight_bytes(m);
+    conv().run(&v, scratch, pool);
+}
+
 void MC_REF(mc_circulant_fill)(struct mc_circulant_kernels *k)
 {
     *k = (struct mc_circulant_kernels){
@@ -109,5 +160,9 @@ void MC_REF(mc_circulant_fill)(struct mc_circulant_kernels *k)
         .choose_gradient = choose,
         .gradient_scratch_bytes = scratch_bytes,
         .gradient = gradient,
+        .conv_pack_bytes = conv_pack_bytes,
+        .conv_pack = conv_pack,
+        .conv_scratch_bytes = conv_scratch_bytes,
+        .conv_run = conv_run,
     };
 }

@@ -211,6 +211,89 @@ static void test_gradient(struct check *c, const struct circulant_case *t)
     }
 }
 
+/* Random sizes of a convolution; the reference is the dense one. */
+static void draw_conv(struct check *c, struct mc_circulant_conv *m)
+{
+    static const int lengths[] = {1, 2, 3, 4, 8, 9, 16, 33};
+    struct mc_conv *v = &m->conv;
+    *m = (struct mc_circulant_conv){0};
+    m->c.b = lengths[check_below(c, sizeof lengths / sizeof lengths[0])];
+    m->c.p = 1 + check_below(c, 5);
+    m->c.q = 1 + check_below(c, 5);
+    v->n = 1 + check_below(c, 2);
+    v->group = 1;
+    v->c = m->c.q * m->c.b;
+    v->oc = m->c.p * m->c.b;
+    for (int d = 0; d < 3; d++) {
+        bool flat = d == 0 || check_below(c, 8) == 0;
+        v->kernel[d] = flat ? 1 : 1 + check_below(c, 3);
+        v->stride[d] = flat ? 1 : 1 + check_below(c, 2);
+        v->dilation[d] = flat ? 1 : 1 + check_below(c, 2);
+        v->pad[d] = flat ? 0 : check_below(c, 2);
+        v->in[d] = flat ? 1 : 5 + check_below(c, 9);
+        v->out[d] =
+            (v->in[d] + 2 * v->pad[d] - (v->kernel[d] - 1) * v->dilation[d] - 1) / v->stride[d] + 1;
+    }
+    v->epilogue.act = check_below(c, MC_ACT_HARDSWISH + 1);
+    v->epilogue.lo = v->epilogue.act == MC_ACT_CLAMP ? 0 : 0.1;
+    v->epilogue.hi = INFINITY;
+}
+
+static void call_conv(struct check *c, const struct mc_kernels *k, struct mc_circulant_conv *m,
+                      const void *col, struct mc_pool *pool)
+{
+    void *packed = check_alloc(c, k->circulant.conv_pack_bytes(m), MC_ALIGN);
+    void *scratch =
+        check_alloc(c, k->circulant.conv_scratch_bytes(m, mc_pool_threads(pool)), MC_ALIGN);
+    k->circulant.conv_pack(m, col, packed, pool);
+    m->packed = packed;
+    k->circulant.conv_run(m, scratch, pool);
+}
+
+static void test_conv(struct check *c)
+{
+    struct mc_circulant_conv m;
+    draw_conv(c, &m);
+    struct mc_conv *v = &m.conv;
+    struct mc_epilogue *e = &v->epilogue;
+    check_describe(c, "conv p %d q %d b %d images %d in %dx%d kernel %dx%d stride %d act %d",
+                   (int)m.c.p, (int)m.c.q, (int)m.c.b, (int)v->n, (int)v->in[1], (int)v->in[2],
+                   (int)v->kernel[1], (int)v->kernel[2], (int)v->stride[1], (int)e->act);
+    int64_t taps = v->kernel[1] * v->kernel[2], nc = m.c.p * m.c.q * m.c.b * taps;
+    int64_t nx = v->n * v->c * v->in[1] * v->in[2], ny = v->n * v->oc * v->out[1] * v->out[2];
+    const float *col = check_floats(c, nc, false), *x = check_floats(c, nx, false);
+    const float *bias = check_coin(c) ? check_floats(c, v->oc, false) : NULL;
+    const float *scale = check_coin(c) ? check_floats(c, v->oc, false) : NULL;
+    const float *residual = check_coin(c) ? check_floats(c, ny, false) : NULL;
+    double *want = check_alloc(c, (size_t)ny * sizeof *want, sizeof *want);
+    double *scales = check_alloc(c, (size_t)ny * sizeof *scales, sizeof *scales);
+    struct mc_circulant_conv ref = m;
+    ref.conv.x = check_widen(c, x, nx);
+    ref.conv.y = want;
+    ref.conv.epilogue.bias = check_widen(c, bias, v->oc);
+    ref.conv.epilogue.scale = check_widen(c, scale, v->oc);
+    ref.conv.epilogue.residual = check_widen(c, residual, ny);
+    call_conv(c, c->ref, &ref, check_widen(c, col, nc), c->pool[0]);
+    for (int64_t i = 0; i < ny; i++)
+        scales[i] = 4 * (1 + sqrt((double)(v->c * taps)) * 6);
+    const float *first = NULL;
+    for (int p = 0; p < CHECK_POOLS; p++) {
+        float *y = check_alloc(c, (size_t)ny * sizeof *y, sizeof *y);
+        v->x = x;
+        v->y = y;
+        e->bias = bias;
+        e->scale = scale;
+        e->residual = residual;
+        call_conv(c, c->k, &m, col, c->pool[p]);
+        if (first)
+            check_same(c, "another number of threads", y, first, (size_t)ny * sizeof *y);
+        else
+            check_close(c, "conv", y, want, scales, tol_sum(16),
+                        e->act > MC_ACT_LEAKY ? TOL_ACT : 0, ny);
+        first = y;
+    }
+}
+
 static void test(struct check *c)
 {
     struct circulant_case t;
@@ -222,6 +305,7 @@ static void test(struct check *c)
         test_way(c, &t, want, scale);
     }
     test_gradient(c, &t);
+    test_conv(c);
 }
 
 /* ---- speed ---- */
