@@ -23,8 +23,9 @@
  *                                           pads, dilations             group 1; T [C,1,1] or []; S, B [M,1,1] (of one
  *                                                                       dimension [C,1], [M,1]); padding counts as 0,
  *                                                                       neither -1 nor 1
- *  BinaryGemmFast  X, P, S, B               columns                     Y = (X sign(P)^T) * S + B, X rounded to 8 bits of its
- *                                                                       range in the run; shapes of XnorGemm
+ *  BinaryGemmFast  X, P, S, B               columns                     Y = (X sign(P)^T) * S + B, X rounded to 8 bits of the
+ *                                                                       range that all of it has in the run: the rest of a
+ *                                                                       batch matters a little; shapes of XnorGemm
  *  BinaryConvFast  X, P, S, B               as XnorConv                 the same; shapes of XnorConv
  *  CirculantGemm…  X, C, B                  own_circulant.h             W is p x q blocks of b x b, C float [p, q, b] their first
  *                                                                       columns: block[r, c] = C[(r - c) mod b];
