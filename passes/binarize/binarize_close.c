@@ -263,11 +263,10 @@ static int threshold_value(struct mc_graph *g, const struct product *p,
                            struct mc_err *err)
 {
     struct mc_shape shape = row_shape(p, t->channels);
-    struct mc_tensor *tensor;
+    struct mc_tensor *tensor = NULL;
     int rc = mc_constant_make(t->at, &shape, MC_DTYPE_F32, NULL, &tensor, err);
     rc = rc ? rc : constant(g, mc_node_label(p->node), "thresholds", tensor, ret, err);
-    if (!rc)
-        mc_tensor_unref(tensor);
+    mc_tensor_unref(tensor);
     return rc;
 }
 
@@ -276,11 +275,10 @@ static int scale_value(struct mc_graph *g, const struct product *p, const char *
                        const struct mc_tensor *column, struct mc_value **ret, struct mc_err *err)
 {
     struct mc_shape shape = row_shape(p, column->shape.dim[0]);
-    struct mc_tensor *t;
+    struct mc_tensor *t = NULL;
     int rc = mc_tensor_view(MC_DTYPE_F32, &shape, column->storage, 0, &t, err);
     rc = rc ? rc : constant(g, name, "scales", t, ret, err);
-    if (!rc)
-        mc_tensor_unref(t);
+    mc_tensor_unref(t);
     return rc;
 }
 

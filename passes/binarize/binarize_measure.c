@@ -88,7 +88,7 @@ static int add_batch(void *ctx, const struct mc_array *const *values, int64_t fi
 static int put(struct mc_value *v, const double *x, int64_t n, struct mc_err *err)
 {
     float *f = mc_calloc((size_t)n + 1, sizeof *f);
-    struct mc_tensor *t;
+    struct mc_tensor *t = NULL;
     struct mc_shape shape = mc_shape_of(1, &n);
     if (!f)
         return no_memory(err);
@@ -97,8 +97,7 @@ static int put(struct mc_value *v, const double *x, int64_t n, struct mc_err *er
     int rc = mc_constant_make(f, &shape, MC_DTYPE_F32, NULL, &t, err);
     free(f);
     rc = rc ? rc : mc_constant_replace(v, t, err);
-    if (!rc)
-        mc_tensor_unref(t);
+    mc_tensor_unref(t);
     return rc;
 }
 

@@ -197,14 +197,14 @@ static void layers_are_chosen(void **state)
 static void inputs_are_signs(void **state)
 {
     (void)state;
-    struct mc_model *m = made("{\"activations\": true}");
+    struct mc_model *m = made("{\"activations\": true}"), *was = binarize_net();
     assert_int_equal(how_many(m, "XnorGemm"), 2);
     assert_int_equal(how_many(m, "Relu"), 1);
     assert_int_equal(how_many(m, "Add"), 2); /* shortcuts; the bias is in the call */
     assert_int_equal(how_many(m, "BatchNormalization"), 0);
     assert_memory_equal(floats(the(m, "XnorGemm", 1)->in[4]),
-                        floats(mc_graph_value(binarize_net()->graph, "product.b")),
-                        NET_WIDTH * sizeof(float));
+                        floats(mc_graph_value(was->graph, "product.b")), NET_WIDTH * sizeof(float));
+    mc_model_free(was);
     mc_model_free(m);
     m = made("{\"activations\": true, \"no-shortcut\": true}");
     assert_int_equal(how_many(m, "Add"), 0);
