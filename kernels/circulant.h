@@ -92,6 +92,13 @@ struct mc_circulant_kernels {
     void (*conv_run)(const struct mc_circulant_conv *m, void *scratch, struct mc_pool *pool);
 };
 
+/* Whether a convolution of `taps` taps, from so many pixels to so many, goes by the DFT over channels, and the
+ * multiply-accumulates of an image then. */
+bool mc_circulant_conv_pays(const struct mc_circulant *c, int64_t taps, int64_t before,
+                            int64_t behind);
+double mc_circulant_conv_macs(const struct mc_circulant *c, int64_t taps, int64_t before,
+                              int64_t behind);
+
 /* W [p b, q b] row by row from its columns [p, q, b]. transposed is ignored. */
 void mc_circulant_expand(const struct mc_circulant *c, const float *col, float *w, int64_t ldw);
 /* The columns nearest to a W in least squares: means along wrapped diagonals, summed in double. */

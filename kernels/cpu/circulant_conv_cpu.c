@@ -63,16 +63,10 @@ static struct plan plan(const struct mc_circulant_conv *m, int threads)
     return p;
 }
 
-/* Fewer multiplications by a fifth at least: the transforms move every channel twice. */
 static bool by_dft(const struct mc_circulant_conv *m)
 {
     const struct mc_conv *c = &m->conv;
-    double p = (double)m->c.p, q = (double)m->c.q, b = (double)m->c.b, real = b < 2 ? 1 : 2;
-    double out = (double)pixels(c->out), taps = (double)pixels(c->kernel);
-    double transforms = b * b * (q * (double)pixels(c->in) + p * out);
-    double products = (real + 2 * (b - real)) * p * q * taps * out;
-    return m->c.b <= MC_CIRCULANT_DFT_MOST &&
-           1.2 * (transforms + products) < p * q * b * b * taps * out;
+    return mc_circulant_conv_pays(&m->c, pixels(c->kernel), pixels(c->in), pixels(c->out));
 }
 
 /* ---- dense: the weight as it is, and packed ---- */
