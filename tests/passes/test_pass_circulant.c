@@ -321,6 +321,7 @@ static void a_search_reaches_its_target(void **state)
     assert_true(mc_json_number(r, "bytes_after", 0) < 0.5 * before);
     json_decref(r);
     mc_model_free(m);
+    free(x);
 }
 
 static void nothing_is_computed_in_a_dry_run(void **state)
