@@ -1,4 +1,4 @@
-/* Gradients of recurrent cells: one step back in time for `batch` rows.
+/* Gradients of recurrent cells, and what else the table of cells in nn.h has no room for. One step back in time for `batch` rows.
  *
  * Activations are kept after them (acts of mc_lstm_cell and mc_gru_cell, states of an RNN), and their slopes follow
  * from their values: of functions that do not rise, LeakyRelu and Elu with alpha < 0, they do not. Nor is anything
@@ -64,12 +64,24 @@ struct mc_column_sum { /* sum[j] = sum over rows of a[r, j], or of a[r, j] b[r, 
     void *sum;
 };
 
+/* Gates that have one matrix: to[r, i hidden + j] = (add ? to : 0) + bias[i, j] + scale[i, j] z[r, j] for gates i. */
+struct mc_gate_spread {
+    int64_t rows, hidden, gates;
+    const void *z;     /* [rows, hidden] */
+    const void *scale; /* [gates, hidden] */
+    const void *bias;  /* [gates, hidden] or NULL */
+    bool add;
+    void *to; /* [rows] of gates * hidden, to_row elements apart */
+    int64_t to_row;
+};
+
 struct mc_rnn_kernels {
     void (*lstm_grad)(const struct mc_lstm_grad *g, struct mc_pool *pool);
     void (*gru_grad)(const struct mc_gru_grad *g, struct mc_pool *pool);
     void (*gru_reset_grad)(const struct mc_gru_grad *g, struct mc_pool *pool);
     void (*rnn_grad)(const struct mc_rnn_grad *g, struct mc_pool *pool);
     void (*column_sum)(const struct mc_column_sum *s, struct mc_pool *pool);
+    void (*gate_spread)(const struct mc_gate_spread *s, struct mc_pool *pool);
 };
 
 #endif

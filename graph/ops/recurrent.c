@@ -5,6 +5,7 @@
 
 #include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/recurrent_shared.h"
 #include "graph/ops/recurrent_step.h"
 #include "graph/ops/pack.h"
 
@@ -117,6 +118,11 @@ static size_t layout(const struct mc_call *c, const struct mc_rnn_node *l, struc
         size_t step = c->k->gemm.scratch_bytes(l->batch, n, l->hidden, threads);
         gemm = step > gemm ? step : gemm;
     }
+    for (int shared = 0; shared < 2; shared++) { /* products that gates have in common */
+        size_t one = c->k->gemm.scratch_bytes(shared ? l->batch : (int64_t)rows, l->hidden,
+                                              shared ? l->hidden : l->input, threads);
+        gemm = one > gemm ? one : gemm;
+    }
     bool keep = keeps(c->node);
     *s = (struct mc_rnn_space){.keep = keep && l->kind != MC_RNN_PLAIN};
     if (l->batch_first)
@@ -133,6 +139,10 @@ static size_t layout(const struct mc_call *c, const struct mc_rnn_node *l, struc
         s->packed_w = mc_op_scratch(c, &at, mc_rnn_packed_bytes(c, l, -1));
     for (int part = 0; part < 2 && !c->in[MC_RNN_IN_R].constant; part++)
         s->packed_r[part] = mc_op_scratch(c, &at, mc_rnn_packed_bytes(c, l, part));
+    if (l->shared_w[0] || l->shared_w[1])
+        s->z = mc_op_scratch(c, &at, rows * hidden);
+    else if (l->shared_r[0] || l->shared_r[1])
+        s->z = mc_op_scratch(c, &at, state);
     s->gemm = mc_op_scratch(c, &at, gemm);
     return at;
 }
@@ -151,9 +161,13 @@ static int recurrent_setup(struct mc_call *c, struct mc_err *err)
     l.hidden = c->in[MC_RNN_IN_R].shape.dim[2];
     l.from_zero = mc_rnn_from_zero(c);
     for (int d = 0; d < l.dirs && !rc; d++) {
-        rc = pack_constant(c, &l, -1, d, &l.packed_w[d], err);
+        rc = mc_rnn_shared_find(c, &l, false, d, &l.shared_w[d], &l.scale_w[d], err);
+        rc = rc ? rc : mc_rnn_shared_find(c, &l, true, d, &l.shared_r[d], &l.scale_r[d], err);
+        if (!rc && !l.shared_w[d])
+            rc = pack_constant(c, &l, -1, d, &l.packed_w[d], err);
         for (int part = 0; part < 2 && !rc; part++)
-            rc = pack_constant(c, &l, part, d, &l.packed_r[d][part], err);
+            if (part || !l.shared_r[d])
+                rc = pack_constant(c, &l, part, d, &l.packed_r[d][part], err);
     }
     if (rc)
         return rc;

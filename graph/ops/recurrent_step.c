@@ -65,6 +65,26 @@ static const void *sum_biases(const struct mc_call *c, const struct mc_rnn_node 
     return s->bias;
 }
 
+/* to (+)= x times the one matrix of `gates` gates, scaled for each of them, and the bias. */
+static void spread_product(const struct mc_call *c, const struct mc_rnn_node *l,
+                           const struct mc_rnn_space *s, struct mc_gemm *g, const void *scale,
+                           struct mc_gate_spread *to)
+{
+    g->n = l->hidden;
+    g->a_row = g->k;
+    g->a_col = 1;
+    g->c = s->z;
+    g->c_row = l->hidden;
+    g->alpha = 1;
+    c->k->gemm.run(g, s->gemm, c->pool);
+    to->rows = g->m;
+    to->hidden = l->hidden;
+    to->z = s->z;
+    to->scale = scale;
+    to->to_row = l->gates * l->hidden;
+    c->k->rnn.gate_spread(to, c->pool);
+}
+
 void mc_rnn_begin(const struct mc_call *c, const struct mc_rnn_node *l,
                   const struct mc_rnn_space *s, int dir)
 {
@@ -74,17 +94,26 @@ void mc_rnn_begin(const struct mc_call *c, const struct mc_rnn_node *l,
     for (int part = 0; part < 2; part++)
         if (s->packed_r[part] && mc_rnn_part_gates(l, part))
             mc_rnn_pack(c, l, part, dir, s->packed_r[part]);
+    const void *x = l->batch_first ? s->x : c->in[MC_RNN_IN_X].data,
+               *bias = sum_biases(c, l, s, dir);
+    if (l->shared_w[dir]) {
+        struct mc_gemm one = {
+            .m = l->steps * l->batch, .k = l->input, .a = x, .packed_b = l->shared_w[dir]};
+        struct mc_gate_spread to = {.gates = l->gates, .bias = bias, .to = s->gates};
+        spread_product(c, l, s, &one, l->scale_w[dir], &to);
+        return;
+    }
     struct mc_gemm g = {.m = l->steps * l->batch,
                         .n = n,
                         .k = l->input,
-                        .a = l->batch_first ? s->x : c->in[MC_RNN_IN_X].data,
+                        .a = x,
                         .a_row = l->input,
                         .a_col = 1,
                         .packed_b = l->packed_w[dir] ? l->packed_w[dir] : s->packed_w,
                         .c = s->gates,
                         .c_row = n,
                         .alpha = 1,
-                        .epilogue = {.bias = sum_biases(c, l, s, dir)}};
+                        .epilogue = {.bias = bias}};
     c->k->gemm.run(&g, s->gemm, c->pool);
 }
 
@@ -94,6 +123,12 @@ static void add_product(const struct mc_call *c, const struct mc_rnn_node *l,
 {
     int64_t n = l->gates * l->hidden;
     const void *packed = l->packed_r[dir][part];
+    if (part == 0 && l->shared_r[dir]) {
+        struct mc_gemm one = {.m = l->batch, .k = l->hidden, .a = h, .packed_b = l->shared_r[dir]};
+        struct mc_gate_spread sum = {.gates = mc_rnn_part_gates(l, 0), .add = true, .to = to};
+        spread_product(c, l, s, &one, l->scale_r[dir], &sum);
+        return;
+    }
     struct mc_gemm g = {.m = l->batch,
                         .n = mc_rnn_part_gates(l, part) * l->hidden,
                         .k = l->hidden,

@@ -13,6 +13,8 @@ struct mc_rnn_space { /* parts of the scratch */
     const void *h_before,
         *c_before; /* states before the step where they are kept, else NULL: h, c */
     bool keep;     /* gates become their activations */
+    void *
+        z; /* [steps, batch, hidden] or [batch, hidden]: products that gates have in common; or NULL */
     void *packed_w, *packed_r[2], *gemm;
     uint8_t *active;
 };

@@ -30,6 +30,9 @@ struct mc_rnn_node {
     bool from_zero;             /* the first step reads a state of zeros; setup says so */
     const void *packed_w[2];    /* of constants, per direction; setup fills them in */
     const void *packed_r[2][2]; /* the gates of a step's first product, and of the second */
+    /* The one matrix of all gates of W, of the first product of R, per direction, and their scales [gates, hidden]; NULL: there is none,
+     * or packed_w, packed_r. */
+    const void *shared_w[2], *shared_r[2], *scale_w[2], *scale_r[2];
 };
 
 /* What LSTM, GRU and RNN of ai.mcompress.grad keep for their gradients, in outputs behind those of ONNX: the gates of

@@ -239,7 +239,35 @@ static void column_sum(const struct mc_column_sum *s, struct mc_pool *pool)
     mc_pool_run(pool, (s->n + BLOCK * LANES - 1) / (BLOCK * LANES), sum_chunk, &job);
 }
 
+static void spread_row(void *ctx, int64_t row, int worker)
+{
+    (void)worker;
+    const struct mc_gate_spread *s = ctx;
+    const float *z = (const float *)s->z + row * s->hidden;
+    for (int64_t i = 0; i < s->gates; i++) {
+        const float *scale = (const float *)s->scale + i * s->hidden;
+        const float *bias = s->bias ? (const float *)s->bias + i * s->hidden : NULL;
+        float *to = (float *)s->to + row * s->to_row + i * s->hidden;
+        for (int64_t j = 0; j < s->hidden; j += LANES) {
+            vm m = vm_first(s->hidden - j);
+            vf sum = vf_load_mask(scale + j, m) * vf_load_mask(z + j, m);
+            if (bias)
+                sum += vf_load_mask(bias + j, m);
+            if (s->add)
+                sum += vf_load_mask(to + j, m);
+            vf_store_mask(to + j, sum, m);
+        }
+    }
+}
+
+static void gate_spread(const struct mc_gate_spread *s, struct mc_pool *pool)
+{
+    struct mc_gate_spread job = *s;
+    mc_pool_run(pool, s->rows, spread_row, &job);
+}
+
 void MC_CPU(mc_rnn_fill)(struct mc_rnn_kernels *k)
 {
-    *k = (struct mc_rnn_kernels){lstm_grad, gru_grad, gru_reset_grad, rnn_grad, column_sum};
+    *k = (struct mc_rnn_kernels){lstm_grad, gru_grad,   gru_reset_grad,
+                                 rnn_grad,  column_sum, gate_spread};
 }

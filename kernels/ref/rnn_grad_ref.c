@@ -131,7 +131,22 @@ static void column_sum(const struct mc_column_sum *s, struct mc_pool *pool)
     }
 }
 
+static void gate_spread(const struct mc_gate_spread *s, struct mc_pool *pool)
+{
+    (void)pool;
+    for (int64_t r = 0; r < s->rows; r++)
+        for (int64_t i = 0; i < s->gates * s->hidden; i++) {
+            elem *to = (elem *)s->to + r * s->to_row + i;
+            elem z = ((const elem *)s->z)[r * s->hidden + i % s->hidden];
+            elem sum = s->add ? *to : 0;
+            if (s->bias)
+                sum += ((const elem *)s->bias)[i];
+            *to = sum + ((const elem *)s->scale)[i] * z;
+        }
+}
+
 void MC_REF(mc_rnn_fill)(struct mc_rnn_kernels *k)
 {
-    *k = (struct mc_rnn_kernels){lstm_grad, gru_grad, gru_reset_grad, rnn_grad, column_sum};
+    *k = (struct mc_rnn_kernels){lstm_grad, gru_grad,   gru_reset_grad,
+                                 rnn_grad,  column_sum, gate_spread};
 }

@@ -308,10 +308,47 @@ static void test_sum(struct check *c)
     }
 }
 
+static void test_spread(struct check *c)
+{
+    struct mc_gate_spread s = {.rows = 1 + check_below(c, 9),
+                               .hidden = check_size(c, 16, 70),
+                               .gates = 1 + check_below(c, 4),
+                               .add = check_coin(c)};
+    int64_t n = s.gates * s.hidden;
+    s.to_row = n + check_below(c, 5);
+    const float *z = check_floats(c, s.rows * s.hidden, false), *a = check_floats(c, n, false);
+    const float *b = check_coin(c) ? check_floats(c, n, false) : NULL;
+    const float *was = check_floats(c, s.rows * s.to_row, false);
+    check_describe(c, "%d gates of %d units from one product, %d rows%s%s", (int)s.gates,
+                   (int)s.hidden, (int)s.rows, b ? ", bias" : "", s.add ? ", added" : "");
+    struct mc_gate_spread ref = s;
+    double *want = check_widen(c, was, s.rows * s.to_row);
+    double *scale = check_abs(c, was, s.rows * s.to_row);
+    ref.z = check_widen(c, z, s.rows * s.hidden);
+    ref.scale = check_widen(c, a, n);
+    ref.bias = b ? check_widen(c, b, n) : NULL;
+    ref.to = want;
+    c->ref->rnn.gate_spread(&ref, NULL);
+    ref.z = check_abs(c, z, s.rows * s.hidden);
+    ref.scale = check_abs(c, a, n);
+    ref.bias = b ? check_abs(c, b, n) : NULL;
+    ref.to = scale;
+    ref.add = true; /* what lies between rows counts by its size as well */
+    c->ref->rnn.gate_spread(&ref, NULL);
+    s.z = z;
+    s.scale = a;
+    s.bias = b;
+    for (int p = 0; p < CHECK_POOLS; p++) {
+        float *to = s.to = copy(c, was, s.rows * s.to_row);
+        c->k->rnn.gate_spread(&s, c->pool[p]);
+        check_close(c, "gates", to, want, scale, tol_sum(3), 0, s.rows * s.to_row);
+    }
+}
+
 static void test(struct check *c)
 {
-    static void (*const tests[])(struct check *) = {test_lstm_kept, test_gru_kept, test_lstm,
-                                                    test_gru,       test_rnn,      test_sum};
+    static void (*const tests[])(struct check *) = {
+        test_lstm_kept, test_gru_kept, test_lstm, test_gru, test_rnn, test_sum, test_spread};
     tests[c->round % (sizeof tests / sizeof tests[0])](c);
 }
 
