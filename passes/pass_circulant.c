@@ -8,6 +8,9 @@
 #include "passes/circulant/circulant_run.h"
 
 enum { BLOCK = 8 }; /* where nothing else says how much */
+/* Of AdamW. The short test of rates finds anything from 0.0002 to 0.004 behind a fit, with the rounding of the last bits; of
+ * fashion-mlp in blocks of 16 8 epochs make 87.6 % with 0.0002 and 88.8 to 89.3 from 0.001 on. */
+static const double RATE = 0.002;
 
 static const struct mc_param params[] = {
     {MC_PARAM_TEXT, "block", 'b', true, "[NAME=]N", NULL, 0, 0, NULL,
@@ -309,6 +312,19 @@ static int run(struct mc_pass_ctx *ctx, const json_t *options, struct mc_model *
     return rc;
 }
 
+/* Only a rate: columns are trained as they are in the file. */
+static int stage(struct mc_pass_ctx *ctx, const json_t *options, int k, struct mc_model *m,
+                 struct mc_pass_stage *ret, struct mc_err *err)
+{
+    (void)ctx;
+    (void)options;
+    (void)k;
+    (void)m;
+    (void)err;
+    *ret = (struct mc_pass_stage){.name = "circulant", .share = 1, .lr = RATE, .last = true};
+    return 0;
+}
+
 const struct mc_pass mc_pass_circulant = {
     .name = "circulant",
     .summary = "weight matrices and convolutions of circulant blocks: 1/N of the numbers",
@@ -317,4 +333,5 @@ const struct mc_pass mc_pass_circulant = {
     .params = params,
     .applies = applies,
     .run = run,
+    .stage = stage,
 };
