@@ -64,7 +64,10 @@ struct mc_circulant_conv {
     const void *packed;    /* of conv_pack() */
 };
 
-/* Elements are of the table's type. Each way may be asked for at any size; a table that lacks one (ref) computes by the
+/* A transform spreads what it is given: NaN and infinity in a row of x reach all of that row of y, and by the FFT, which takes
+ * two rows at a time, the neighbour's; errors are relative to the larger of the two.
+ *
+ * Elements are of the table's type. Each way may be asked for at any size; a table that lacks one (ref) computes by the
  * definition. Sums are made in an order fixed by the shapes, so bits are the same for any number of threads and from run
  * to run on one kind of CPU: nothing is timed, plans of transforms are chosen by their size. */
 struct mc_circulant_kernels {

@@ -13,7 +13,8 @@
 #define COMPLEX_IMAG 1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 11, 11, 13, 13, 15, 15
 #define COMPLEX_SWAP 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14
 #define COMPLEX_SIGN                                                                               \
-    1 << 31, 0, 1 << 31, 0, 1 << 31, 0, 1 << 31, 0, 1 << 31, 0, 1 << 31, 0, 1 << 31, 0, 1 << 31, 0
+    INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, \
+        0, INT32_MIN, 0
 #elif MC_LEVEL == 2
 #define COMPLEX_EVEN 0, 2, 4, 6, 8, 10, 12, 14
 #define COMPLEX_ODD  1, 3, 5, 7, 9, 11, 13, 15
@@ -22,7 +23,7 @@
 #define COMPLEX_REAL 0, 0, 2, 2, 4, 4, 6, 6
 #define COMPLEX_IMAG 1, 1, 3, 3, 5, 5, 7, 7
 #define COMPLEX_SWAP 1, 0, 3, 2, 5, 4, 7, 6
-#define COMPLEX_SIGN 1 << 31, 0, 1 << 31, 0, 1 << 31, 0, 1 << 31, 0
+#define COMPLEX_SIGN INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0, INT32_MIN, 0
 #else
 #define COMPLEX_EVEN 0, 2, 4, 6
 #define COMPLEX_ODD  1, 3, 5, 7
@@ -31,7 +32,7 @@
 #define COMPLEX_REAL 0, 0, 2, 2
 #define COMPLEX_IMAG 1, 1, 3, 3
 #define COMPLEX_SWAP 1, 0, 3, 2
-#define COMPLEX_SIGN 1 << 31, 0, 1 << 31, 0
+#define COMPLEX_SIGN INT32_MIN, 0, INT32_MIN, 0
 #endif
 
 /* w = complex_real(w) x + complex_turn(w) complex_swap(x) is the product w x. */
