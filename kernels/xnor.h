@@ -92,6 +92,7 @@ struct mc_xnor_kernels {
     /* scratch: 64-byte aligned. */
     void (*gemm)(const struct mc_xnor_gemm *g, void *scratch, struct mc_pool *pool);
 
+    int64_t few_rows; /* up to which signs() is twice as fast as a dense product; 0: never */
     size_t (*signs_scratch_bytes)(int64_t k);
     /* scratch: 64-byte aligned. */
     void (*signs)(const struct mc_xnor_signs *g, void *scratch, struct mc_pool *pool);

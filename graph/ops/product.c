@@ -20,6 +20,8 @@ static size_t round_up(size_t n)
 
 size_t mc_product_scratch(const struct mc_call *c, const struct mc_product *p)
 {
+    if (p->signs)
+        return round_up(mc_product_signs_scratch(c, p));
     return round_up(c->k->gemm.scratch_bytes(p->m, p->n, p->k_step, mc_pool_threads(c->pool)));
 }
 
@@ -48,6 +50,13 @@ static void pack_matrices(const struct mc_call *c, const struct mc_product *p, c
 
 int mc_product_pack(struct mc_call *c, struct mc_product *p, struct mc_err *err)
 {
+    int rc = mc_product_pack_signs(c, p, err);
+    if (rc || p->signs) {
+        p->k_step = p->k;
+        p->packed = p->signs;
+        c->packed = 1 << 1;
+        return rc;
+    }
     p->k_step = step_of(c, p);
     p->packed_each = round_up(c->k->gemm.pack_b_bytes(p->k_step, p->n));
     if (!c->in[1].constant)
@@ -55,8 +64,8 @@ int mc_product_pack(struct mc_call *c, struct mc_product *p, struct mc_err *err)
     const int64_t layout[] = {LAYOUT_B, p->b_count, p->k, p->n, p->b_row, p->b_col};
     void *block;
     bool fresh;
-    int rc = mc_pack_get(c->packs, c->in[1].data, layout, 6, p->packed_each * (size_t)p->b_count,
-                         &block, &fresh, err);
+    rc = mc_pack_get(c->packs, c->in[1].data, layout, 6, p->packed_each * (size_t)p->b_count,
+                     &block, &fresh, err);
     if (rc)
         return rc;
     if (fresh)
@@ -98,6 +107,10 @@ void mc_product_run(const struct mc_call *c, const struct mc_product *p, struct 
     struct mc_epilogue e = g->epilogue;
     const char *a = g->a, *b = c->in[1].data;
     g->packed_b = packed;
+    if (p->signs) {
+        mc_product_run_signs(c, p, g, scratch);
+        return;
+    }
     if (p->k_step == p->k) {
         c->k->gemm.run(g, scratch, c->pool);
         return;

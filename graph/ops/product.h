@@ -16,6 +16,7 @@ struct mc_product {
     int64_t k_step;     /* k, or less: so much of it at a time */
     size_t packed_each; /* bytes of one packed B */
     const void *packed; /* of a constant B, or NULL */
+    const void *signs;  /* the same block, where B is held as numbers and signs (product_signs.c) */
 };
 
 /* Pack B where it is constant; otherwise run() packs it into scratch. Sets k_step and what follows it. */
@@ -33,6 +34,14 @@ const void *mc_product_packed(struct mc_call *c, const struct mc_product *p, siz
 /* g, all but its packed_b, which is `packed` (from mc_product_packed). */
 void mc_product_run(const struct mc_call *c, const struct mc_product *p, struct mc_gemm *g,
                     const void *packed, void *scratch);
+
+/* ---- product_signs.c: B of one number a column, with signs, and few rows ---- */
+
+/* Sets p->signs if B is such, constant, and worth it. Errors: MC_ENOMEM. */
+int mc_product_pack_signs(struct mc_call *c, struct mc_product *p, struct mc_err *err);
+size_t mc_product_signs_scratch(const struct mc_call *c, const struct mc_product *p);
+void mc_product_run_signs(const struct mc_call *c, const struct mc_product *p,
+                          const struct mc_gemm *g, void *scratch);
 
 /* Whole numbers of 32 and 64 bits are multiplied by the definition; sums wrap. */
 bool mc_product_whole(enum mc_dtype d);

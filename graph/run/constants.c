@@ -206,7 +206,8 @@ static int fold_node(struct mc_session *s, const struct mc_infer *inf, const str
                      struct mc_err *err)
 {
     int rc = 0;
-    bool late = !strcmp(n->op_type, "DequantizeLinear") && mc_const_is_late(s, n->out[0], inf);
+    bool late = (!strcmp(n->op_type, "DequantizeLinear") || s->ops[n->id]->flags & MC_OP_WEIGHT) &&
+                mc_const_is_late(s, n->out[0], inf);
     struct mc_buf *out = mc_calloc(n->n_out + 1, sizeof *out);
     if (!out)
         return mc_fail(err, MC_ENOMEM, "out of memory");

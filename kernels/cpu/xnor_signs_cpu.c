@@ -121,6 +121,7 @@ static void signs(const struct mc_xnor_signs *g, void *scratch, struct mc_pool *
 
 void MC_CPU(mc_xnor_signs_fill)(struct mc_xnor_kernels *k)
 {
+    k->few_rows = MC_LEVEL == 5 ? 8 : MC_LEVEL == 2 ? 4 : 0;
     k->signs_scratch_bytes = scratch_bytes;
     k->signs = signs;
 }

@@ -183,7 +183,16 @@ static void conv(const struct mc_xnor_conv *c, void *scratch, struct mc_pool *po
 
 void MC_REF(mc_xnor_fill)(struct mc_xnor_kernels *k)
 {
-    *k = (struct mc_xnor_kernels){pack,          pack_image, pack_b_bytes,        pack_b,
-                                  scratch_bytes, gemm,       signs_scratch_bytes, signs,
-                                  pack_w_bytes,  pack_w,     conv_scratch_bytes,  conv};
+    *k = (struct mc_xnor_kernels){.pack = pack,
+                                  .pack_image = pack_image,
+                                  .pack_b_bytes = pack_b_bytes,
+                                  .pack_b = pack_b,
+                                  .scratch_bytes = scratch_bytes,
+                                  .gemm = gemm,
+                                  .signs_scratch_bytes = signs_scratch_bytes,
+                                  .signs = signs,
+                                  .pack_w_bytes = pack_w_bytes,
+                                  .pack_w = pack_w,
+                                  .conv_scratch_bytes = conv_scratch_bytes,
+                                  .conv = conv};
 }
