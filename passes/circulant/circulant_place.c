@@ -126,7 +126,7 @@ static int turn_inputs(struct mc_node *n, const struct mc_layer *l, const int64_
     int rc = order_of(n, l->value->name, order, l->n, &in[1], err);
     if (!rc)
         rc = insert(n, "Gather", "_order", in, 2, x, &gather, err);
-    return rc ? rc : mc_edit_attr_int(gather, "axis", -1, err);
+    return rc ? rc : mc_edit_attr_int(gather, "axis", l->kind == MC_LAYER_CONV ? 1 : -1, err);
 }
 
 /* Of a layer's input; 0: not known. */

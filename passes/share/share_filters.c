@@ -36,6 +36,8 @@ static const char *why_not(const struct mc_share_run *r, const struct mc_share_w
         return "not a convolution";
     if (w->reason)
         return w->reason;
+    if (n->graph != r->model->graph)
+        return "convolutions in functions and in bodies of nodes are left";
     if (w->tensor->dtype != MC_DTYPE_F32)
         return "filters of its type cannot be shared";
     if (mc_node_int(n, "group", 1) != 1)

@@ -281,6 +281,43 @@ static void inputs_like_pixels_are_shuffled(void **state)
     free(x);
 }
 
+/* Of a convolution these are its channels. */
+static void channels_that_are_alike_are_shuffled(void **state)
+{
+    (void)state;
+    float *x = gaussian(5, 2 * ROWS * IN);
+    for (int64_t i = 0; i < 2 * ROWS * IN; i++)
+        if (i % 8)
+            x[i] = 0.1F * x[i] + x[i - 1];
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_value *in[] = {data(g, 4, DIMS(-1, IN, 1, 2)),
+                             random_const(g, "w", 4, DIMS(16, IN, 1, 1), 3)};
+    struct memory_data d;
+    struct mc_pass_ctx ctx = svd_ctx(memory_open(&d, "x", ROWS / 2, 3, DIMS(IN, 1, 2), x, NULL));
+    json_t *r;
+    int64_t n, k;
+    build_output(g, build_node(g, "Conv", "conv", 2, in, NULL));
+    for (int64_t i = 0; i < 2 * ROWS * IN; i += 2 * IN) { /* [2, 24] -> [24, 2] */
+        float t[2 * IN];
+        memcpy(t, x + i, sizeof t);
+        for (int64_t c = 0; c < 2 * IN; c++)
+            x[i + c] = t[c % 2 * IN + c / 2];
+    }
+    float *before = output_of(m, 4, DIMS(ROWS / 2, IN, 1, 2), x + ROWS * IN, &n);
+    build_ok(circulant_run(&ctx, m, "{'block': ['8']}", &r, &err), &err);
+    assert_true(json_is_true(json_object_get(expect_block(r, "conv", 8), "inputs_shuffled")));
+    float *after = output_of(m, 4, DIMS(ROWS / 2, IN, 1, 2), x + ROWS * IN, &k);
+    assert_int_equal(n, k);
+    print_message("channels that are alike: %g\n", relative(before, after, n));
+    assert_true(relative(before, after, n) < 0.3);
+    json_decref(r);
+    free(x);
+    free(before);
+    free(after);
+    mc_model_free(m);
+}
+
 /* ---- how much ---- */
 
 static void a_search_reaches_its_target(void **state)
@@ -441,6 +478,7 @@ int main(void)
         cmocka_unit_test(fits_give_what_inputs_ask_for),
         cmocka_unit_test(fitted_networks_lose_less),
         cmocka_unit_test(inputs_like_pixels_are_shuffled),
+        cmocka_unit_test(channels_that_are_alike_are_shuffled),
         cmocka_unit_test(a_search_reaches_its_target),
         cmocka_unit_test(nothing_is_computed_in_a_dry_run),
         cmocka_unit_test(what_cannot_be_is_an_error),

@@ -317,6 +317,27 @@ static void filters_that_are_multiples_stay(void **state)
     free(w);
 }
 
+/* A convolution in a branch whose filters are outside: codebooks replace the weight alone, filters the node as well. */
+static struct mc_model *outer_filters(void)
+{
+    static const char *const branch[] = {"then_branch", "else_branch"};
+    struct mc_model *m = build_model(17);
+    struct mc_node *n;
+    struct mc_err err;
+    struct mc_value *c = build_input(m->graph, "c", MC_DTYPE_BOOL, 0, NULL);
+    build_input(m->graph, "x", MC_DTYPE_F32, 4, DIMS(-1, 6, 5, 5));
+    random_const(m->graph, "w", 4, DIMS(16, 6, 3, 3), 5);
+    build_output(m->graph, build_node(m->graph, "If", "if", 1, &c, &n));
+    for (int i = 0; i < 2; i++) {
+        struct mc_graph *body = mc_edit_graph(m, m->graph, n, branch[i]);
+        build_ok(mc_edit_attr_graph(n, branch[i], body, &err), &err);
+        struct mc_value *x = mc_edit_resolve(body, "x"), *w = mc_edit_resolve(body, "w");
+        build_output(body, i ? build_unary(body, "Neg", "neg", x)
+                             : build_binary(body, "Conv", "inner", x, w));
+    }
+    return m;
+}
+
 /* ---- errors ---- */
 
 static void expect_error(struct mc_model *m, const char *options, int code, const char *says)
@@ -349,6 +370,11 @@ static void what_cannot_be_done_is_named(void **state)
     m = convolutions();
     expect_error(m, "{'gates': true}", MC_EUNSUP, "no LSTM and no GRU");
     expect_error(m, "{'tie': 'auto'}", MC_EUNSUP, "no two tensors");
+    mc_model_free(m);
+    m = outer_filters();
+    expect_error(m, "{'filters': 0.5}", MC_EUNSUP, "bodies of nodes");
+    build_ok(share(&ctx, m, "{'bits': 4}", &report, &err), &err);
+    json_decref(report);
     mc_model_free(m);
     m = cell("LSTM", 4, false, false);
     struct mc_value *w = mc_graph_value(m->graph, "R");
