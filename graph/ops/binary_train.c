@@ -66,7 +66,8 @@ static int weight_infer(struct mc_infer_ctx *c, struct mc_err *err)
     if (w->ranked && mc_shape_known(&w->shape)) {
         int64_t n = mc_shape_count(&w->shape), rank = w->shape.rank;
         bool last = mc_node_int(c->node, "last", 0);
-        if (outputs < 1 || n % outputs || (last && w->shape.dim[rank - 1] != outputs)) {
+        if (outputs < 1 || n % outputs ||
+            (last && (rank < 1 || w->shape.dim[rank - 1] != outputs))) {
             char text[MC_SHAPE_TEXT];
             return mc_op_fail(err, MC_ESHAPE, c->node, "%s does not hold weights of %lld outputs",
                               mc_shape_text(&w->shape, text), (long long)outputs);

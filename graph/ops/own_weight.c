@@ -103,6 +103,8 @@ static int gate_infer(struct mc_infer_ctx *c, struct mc_err *err)
     struct mc_shape shape = mc_own_shape(c->node);
     const struct mc_vtype *w = c->in[SMALL], *a = c->in[SCALE];
     int64_t same, n = w->ranked ? w->shape.dim[1] : MC_DIM_ANY;
+    if (n == 0)
+        return mc_op_fail(err, MC_ESHAPE, c->node, "its matrix is empty");
     if (w->ranked)
         rc = need_shape(c, SMALL, 3, (const int64_t[]){shape.dim[0], n, shape.dim[2]}, err);
     if (!rc && a->ranked)

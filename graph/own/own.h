@@ -57,6 +57,14 @@ enum {
 
 struct mc_own_body; /* a body in the making (own_body.h) */
 
+/* A table of small whole numbers. */
+enum { MC_OWN_TABLE = 2048 };
+struct mc_own_table {
+    enum mc_dtype dtype;
+    struct mc_shape shape;
+    float at[MC_OWN_TABLE];
+};
+
 struct mc_own {
     const char *name;          /* of the function; NULL closes a table */
     int n_in, n_tables;        /* inputs of the function */
@@ -67,9 +75,9 @@ struct mc_own {
     const char *roles;
     /* The nodes, always the same ones in the same order. */
     int (*body)(struct mc_own_body *b);
-    /* Table i for a call with these inputs, which went through check (constants and shapes of in[0..n_in) are what it
-     * may look at). */
-    int (*table)(const struct mc_node *call, int i, struct mc_tensor **ret, struct mc_err *err);
+    /* Table i for a call that went through check (constants and types of its inputs are what it may look at); ret is zeroed.
+     * NULL: there are none. */
+    void (*table)(const struct mc_node *call, int i, struct mc_own_table *ret);
     /* Do constants and attributes fit together? Inputs that are no constants (a step of training has its weights as inputs)
      * fit. Errors: MC_ESHAPE, MC_EDTYPE, MC_EDATA naming node, input and what is wrong. */
     int (*check)(const struct mc_node *call, struct mc_err *err);
@@ -90,8 +98,9 @@ const struct mc_own *mc_own_lookup(
     const char *name);                    /* without looking at a model; NULL: none of ours */
 const struct mc_own *mc_own_at(size_t i); /* NULL at the end */
 
-/* What n calls, if it is one of ours: domain, body and tables are right. NULL: any other node. Whether its inputs fit is
- * another question: mc_own_check. Cost: nodes of the body and bytes of the tables. */
+/* What n calls, if it is one of ours: domain, body and tables are right, and it has no attribute that the body does not use
+ * (a row might). NULL: any other node. Whether its inputs fit is another question: mc_own_check. Takes no memory. Cost:
+ * nodes of the body and bytes of the tables. */
 const struct mc_own *mc_own_find(const struct mc_node *n);
 /* The check of what n calls. Errors: of it; MC_EFORMAT if n is none of ours. */
 int mc_own_check(const struct mc_node *n, struct mc_err *err);
@@ -113,7 +122,7 @@ struct mc_own_form {
 };
 int mc_own_set_form(void *form, struct mc_node *n, struct mc_err *err);
 
-/* The attribute shape of a call that went through check. */
+/* The attribute shape; of unknown size where it has too many numbers. */
 struct mc_shape mc_own_shape(const struct mc_node *call);
 /* Element type of an input, a constant or declared; NONE: not known, or left out. */
 enum mc_dtype mc_own_dtype(const struct mc_node *call, size_t i);

@@ -26,22 +26,19 @@ static int body(struct mc_own_body *b)
     return mc_body_end(b, mc_body(b, "Reshape", scaled, shape));
 }
 
-int mc_own_signs(enum mc_dtype dtype, struct mc_tensor **ret, struct mc_err *err)
+/* [256, 8]: the signs that a byte stands for, bit 0 first. */
+static void table(const struct mc_node *call, int i, struct mc_own_table *ret)
 {
-    float signs[256 * 8];
-    for (int i = 0; i < 256 * 8; i++)
-        signs[i] = i / 8 >> i % 8 & 1 ? 1.f : -1.f;
-    struct mc_shape shape = mc_shape_of(2, (const int64_t[]){256, 8});
-    return mc_constant_make(signs, &shape, dtype == MC_DTYPE_NONE ? MC_DTYPE_F32 : dtype, NULL, ret,
-                            err);
-}
-
-static int table(const struct mc_node *call, int i, struct mc_tensor **ret, struct mc_err *err)
-{
+    enum { BYTES = 256, BITS = 8 };
     (void)i;
-    enum mc_dtype of_scale = mc_own_dtype(call, S);
     /* While it is trained, the scale is no constant: the table has the type that it has. */
-    return mc_own_signs(of_scale ? of_scale : mc_own_dtype(call, SIGNS), ret, err);
+    enum mc_dtype of_scale = mc_own_dtype(call, S), own = mc_own_dtype(call, SIGNS);
+    ret->dtype = of_scale                                    ? of_scale
+                 : mc_dtype_info(own)->kind == MC_KIND_FLOAT ? own
+                                                             : MC_DTYPE_F32;
+    ret->shape = mc_shape_of(2, (const int64_t[]){BYTES, BITS});
+    for (int k = 0; k < BYTES * BITS; k++)
+        ret->at[k] = k / BITS >> k % BITS & 1 ? 1.f : -1.f;
 }
 
 int mc_own_need_bits(const struct mc_node *call, size_t i, int64_t rows, int64_t columns,

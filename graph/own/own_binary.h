@@ -4,8 +4,6 @@
 
 #include "graph/own/own.h"
 
-/* The table [256, 8] of the signs that a byte stands for, bit 0 first, of a floating-point type (NONE: float). */
-int mc_own_signs(enum mc_dtype dtype, struct mc_tensor **ret, struct mc_err *err);
 /* Input i, where it is a constant, is uint8 [rows, ceil(columns / 8)] without bits behind the columns; rows < 0: any.
  * Errors: MC_EDTYPE, MC_ESHAPE, MC_EDATA. */
 int mc_own_need_bits(const struct mc_node *call, size_t i, int64_t rows, int64_t columns,

@@ -57,9 +57,11 @@ static int add_tables(struct mc_node *n, const struct mc_own *own, struct mc_err
     int rc = 0;
     for (int i = 0; !rc && i < own->n_tables; i++) {
         const char *name = own->inputs[own->n_in + i];
+        struct mc_own_table table = {0};
         struct mc_tensor *t = NULL;
         struct mc_value *v;
-        rc = own->table(n, i, &t, err);
+        own->table(n, i, &table);
+        rc = mc_constant_make(table.at, &table.shape, table.dtype, NULL, &t, err);
         if (!rc)
             rc = place(n->graph, n->pos, name, t, &v, err);
         if (!rc)

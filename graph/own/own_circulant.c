@@ -260,8 +260,8 @@ static int expand(const struct mc_node *call, struct mc_value **ret, struct mc_e
 #define ROW(n, a, f, c)                                                                            \
     {                                                                                              \
         .name = n, .n_in = 3, .inputs = (const char *const[]){"X", "C", "B"}, .attrs = a,          \
-        .roles = ".ws", .body = f, .table = mc_own_circulant_no_table, .check = c,                 \
-        .size = mc_own_circulant_size, .dense = dense, .expand = expand                            \
+        .roles = ".ws", .body = f, .check = c, .size = mc_own_circulant_size, .dense = dense,      \
+        .expand = expand                                                                           \
     }
 
 static const char *const split_attrs[] = {"split", NULL};

@@ -84,8 +84,6 @@ struct mc_circulant_sizes {
 };
 /* Of C, where it is a constant that went through check; else false. */
 bool mc_own_circulant_sizes(const struct mc_node *call, struct mc_circulant_sizes *ret);
-int mc_own_circulant_no_table(const struct mc_node *call, int i, struct mc_tensor **ret,
-                              struct mc_err *err);
 void mc_own_circulant_size(const struct mc_node *call, int64_t *ret_weights, uint64_t *ret_bytes);
 /* C float of this rank, B [p b] (or [1], or left out, where `may_miss`). */
 int mc_own_circulant_check(const struct mc_node *call, int rank, struct mc_err *err);

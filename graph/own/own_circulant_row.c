@@ -18,13 +18,6 @@ bool mc_own_circulant_sizes(const struct mc_node *call, struct mc_circulant_size
     return true;
 }
 
-int mc_own_circulant_no_table(const struct mc_node *call, int i, struct mc_tensor **ret,
-                              struct mc_err *err)
-{
-    (void)ret;
-    return mc_own_fail(err, MC_EFAIL, call, "has no table %d", i);
-}
-
 /* Features of the output that a Slice behind the call leaves, where it cuts less than a block. */
 static int64_t inner(const struct mc_node *call, int64_t rows, int64_t block)
 {

@@ -15,12 +15,6 @@ static int body(struct mc_own_body *b)
     return mc_body_end(b, mc_body(b, "Reshape", all, shape));
 }
 
-static int no_table(const struct mc_node *call, int i, struct mc_tensor **ret, struct mc_err *err)
-{
-    (void)ret;
-    return mc_own_fail(err, MC_EFAIL, call, "has no table %d", i);
-}
-
 /* shape is [d, g n, m]; g follows from W where that is a constant. */
 static int check(const struct mc_node *call, struct mc_err *err)
 {
@@ -94,7 +88,6 @@ const struct mc_own mc_own_gate[] = {
      .attrs = (const char *const[]){"shape", NULL},
      .roles = "ws",
      .body = body,
-     .table = no_table,
      .check = check,
      .size = size,
      .dense = dense},

@@ -55,6 +55,8 @@ struct mc_shape mc_own_shape(const struct mc_node *call)
 {
     size_t rank;
     const int64_t *shape = mc_node_ints(call, "shape", &rank);
+    if (rank > MC_RANK_MAX)
+        return mc_shape_of(1, (const int64_t[]){MC_DIM_ANY});
     return mc_shape_of((int)rank, shape);
 }
 

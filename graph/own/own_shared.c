@@ -59,37 +59,33 @@ int mc_own_index_bits(const struct mc_node *call)
 }
 
 /* Row v holds the numbers of `bits` bits in byte v. In bytes: of a small model integers of 32 bits would be a good part. */
-static int bytes_table(int bits, struct mc_tensor **ret, struct mc_err *err)
+static void bytes_table(int bits, struct mc_own_table *ret)
 {
+    enum { BYTES = 256 };
     int per = 8 / bits;
-    struct mc_shape shape = mc_shape_of(2, (const int64_t[]){256, per});
-    void *data;
-    int rc = mc_tensor_new(MC_DTYPE_U8, &shape, NULL, ret, &data, err);
-    uint8_t *t = data;
-    for (int i = 0; !rc && i < 256 * per; i++)
-        t[i] = (uint8_t)(i / per >> i % per * bits & ((1 << bits) - 1));
-    return rc;
+    ret->dtype = MC_DTYPE_U8;
+    ret->shape = mc_shape_of(2, (const int64_t[]){BYTES, per});
+    for (int i = 0; i < BYTES * per; i++)
+        ret->at[i] = (float)(i / per >> i % per * bits & ((1 << bits) - 1));
 }
 
-static int tuples_table(const struct mc_node *call, int i, struct mc_tensor **ret,
-                        struct mc_err *err)
+static void tuples_table(const struct mc_node *call, int i, struct mc_own_table *ret)
 {
     (void)i;
-    return bytes_table(mc_own_index_bits(call), ret, err);
+    bytes_table(mc_own_index_bits(call), ret);
 }
 
-static int planes_table(const struct mc_node *call, int i, struct mc_tensor **ret,
-                        struct mc_err *err)
+static void planes_table(const struct mc_node *call, int i, struct mc_own_table *ret)
 {
     int bits = mc_own_index_bits(call);
-    struct mc_shape shape = mc_shape_of(2, (const int64_t[]){bits, 1});
-    void *data;
-    if (i == 0)
-        return bytes_table(1, ret, err);
-    int rc = mc_tensor_new(MC_DTYPE_I32, &shape, NULL, ret, &data, err);
-    for (int p = 0; !rc && p < bits; p++)
-        ((int32_t *)data)[p] = 1 << p;
-    return rc;
+    if (i == 0) {
+        bytes_table(1, ret);
+        return;
+    }
+    ret->dtype = MC_DTYPE_I32;
+    ret->shape = mc_shape_of(2, (const int64_t[]){bits, 1});
+    for (int p = 0; p < bits; p++)
+        ret->at[p] = (float)(1 << p);
 }
 
 static bool is_planes(const struct mc_node *call)

@@ -160,11 +160,18 @@ static void a_table_that_is_fed(struct mc_model *m)
     mc_edit_set_input(m->graph->nodes[0], 2, t, NULL);
 }
 
+/* A row that looks for it would compute something else than the body, which does not. */
+static void an_attribute_of_the_call(struct mc_model *m)
+{
+    mc_edit_attr_string(m->graph->nodes[0], "auto_pad", "SAME_UPPER", NULL);
+}
+
 static void (*const others[])(struct mc_model *m) = {
-    another_operator,    another_attribute, one_attribute_more,  another_constant,
-    another_reference,   another_wiring,    one_node_more,       another_output,
-    an_old_operator_set, another_name,      a_table_that_is_fed, another_table,
-    a_default,
+    another_operator, another_attribute,        one_attribute_more,
+    another_constant, another_reference,        another_wiring,
+    one_node_more,    another_output,           an_old_operator_set,
+    another_name,     a_table_that_is_fed,      another_table,
+    a_default,        an_attribute_of_the_call,
 };
 
 /* Nobody is believed by name: others' functions are what their bodies say. */
@@ -271,6 +278,37 @@ static void what_does_not_fit_is_named(void **state)
     }
 }
 
+/* As many numbers as a file says. */
+static void shapes_of_any_length(void **state)
+{
+    (void)state;
+    static const int64_t long_shape[40] = {1};
+    struct mc_node *n;
+    struct mc_model *m = layer(&n);
+    assert_int_equal(mc_edit_attr_ints(n, "shape", long_shape, 40, NULL), 0);
+    struct mc_shape s = mc_own_shape(n);
+    assert_int_equal(s.rank, 1);
+    assert_true(mc_shape_count(&s) < 0);
+    misfit(m, MC_ESHAPE, "shape has 40");
+}
+
+/* Gates of a matrix that has no rows, which a run is given. */
+static void gates_of_nothing(void **state)
+{
+    (void)state;
+    struct mc_err err = {0};
+    struct mc_infer *inf = NULL;
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_value *w = build_input(g, "w", MC_DTYPE_F32, 3, (const int64_t[]){1, 0, 4});
+    struct mc_value *a = build_input(g, "a", MC_DTYPE_F32, 4, (const int64_t[]){1, 3, 1, 1});
+    struct mc_own_form form = {.shape = mc_shape_of(3, (const int64_t[]){1, 6, 4})};
+    build_output(g, build_own(g, "GateWeight", "gates", w, a, form, NULL));
+    assert_int_equal(mc_infer_run(g, NULL, &inf, &err), MC_ESHAPE);
+    assert_non_null(strstr(err.msg, "its matrix is empty"));
+    mc_model_free(m);
+}
+
 static void numbers_that_are_none(void **state)
 {
     (void)state;
@@ -298,6 +336,8 @@ int main(void)
         cmocka_unit_test(look_alikes_are_functions_like_others),
         cmocka_unit_test(taken_names),
         cmocka_unit_test(what_does_not_fit_is_named),
+        cmocka_unit_test(shapes_of_any_length),
+        cmocka_unit_test(gates_of_nothing),
         cmocka_unit_test(numbers_that_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

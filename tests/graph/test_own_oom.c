@@ -133,8 +133,27 @@ static void every_allocation_may_fail(void **state)
     assert_true(errors > 100);
 }
 
+/* Otherwise a lack of memory would read like another's function. */
+static void recognising_takes_no_memory(void **state)
+{
+    (void)state;
+    struct mc_model *m = NULL;
+    assert_int_equal(mc_model_new(&m, NULL), 0);
+    assert_true(fill(m));
+    for (size_t i = 0; i < m->graph->n_nodes; i++) {
+        left = 0;
+        const struct mc_own *own = mc_own_find(m->graph->nodes[i]);
+        bool failed = left < 0;
+        left = -1;
+        assert_non_null(own);
+        assert_false(failed);
+    }
+    mc_model_free(m);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_allocation_may_fail)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_allocation_may_fail),
+                                       cmocka_unit_test(recognising_takes_no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
