@@ -9,8 +9,9 @@
 static uint8_t *draw_bits(struct check *c, int64_t rows, int64_t n, int64_t step, bool dirty)
 {
     uint8_t *x = check_alloc(c, (size_t)(rows * step), 1);
+    uint32_t ends = check_below(c, 4); /* all alike: sums go as far as they can */
     for (int64_t i = 0; i < rows * step; i++)
-        x[i] = (uint8_t)check_below(c, 256);
+        x[i] = ends < 2 ? (uint8_t)(0 - ends) : (uint8_t)check_below(c, 256);
     for (int64_t i = 0; i < rows && n % 8 && !dirty; i++)
         x[i * step + n / 8] &= (uint8_t)((1 << n % 8) - 1);
     return x;
