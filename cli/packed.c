@@ -16,6 +16,22 @@ static void put_size(json_t *o, int64_t weights, uint64_t bytes, bool *ok)
     mc_json_put(o, "bits_per_weight", mc_json_real(8.0 * (double)bytes / (double)weights), ok);
 }
 
+/* The call whose weight is made of what n gives, and whose bytes are n's as well; NULL. Recursion to a small depth. */
+static const struct mc_node *outer_of(const struct mc_node *n, int depth)
+{
+    const struct mc_node *outer = NULL;
+    for (size_t i = 0; i < n->n_out && !outer; i++)
+        for (size_t k = 0; n->out[i] && k < n->out[i]->n_uses && !outer; k++) {
+            const struct mc_use *u = &n->out[i]->uses[k];
+            const struct mc_own *own = u->slot < 0 ? NULL : mc_own_find(u->node);
+            if (own && u->slot < own->n_in && own->roles[u->slot] != '.')
+                outer = u->node;
+            else if (u->slot >= 0 && !own && depth)
+                outer = outer_of(u->node, depth - 1);
+        }
+    return outer;
+}
+
 static void meet(struct sum *s, const struct mc_node *n, bool *ok)
 {
     const struct mc_own *own = mc_own_find(n);
@@ -27,13 +43,18 @@ static void meet(struct sum *s, const struct mc_node *n, bool *ok)
     json_t *o = json_object();
     mc_json_put(o, "name", mc_json_text(mc_node_label(n)), ok);
     mc_json_put(o, "function", json_string(own->name), ok);
+    if (own->approximate)
+        mc_json_put(o, "approximate", json_true(), ok);
     if (own->check(n, &err)) {
         mc_json_put(o, "error", mc_json_text(err.msg), ok);
     } else {
         own->size(n, &weights, &bytes);
+        const struct mc_node *outer = outer_of(n, MC_OWN_PARTS - 1);
         put_size(o, weights, bytes, ok);
-        s->weights += weights;
-        s->bytes += bytes;
+        if (outer)
+            mc_json_put(o, "part_of", mc_json_text(mc_node_label(outer)), ok);
+        s->weights += outer ? 0 : weights;
+        s->bytes += outer ? 0 : bytes;
     }
     mc_json_add(s->layers, o, ok);
 }

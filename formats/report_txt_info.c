@@ -172,7 +172,8 @@ static void packed_row(struct mc_table *t, const json_t *v, const char *name, co
 {
     char a[MC_TEXT], b[MC_TEXT];
     mc_table_cell(t, "%s", name);
-    mc_table_cell(t, "%s", function);
+    mc_table_cell(t, "%s%s", function,
+                  json_is_true(json_object_get(v, "approximate")) ? ", rounds inputs" : "");
     mc_table_cell(t, "%s weights", mc_text_count(mc_json_number(v, "weights", 0), a));
     mc_table_cell(t, "%s", mc_text_bytes(mc_json_number(v, "bytes", 0), b));
     mc_table_cell(t, "%.3g bits each", mc_json_number(v, "bits_per_weight", NAN));

@@ -9,7 +9,9 @@
  * of its tables none.
  * nodes: bodies and functions included.
  * macs: multiply-accumulates for one sample (free dimensions taken as 1); -1: unknown, for a shape, an
- * operator or a body whose runs cannot be told. */
+ * operator or a body whose runs cannot be told. They are what each operator is defined by, whatever a kernel saves: a product
+ * of two signs counts as any other, and gates that have one matrix count it for each of them. Circulant layers, whose
+ * definition is in blocks, count the transforms and products that a run makes of them. */
 struct mc_summary {
     int64_t parameters;
     uint64_t constant_bytes;

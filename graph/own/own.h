@@ -90,7 +90,7 @@ struct mc_own {
     /* Put before the call the nodes of the dense layer that it stands for; *ret: what takes the place of its output.
      * NULL: the output is the weight, which becomes a constant. */
     int (*expand)(const struct mc_node *call, struct mc_value **ret, struct mc_err *err);
-    /* Is what runtimes compute by this body an approximation (activations rounded to 8 bits)? */
+    /* Does the body round activations to 8 bits? The dense layer that the call stands for does not. */
     bool approximate;
 };
 
@@ -128,7 +128,8 @@ struct mc_shape mc_own_shape(const struct mc_node *call);
 enum mc_dtype mc_own_dtype(const struct mc_node *call, size_t i);
 /* Content of an input, NULL if it is no constant or left out. */
 const struct mc_tensor *mc_own_constant(const struct mc_node *call, size_t i);
-/* Bytes of the constants that input i is, or is made of. */
+/* Bytes of the constants that input i is, or is made of, by as many nodes; tables not. */
+enum { MC_OWN_PARTS = 4 }; /* Mul(Cast(integers), scale), shaped */
 uint64_t mc_own_bytes(const struct mc_node *call, size_t i);
 /* "BinaryWeight 'fc1': …" */
 int mc_own_fail(struct mc_err *err, int code, const struct mc_node *call, const char *fmt, ...)

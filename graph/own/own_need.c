@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "graph/constant.h"
 #include "graph/edit.h"
@@ -31,15 +32,17 @@ static uint64_t bytes_of(const struct mc_value *v, int depth)
     uint64_t sum = t ? t->bytes : 0;
     for (; v->outer; v = v->outer)
         ;
-    for (size_t i = 0; !t && depth && v->producer && i < v->producer->n_in; i++)
-        sum += v->producer->in[i] ? bytes_of(v->producer->in[i], depth - 1) : 0;
+    const struct mc_node *n = t || !depth ? NULL : v->producer;
+    const struct mc_own *own =
+        n && !strcmp(n->domain, MC_OWN_DOMAIN) ? mc_own_lookup(n->op_type) : NULL;
+    for (size_t i = 0; n && i < n->n_in && !(own && i >= (size_t)own->n_in); i++)
+        sum += n->in[i] ? bytes_of(n->in[i], depth - 1) : 0;
     return sum;
 }
 
 uint64_t mc_own_bytes(const struct mc_node *call, size_t i)
 {
-    enum { DEPTH = 4 }; /* Mul(Cast(integers), scale), shaped */
-    return i < call->n_in && call->in[i] ? bytes_of(call->in[i], DEPTH) : 0;
+    return i < call->n_in && call->in[i] ? bytes_of(call->in[i], MC_OWN_PARTS) : 0;
 }
 
 enum mc_dtype mc_own_dtype(const struct mc_node *call, size_t i)

@@ -121,7 +121,11 @@ static int gates(struct mc_node *n, size_t slot, const struct mc_tensor *t, stru
                                 mc_shape_of(4, (const int64_t[]){d, GATES, rows, 1}), scale, err);
     free(mean);
     free(scale);
-    return call(n, slot, "GateWeight", m, a, (struct mc_own_form){.shape = t->shape}, err);
+    int rc = call(n, slot, "GateWeight", m, a, (struct mc_own_form){.shape = t->shape}, err);
+    if (rc || slot != 1)
+        return rc;
+    struct mc_node *gate = n->in[slot]->producer; /* a call in a call */
+    return shared(gate, 0, mc_constant(gate->in[0]), 4, err);
 }
 
 int craft_own(struct mc_model *m, struct mc_err *err)

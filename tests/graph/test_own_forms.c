@@ -76,14 +76,12 @@ static float *run(struct mc_model *m, int64_t *ret_n)
 }
 
 /* A call, its body and the dense layer are the same numbers. */
-static void forms_agree(void **state)
+static void agree(struct mc_model *m, int64_t count)
 {
-    (void)state;
     int64_t n, k;
     struct mc_err err;
-    struct mc_model *m = several();
     float *want = run(m, &n);
-    assert_int_equal(n, 78 + 16 + 60 * 3 + 60 + 30);
+    assert_int_equal(n, count);
     for (int way = 0; way < 2; way++) {
         struct mc_model *copy;
         build_ok(mc_model_clone(m, &copy, &err), &err);
@@ -100,6 +98,29 @@ static void forms_agree(void **state)
     }
     free(want);
     mc_model_free(m);
+}
+
+static void forms_agree(void **state)
+{
+    (void)state;
+    agree(several(), 78 + 16 + 60 * 3 + 60 + 30);
+}
+
+/* The matrix of gates is a codebook with a scale for each row. */
+static void forms_of_forms_agree(void **state)
+{
+    (void)state;
+    enum { GATES = 4, UNITS = 3, IN = 5 };
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_shape small = mc_shape_of(3, (const int64_t[]){1, UNITS, IN});
+    struct mc_shape whole = mc_shape_of(3, (const int64_t[]){1, GATES * UNITS, IN});
+    struct mc_value *w = build_shared(g, "c", 3, true, small, NULL);
+    w = build_binary(g, "Mul", "w", w, build_floats(g, "s", 3, (const int64_t[]){1, UNITS, 1}, 7));
+    struct mc_value *a = build_floats(g, "a", 4, (const int64_t[]){1, GATES, UNITS, 1}, 9);
+    build_output(g,
+                 build_own(g, "GateWeight", "f", w, a, (struct mc_own_form){.shape = whole}, NULL));
+    agree(m, GATES * UNITS * IN);
 }
 
 /* What prepares a model for passes must not unpack it, be it ever so small. */
@@ -284,6 +305,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_and_functions_are_shared),
         cmocka_unit_test(forms_agree),
+        cmocka_unit_test(forms_of_forms_agree),
         cmocka_unit_test(preparing_leaves_calls),
         cmocka_unit_test(weights_are_unpacked_once),
         cmocka_unit_test(calls_in_bodies),
