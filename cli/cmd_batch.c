@@ -36,7 +36,7 @@ const struct mc_option_group mc_options_batch = {
         {MC_PARAM_FLAG, "inline", 0, false, NULL, NULL, 0, 0, NULL,
          "write weights in small forms as nodes instead of calls of functions"},
         {MC_PARAM_FLAG, "expand", 0, false, NULL, NULL, 0, 0, NULL,
-         "write weights in small forms as dense layers"},
+         "write weights in small forms as dense layers; budgets count the small forms"},
         {MC_PARAM_FLAG, "force", 0, false, NULL, NULL, 0, 0, NULL,
          "do everything again; without this option what an earlier run finished is kept where "
          "model, recipe, options, data and result are as they were"},

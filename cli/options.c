@@ -104,7 +104,8 @@ const struct mc_option_group mc_options_write = {
          "functions: as small, and for runtimes that know no functions (OpenVINO, ONNX Runtime "
          "before 1.17)"},
         {MC_PARAM_FLAG, "expand", 0, false, NULL, NULL, 0, 0, NULL,
-         "write weights in small forms as dense layers"},
+         "write weights in small forms as dense layers; --keep and --target count the small forms, "
+         "as calls, whatever is written"},
         {MC_PARAM_FLAG, "no-history", 0, false, NULL, NULL, 0, 0, NULL,
          "do not note in the model what was done to it ('mcompress info' shows it)"},
         {MC_PARAM_FLAG, "no-latency", 0, false, NULL, NULL, 0, 0, NULL,

@@ -33,8 +33,10 @@ static const struct mc_param params[] = {
      "with --activations: do not add the real input to the output of layers where both have one "
      "shape"},
     {MC_PARAM_CHOICE, "body", 0, false, NULL, "exact", 0, 0, "exact|fast",
-     "what other runtimes compute where inputs stay real: exact makes floats of the signs when it "
-     "loads the model; fast rounds inputs to 8 bits in every run, and multiplies integers"},
+     "how the functions in the file compute where inputs stay real: exact makes floats of the "
+     "signs "
+     "when the model is loaded; fast rounds inputs to 8 bits in every run, and multiplies "
+     "integers"},
     {MC_PARAM_TEXT, "only", 0, false, "REGEX", NULL, 0, 0, NULL,
      "binarise only layers whose name, or that of their weight, matches"},
     {MC_PARAM_TEXT, "skip", 0, false, "REGEX", NULL, 0, 0, NULL, "leave layers that match"},

@@ -1,12 +1,12 @@
 #include "passes/binarize/binarize_plan.h"
 
-#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "graph/constant.h"
 #include "graph/edit.h"
+#include "passes/layer/layer_named.h"
 
 static int no_memory(struct mc_err *err)
 {
@@ -155,37 +155,25 @@ static bool same_shape(const struct mc_layer *l)
 
 /* ---- --only and --skip ---- */
 
-static bool hits(const regex_t *pattern, const struct mc_layer *l)
-{
-    bool hit = !regexec(pattern, l->value->name, 0, NULL, 0);
-    for (size_t s = 0; s < l->n_sites; s++)
-        hit = hit || !regexec(pattern, mc_node_label(l->sites[s].node), 0, NULL, 0);
-    return hit;
-}
-
 static int match(struct mc_binarize_plan *p, const char *option, const char *text, bool keeps,
                  struct mc_err *err)
 {
-    regex_t pattern;
+    struct mc_pattern pattern;
+    struct mc_nearest near = {.word = text};
     bool any = false;
-    int code = regcomp(&pattern, text, REG_EXTENDED | REG_NOSUB);
-    if (code) {
-        char why[128];
-        regerror(code, &pattern, why, sizeof why);
-        return mc_fail(err, MC_EUSAGE, "--%s '%s' is no regular expression: %s", option, text, why);
-    }
+    int rc = mc_pattern_open(option, text, &pattern, err);
+    if (rc)
+        return rc;
     for (size_t i = 0; i < p->n; i++) {
-        bool hit = hits(&pattern, p->item[i].of);
+        bool hit = mc_layer_is_called(p->item[i].of, &pattern);
+        mc_layer_offer(p->item[i].of, &near);
         any = any || hit;
         if (hit != keeps && !p->item[i].left)
-            p->item[i].left = "--only or --skip leaves it";
+            p->item[i].left = keeps ? "--only does not name it" : "--skip names it";
     }
-    regfree(&pattern);
-    return any ? 0
-               : mc_fail(err, MC_EUSAGE,
-                         "--%s '%s' matches no layer; 'mcompress binarize MODEL --dry-run' lists "
-                         "them",
-                         option, text);
+    rc = any ? 0 : mc_pattern_missed(&pattern, &near, err);
+    mc_pattern_close(&pattern);
+    return rc;
 }
 
 /* ---- the plan ---- */

@@ -109,8 +109,8 @@ int mc_binarize_report(const struct mc_binarize_account *a, json_t **ret, struct
     for (size_t i = 0; i < p->n; i++)
         if (!p->item[i].left && p->item[i].fast) {
             mc_json_add(notes,
-                        json_string("other runtimes compute an approximation of layers with the "
-                                    "fast body: they round their inputs to 8 bits"),
+                        json_string("layers with the fast body compute an approximation: in "
+                                    "every run their inputs are rounded to 8 bits"),
                         &ok);
             break;
         }

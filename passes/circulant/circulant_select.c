@@ -1,12 +1,11 @@
 #include <errno.h>
 #include <math.h>
-#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/nearest.h"
 #include "passes/circulant/circulant_run.h"
+#include "passes/layer/layer_named.h"
 
 /* What padding may add to a weight before blocks are said not to fit it: of 10 rows, 16 in blocks of 8 would be too many. */
 static const double PADDING = 0.25;
@@ -118,75 +117,47 @@ void mc_circulant_items_free(struct mc_circulant_run *r)
 
 /* ---- names ---- */
 
-struct word { /* a regular expression, or a name */
-    const char *text;
-    const regex_t *pattern;
-};
-
-static bool says(const struct word *w, const char *name)
-{
-    return w->pattern ? !regexec(w->pattern, name, 0, NULL, 0) : !strcmp(w->text, name);
-}
-
-static bool is_called(const struct mc_layer *l, const struct word *w)
-{
-    if (l->value && says(w, l->value->name))
-        return true;
-    for (size_t s = 0; s < l->n_sites; s++)
-        if (says(w, mc_node_label(l->sites[s].node)))
-            return true;
-    return false;
-}
-
 /* hit [layers.n]: those that may be changed and are called so. */
-static int find(const struct mc_circulant_run *r, const char *option, const struct word *w,
-                bool *hit, struct mc_err *err)
+static int find(const struct mc_circulant_run *r, const struct mc_pattern *w, bool *hit,
+                struct mc_err *err)
 {
     struct mc_nearest near = {.word = w->text};
     const char *why = NULL;
     bool any = false;
     for (size_t i = 0; i < r->layers.n; i++) {
         const struct mc_layer *l = &r->layers.item[i];
-        bool called = is_called(l, w);
+        bool called = mc_layer_is_called(l, w);
         hit[i] = called && !r->item[i].reason;
         any = any || hit[i];
         why = called && !hit[i] ? r->item[i].reason : why;
-        mc_nearest_offer(&near, l->value->name);
-        for (size_t s = 0; s < l->n_sites; s++)
-            mc_nearest_offer(&near, mc_node_label(l->sites[s].node));
+        mc_layer_offer(l, &near);
     }
     for (size_t i = 0; i < r->layers.n_others; i++)
-        if (is_called(&r->layers.others[i], w))
+        if (mc_layer_is_called(&r->layers.others[i], w))
             why = r->layers.others[i].reason;
     if (any)
         return 0;
     if (why)
-        return mc_fail(err, MC_EUSAGE, "--%s: '%s' cannot be made circulant: %s", option, w->text,
-                       why);
-    return mc_fail(err, MC_EUSAGE, "--%s: no layer and no weight %s '%s'%s%s%s", option,
-                   w->pattern ? "matches" : "is named", w->text,
-                   near.name ? "; did you mean '" : "; --dry-run lists them",
-                   near.name ? near.name : "", near.name ? "'?" : "");
+        return mc_fail(err, MC_EUSAGE, "--%s: '%s' cannot be made circulant: %s", w->option,
+                       w->text, why);
+    return mc_pattern_missed(w, &near, err);
 }
 
 static int apply_pattern(struct mc_circulant_run *r, const json_t *options, const char *option,
                          bool keeps, const char *why, bool *hit, struct mc_err *err)
 {
     const char *text = mc_param_text(options, option);
-    regex_t pattern;
-    char reason[128];
+    struct mc_pattern pattern;
     if (!text)
         return 0;
-    int bad = regcomp(&pattern, text, REG_EXTENDED | REG_NOSUB);
-    if (bad) {
-        regerror(bad, &pattern, reason, sizeof reason);
-        return mc_fail(err, MC_EUSAGE, "--%s '%s': %s", option, text, reason);
-    }
-    int rc = find(r, option, &(struct word){text, &pattern}, hit, err);
+    int rc = mc_pattern_open(option, text, &pattern, err);
+    if (rc)
+        return rc;
+    rc = find(r, &pattern, hit, err);
     for (size_t i = 0; !rc && i < r->layers.n; i++)
         if (!r->item[i].reason && hit[i] != keeps)
             r->item[i].reason = why;
-    regfree(&pattern);
+    mc_pattern_close(&pattern);
     return rc;
 }
 
@@ -209,10 +180,11 @@ static int block_of(struct mc_circulant_run *r, const char *text, const char *eq
     if (!name)
         return no_memory(err);
     memcpy(name, text, (size_t)(equals - text));
+    struct mc_pattern called = mc_pattern_name("block", name);
     int rc = b < 1
                  ? mc_fail(err, MC_EUSAGE,
                            "--block takes a whole number from 1 on, or NAME=NUMBER, not '%s'", text)
-                 : find(r, "block", &(struct word){name, NULL}, hit, err);
+                 : find(r, &called, hit, err);
     for (size_t i = 0; !rc && i < r->layers.n; i++) {
         const struct mc_layer *l = &r->layers.item[i];
         if (!hit[i])

@@ -1,11 +1,11 @@
 #include "passes/prune/mask_site.h"
 
-#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "graph/constant.h"
+#include "passes/pattern.h"
 
 /* Operators and the input that is their weight. The last axis counts as -1; `turned` is the attribute that exchanges the
  * last two. */
@@ -94,30 +94,24 @@ int mc_mask_sites_find(const struct mc_graph *g, struct mc_mask_sites *ret, stru
 int mc_mask_sites_select(struct mc_mask_sites *s, const char *option, const char *text, bool keeps,
                          struct mc_err *err)
 {
-    regex_t pattern;
-    char reason[128];
+    struct mc_pattern pattern;
     size_t hits = 0;
-    int bad = text ? regcomp(&pattern, text, REG_EXTENDED | REG_NOSUB) : 0;
     if (!text)
         return 0;
-    if (bad) {
-        regerror(bad, &pattern, reason, sizeof reason);
-        return mc_fail(err, MC_EUSAGE, "--%s '%s': %s", option, text, reason);
-    }
+    int rc = mc_pattern_open(option, text, &pattern, err);
+    if (rc)
+        return rc;
     for (size_t i = 0; i < s->n; i++) {
         struct mc_mask_site *m = &s->item[i];
-        bool hit = !regexec(&pattern, mc_node_label(m->node), 0, NULL, 0) ||
-                   !regexec(&pattern, m->value->name, 0, NULL, 0);
+        bool hit = mc_pattern_fits(&pattern, mc_node_label(m->node)) ||
+                   mc_pattern_fits(&pattern, m->value->name);
         hits += hit;
         if (hit != keeps && !m->why)
             m->why = keeps ? "--only does not name it" : "--skip names it";
     }
-    regfree(&pattern);
-    return hits ? 0
-                : mc_fail(err, MC_EUSAGE,
-                          "--%s: no layer and no weight matches '%s'; --dry-run "
-                          "lists them",
-                          option, text);
+    rc = hits ? 0 : mc_pattern_missed(&pattern, NULL, err);
+    mc_pattern_close(&pattern);
+    return rc;
 }
 
 void mc_mask_sites_free(struct mc_mask_sites *s)

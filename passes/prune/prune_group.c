@@ -1,10 +1,9 @@
 #include <math.h>
-#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/nearest.h"
+#include "passes/pattern.h"
 #include "passes/prune/prune_run.h"
 
 static int no_memory(struct mc_err *err)
@@ -43,29 +42,19 @@ void mc_prune_free(struct mc_prune_run *r)
 
 /* ---- which groups a name or a pattern speaks of ---- */
 
-struct word {
-    const char *text;
-    const regex_t *pattern; /* NULL: the whole name */
-};
-
-static bool says(const struct word *w, const char *name)
-{
-    return w->pattern ? !regexec(w->pattern, name, 0, NULL, 0) : !strcmp(w->text, name);
-}
-
 /* A group goes by its own name, and by those of the weights that make it and of the nodes that read these. */
-static bool is_called(const struct mc_prune_run *r, size_t g, const struct word *w)
+static bool is_called(const struct mc_prune_run *r, size_t g, const struct mc_pattern *w)
 {
-    if (says(w, r->group[g].of->name))
+    if (mc_pattern_fits(w, r->group[g].of->name))
         return true;
     for (size_t i = 0; i < r->n_weights; i++) {
         const struct mc_value *v = r->weight[i].value;
         if (!mc_prune_makes(r, &r->weight[i], g))
             continue;
-        if (says(w, v->name))
+        if (mc_pattern_fits(w, v->name))
             return true;
         for (size_t u = 0; u < v->n_uses; u++)
-            if (v->uses[u].slot >= 0 && says(w, mc_node_label(v->uses[u].node)))
+            if (v->uses[u].slot >= 0 && mc_pattern_fits(w, mc_node_label(v->uses[u].node)))
                 return true;
     }
     return false;
@@ -88,20 +77,20 @@ static void offer_all(const struct mc_prune_run *r, struct mc_nearest *near)
 }
 
 /* Is there anything of that name, which only cannot be cut? */
-static bool is_elsewhere(const struct mc_prune_run *r, const struct word *w)
+static bool is_elsewhere(const struct mc_prune_run *r, const struct mc_pattern *w)
 {
     const struct mc_graph *g = r->before->graph;
     for (size_t i = 0; i < g->n_nodes; i++)
-        if (says(w, mc_node_label(g->nodes[i])))
+        if (mc_pattern_fits(w, mc_node_label(g->nodes[i])))
             return true;
     for (size_t i = 0; i < g->n_values; i++)
-        if (g->values[i] && g->values[i]->tensor && says(w, g->values[i]->name))
+        if (g->values[i] && g->values[i]->tensor && mc_pattern_fits(w, g->values[i]->name))
             return true;
     return false;
 }
 
 /* hit [n]: the groups that may be cut and are called so. */
-static int find(const struct mc_prune_run *r, const char *option, const struct word *w, bool *hit,
+static int find(const struct mc_prune_run *r, const struct mc_pattern *w, bool *hit,
                 struct mc_err *err)
 {
     struct mc_nearest near = {.word = w->text};
@@ -117,36 +106,30 @@ static int find(const struct mc_prune_run *r, const char *option, const struct w
     if (any)
         return 0;
     if (why)
-        return mc_fail(err, MC_EUSAGE, "--%s: '%s' cannot be cut: %s", option, w->text, why);
+        return mc_fail(err, MC_EUSAGE, "--%s: '%s' cannot be cut: %s", w->option, w->text, why);
     if (is_elsewhere(r, w))
         return mc_fail(err, MC_EUSAGE,
                        "--%s: '%s' makes nothing that can be cut; --dry-run lists what does",
-                       option, w->text);
+                       w->option, w->text);
     offer_all(r, &near);
-    return mc_fail(err, MC_EUSAGE, "--%s: no layer and no weight %s '%s'%s%s%s", option,
-                   w->pattern ? "matches" : "is named", w->text,
-                   near.name ? "; did you mean '" : "; --dry-run lists them",
-                   near.name ? near.name : "", near.name ? "'?" : "");
+    return mc_pattern_missed(w, &near, err);
 }
 
 static int apply_pattern(struct mc_prune_run *r, const json_t *options, const char *option,
                          bool keeps, const char *why, bool *hit, struct mc_err *err)
 {
     const char *text = mc_param_text(options, option);
-    regex_t pattern;
-    char reason[128];
+    struct mc_pattern pattern;
     if (!text)
         return 0;
-    int bad = regcomp(&pattern, text, REG_EXTENDED | REG_NOSUB);
-    if (bad) {
-        regerror(bad, &pattern, reason, sizeof reason);
-        return mc_fail(err, MC_EUSAGE, "--%s '%s': %s", option, text, reason);
-    }
-    int rc = find(r, option, &(struct word){text, &pattern}, hit, err);
+    int rc = mc_pattern_open(option, text, &pattern, err);
+    if (rc)
+        return rc;
+    rc = find(r, &pattern, hit, err);
     for (size_t g = 0; !rc && g < r->n; g++)
         if (!r->group[g].why && hit[g] != keeps)
             r->group[g].why = why;
-    regfree(&pattern);
+    mc_pattern_close(&pattern);
     return rc;
 }
 
@@ -162,7 +145,8 @@ static int apply_named(struct mc_prune_run *r, const char *text, bool *hit, stru
         rc = no_memory(err);
     if (!rc) {
         memcpy(name, text, (size_t)(equals - text));
-        rc = find(r, "keep", &(struct word){name, NULL}, hit, err);
+        struct mc_pattern called = mc_pattern_name("keep", name);
+        rc = find(r, &called, hit, err);
     }
     r->selected = true;
     for (size_t g = 0; !rc && g < r->n; g++)

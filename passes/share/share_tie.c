@@ -1,11 +1,11 @@
 #include "passes/share/share_tie.h"
 
 #include <math.h>
-#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "graph/constant.h"
+#include "passes/pattern.h"
 
 static int no_memory(struct mc_err *err)
 {
@@ -202,7 +202,8 @@ int mc_ties_near(struct mc_ties *t, double distance, struct mc_err *err)
 
 /* ---- by name ---- */
 
-static int match_one(struct mc_ties *t, size_t i, const regex_t *pattern, struct mc_err *err)
+static int match_one(struct mc_ties *t, size_t i, const struct mc_pattern *pattern,
+                     struct mc_err *err)
 {
     const struct mc_tensor *a = t->tensor[i].tensor;
     struct mc_tie *was = tie_of(t, i);
@@ -213,7 +214,7 @@ static int match_one(struct mc_ties *t, size_t i, const regex_t *pattern, struct
         bool straight = mc_shape_equal(&a->shape, &b->shape);
         struct mc_tie tie = {.from = i, .to = k, .transposed = !straight};
         if (a->dtype != b->dtype || tie_of(t, k) || (!straight && !turned(&a->shape, &b->shape)) ||
-            regexec(pattern, t->tensor[k].value->name, 0, NULL, 0))
+            !mc_pattern_fits(pattern, t->tensor[k].value->name))
             continue;
         int rc = distance_of(t, i, k, !straight, INFINITY, &tie.distance, err);
         return rc ? rc : push(t, tie, err);
@@ -221,13 +222,13 @@ static int match_one(struct mc_ties *t, size_t i, const regex_t *pattern, struct
     return 0;
 }
 
-static bool matches(const struct mc_ties *t, size_t i, const regex_t *pattern)
+static bool matches(const struct mc_ties *t, size_t i, const struct mc_pattern *pattern)
 {
-    return is_float(t->tensor[i].tensor) && !regexec(pattern, t->tensor[i].value->name, 0, NULL, 0);
+    return is_float(t->tensor[i].tensor) && mc_pattern_fits(pattern, t->tensor[i].value->name);
 }
 
 /* Errors where nothing that matches is tied. */
-static int check_any(const struct mc_ties *t, const char *regex, const regex_t *pattern,
+static int check_any(const struct mc_ties *t, const char *regex, const struct mc_pattern *pattern,
                      struct mc_err *err)
 {
     size_t matched = 0;
@@ -244,18 +245,15 @@ static int check_any(const struct mc_ties *t, const char *regex, const regex_t *
 
 int mc_ties_match(struct mc_ties *t, const char *regex, struct mc_err *err)
 {
-    regex_t pattern;
-    char why[128];
-    int rc = regcomp(&pattern, regex, REG_EXTENDED | REG_NOSUB);
-    if (rc) {
-        regerror(rc, &pattern, why, sizeof why);
-        return mc_fail(err, MC_EUSAGE, "--tie '%s' is no regular expression: %s", regex, why);
-    }
+    struct mc_pattern pattern;
+    int rc = mc_pattern_open("tie", regex, &pattern, err);
+    if (rc)
+        return rc;
     for (size_t i = 0; !rc && i < t->n_tensors; i++)
         if (matches(t, i, &pattern))
             rc = match_one(t, i, &pattern, err);
     if (!rc)
         rc = check_any(t, regex, &pattern, err);
-    regfree(&pattern);
+    mc_pattern_close(&pattern);
     return rc;
 }

@@ -439,7 +439,8 @@ static void expect_error(struct mc_model *m, const char *options, int code, cons
 static void errors_are_named(void **state)
 {
     (void)state;
-    expect_error(binarize_net(), "{\"only\": \"nothing\"}", MC_EUSAGE, "matches no layer");
+    expect_error(binarize_net(), "{\"only\": \"nothing\"}", MC_EUSAGE,
+                 "no layer and no weight matches");
     expect_error(binarize_net(), "{\"skip\": \"(\"}", MC_EUSAGE, "no regular expression");
     expect_error(binarize_net(), "{\"only\": \"first\"}", MC_EUNSUP, "nothing can be binarised");
     expect_error(binarize_net(), "{\"no-shortcut\": true}", MC_EUSAGE, "--activations");

@@ -1,9 +1,9 @@
-#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "base/nearest.h"
+#include "passes/pattern.h"
 #include "passes/quant/quant_run.h"
 
 /* What a layer falls back to, from the form asked for to weights alone. */
@@ -129,23 +129,20 @@ int mc_quant_make(struct mc_quant_run *r, const enum mc_quant_form *form, bool s
 static int match(struct mc_quant_run *r, const char *option, const char *text, bool keeps,
                  struct mc_err *err)
 {
-    regex_t pattern;
+    struct mc_pattern pattern;
     bool any = false;
-    int code = regcomp(&pattern, text, REG_EXTENDED | REG_NOSUB);
-    if (code) {
-        char why[128];
-        regerror(code, &pattern, why, sizeof why);
-        return mc_fail(err, MC_EUSAGE, "--%s '%s' is no regular expression: %s", option, text, why);
-    }
+    int rc = mc_pattern_open(option, text, &pattern, err);
+    if (rc)
+        return rc;
     for (size_t i = 0; i < r->sites.n; i++) {
         const struct mc_quant_site *s = &r->sites.item[i];
-        bool hit = !regexec(&pattern, mc_node_label(s->node), 0, NULL, 0);
+        bool hit = mc_pattern_fits(&pattern, mc_node_label(s->node));
         for (int k = 0; k < s->n_weights; k++)
-            hit = hit || (s->weight[k] && !regexec(&pattern, s->weight[k]->name, 0, NULL, 0));
+            hit = hit || (s->weight[k] && mc_pattern_fits(&pattern, s->weight[k]->name));
         any = any || hit;
         r->left[i] = r->left[i] || hit != keeps;
     }
-    regfree(&pattern);
+    mc_pattern_close(&pattern);
     return any ? 0
                : mc_fail(err, MC_EUSAGE,
                          "--%s '%s' matches no layer; 'mcompress quant MODEL "

@@ -1,0 +1,12 @@
+/* Layers by name: that of their weight, or of a node that multiplies by it. */
+#ifndef MC_PASSES_LAYER_NAMED_H
+#define MC_PASSES_LAYER_NAMED_H
+
+#include "passes/layer/layer.h"
+#include "passes/pattern.h"
+
+bool mc_layer_is_called(const struct mc_layer *l, const struct mc_pattern *p);
+/* Its names as what may have been meant; of a layer that has a weight. */
+void mc_layer_offer(const struct mc_layer *l, struct mc_nearest *near);
+
+#endif
