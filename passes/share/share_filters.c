@@ -36,8 +36,8 @@ static const char *why_not(const struct mc_share_run *r, const struct mc_share_w
         return "not a convolution";
     if (w->reason)
         return w->reason;
-    if (n->graph != r->model->graph)
-        return "convolutions in functions and in bodies of nodes are left";
+    if (n->graph->function)
+        return "convolutions in functions are left";
     if (w->tensor->dtype != MC_DTYPE_F32)
         return "filters of its type cannot be shared";
     if (mc_node_int(n, "group", 1) != 1)
@@ -142,22 +142,22 @@ static int make(struct mc_share_run *r, const struct mc_share_weight *w, struct 
 
 /* ---- the file ---- */
 
-static int floats(struct mc_model *m, const char *hint, const char *suffix,
+static int floats(struct mc_graph *g, const char *hint, const char *suffix,
                   const struct mc_shape *shape, const float *x, struct mc_value **ret,
                   struct mc_err *err)
 {
     char name[1024];
     struct mc_tensor *t;
     snprintf(name, sizeof name, "%.900s%s", hint, suffix);
-    int rc = mc_constant_make(x, shape, MC_DTYPE_F32, m->spill, &t, err);
+    int rc = mc_constant_make(x, shape, MC_DTYPE_F32, g->model->spill, &t, err);
     if (rc)
         return rc;
-    *ret = mc_edit_constant(m->graph, name, t);
+    *ret = mc_edit_constant(g, name, t);
     mc_tensor_unref(t);
     return *ret ? 0 : no_memory(err);
 }
 
-static int indices(struct mc_model *m, const char *hint, const struct fit *f, struct mc_value **ret,
+static int indices(struct mc_graph *g, const char *hint, const struct fit *f, struct mc_value **ret,
                    struct mc_err *err)
 {
     char name[1024];
@@ -165,52 +165,53 @@ static int indices(struct mc_model *m, const char *hint, const struct fit *f, st
     void *data;
     struct mc_shape shape = mc_shape_of(1, &f->m);
     snprintf(name, sizeof name, "%.900s_of", hint);
-    int rc = mc_tensor_new(MC_DTYPE_I64, &shape, m->spill, &t, &data, err);
+    int rc = mc_tensor_new(MC_DTYPE_I64, &shape, g->model->spill, &t, &data, err);
     if (rc)
         return rc;
     for (int64_t i = 0; i < f->m; i++)
         ((int64_t *)data)[i] = f->of[i];
-    *ret = mc_edit_constant(m->graph, name, t);
+    *ret = mc_edit_constant(g, name, t);
     mc_tensor_unref(t);
     return *ret ? 0 : no_memory(err);
 }
 
-static int behind(struct mc_model *m, size_t pos, const char *op, struct mc_value *a,
+static int behind(struct mc_graph *g, size_t pos, const char *op, struct mc_value *a,
                   struct mc_value *b, struct mc_value **x, struct mc_node **ret, struct mc_err *err)
 {
     struct mc_value *in[2] = {a, b};
-    *x = mc_edit_fresh(m->graph, a->name);
-    return *x ? mc_edit_node(m->graph, pos, op, "", 0, "", in, 2, x, 1, ret, err) : no_memory(err);
+    *x = mc_edit_fresh(g, a->name);
+    return *x ? mc_edit_node(g, pos, op, "", 0, "", in, 2, x, 1, ret, err) : no_memory(err);
 }
 
 /* y = Conv(x, filters) -> Gather -> Mul -> Add: whatever read the convolution reads the last of them. */
-static int place(struct mc_model *m, const struct mc_share_weight *w, const struct fit *f,
-                 const float *bias, struct mc_err *err)
+static int place(const struct mc_share_weight *w, const struct fit *f, const float *bias,
+                 struct mc_err *err)
 {
     struct mc_node *conv = w->node, *gather, *last;
+    struct mc_graph *g = conv->graph;
     struct mc_value *y = conv->out[0], *filter, *of, *scale, *add = NULL, *x = y;
     struct mc_shape shape = w->tensor->shape;
     const char *hint = mc_share_base(w->value)->name;
     size_t pos = conv->pos + 1;
     shape.dim[0] = f->k;
-    int rc = floats(m, hint, "_filters", &shape, f->filter, &filter, err);
+    int rc = floats(g, hint, "_filters", &shape, f->filter, &filter, err);
     shape.rank--; /* [m,1,1] against [batch, m, h, w] */
     for (int i = 0; i < shape.rank; i++)
         shape.dim[i] = i ? 1 : f->m;
     if (!rc)
-        rc = floats(m, hint, "_scale", &shape, f->scale, &scale, err);
+        rc = floats(g, hint, "_scale", &shape, f->scale, &scale, err);
     if (!rc && bias)
-        rc = floats(m, hint, "_bias", &shape, bias, &add, err);
+        rc = floats(g, hint, "_bias", &shape, bias, &add, err);
     if (!rc)
-        rc = indices(m, hint, f, &of, err);
+        rc = indices(g, hint, f, &of, err);
     if (!rc)
-        rc = behind(m, pos++, "Gather", y, of, &x, &gather, err);
+        rc = behind(g, pos++, "Gather", y, of, &x, &gather, err);
     if (!rc)
         rc = mc_edit_attr_int(gather, "axis", 1, err);
     if (!rc)
-        rc = behind(m, pos++, "Mul", x, scale, &x, &last, err);
+        rc = behind(g, pos++, "Mul", x, scale, &x, &last, err);
     if (!rc && bias)
-        rc = behind(m, pos++, "Add", x, add, &x, &last, err);
+        rc = behind(g, pos++, "Add", x, add, &x, &last, err);
     if (!rc)
         rc = mc_edit_replace_uses(y, x, err);
     if (!rc)
@@ -288,7 +289,7 @@ static int share(struct mc_share_job *job, struct mc_share_run *r, size_t i, str
     if (!rc)
         rc = make_bias(r, i, f, &bias, err);
     if (!rc)
-        rc = place(job->model, &r->weight[i], f, bias, err);
+        rc = place(&r->weight[i], f, bias, err);
     free(bias);
     free(f->of);
     free(f->part);

@@ -106,39 +106,39 @@ static int shift(struct mc_share_run *r, size_t at, const struct fit *f, struct 
 
 /* ---- the file ---- */
 
-static int constant(struct mc_model *m, const char *hint, const char *suffix, int rank,
+static int constant(struct mc_graph *g, const char *hint, const char *suffix, int rank,
                     const int64_t *dims, const float *x, struct mc_value **ret, struct mc_err *err)
 {
     char name[1024];
     struct mc_shape shape = mc_shape_of(rank, dims);
     struct mc_tensor *t;
     snprintf(name, sizeof name, "%.900s%s", hint, suffix);
-    int rc = mc_constant_make(x, &shape, MC_DTYPE_F32, m->spill, &t, err);
+    int rc = mc_constant_make(x, &shape, MC_DTYPE_F32, g->model->spill, &t, err);
     if (rc)
         return rc;
-    *ret = mc_edit_constant(m->graph, name, t);
+    *ret = mc_edit_constant(g, name, t);
     mc_tensor_unref(t);
     return *ret ? 0 : no_memory(err);
 }
 
-static int place(struct mc_model *m, const struct mc_share_weight *w, const struct fit *f,
-                 struct mc_err *err)
+static int place(const struct mc_share_weight *w, const struct fit *f, struct mc_err *err)
 {
-    struct mc_value *base = mc_share_base(w->value), *in[2],
-                    *x = mc_edit_fresh(m->graph, base->name);
+    struct mc_value *base = mc_share_base(w->value), *in[2];
+    struct mc_graph *g = base->graph;
+    struct mc_value *x = mc_edit_fresh(g, base->name);
     struct mc_own_form form = {.shape = w->tensor->shape};
     struct mc_node *node;
     size_t pos = base->producer ? base->producer->pos + 1 : 0;
     int rc = x ? 0 : no_memory(err);
     if (!rc)
-        rc = constant(m, base->name, "_gates", 3, (int64_t[]){f->dirs, f->units, w->n}, f->w0,
+        rc = constant(g, base->name, "_gates", 3, (int64_t[]){f->dirs, f->units, w->n}, f->w0,
                       &in[0], err);
     if (!rc)
-        rc = constant(m, base->name, "_scale", 4, (int64_t[]){f->dirs, f->gates, f->units, 1}, f->a,
+        rc = constant(g, base->name, "_scale", 4, (int64_t[]){f->dirs, f->gates, f->units, 1}, f->a,
                       &in[1], err);
     if (!rc)
-        rc = mc_own_call(m->graph, pos, "GateWeight", "", in, 2, &x, 1, mc_own_set_form, &form,
-                         &node, err);
+        rc =
+            mc_own_call(g, pos, "GateWeight", "", in, 2, &x, 1, mc_own_set_form, &form, &node, err);
     return rc ? rc : mc_edit_replace_uses(base, x, err);
 }
 
@@ -177,7 +177,7 @@ static int share(struct mc_share_job *job, struct mc_share_run *r, size_t i, str
     if (!rc)
         rc = shift(r, i, f, err);
     if (!rc)
-        rc = place(job->model, &r->weight[i], f, err);
+        rc = place(&r->weight[i], f, err);
     free(f->w0);
     free(f->a);
     f->w0 = f->a = NULL;

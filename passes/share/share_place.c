@@ -39,7 +39,7 @@ static int constant(const struct place *p, const char *suffix, struct mc_tensor 
 {
     char name[1024];
     snprintf(name, sizeof name, "%.900s%s", p->base->name, suffix);
-    *ret = mc_edit_constant(p->m->graph, name, t);
+    *ret = mc_edit_constant(p->base->graph, name, t);
     mc_tensor_unref(t);
     return *ret ? 0 : no_memory(err);
 }
@@ -93,10 +93,10 @@ static int make_floats(const struct place *p, const char *suffix, const struct m
 static int add_node(const struct place *p, size_t *pos, const char *op, struct mc_value *const *in,
                     size_t n_in, struct mc_value **x, struct mc_node **ret, struct mc_err *err)
 {
-    struct mc_value *out = mc_edit_fresh(p->m->graph, p->base->name);
+    struct mc_value *out = mc_edit_fresh(p->base->graph, p->base->name);
     if (!out)
         return no_memory(err);
-    int rc = mc_edit_node(p->m->graph, (*pos)++, op, "", 0, "", in, n_in, &out, 1, ret, err);
+    int rc = mc_edit_node(p->base->graph, (*pos)++, op, "", 0, "", in, n_in, &out, 1, ret, err);
     *x = out;
     return rc;
 }
@@ -123,7 +123,7 @@ static int scale(const struct place *p, size_t *pos, struct mc_value **x, struct
 static int replace(const struct place *p, struct mc_err *err)
 {
     struct mc_shape entries = mc_shape_of(1, (int64_t[]){(int64_t)1 << p->bits});
-    struct mc_value *in[2], *x = mc_edit_fresh(p->m->graph, p->base->name);
+    struct mc_value *in[2], *x = mc_edit_fresh(p->base->graph, p->base->name);
     struct mc_own_form form = {
         .shape = p->to->tensor->shape, .count = p->to->m * p->to->n, .bits = p->bits};
     struct mc_node *node;
@@ -133,7 +133,7 @@ static int replace(const struct place *p, struct mc_err *err)
         rc = make_floats(p, "_codebook", &entries, p->at->code ? p->at->code->entry : NULL, &in[1],
                          err);
     if (!rc)
-        rc = mc_own_call(p->m->graph, pos,
+        rc = mc_own_call(p->base->graph, pos,
                          mc_share_planes(p->bits) ? "SharedPlanes" : "SharedWeight", "", in, 2, &x,
                          1, mc_own_set_form, &form, &node, err);
     if (rc)

@@ -63,12 +63,12 @@ static const struct mc_value *root(const struct mc_value *v)
     return v;
 }
 
-static const char *why_not(const struct mc_model *m, const struct mc_share_weight *w)
+static const char *why_not(const struct mc_share_weight *w)
 {
     const struct mc_dtype_info *info = mc_dtype_info(w->tensor->dtype);
     const struct mc_value *v = root(w->value);
-    if (v->graph != m->graph)
-        return "weights in functions and in bodies of nodes are left";
+    if (v->graph->function)
+        return "weights in functions are left";
     if (info->kind != MC_KIND_FLOAT || info->bits < 16)
         return "the weight is not of a floating-point type of 16 bits or more";
     if (v->is_output)
@@ -77,8 +77,7 @@ static const char *why_not(const struct mc_model *m, const struct mc_share_weigh
                                             : NULL;
 }
 
-static int add(struct list *l, const struct mc_model *m, struct mc_share_weight w,
-               struct mc_err *err)
+static int add(struct list *l, struct mc_share_weight w, struct mc_err *err)
 {
     for (size_t i = 0; i < l->n; i++)
         if (l->item[i].tensor == w.tensor)
@@ -86,18 +85,17 @@ static int add(struct list *l, const struct mc_model *m, struct mc_share_weight 
     if (!MC_GROW(l->item, l->n, l->cap))
         return no_memory(err);
     w.total = NAN;
-    w.reason = why_not(m, &w);
+    w.reason = why_not(&w);
     l->item[l->n++] = w;
     return 0;
 }
 
-static int add_layers(struct list *list, const struct mc_model *m, const struct mc_layers *l,
-                      struct mc_err *err)
+static int add_layers(struct list *list, const struct mc_layers *l, struct mc_err *err)
 {
     int rc = 0;
     for (size_t i = 0; !rc && i < l->n; i++) {
         const struct mc_layer *k = &l->item[i];
-        rc = add(list, m,
+        rc = add(list,
                  (struct mc_share_weight){.value = k->value,
                                           .tensor = k->weight,
                                           .node = k->sites[0].node,
@@ -111,8 +109,7 @@ static int add_layers(struct list *list, const struct mc_model *m, const struct 
 }
 
 /* Of operators that have weights but no form as a layer: every float constant of two dimensions and more. */
-static int add_others(struct list *list, const struct mc_model *m, const struct mc_layers *l,
-                      struct mc_err *err)
+static int add_others(struct list *list, const struct mc_layers *l, struct mc_err *err)
 {
     int rc = 0;
     for (size_t i = 0; i < l->n_others; i++) {
@@ -125,7 +122,7 @@ static int add_others(struct list *list, const struct mc_model *m, const struct 
             if (!t || t->shape.rank < 2 || mc_tensor_count(t) < 1 ||
                 mc_dtype_info(t->dtype)->kind != MC_KIND_FLOAT)
                 continue;
-            rc = add(list, m,
+            rc = add(list,
                      (struct mc_share_weight){.value = n->in[k],
                                               .tensor = t,
                                               .node = n,
@@ -151,7 +148,7 @@ static int add_calls(struct list *list, struct mc_model *m, struct mc_err *err)
             if (own->roles[k] != 'w' || !t || t->shape.rank < 2 || mc_tensor_count(t) < 1)
                 continue;
             int64_t columns = t->shape.dim[t->shape.rank - 1];
-            rc = add(list, m,
+            rc = add(list,
                      (struct mc_share_weight){.value = n->in[k],
                                               .tensor = t,
                                               .node = n,
@@ -174,9 +171,9 @@ int mc_share_collect(struct mc_model *m, struct mc_layers *ret_layers, struct mc
     if (!rc)
         rc = admit(&l, err);
     if (!rc)
-        rc = add_layers(&list, m, &l, err);
+        rc = add_layers(&list, &l, err);
     if (!rc)
-        rc = add_others(&list, m, &l, err);
+        rc = add_others(&list, &l, err);
     if (!rc)
         rc = add_calls(&list, m, err);
     if (rc) {

@@ -1,27 +1,7 @@
 /* The share pass: what changes nothing changes nothing, files get as small as they should, what cannot be done is named. */
-#include "svd_util.h"
+#include "share_util.h"
 
 #include "graph/own/own.h"
-
-/* Like svd_run. */
-static int share(struct mc_pass_ctx *ctx, struct mc_model *m, const char *options, json_t **ret,
-                 struct mc_err *err)
-{
-    char text[256];
-    snprintf(text, sizeof text, "%s", options);
-    for (char *p = text; *p; p++)
-        *p = *p == '\'' ? '"' : *p;
-    json_t *o = json_loads(text, 0, NULL);
-    assert_non_null(o);
-    const struct mc_pass *pass = mc_pass_find("share");
-    build_ok(mc_param_validate(pass->params, o, "test", err), err);
-    *ret = NULL;
-    int rc = pass->run(ctx, o, m, ret, err);
-    json_decref(o);
-    if (rc == 0 || rc == MC_EGATE)
-        build_ok(mc_verify(m, err), err);
-    return rc;
-}
 
 static size_t calls(const struct mc_model *m, const char *function)
 {
@@ -96,35 +76,6 @@ static struct mc_model *cell(const char *op, int gates, bool both, bool alike)
         build_ok(mc_edit_attr_string(n, "direction", "bidirectional", &err), &err);
     build_output(g, y);
     return m;
-}
-
-/* Numbers like their neighbours. */
-static float *walk(uint64_t seed, int64_t n)
-{
-    float *x = gaussian(seed, n);
-    for (int64_t i = 1; i < n; i++)
-        x[i] = 0.9F * x[i - 1] + 0.4F * x[i];
-    return x;
-}
-
-static double change(struct mc_model *a, struct mc_model *b, int rank, const int64_t *dims)
-{
-    struct mc_shape s = mc_shape_of(rank, dims);
-    float *x = walk(11, mc_shape_count(&s));
-    int64_t n;
-    float *u = output_of(a, rank, dims, x, &n), *v = output_of(b, rank, dims, x, &n);
-    double d = relative(u, v, n);
-    free(x);
-    free(u);
-    free(v);
-    return d;
-}
-
-static struct mc_model *clone_of(const struct mc_model *m)
-{
-    struct mc_model *c;
-    assert_int_equal(mc_model_clone(m, &c, NULL), 0);
-    return c;
 }
 
 /* ---- codebooks ---- */
@@ -317,27 +268,6 @@ static void filters_that_are_multiples_stay(void **state)
     free(w);
 }
 
-/* A convolution in a branch whose filters are outside: codebooks replace the weight alone, filters the node as well. */
-static struct mc_model *outer_filters(void)
-{
-    static const char *const branch[] = {"then_branch", "else_branch"};
-    struct mc_model *m = build_model(17);
-    struct mc_node *n;
-    struct mc_err err;
-    struct mc_value *c = build_input(m->graph, "c", MC_DTYPE_BOOL, 0, NULL);
-    build_input(m->graph, "x", MC_DTYPE_F32, 4, DIMS(-1, 6, 5, 5));
-    random_const(m->graph, "w", 4, DIMS(16, 6, 3, 3), 5);
-    build_output(m->graph, build_node(m->graph, "If", "if", 1, &c, &n));
-    for (int i = 0; i < 2; i++) {
-        struct mc_graph *body = mc_edit_graph(m, m->graph, n, branch[i]);
-        build_ok(mc_edit_attr_graph(n, branch[i], body, &err), &err);
-        struct mc_value *x = mc_edit_resolve(body, "x"), *w = mc_edit_resolve(body, "w");
-        build_output(body, i ? build_unary(body, "Neg", "neg", x)
-                             : build_binary(body, "Conv", "inner", x, w));
-    }
-    return m;
-}
-
 /* ---- errors ---- */
 
 static void expect_error(struct mc_model *m, const char *options, int code, const char *says)
@@ -370,11 +300,6 @@ static void what_cannot_be_done_is_named(void **state)
     m = convolutions();
     expect_error(m, "{'gates': true}", MC_EUNSUP, "no LSTM and no GRU");
     expect_error(m, "{'tie': 'auto'}", MC_EUNSUP, "no two tensors");
-    mc_model_free(m);
-    m = outer_filters();
-    expect_error(m, "{'filters': 0.5}", MC_EUNSUP, "bodies of nodes");
-    build_ok(share(&ctx, m, "{'bits': 4}", &report, &err), &err);
-    json_decref(report);
     mc_model_free(m);
     m = cell("LSTM", 4, false, false);
     struct mc_value *w = mc_graph_value(m->graph, "R");
