@@ -130,8 +130,7 @@ static int read_ask(const struct mc_binarize_run *r, const json_t *options,
     if (!rc && keep >= 0 && ask->given)
         return mc_fail(err, MC_EUSAGE, "give one of --keep, --target, --auto and --choices");
     if (!rc && keep >= 0)
-        *ask = (struct mc_search_ask){
-            .given = true, .goal = MC_SEARCH_BYTES, .limit = keep, .share = true};
+        mc_search_ask_keep(keep, ask);
     return rc;
 }
 

@@ -164,8 +164,7 @@ static int read_options(struct mc_circulant_run *r, const json_t *options,
         return mc_fail(err, MC_EUSAGE,
                        "give one of --block, --keep, --target, --auto and --choices");
     if (r->keep >= 0)
-        *ret_ask = (struct mc_search_ask){
-            .given = true, .goal = MC_SEARCH_BYTES, .limit = r->keep, .share = true};
+        mc_search_ask_keep(r->keep, ret_ask);
     else if (!blocks && !ret_ask->given && mc_search_has_samples(r->ctx))
         mc_search_ask_auto(r->ctx, ret_ask);
     else if (!blocks)

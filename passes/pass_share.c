@@ -45,8 +45,7 @@ static int read_options(const struct mc_pass_ctx *ctx, const json_t *options, st
         return mc_fail(err, MC_EUSAGE,
                        "give one of --bits, --keep, --target, --auto and --choices");
     if (keep >= 0)
-        ret->ask = (struct mc_search_ask){
-            .given = true, .goal = MC_SEARCH_BYTES, .limit = keep, .share = true};
+        mc_search_ask_keep(keep, &ret->ask);
     if (!ret->bits && !ret->ask.given && !ret->gates && !ret->tie && ret->filters < 0)
         return mc_fail(err, MC_EUSAGE,
                        "say what is to be shared: --bits N (codebooks; or --keep, --target, --auto "

@@ -163,8 +163,7 @@ static int read_options(struct mc_svd_run *r, const json_t *options, struct mc_s
     if (!given && guided)
         mc_search_ask_auto(r->ctx, ret_ask);
     else if (r->keep >= 0 && guided)
-        *ret_ask = (struct mc_search_ask){
-            .given = true, .goal = MC_SEARCH_BYTES, .limit = r->keep, .share = true};
+        mc_search_ask_keep(r->keep, ret_ask);
     else if (!given)
         r->keep = 0.5;
     return 0;

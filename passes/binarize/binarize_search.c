@@ -9,6 +9,7 @@ struct search {
     struct mc_search_item *item; /* [n] */
     size_t *of;                  /* [n] of the plan */
     size_t n;
+    struct mc_arena names;
 };
 
 static void release(struct search *s)
@@ -17,16 +18,7 @@ static void release(struct search *s)
         free(s->item[i].option);
     free(s->item);
     free(s->of);
-}
-
-/* A cell has two weights: the second is called after itself. */
-static const char *name_of(const struct search *s, const struct mc_layer *l)
-{
-    const char *name = mc_node_label(l->sites[0].node);
-    for (size_t i = 0; i < s->n; i++)
-        if (!strcmp(s->item[i].name, name))
-            return l->value->name;
-    return name;
+    mc_arena_free(&s->names);
 }
 
 static int add_item(struct search *s, size_t i, struct mc_err *err)
@@ -38,7 +30,8 @@ static int add_item(struct search *s, size_t i, struct mc_err *err)
     it->option = mc_calloc(OPTIONS, sizeof *it->option);
     if (!it->option)
         return mc_fail(err, MC_ENOMEM, "out of memory");
-    it->name = name_of(s, l);
+    it->name =
+        mc_search_name(s->item, s->n, mc_node_label(l->sites[0].node), l->value->name, &s->names);
     it->op = l->sites[0].node->op_type;
     it->n = OPTIONS;
     it->option[0] = (struct mc_search_option){.label = "real", .measured = NAN, .seconds = NAN};
@@ -49,7 +42,7 @@ static int add_item(struct search *s, size_t i, struct mc_err *err)
                                   .measured = NAN,
                                   .seconds = NAN};
     s->of[s->n++] = i;
-    return 0;
+    return it->name ? 0 : mc_fail(err, MC_ENOMEM, "out of memory");
 }
 
 static void take(const struct search *s, struct mc_binarize_plan *plan, const size_t *choice)

@@ -99,27 +99,10 @@ static int add_options(struct searcher *s, size_t i, struct mc_err *err)
     return rc;
 }
 
-static bool is_taken(const struct searcher *s, size_t i, const char *name)
-{
-    for (size_t k = 0; k < i; k++)
-        if (!strcmp(s->item[k].name, name))
-            return true;
-    return false;
-}
-
 static const char *name_of(struct searcher *s, size_t i)
 {
     const struct mc_layer *l = &s->r->layers.item[s->of[i].layer];
-    const char *node = mc_node_label(l->sites[0].node);
-    if (!is_taken(s, i, node))
-        return node;
-    size_t n = strlen(node) + strlen(l->value->name) + LABEL;
-    char *name = mc_arena_alloc(&s->names, n);
-    if (name)
-        snprintf(name, n, "%s (%s)", node, l->value->name);
-    for (size_t k = 2; name && is_taken(s, i, name); k++)
-        snprintf(name, n, "%s (%s) %zu", node, l->value->name, k);
-    return name;
+    return mc_search_name(s->item, i, mc_node_label(l->sites[0].node), l->value->name, &s->names);
 }
 
 static int make_items(struct searcher *s, struct mc_err *err)

@@ -104,6 +104,8 @@ struct mc_search_ask {
 /* Errors: MC_EUSAGE for a target that cannot be read, two of --target, --auto and --choices, or --auto without samples. */
 int mc_search_ask(const struct mc_pass_ctx *ctx, const json_t *options, struct mc_search_ask *ret,
                   struct mc_err *err);
+/* What --keep means: at most this share of the model's bytes. */
+void mc_search_ask_keep(double share, struct mc_search_ask *ret);
 /* What --auto takes: --max-drop, or what stands for half a point of accuracy. */
 void mc_search_ask_auto(const struct mc_pass_ctx *ctx, struct mc_search_ask *ret);
 /* "900k" -> 900000, "2ms" -> 0.002: a number with a unit of the goal; *ret_share: it is a bare number <= 1. */
@@ -121,6 +123,11 @@ int mc_search_latency(const struct mc_pass_ctx *ctx, const struct mc_model *m, d
                       struct mc_err *err);
 
 /* ---- the search ---- */
+
+/* A name for item n that none of those before it has: the node's; where that is not enough (a cell's weights, nodes of one
+ * name) with the weight's, and where not even that is, with a number. NULL: out of memory. */
+const char *mc_search_name(const struct mc_search_item *item, size_t n, const char *node,
+                           const char *weight, struct mc_arena *names);
 
 /* Answers in item[i].choice. With ctx->choices they are taken from there: items that are not named stay as they are,
  * and a dry run or a lack of samples measures nothing. Without samples, or where the model cannot run here, sets are

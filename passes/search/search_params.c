@@ -104,6 +104,12 @@ void mc_search_ask_auto(const struct mc_pass_ctx *ctx, struct mc_search_ask *ret
     ret->share = false;
 }
 
+void mc_search_ask_keep(double share, struct mc_search_ask *ret)
+{
+    *ret = (struct mc_search_ask){
+        .given = true, .goal = MC_SEARCH_BYTES, .limit = share, .share = true};
+}
+
 static int read_target(const char *text, struct mc_search_ask *ret, struct mc_err *err)
 {
     for (int g = MC_SEARCH_BYTES; g < MC_SEARCH_DROP; g++) {

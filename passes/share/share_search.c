@@ -58,17 +58,7 @@ static int add_options(struct items *s, size_t i, struct mc_err *err)
 static const char *name_of(struct items *s, size_t i)
 {
     const struct mc_share_weight *w = &s->r->weight[s->weight[i]];
-    const char *node = mc_node_label(w->node), *weight = w->value->name;
-    bool taken = false;
-    for (size_t k = 0; k < i; k++)
-        taken = taken || !strcmp(s->item[k].name, node);
-    if (!taken)
-        return node;
-    size_t n = strlen(node) + strlen(weight) + 8;
-    char *name = mc_arena_alloc(&s->names, n);
-    if (name)
-        snprintf(name, n, "%s (%s)", node, weight);
-    return name;
+    return mc_search_name(s->item, i, mc_node_label(w->node), w->value->name, &s->names);
 }
 
 static int make_items(struct items *s, struct mc_err *err)

@@ -114,29 +114,10 @@ static int analyse(struct mc_svd_run *r, const struct mc_search_ask *ask, struct
     return rc;
 }
 
-static bool is_taken(const struct items *s, size_t i, const char *name)
-{
-    for (size_t k = 0; k < i; k++)
-        if (!strcmp(s->item[k].name, name))
-            return true;
-    return false;
-}
-
-/* Items are told apart by their first node; where that is not enough (a cell's weights, nodes of one name) by the weight
- * as well, and where not even that is, by a number. */
 static const char *name_of(struct items *s, size_t i)
 {
     const struct mc_layer *l = &s->r->layers.item[s->r->item[i].layer[0]];
-    const char *node = mc_node_label(l->sites[0].node), *weight = l->value->name;
-    if (!is_taken(s, i, node))
-        return node;
-    size_t n = strlen(node) + strlen(weight) + 32;
-    char *name = mc_arena_alloc(&s->names, n);
-    if (name)
-        snprintf(name, n, "%s (%s)", node, weight);
-    for (size_t k = 2; name && is_taken(s, i, name); k++)
-        snprintf(name, n, "%s (%s) %zu", node, weight, k);
-    return name;
+    return mc_search_name(s->item, i, mc_node_label(l->sites[0].node), l->value->name, &s->names);
 }
 
 static int make_items(struct items *s, struct mc_err *err)
