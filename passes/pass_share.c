@@ -58,14 +58,16 @@ static int read_options(const struct mc_pass_ctx *ctx, const json_t *options, st
 
 static int run_modes(struct mc_share_job *job, const struct modes *modes, struct mc_err *err)
 {
+    bool codebooks = modes->bits || modes->ask.given;
     int rc = 0;
+    job->alone = (modes->tie != NULL) + modes->gates + (modes->filters >= 0) + codebooks == 1;
     if (modes->tie)
         rc = mc_share_tied(job, modes->tie, err);
     if (!rc && modes->gates)
         rc = mc_share_gates(job, err);
     if (!rc && modes->filters >= 0)
         rc = mc_share_filters(job, modes->filters, err);
-    if (!rc && (modes->bits || modes->ask.given))
+    if (!rc && codebooks)
         rc = mc_share_codebooks(job, modes->bits, &modes->ask, err);
     return rc;
 }

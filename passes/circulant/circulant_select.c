@@ -73,7 +73,7 @@ static const char *form_reason(const struct mc_model *m, const struct mc_layer *
         return "the weight is on the left: its inputs are columns";
     if (l->parts > 1)
         return "a convolution in groups has few channels in each";
-    if (l->reason)
+    if (l->reason && l->reason != mc_layer_no_rank)
         return l->reason;
     for (size_t s = 0; s < l->n_sites; s++) {
         const struct mc_node *n = l->sites[s].node;
@@ -211,6 +211,12 @@ static int check_block(const struct mc_circulant_run *r, struct mc_err *err)
     if (largest == SIZE_MAX || r->block <= smaller_side(&r->layers.item[largest]))
         return 0;
     const struct mc_layer *l = &r->layers.item[largest];
+    if (r->n_calls)
+        return mc_fail(err, MC_EUNSUP,
+                       "nothing is left to make circulant: %zu layer%s of the model %s so already, "
+                       "and blocks of %lld are larger than every other layer",
+                       r->n_calls, r->n_calls > 1 ? "s" : "", r->n_calls > 1 ? "are" : "is",
+                       (long long)r->block);
     return mc_fail(
         err, MC_EUSAGE,
         "--block: blocks of %lld are larger than every layer; the largest, '%s', is %lld "

@@ -40,8 +40,15 @@ static int batch(void *ctx, const struct mc_array *const *values, int64_t first,
                  const struct mc_batch *b, struct mc_err *err)
 {
     struct sequence *s = ctx;
-    return mc_refit_add(&s->at, s->r->la, s->r->ctx->pool, values[0], values[1], values[2], first,
-                        b->n, s->r->samples, err);
+    int rc = mc_refit_add(&s->at, s->r->la, s->r->ctx->pool, values[0], values[1], values[2], first,
+                          b->n, s->r->samples, err);
+    if (rc != MC_EDATA)
+        return rc;
+    return mc_fail(err, rc,
+                   "%s '%s': what it reads or gives is NaN or infinite for one of the calibration "
+                   "samples %lld to %lld",
+                   s->at.node->op_type, mc_node_label(s->at.node), (long long)first,
+                   (long long)(first + b->n - 1));
 }
 
 /* Run both models up to the layer's output `name`; s->at has its sums then. */

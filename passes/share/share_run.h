@@ -35,6 +35,7 @@ struct mc_share_job {
     struct mc_pass_ctx *ctx;
     struct mc_model *model; /* in a dry run a clone that is dropped */
     json_t *report, *rows;  /* rows: its "layers" */
+    bool alone;             /* only one mode was asked for */
     bool missed;
     struct mc_err miss;
 };

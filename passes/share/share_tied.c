@@ -189,7 +189,7 @@ int mc_share_tied(struct mc_share_job *job, const char *what, struct mc_err *err
         any = any || s.on[i];
         rc = report(&s, i, err);
     }
-    if (!rc && !any && !prepared(job))
+    if (!rc && !any && !prepared(job) && (job->alone || strcmp(what, "auto")))
         rc = mc_fail(err, MC_EUNSUP, "--tie %s: no two tensors are %s", what,
                      ties.n ? "so alike that one can stand for both" : "alike");
     if (!rc)

@@ -430,6 +430,27 @@ static void what_is_circulant_is_left(void **state)
     expect_block(r, "fc2", 4);
     json_decref(r);
     expect_error(m, "{'block': ['4']}", MC_EUNSUP, "already");
+    m = mlp(); /* what is left is too small */
+    build_ok(circulant_run(&ctx, m, "{'block': ['16']}", &r, &err), &err);
+    expect_left(r, "fc2", "larger than it");
+    json_decref(r);
+    expect_error(m, "{'block': ['16']}", MC_EUNSUP, "already");
+}
+
+static void samples_that_are_not_finite_are_named(void **state)
+{
+    (void)state;
+    struct mc_model *m = mlp();
+    struct memory_data d;
+    float *x = gaussian(5, ROWS * IN);
+    x[70] = NAN;
+    struct mc_pass_ctx ctx = svd_ctx(memory_open(&d, "x", ROWS, 1, DIMS(IN), x, NULL));
+    json_t *r;
+    assert_int_equal(circulant_run(&ctx, m, "{'block': ['8'], 'skip': 'fc0'}", &r, &err), MC_EDATA);
+    assert_non_null(strstr(err.msg, "Gemm 'fc1'"));
+    assert_non_null(strstr(err.msg, "NaN"));
+    mc_model_free(m);
+    free(x);
 }
 
 static void others_have_reasons(void **state)
@@ -483,6 +504,7 @@ int main(void)
         cmocka_unit_test(nothing_is_computed_in_a_dry_run),
         cmocka_unit_test(what_cannot_be_is_an_error),
         cmocka_unit_test(what_is_circulant_is_left),
+        cmocka_unit_test(samples_that_are_not_finite_are_named),
         cmocka_unit_test(others_have_reasons),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -300,6 +300,9 @@ static void what_cannot_be_done_is_named(void **state)
     m = convolutions();
     expect_error(m, "{'gates': true}", MC_EUNSUP, "no LSTM and no GRU");
     expect_error(m, "{'tie': 'auto'}", MC_EUNSUP, "no two tensors");
+    expect_error(m, "{'tie': 'w0', 'bits': 4}", MC_EUSAGE, "w0");
+    build_ok(share(&ctx, m, "{'tie': 'auto', 'bits': 4}", &report, &err), &err);
+    json_decref(report);
     mc_model_free(m);
     m = cell("LSTM", 4, false, false);
     struct mc_value *w = mc_graph_value(m->graph, "R");
