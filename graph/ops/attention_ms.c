@@ -8,8 +8,6 @@
 #include "graph/ops/pack.h"
 #include "graph/ops/float_elem.h"
 
-enum { LAYOUT_PROJECTION = 31 }; /* kind of packing in a pack's layout */
-
 /* Inputs of the two operators, -1 where there is none. */
 static const struct places {
     int key, value, weight, bias, mask, past_key, past_value, scores;
@@ -391,7 +389,7 @@ static int ms_setup(struct mc_call *c, struct mc_err *err)
         return rc;
     if (weight >= 0 && c->in[weight].constant) {
         int64_t in = c->in[weight].shape.dim[0], n = c->in[weight].shape.dim[1];
-        const int64_t layout[] = {LAYOUT_PROJECTION, in, n};
+        const int64_t layout[] = {MC_PACK_PROJECTION, in, n};
         void *block;
         bool fresh;
         rc = mc_pack_get(c->packs, c->in[weight].data, layout, 3, c->k->gemm.pack_b_bytes(in, n),

@@ -11,7 +11,6 @@
 #include "graph/own/own.h"
 
 enum { X, C, B };
-enum { LAYOUT_DENSE = 41, LAYOUT_BINS }; /* kinds of packing */
 
 static int infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
@@ -110,7 +109,7 @@ static int bins_setup(struct mc_call *c, struct state *s, struct mc_err *err)
     bool fresh;
     m->c = blocks(&c->in[C].shape);
     m->conv = s->conv;
-    int rc = block_of(c, LAYOUT_BINS, k->conv_pack_bytes(m), &block, &fresh, err);
+    int rc = block_of(c, MC_PACK_CIRCULANT_BINS, k->conv_pack_bytes(m), &block, &fresh, err);
     if (rc)
         return rc;
     if (fresh)
@@ -129,7 +128,7 @@ static int dense_pack(struct mc_call *c, struct state *s, struct mc_err *err)
     void *w = malloc(s->weight);
     if (!w)
         return mc_fail(err, MC_ENOMEM, "out of memory");
-    int rc = block_of(c, LAYOUT_DENSE, s->packed, &block, &fresh, err);
+    int rc = block_of(c, MC_PACK_CIRCULANT_DENSE, s->packed, &block, &fresh, err);
     if (!rc && fresh) {
         mc_circulant_dense_weight(&c->in[C].shape, c->in[C].data, c->k->elem_bytes, w, c->pool);
         c->k->conv.pack_w(&s->conv, w, block, c->pool);

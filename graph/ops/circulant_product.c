@@ -1,9 +1,7 @@
 /* Products with block-circulant weights (graph/own), and their gradients, of ai.mcompress.grad:
  *
  *     CirculantGradInput(dy, C)                  to dx = dy W, of any rank
- *     CirculantGradWeight(x, dy, shape of C)     to dC
- *     CirculantExpand(C)                         to W [p b, q b, taps…], for convolutions
- *     CirculantFold(dW, shape of C)              to dC: sums along wrapped diagonals */
+ *     CirculantGradWeight(x, dy, shape of C)     to dC */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,16 +14,8 @@
 #include "graph/own/own.h"
 
 enum { X, C, B };
-enum { LAYOUT_CIRCULANT = 40 }; /* kind of packing in a pack's layout */
 
 /* ---- inference ---- */
-
-/* q b or p b, where it is known. */
-static int64_t features(const struct mc_shape *c, bool rows)
-{
-    struct mc_shape s = mc_shape_of(2, (const int64_t[]){c->dim[!rows], c->dim[2]});
-    return mc_shape_count(&s);
-}
 
 int mc_circulant_inputs(struct mc_infer_ctx *c, int n, int rank, struct mc_err *err)
 {
@@ -52,11 +42,11 @@ static int product_shape(struct mc_infer_ctx *c, bool transposed, struct mc_err 
     int rc = mc_op_need_rank(c, X, 1, MC_RANK_MAX, err);
     if (!rc && x->ranked && w->ranked)
         rc = mc_op_need_dim(c->node, "last dimension of its input and blocks",
-                            x->shape.dim[x->shape.rank - 1], features(&w->shape, transposed), &same,
-                            err);
+                            x->shape.dim[x->shape.rank - 1],
+                            mc_circulant_features(&w->shape, transposed), &same, err);
     struct mc_shape y = x->shape;
     if (!rc && x->ranked)
-        y.dim[y.rank - 1] = w->ranked ? features(&w->shape, !transposed) : MC_DIM_ANY;
+        y.dim[y.rank - 1] = w->ranked ? mc_circulant_features(&w->shape, !transposed) : MC_DIM_ANY;
     if (!rc)
         mc_op_give(c, 0, x->dtype, x->ranked ? &y : NULL);
     return rc;
@@ -69,8 +59,8 @@ static int product_infer(struct mc_infer_ctx *c, struct mc_err *err)
     const struct mc_vtype *b = rc ? NULL : mc_op_in(c, B), *w = c->in[C];
     int64_t same;
     if (b && b->ranked && b->shape.dim[0] != 1 && w->ranked)
-        rc = mc_op_need_dim(c->node, "bias and blocks", b->shape.dim[0], features(&w->shape, true),
-                            &same, err);
+        rc = mc_op_need_dim(c->node, "bias and blocks", b->shape.dim[0],
+                            mc_circulant_features(&w->shape, true), &same, err);
     return rc ? rc : product_shape(c, false, err);
 }
 
@@ -81,12 +71,6 @@ static int input_infer(struct mc_infer_ctx *c, struct mc_err *err)
 }
 
 /* ---- counting ---- */
-
-static bool circulant_of(const struct mc_shape *s, struct mc_circulant *ret)
-{
-    *ret = (struct mc_circulant){.p = s->dim[0], .q = s->dim[1], .b = s->dim[2]};
-    return ret->p > 0 && ret->q > 0 && ret->b > 0;
-}
 
 /* Multiply-accumulates of a row; a fast transform of b real numbers has 5/4 b log2 b. */
 static double row_macs(const struct mc_circulant *c, enum mc_circulant_way way)
@@ -104,7 +88,7 @@ static double count(const struct mc_vtype *x, const struct mc_vtype *w, bool gra
 {
     struct mc_circulant c;
     const struct mc_circulant_kernels *k = &mc_kernels_get(NULL, 4)->circulant;
-    if (!x->ranked || !w || !w->ranked || !circulant_of(&w->shape, &c))
+    if (!x->ranked || !w || !w->ranked || !mc_circulant_of(&w->shape, &c))
         return -1;
     int64_t rows = mc_shape_span(&x->shape, 0, x->shape.rank - 1);
     if (rows < 0)
@@ -148,7 +132,7 @@ static void teardown(struct mc_call *c)
 static int pack(struct mc_call *c, struct state *s, struct mc_err *err)
 {
     const struct mc_circulant *w = &s->m.c;
-    const int64_t layout[] = {LAYOUT_CIRCULANT, w->p, w->q, w->b, s->m.way, w->transposed,
+    const int64_t layout[] = {MC_PACK_CIRCULANT, w->p, w->q, w->b, s->m.way, w->transposed,
                               c->k->elem_bytes};
     void *block;
     bool fresh;
@@ -182,7 +166,7 @@ static int product_setup(struct mc_call *c, struct mc_err *err)
     struct state s = {0};
     const struct mc_shape *x = &c->in[X].shape;
     struct mc_circulant *w = &s.m.c;
-    circulant_of(&c->in[C].shape, w);
+    mc_circulant_of(&c->in[C].shape, w);
     w->transposed = strcmp(c->node->op_type, "CirculantGradInput") == 0;
     s.m.ldx = x->dim[x->rank - 1];
     s.m.ldy = c->out[0].shape.dim[x->rank - 1];
@@ -253,7 +237,7 @@ static int weight_setup(struct mc_call *c, struct mc_err *err)
 {
     struct mc_circulant_gradient g = {0};
     const struct mc_shape *x = &c->in[0].shape, *dy = &c->in[1].shape;
-    bool fits = c->out[0].shape.rank == 3 && circulant_of(&c->out[0].shape, &g.c) &&
+    bool fits = c->out[0].shape.rank == 3 && mc_circulant_of(&c->out[0].shape, &g.c) &&
                 x->rank == dy->rank && x->dim[x->rank - 1] == g.c.q * g.c.b &&
                 dy->dim[x->rank - 1] == g.c.p * g.c.b;
     for (int d = 0; d < x->rank - 1 && fits; d++)
@@ -287,119 +271,6 @@ static int weight_run(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
-/* ---- dense weights ---- */
-
-/* W has a dimension less than C. */
-static int expand_infer(struct mc_infer_ctx *c, struct mc_err *err)
-{
-    int rc = mc_op_arity(c, 1, 1, err);
-    rc = rc ? rc : mc_op_need_float(c, 0, err);
-    rc = rc ? rc : mc_op_need_rank(c, 0, 3, MC_RANK_MAX, err);
-    struct mc_shape w;
-    if (!rc && c->in[0]->ranked)
-        mc_circulant_dense_shape(&c->in[0]->shape, &w);
-    if (!rc)
-        mc_op_give(c, 0, c->in[0]->dtype, c->in[0]->ranked ? &w : NULL);
-    return rc;
-}
-
-void mc_circulant_dense_shape(const struct mc_shape *c, struct mc_shape *ret)
-{
-    ret->rank = c->rank - 1;
-    ret->dim[0] = features(c, true);
-    ret->dim[1] = features(c, false);
-    for (int d = 3; d < c->rank; d++)
-        ret->dim[d - 1] = c->dim[d];
-}
-
-struct dense_job {
-    struct mc_circulant c;
-    int64_t taps;
-    const char *col;
-    char *w;
-    int elem_bytes;
-};
-
-/* Row r of W. */
-static void expand_row(void *ctx, int64_t r, int worker)
-{
-    (void)worker;
-    const struct dense_job *j = ctx;
-    int64_t b = j->c.b, bytes = j->taps * j->elem_bytes, columns = j->c.q * b;
-    for (int64_t k = 0; k < columns; k++) {
-        int64_t at = (r / b * j->c.q + k / b) * b + (r % b - k % b + b) % b;
-        memcpy(j->w + (r * columns + k) * bytes, j->col + at * bytes, (size_t)bytes);
-    }
-}
-
-void mc_circulant_dense_weight(const struct mc_shape *c, const void *col, int elem_bytes, void *w,
-                               struct mc_pool *pool)
-{
-    struct dense_job j = {
-        .taps = mc_shape_span(c, 3, c->rank), .col = col, .w = w, .elem_bytes = elem_bytes};
-    if (circulant_of(c, &j.c) && j.taps > 0)
-        mc_pool_run(pool, j.c.p * j.c.b, expand_row, &j);
-}
-
-static int expand_run(struct mc_call *c, struct mc_err *err)
-{
-    (void)err;
-    mc_circulant_dense_weight(&c->in[0].shape, c->in[0].data, c->k->elem_bytes, c->out[0].data,
-                              c->pool);
-    return 0;
-}
-
-static int fold_infer(struct mc_infer_ctx *c, struct mc_err *err)
-{
-    struct mc_shape shape;
-    int rc = mc_op_arity(c, 2, 2, err);
-    rc = rc ? rc : mc_op_need_float(c, 0, err);
-    rc = rc ? rc : mc_op_given_shape(c, 1, &shape, err);
-    if (!rc)
-        mc_op_give(c, 0, c->in[0]->dtype, shape.rank >= 0 ? &shape : NULL);
-    return rc;
-}
-
-static int fold_setup(struct mc_call *c, struct mc_err *err)
-{
-    const struct mc_shape *s = &c->out[0].shape;
-    char text[2][MC_SHAPE_TEXT];
-    struct mc_shape w;
-    if (s->rank >= 3)
-        mc_circulant_dense_shape(s, &w);
-    if (s->rank >= 3 && mc_shape_equal(&w, &c->in[0].shape))
-        return 0;
-    return mc_op_fail(err, MC_ESHAPE, c->node, "%s is no gradient of the weight of columns %s",
-                      mc_shape_text(&c->in[0].shape, text[0]), mc_shape_text(s, text[1]));
-}
-
-/* Columns of block i. */
-static void fold_block(void *ctx, int64_t i, int worker)
-{
-    (void)worker;
-    const struct mc_call *c = ctx;
-    const struct mc_shape *s = &c->out[0].shape;
-    int64_t q = s->dim[1], b = s->dim[2], taps = mc_shape_span(s, 3, s->rank);
-    for (int64_t k = 0; k < b * taps; k++) {
-        int64_t turn = k / taps, tap = k % taps;
-        double sum = 0;
-        for (int64_t col = 0; col < b; col++) {
-            int64_t row = (turn + col) % b;
-            int64_t at = ((i / q * b + row) * q + i % q) * b + col;
-            sum += mc_buf_param(&c->in[0], at * taps + tap);
-        }
-        mc_buf_put(&c->out[0], i * b * taps + k, sum);
-    }
-}
-
-static int fold_run(struct mc_call *c, struct mc_err *err)
-{
-    (void)err;
-    const struct mc_shape *s = &c->out[0].shape;
-    mc_pool_run(c->pool, s->dim[0] * s->dim[1], fold_block, c);
-    return 0;
-}
-
 #define PRODUCT(name)                                                                              \
     {                                                                                              \
         MC_OWN_DOMAIN, name, 1, MC_OP_EPILOGUE, product_infer, product_setup, product_run,         \
@@ -415,7 +286,5 @@ const struct mc_op mc_ops_circulant_product[] = {
      product_run, teardown, product_macs, NULL},
     {MC_GRAD_DOMAIN, "CirculantGradWeight", 1, 0, weight_infer, weight_setup, weight_run, teardown,
      weight_macs, NULL},
-    {MC_GRAD_DOMAIN, "CirculantExpand", 1, 0, expand_infer, NULL, expand_run, NULL, NULL, NULL},
-    {MC_GRAD_DOMAIN, "CirculantFold", 1, 0, fold_infer, fold_setup, fold_run, NULL, NULL, NULL},
     {0},
 };

@@ -8,8 +8,6 @@
 #include "graph/ops/pack.h"
 #include "graph/ops/window.h"
 
-enum { LAYOUT_CONV = 2 }; /* kind of packing in a pack's layout */
-
 static int conv_channels(const struct mc_infer_ctx *c, int weight, int bias, int64_t *ret_oc,
                          struct mc_err *err)
 {
@@ -144,7 +142,7 @@ static int conv_pack(struct mc_call *c, struct state *s, struct mc_err *err)
     s->packed_bytes = c->k->conv.pack_w_bytes(v);
     if (!c->in[1].constant)
         return 0;
-    const int64_t layout[] = {LAYOUT_CONV,  v->oc,        v->c,         v->group,
+    const int64_t layout[] = {MC_PACK_CONV, v->oc,        v->c,         v->group,
                               v->kernel[0], v->kernel[1], v->kernel[2], (int64_t)s->packed_bytes};
     void *block;
     bool fresh;

@@ -8,8 +8,6 @@
 #include "graph/ops/pack.h"
 #include "graph/ops/window.h"
 
-enum { LAYOUT_CONV_S8 = 20 }; /* kind of packing in a pack's layout */
-
 struct places { /* of the inputs; -1: the operator has none */
     int x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias;
 };
@@ -80,9 +78,9 @@ static int conv_pack(struct mc_call *c, struct state *s, int weight, struct mc_e
     s->packed_bytes = c->k->conv_s8.pack_w_bytes(v);
     if (!w->constant)
         return 0;
-    const int64_t layout[] = {LAYOUT_CONV_S8, v->oc,        v->c,
-                              v->group,       v->kernel[0], v->kernel[1],
-                              v->kernel[2],   v->w_signed,  (int64_t)s->packed_bytes};
+    const int64_t layout[] = {MC_PACK_CONV_S8, v->oc,        v->c,
+                              v->group,        v->kernel[0], v->kernel[1],
+                              v->kernel[2],    v->w_signed,  (int64_t)s->packed_bytes};
     void *block;
     bool fresh;
     int rc = mc_pack_get(c->packs, w->data, layout, 9, s->packed_bytes, &block, &fresh, err);

@@ -8,8 +8,7 @@
 #include "graph/ops/matmul_node.h"
 #include "graph/ops/pack.h"
 
-enum { LAYOUT_B_S8 = 21 }; /* kind of packing in a pack's layout */
-enum { NO = -1 };          /* NO: the operator has no such input */
+enum { NO = -1 }; /* NO: the operator has no such input */
 
 struct places { /* of the inputs, A is 0 */
     const char *op;
@@ -228,7 +227,7 @@ static int pack_constant(struct mc_call *c, struct product *t, struct mc_err *er
     const struct mc_buf *b = &c->in[t->p->b];
     if (!b->constant)
         return 0;
-    const int64_t layout[] = {LAYOUT_B_S8, t->b_count, t->k, t->n, t->b.row, t->b.is_signed};
+    const int64_t layout[] = {MC_PACK_B_S8, t->b_count, t->k, t->n, t->b.row, t->b.is_signed};
     void *block;
     bool fresh;
     int rc = mc_pack_get(c->packs, b->data, layout, 6, t->packed_each * (size_t)t->b_count, &block,

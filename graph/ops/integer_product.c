@@ -9,8 +9,6 @@
 #include "graph/ops/integer_step.h"
 #include "graph/ops/pack.h"
 
-enum { LAYOUT_CONV = 22, LAYOUT_B = 23 }; /* kinds of packing in a pack's layout */
-
 static struct mc_s8_out out_of(const struct mc_call *c)
 {
     const struct mc_integer *s = c->integer;
@@ -97,8 +95,9 @@ static int conv_setup(struct mc_call *c, struct mc_err *err)
     memcpy(s.dilation, v.dilation, sizeof v.dilation);
     memcpy(s.pad, v.pad, sizeof v.pad);
     size_t bytes = c->k->conv_s8.pack_w_bytes(&s), at = 0;
-    const int64_t layout[] = {LAYOUT_CONV, v.oc,        v.c,        v.group,       v.kernel[0],
-                              v.kernel[1], v.kernel[2], s.w_signed, (int64_t)bytes};
+    const int64_t layout[] = {MC_PACK_INTEGER_CONV, v.oc,        v.c,         v.group,
+                              v.kernel[0],          v.kernel[1], v.kernel[2], s.w_signed,
+                              (int64_t)bytes};
     void *block;
     bool fresh;
     rc = mc_pack_get(c->packs, c->in[1].data, layout, 9, bytes, &block, &fresh, err);
@@ -170,7 +169,7 @@ static int product_setup(struct mc_call *c, struct mc_err *err)
     struct mc_s8_side b;
     struct mc_gemm_s8 g = gemm_of(c, &b);
     size_t bytes = c->k->gemm_s8.pack_b_bytes(g.k, g.n);
-    const int64_t layout[] = {LAYOUT_B, g.k, g.n, b.row, b.is_signed};
+    const int64_t layout[] = {MC_PACK_INTEGER_B, g.k, g.n, b.row, b.is_signed};
     void *block;
     bool fresh;
     int rc = mc_pack_get(c->packs, c->in[1].data, layout, 5, bytes, &block, &fresh, err);

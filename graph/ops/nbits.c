@@ -6,7 +6,6 @@
 #include "graph/ops/pack.h"
 
 enum { A, B, SCALES, ZEROS, GROUPS, BIAS };
-enum { LAYOUT_NBITS = 23 }; /* kind of packing in a pack's layout */
 
 struct nbits {
     int64_t m, n, k, bits, block, blocks;
@@ -137,7 +136,7 @@ static int nbits_pack(struct mc_call *c, struct nbits *t, struct mc_err *err)
     bool all = c->in[B].constant && c->in[SCALES].constant;
     if (!all || (zeros && !zeros->constant))
         return 0;
-    const int64_t layout[] = {LAYOUT_NBITS,
+    const int64_t layout[] = {MC_PACK_NBITS,
                               t->n,
                               t->k,
                               t->bits,

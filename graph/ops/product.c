@@ -6,8 +6,6 @@
 #include "graph/ops/helper.h"
 #include "graph/ops/pack.h"
 
-enum { LAYOUT_B = 1 }; /* kind of packing in a pack's layout */
-
 struct mc_epilogue mc_product_epilogue(const struct mc_call *c)
 {
     return c->epilogue ? *c->epilogue : (struct mc_epilogue){0};
@@ -61,7 +59,7 @@ int mc_product_pack(struct mc_call *c, struct mc_product *p, struct mc_err *err)
     p->packed_each = round_up(c->k->gemm.pack_b_bytes(p->k_step, p->n));
     if (!c->in[1].constant)
         return 0;
-    const int64_t layout[] = {LAYOUT_B, p->b_count, p->k, p->n, p->b_row, p->b_col};
+    const int64_t layout[] = {MC_PACK_B, p->b_count, p->k, p->n, p->b_row, p->b_col};
     void *block;
     bool fresh;
     rc = mc_pack_get(c->packs, c->in[1].data, layout, 6, p->packed_each * (size_t)p->b_count,

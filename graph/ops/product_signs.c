@@ -7,10 +7,7 @@
 #include "graph/ops/pack.h"
 #include "graph/ops/product.h"
 
-enum {
-    LAYOUT_SIGNS = 40, /* kind of packing in a pack's layout */
-    LEAST = 512 * 512, /* weights: twice as fast from here */
-};
+enum { LEAST = 512 * 512 }; /* weights: twice as fast from here */
 
 static const float *column(const struct mc_product *p, const float *b, int64_t j)
 {
@@ -65,7 +62,7 @@ int mc_product_pack_signs(struct mc_call *c, struct mc_product *p, struct mc_err
         p->a_col != 1 || p->m > c->k->xnor.few_rows || p->k < 2 || p->k * p->n < LEAST ||
         mc_node_float(c->node, "alpha", 1) != 1 || !is_signs(p, c->in[1].data))
         return 0;
-    const int64_t layout[] = {LAYOUT_SIGNS, p->k, p->n, p->b_row, p->b_col};
+    const int64_t layout[] = {MC_PACK_SIGNS, p->k, p->n, p->b_row, p->b_col};
     void *block;
     bool fresh;
     int rc = mc_pack_get(c->packs, c->in[1].data, layout, 5,

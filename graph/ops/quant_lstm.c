@@ -10,7 +10,6 @@
 #include "graph/ops/pack.h"
 
 enum { W_SCALE = MC_RNN_INPUTS, W_ZERO, R_SCALE, R_ZERO, INPUTS };
-enum { LAYOUT_LSTM_S8 = 22 }; /* kind of packing in a pack's layout */
 
 /* ---- inference ---- */
 
@@ -121,7 +120,7 @@ static int pack_constant(struct mc_call *c, const struct mc_rnn_node *l, bool re
                          const void **ret, struct mc_err *err)
 {
     const struct mc_buf *b = &c->in[recurrent ? MC_RNN_IN_R : MC_RNN_IN_W];
-    const int64_t layout[] = {LAYOUT_LSTM_S8, recurrent, dir, l->input, l->hidden};
+    const int64_t layout[] = {MC_PACK_LSTM_S8, recurrent, dir, l->input, l->hidden};
     void *block;
     bool fresh;
     if (!b->constant)

@@ -9,8 +9,6 @@
 #include "graph/ops/recurrent_step.h"
 #include "graph/ops/pack.h"
 
-enum { LAYOUT_RNN = 3 }; /* kind of packing in a pack's layout */
-
 static bool keeps(const struct mc_node *n)
 {
     return n->domain[0] != 0;
@@ -89,7 +87,7 @@ static int pack_constant(struct mc_call *c, const struct mc_rnn_node *l, int par
                          const void **ret, struct mc_err *err)
 {
     const struct mc_buf *b = &c->in[part < 0 ? MC_RNN_IN_W : MC_RNN_IN_R];
-    const int64_t layout[] = {LAYOUT_RNN, part, dir, l->gates, l->input, l->hidden};
+    const int64_t layout[] = {MC_PACK_RNN, part, dir, l->gates, l->input, l->hidden};
     void *block;
     bool fresh;
     if (!b->constant || (part >= 0 && !mc_rnn_part_gates(l, part)))

@@ -9,8 +9,6 @@
 #include "graph/ops/pack.h"
 #include "graph/ops/recurrent_step.h"
 
-enum { LAYOUT_GATES = 45 }; /* kind of packing in a pack's layout */
-
 /* A product of two floats is off by half an epsilon, and so is what it is compared with; twice that to be sure of the
  * scale, which is of such products as well. */
 static const double ROUNDINGS = 2;
@@ -125,7 +123,7 @@ int mc_rnn_shared_find(struct mc_call *c, const struct mc_rnn_node *l, bool recu
     g.w = (const char *)b->data + dir * l->gates * g.n * g.k * c->k->elem_bytes;
     if (!is_shared(&g))
         return 0;
-    const int64_t layout[] = {LAYOUT_GATES, recurrent, dir, g.gates, g.n, g.k};
+    const int64_t layout[] = {MC_PACK_GATES, recurrent, dir, g.gates, g.n, g.k};
     size_t bytes = scale_bytes(&g) + c->k->gemm.pack_b_bytes(g.k, g.n);
     void *block;
     bool fresh;
