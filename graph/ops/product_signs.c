@@ -38,21 +38,17 @@ static size_t scale_bytes(const struct mc_product *p)
     return ((size_t)p->n * sizeof(float) + MC_ALIGN - 1) / MC_ALIGN * MC_ALIGN;
 }
 
-static int fill(struct mc_call *c, const struct mc_product *p, char *block, struct mc_err *err)
+/* rows: zeros, of as many bits as the weight has numbers. */
+static void fill(struct mc_call *c, const struct mc_product *p, uint8_t *rows, char *block)
 {
     const float *b = c->in[1].data;
     int64_t bytes = MC_XNOR_BYTES(p->k);
-    uint8_t *rows = mc_calloc((size_t)p->n, (size_t)bytes);
-    if (!rows)
-        return mc_fail(err, MC_ENOMEM, "out of memory");
     for (int64_t j = 0; j < p->n; j++) {
         ((float *)block)[j] = fabsf(*column(p, b, j));
         for (int64_t i = 0; i < p->k; i++)
             rows[j * bytes + i / 8] |= (uint8_t)(!signbit(column(p, b, j)[i * p->b_row]) << i % 8);
     }
     c->k->xnor.pack_b(p->k, p->n, rows, block + scale_bytes(p), c->pool);
-    free(rows);
-    return 0;
 }
 
 int mc_product_pack_signs(struct mc_call *c, struct mc_product *p, struct mc_err *err)
@@ -65,11 +61,17 @@ int mc_product_pack_signs(struct mc_call *c, struct mc_product *p, struct mc_err
     const int64_t layout[] = {MC_PACK_SIGNS, p->k, p->n, p->b_row, p->b_col};
     void *block;
     bool fresh;
+    /* Before there is a block that others would find without content. */
+    uint8_t *rows = mc_calloc((size_t)p->n, (size_t)MC_XNOR_BYTES(p->k));
+    if (!rows)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
     int rc = mc_pack_get(c->packs, c->in[1].data, layout, 5,
                          scale_bytes(p) + c->k->xnor.pack_b_bytes(p->k, p->n), &block, &fresh, err);
-    rc = rc || !fresh ? rc : fill(c, p, block, err);
+    if (!rc && fresh)
+        fill(c, p, rows, block);
     if (!rc)
         p->signs = block;
+    free(rows);
     return rc;
 }
 

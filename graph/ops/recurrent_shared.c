@@ -89,14 +89,11 @@ static size_t scale_bytes(const struct gates *g)
     return (bytes + MC_ALIGN - 1) / MC_ALIGN * MC_ALIGN;
 }
 
-/* Scales, then the packed matrix [n,k]ᵀ. */
-static int fill(const struct mc_call *c, const struct gates *g, void *block, struct mc_err *err)
+/* Scales, then the packed matrix [n,k]ᵀ; rows [n,k] is where it lies before. */
+static void fill(const struct mc_call *c, const struct gates *g, void *rows, void *block)
 {
     double scale[4];
     int64_t first;
-    void *rows = mc_calloc((size_t)(g->n * g->k), (size_t)c->k->elem_bytes);
-    if (!rows)
-        return mc_fail(err, MC_ENOMEM, "out of memory for gates");
     for (int64_t u = 0; u < g->n; u++) {
         measure(g, u, &first, scale);
         for (int64_t i = 0; i < g->gates; i++)
@@ -105,8 +102,6 @@ static int fill(const struct mc_call *c, const struct gates *g, void *block, str
             put(rows, u * g->k + j, at(g, first, u, j), g->wide);
     }
     c->k->gemm.pack_b(g->k, g->n, rows, 1, g->k, (char *)block + scale_bytes(g), c->pool);
-    free(rows);
-    return 0;
 }
 
 int mc_rnn_shared_find(struct mc_call *c, const struct mc_rnn_node *l, bool recurrent, int dir,
@@ -127,9 +122,14 @@ int mc_rnn_shared_find(struct mc_call *c, const struct mc_rnn_node *l, bool recu
     size_t bytes = scale_bytes(&g) + c->k->gemm.pack_b_bytes(g.k, g.n);
     void *block;
     bool fresh;
+    /* Before there is a block that others would find without content. */
+    void *rows = mc_calloc((size_t)(g.n * g.k), (size_t)c->k->elem_bytes);
+    if (!rows)
+        return mc_fail(err, MC_ENOMEM, "out of memory for gates");
     int rc = mc_pack_get(c->packs, b->data, layout, 6, bytes, &block, &fresh, err);
     if (!rc && fresh)
-        rc = fill(c, &g, block, err);
+        fill(c, &g, rows, block);
+    free(rows);
     if (rc)
         return rc;
     *ret_scale = block;
