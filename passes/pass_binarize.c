@@ -9,6 +9,7 @@
 #include "passes/binarize/binarize_form.h"
 #include "passes/binarize/binarize_pack.h"
 #include "passes/binarize/binarize_run.h"
+#include "passes/layer/layer_named.h"
 #include "passes/search/search_measure.h"
 
 /* Samples of --train that thresholds are measured on where there is no --calib; that answers are compared on. */
@@ -80,7 +81,7 @@ static int check_any(const struct mc_binarize_run *r, struct mc_err *err)
                        "nothing is left to binarise: the model has been binarised already%s",
                        largest ? ", all but layers that stay real" : "");
     if (!largest)
-        return mc_fail(err, MC_EUNSUP, "the model has no layers that could be binarised");
+        return mc_layer_none(r->m, "binarised", err);
     return mc_fail(err, MC_EUNSUP, "nothing can be binarised; the largest layer, '%s', because: %s",
                    mc_node_label(largest->of->sites[0].node), largest->left);
 }

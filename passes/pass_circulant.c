@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "graph/edit.h"
 #include "passes/circulant/circulant_run.h"
+#include "passes/layer/layer_named.h"
 
 enum { BLOCK = 8 }; /* where nothing else says how much */
 /* Of AdamW. The short test of rates finds anything from 0.0002 to 0.004 behind a fit, with the rounding of the last bits; of
@@ -188,7 +189,7 @@ static int check_any(const struct mc_circulant_run *r, struct mc_err *err)
                        "nothing is left to make circulant: %zu layer%s of the model %s so already",
                        r->n_calls, r->n_calls > 1 ? "s" : "", r->n_calls > 1 ? "are" : "is");
     if (largest == SIZE_MAX)
-        return mc_fail(err, MC_EUNSUP, "the model has no layers that could be made circulant");
+        return mc_layer_none(r->model, "made circulant", err);
     return mc_fail(err, MC_EUNSUP,
                    "nothing can be made circulant; the largest layer, '%s', because %s",
                    mc_node_label(r->layers.item[largest].sites[0].node), r->item[largest].reason);

@@ -8,6 +8,7 @@
 #include "graph/constant.h"
 #include "graph/edit.h"
 #include "graph/own/own.h"
+#include "passes/layer/layer_named.h"
 #include "passes/layer/layer_slot.h"
 #include "passes/share/share_gate.h"
 #include "passes/share/share_report.h"
@@ -197,7 +198,7 @@ int mc_share_gates(struct mc_share_job *job, struct mc_err *err)
     }
     for (size_t i = 0; !rc && i < r.norm.layers.n_others; i++)
         if (mc_layer_cell(r.norm.layers.others[i].sites[0].node, &f.gates, &f.dirs))
-            last = mc_share_call(job->model) ? "its weights are in a smaller form already"
+            last = mc_layer_call(job->model) ? "its weights are in a smaller form already"
                                              : r.norm.layers.others[i].reason;
     if (!rc && !shared)
         rc = mc_fail(err, MC_EUNSUP, "--gates finds no cell to share the gates of: %s", last);

@@ -3,16 +3,8 @@
 #include <math.h>
 
 #include "base/json.h"
-#include "graph/own/own.h"
+#include "passes/layer/layer_named.h"
 #include "passes/share/share_search.h"
-
-const struct mc_node *mc_share_call(const struct mc_model *m)
-{
-    for (size_t i = 0; i < m->graph->n_nodes; i++)
-        if (mc_own_find(m->graph->nodes[i]))
-            return m->graph->nodes[i];
-    return NULL;
-}
 
 int mc_share_check_any(const struct mc_share_run *r, struct mc_err *err)
 {
@@ -23,7 +15,7 @@ int mc_share_check_any(const struct mc_share_run *r, struct mc_err *err)
         if (!largest || r->weight[i].tensor->bytes > largest->tensor->bytes)
             largest = &r->weight[i];
     }
-    const struct mc_node *call = mc_share_call(r->model);
+    const struct mc_node *call = mc_layer_call(r->model);
     if (!largest && call)
         return mc_fail(
             err, MC_EUNSUP,

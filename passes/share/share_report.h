@@ -3,8 +3,6 @@
 
 #include "passes/share/share_run.h"
 
-/* A node that calls a function of ours; NULL: there is none. */
-const struct mc_node *mc_share_call(const struct mc_model *m);
 /* MC_EUNSUP naming the largest weight and its reason where none is left to convert. */
 int mc_share_check_any(const struct mc_share_run *r, struct mc_err *err);
 /* Rows for all weights of the run, and what the errors are measured in; before the model changes. */
