@@ -7,6 +7,7 @@
 #include "graph/edit.h"
 #include "passes/circulant/circulant_run.h"
 #include "passes/layer/layer_named.h"
+#include "passes/layer/layer_row.h"
 
 enum { BLOCK = 8 }; /* where nothing else says how much */
 /* Of AdamW. The short test of rates finds anything from 0.0002 to 0.004 behind a fit, with the rounding of the last bits; of
@@ -37,23 +38,13 @@ static const struct mc_param params[] = {
 
 /* ---- report ---- */
 
-/* What stands in every row. */
-static void put_node(json_t *o, const struct mc_node *n, const char *reason, bool *ok)
-{
-    mc_json_put(o, "name", mc_json_text(mc_node_label(n)), ok);
-    mc_json_put(o, "op", mc_json_text(n->op_type), ok);
-    mc_json_put(o, "action", json_string(reason ? "left" : "circulant"), ok);
-    mc_json_put(o, "reason", mc_json_text(reason), ok);
-}
-
 static json_t *row(const struct mc_circulant_run *r, size_t i, size_t site)
 {
     const struct mc_layer *l = &r->layers.item[i];
     const struct mc_circulant_item *it = &r->item[i];
     bool ok = true, counts = site == 0;
-    json_t *o = json_object();
+    json_t *o = mc_layer_row(l->sites[site].node, "circulant", it->reason, &ok);
     const char *function = it->reason ? NULL : mc_circulant_function(r, l, it->form.b);
-    put_node(o, l->sites[site].node, it->reason, &ok);
     mc_json_put(o, "weight", mc_json_text(l->value->name), &ok);
     mc_json_put(o, "rows", json_integer(l->m), &ok);
     mc_json_put(o, "columns", json_integer(l->n), &ok);
@@ -94,20 +85,6 @@ static const char *other_reason(const struct mc_layer *l)
     return grouped ? GROUPED : l->reason;
 }
 
-static json_t *row_left(const struct mc_node *n, const char *reason)
-{
-    bool ok = true;
-    json_t *o = json_object();
-    put_node(o, n, reason, &ok);
-    mc_json_put(o, "bytes_before", mc_json_size(0), &ok);
-    mc_json_put(o, "bytes_after", mc_json_size(0), &ok);
-    if (!ok) {
-        json_decref(o);
-        return NULL;
-    }
-    return o;
-}
-
 static int report(const struct mc_circulant_run *r, json_t **ret, struct mc_err *err)
 {
     bool ok = true;
@@ -117,10 +94,11 @@ static int report(const struct mc_circulant_run *r, json_t **ret, struct mc_err 
             mc_json_add(rows, row(r, i, s), &ok);
     for (size_t i = 0; i < r->layers.n_others; i++)
         mc_json_add(rows,
-                    row_left(r->layers.others[i].sites[0].node, other_reason(&r->layers.others[i])),
+                    mc_layer_row_left(r->layers.others[i].sites[0].node,
+                                      other_reason(&r->layers.others[i]), &ok),
                     &ok);
     for (size_t i = 0; i < r->n_calls; i++)
-        mc_json_add(rows, row_left(r->call[i], "it is circulant already"), &ok);
+        mc_json_add(rows, mc_layer_row_left(r->call[i], "it is circulant already", &ok), &ok);
     mc_json_put(o, "layers", rows, &ok);
     mc_json_put(o, "calibration_samples", json_integer(r->samples), &ok);
     mc_json_put(o, "refitted", json_integer((json_int_t)r->refitted), &ok);

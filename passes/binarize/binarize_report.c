@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "passes/layer/layer_row.h"
 
 enum { TEXT = 256 };
 
@@ -11,13 +12,8 @@ static json_t *row(const struct mc_binarize_account *a, size_t i, size_t site)
 {
     const struct mc_binarize_layer *b = &a->plan->item[i];
     const struct mc_layer *l = b->of;
-    const struct mc_node *n = l->sites[site].node;
     bool ok = true, counts = site == 0;
-    json_t *o = json_object();
-    mc_json_put(o, "name", mc_json_text(mc_node_label(n)), &ok);
-    mc_json_put(o, "op", mc_json_text(n->op_type), &ok);
-    mc_json_put(o, "action", json_string(b->left ? "left" : "binarised"), &ok);
-    mc_json_put(o, "reason", mc_json_text(b->left), &ok);
+    json_t *o = mc_layer_row(l->sites[site].node, "binarised", b->left, &ok);
     mc_json_put(o, "weight", mc_json_text(l->value->name), &ok);
     mc_json_put(o, "rows", json_integer(l->m), &ok);
     mc_json_put(o, "columns", json_integer(l->n), &ok);
@@ -37,22 +33,6 @@ static json_t *row(const struct mc_binarize_account *a, size_t i, size_t site)
                                        : mc_binarize_bytes(l)),
                 &ok);
     mc_json_put(o, "error", mc_json_real(b->left ? NAN : a->error[i]), &ok);
-    if (ok)
-        return o;
-    json_decref(o);
-    return NULL;
-}
-
-/* A node whose weights have no form that is known. */
-static json_t *other(const struct mc_layer *l)
-{
-    const struct mc_node *n = l->sites[0].node;
-    bool ok = true;
-    json_t *o = json_object();
-    mc_json_put(o, "name", mc_json_text(mc_node_label(n)), &ok);
-    mc_json_put(o, "op", mc_json_text(n->op_type), &ok);
-    mc_json_put(o, "action", json_string("left"), &ok);
-    mc_json_put(o, "reason", mc_json_text(l->reason), &ok);
     if (ok)
         return o;
     json_decref(o);
@@ -105,7 +85,10 @@ int mc_binarize_report(const struct mc_binarize_account *a, json_t **ret, struct
     }
     for (size_t i = 0; i < p->layers.n_others; i++)
         if (!is_grouped(p, &p->layers.others[i]))
-            mc_json_add(rows, other(&p->layers.others[i]), &ok);
+            mc_json_add(rows,
+                        mc_layer_row_left(p->layers.others[i].sites[0].node,
+                                          p->layers.others[i].reason, &ok),
+                        &ok);
     for (size_t i = 0; i < p->n; i++)
         if (!p->item[i].left && p->item[i].fast) {
             mc_json_add(notes,

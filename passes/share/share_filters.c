@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "graph/constant.h"
 #include "graph/edit.h"
+#include "passes/layer/layer_row.h"
 #include "passes/share/share_cluster.h"
 #include "passes/share/share_run.h"
 
@@ -258,12 +259,8 @@ static int report(struct mc_share_job *job, const struct mc_share_weight *w, con
 {
     bool ok = true;
     char choice[64];
-    json_t *o = json_object();
+    json_t *o = mc_layer_row(w->node, "shared", why, &ok);
     snprintf(choice, sizeof choice, "%lld of %lld", (long long)f->k, (long long)w->m);
-    mc_json_put(o, "name", mc_json_text(mc_node_label(w->node)), &ok);
-    mc_json_put(o, "op", mc_json_text(w->node->op_type), &ok);
-    mc_json_put(o, "action", json_string(why ? "left" : "shared"), &ok);
-    mc_json_put(o, "reason", mc_json_text(why), &ok);
     mc_json_put(o, "weight", mc_json_text(w->value->name), &ok);
     mc_json_put(o, "rows", json_integer(w->m), &ok);
     mc_json_put(o, "columns", json_integer(w->n), &ok);

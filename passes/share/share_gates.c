@@ -9,6 +9,7 @@
 #include "graph/edit.h"
 #include "graph/own/own.h"
 #include "passes/layer/layer_named.h"
+#include "passes/layer/layer_row.h"
 #include "passes/layer/layer_slot.h"
 #include "passes/share/share_gate.h"
 #include "passes/share/share_report.h"
@@ -147,11 +148,7 @@ static int report(struct mc_share_job *job, const struct mc_share_weight *w, con
                   const char *why, struct mc_err *err)
 {
     bool ok = true;
-    json_t *o = json_object();
-    mc_json_put(o, "name", mc_json_text(mc_node_label(w->node)), &ok);
-    mc_json_put(o, "op", mc_json_text(w->node->op_type), &ok);
-    mc_json_put(o, "action", json_string(why ? "left" : "shared"), &ok);
-    mc_json_put(o, "reason", mc_json_text(why), &ok);
+    json_t *o = mc_layer_row(w->node, "shared", why, &ok);
     mc_json_put(o, "weight", mc_json_text(w->value->name), &ok);
     mc_json_put(o, "rows", json_integer(w->m), &ok);
     mc_json_put(o, "columns", json_integer(w->n), &ok);

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "passes/layer/layer_named.h"
+#include "passes/layer/layer_row.h"
 #include "passes/share/share_search.h"
 
 int mc_share_check_any(const struct mc_share_run *r, struct mc_err *err)
@@ -29,13 +30,9 @@ int mc_share_check_any(const struct mc_share_run *r, struct mc_err *err)
 
 static json_t *row(const struct mc_share_weight *w, bool *ok)
 {
-    json_t *o = json_object();
+    json_t *o = mc_layer_row(w->node, "shared", w->reason, ok);
     const struct mc_share_point *p = w->reason ? NULL : &w->at[w->bits];
     const struct mc_share_code *c = p ? p->code : NULL;
-    mc_json_put(o, "name", mc_json_text(mc_node_label(w->node)), ok);
-    mc_json_put(o, "op", mc_json_text(w->node->op_type), ok);
-    mc_json_put(o, "action", json_string(p ? "shared" : "left"), ok);
-    mc_json_put(o, "reason", mc_json_text(w->reason), ok);
     mc_json_put(o, "weight", mc_json_text(w->value->name), ok);
     mc_json_put(o, "rows", json_integer(w->m), ok);
     mc_json_put(o, "columns", json_integer(w->n), ok);
@@ -46,20 +43,6 @@ static json_t *row(const struct mc_share_weight *w, bool *ok)
     mc_json_put(o, "bytes_before", mc_json_size(mc_share_dense_bytes(w)), ok);
     mc_json_put(o, "bytes_after", mc_json_size(p ? p->bytes : mc_share_dense_bytes(w)), ok);
     mc_json_put(o, "error", mc_json_real(c && c->total > 0 ? sqrt(c->error / c->total) : NAN), ok);
-    return o;
-}
-
-/* Weights that are no constants any more, or never were. */
-static json_t *other(const struct mc_layer *l, bool *ok)
-{
-    json_t *o = json_object();
-    const struct mc_node *n = l->sites[0].node;
-    mc_json_put(o, "name", mc_json_text(mc_node_label(n)), ok);
-    mc_json_put(o, "op", mc_json_text(n->op_type), ok);
-    mc_json_put(o, "action", json_string("left"), ok);
-    mc_json_put(o, "reason", mc_json_text(l->reason), ok);
-    mc_json_put(o, "bytes_before", mc_json_size(0), ok);
-    mc_json_put(o, "bytes_after", mc_json_size(0), ok);
     return o;
 }
 
@@ -79,7 +62,10 @@ int mc_share_report(struct mc_share_job *job, const struct mc_share_run *r, stru
         mc_json_add(job->rows, row(&r->weight[i], &ok), &ok);
     for (size_t i = 0; i < r->norm.layers.n_others; i++)
         if (!listed(r, r->norm.layers.others[i].sites[0].node))
-            mc_json_add(job->rows, other(&r->norm.layers.others[i], &ok), &ok);
+            mc_json_add(job->rows,
+                        mc_layer_row_left(r->norm.layers.others[i].sites[0].node,
+                                          r->norm.layers.others[i].reason, &ok),
+                        &ok);
     mc_json_put(job->report, "norm",
                 json_string(r->measured ? norms[r->norm.norm_kind] : "weights"), &ok);
     if (r->measured)
