@@ -119,6 +119,48 @@ static void rotated_sum(const struct mc_circulant_form *f, const float *second, 
         }
 }
 
+/* Of blocks p and q, sum [b, taps, taps]: by how far their channels are apart, modulo b. */
+static void diagonals(const struct mc_circulant_form *f, const float *second, int64_t p, int64_t q,
+                      double *sum)
+{
+    int64_t taps = f->taps, b = f->b, have = f->channels * taps;
+    memset(sum, 0, (size_t)(b * taps * taps) * sizeof *sum);
+    for (int64_t i = 0; i < b && p * b + i < f->channels; i++)
+        for (int64_t t = 0; t < taps; t++)
+            for (int64_t j = 0; j < b && q * b + j < f->channels; j++) {
+                double *to = sum + ((j - i + b) % b * taps + t) * taps;
+                int64_t row = (p * b + i) * taps + t, col = (q * b + j) * taps;
+                for (int64_t u = 0; u < taps; u++, col++)
+                    to[u] +=
+                        (double)(row >= col ? second[row * have + col] : second[col * have + row]);
+            }
+}
+
+/* rotated_sum for all b rotations: between two blocks only the distance of channels counts then, and sums along wrapped
+ * diagonals do in n² what takes b n² otherwise (a search over blocks up to 512 spent most of its time there). */
+static int rotated_whole(const struct mc_circulant_form *f, const float *second,
+                         struct mc_circulant_fit *s, struct mc_err *err)
+{
+    int64_t taps = f->taps, b = f->b, blocks = mc_circulant_form_q(f);
+    double *sum = mc_calloc((size_t)b, (size_t)(taps * taps) * sizeof *sum);
+    for (int64_t p = 0; sum && p < blocks; p++)
+        for (int64_t q = 0; q <= p; q++) {
+            diagonals(f, second, p, q, sum);
+            for (int64_t i = 0; i < b * taps; i++) {
+                float *to = s->l + (p * b * taps + i) * s->n + q * b * taps;
+                int64_t n = p == q ? i + 1 : b * taps;
+                for (int64_t j = 0; j < n; j++) {
+                    int64_t apart = (j / taps - i / taps + b) % b;
+                    to[j] = (float)sum[(apart * taps + i % taps) * taps + j % taps];
+                }
+            }
+        }
+    if (!sum)
+        return no_memory(err);
+    free(sum);
+    return 0;
+}
+
 int mc_circulant_fit_begin(const struct mc_circulant_form *f, struct mc_linalg *la,
                            const float *second, double ridge, int64_t rows,
                            struct mc_circulant_fit *ret, struct mc_err *err)
@@ -128,7 +170,11 @@ int mc_circulant_fit_begin(const struct mc_circulant_form *f, struct mc_linalg *
     s.l = mc_calloc((size_t)s.n, (size_t)s.n * sizeof *s.l);
     if (!s.l)
         return no_memory(err);
-    rotated_sum(f, second, rows, &s);
+    int rc = 0;
+    if (rows == f->b)
+        rc = rotated_whole(f, second, &s, err);
+    else
+        rotated_sum(f, second, rows, &s);
     double trace = 0;
     for (int64_t i = 0; i < s.n; i++)
         trace += s.l[i * s.n + i];
@@ -137,7 +183,8 @@ int mc_circulant_fit_begin(const struct mc_circulant_form *f, struct mc_linalg *
         s.ridge = 1;
     for (int64_t i = 0; i < s.n; i++)
         s.l[i * s.n + i] += s.ridge;
-    int rc = mc_linalg_cholesky(la, s.n, s.l, s.n, err);
+    if (!rc)
+        rc = mc_linalg_cholesky(la, s.n, s.l, s.n, err);
     if (rc)
         free(s.l);
     else
