@@ -38,7 +38,7 @@ struct mc_xnor_image {
 };
 
 /* What is made of the sum of output j: y = scale[j] * sum + bias[j], product and sum rounded one after the other; or, where
- * least is given, the sign that the next layer takes: bit = least[j] <= sum <= most[j] (mc_xnor_limits()). */
+ * least is given, the sign that the next layer takes: bit = least[j] <= sum <= most[j] (for the caller to find). */
 struct mc_xnor_out {
     const void *scale, *bias; /* of the table's element type; NULL: 1, 0 */
     const int32_t *least, *most;
@@ -104,10 +104,5 @@ struct mc_xnor_kernels {
     size_t (*conv_scratch_bytes)(const struct mc_xnor_conv *c, int threads);
     void (*conv)(const struct mc_xnor_conv *c, void *scratch, struct mc_pool *pool);
 };
-
-/* Limits for which least <= sum <= most says the same as bit(ctx, sum) for every sum of k signs; bit changes at most once
- * from -k to k. Cost: log2(k) calls. */
-void mc_xnor_limits(int64_t k, bool (*bit)(void *ctx, int32_t sum), void *ctx, int32_t *ret_least,
-                    int32_t *ret_most);
 
 #endif

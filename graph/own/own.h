@@ -1,8 +1,10 @@
 /* Weights that ONNX has no type for: model-local functions of the domain ai.mcompress, version 1.
  *
  * A call holds the small form; the function's body, of standard operators, says what it means, so any runtime that knows
- * functions runs it. Here a call whose function has exactly the body that this table builds is an operator with a row in
- * graph/ops (own_*.c) and a rule for training; one with any other body is a function like others, and inlined.
+ * functions runs it. Here a call whose function has exactly the body that this table builds, and no attribute or table but those, is an
+ * operator with a row in graph/ops (own_weight.c, xnor_product.c, circulant_*.c; the Fast ones have none, and are inlined) and a
+ * rule for training (…_rule.c; Xnor… are trained in another form, passes/binarize). Any other is a function like others, and
+ * inlined.
  *
  *  function        inputs (then tables)     attributes                  meaning
  *  BinaryWeight    P, S                     shape, columns              W = S * sign: P uint8 [M, ceil(K/8)], bit i of byte j
