@@ -8,6 +8,7 @@
 #include "graph/own/own.h"
 #include "passes/binarize/binarize_form.h"
 #include "passes/binarize/binarize_pack.h"
+#include "passes/binarize/binarize_product.h"
 #include "passes/binarize/binarize_threshold.h"
 
 enum { TEXT = 256 };
@@ -164,64 +165,8 @@ static int close_weight(struct mc_model *m, struct mc_node *w, struct mc_err *er
 
 /* ---- products of signs ---- */
 
-struct product {
-    struct mc_node *node;  /* Gemm, MatMul, Conv */
-    struct mc_node *w;     /* BinarizeWeight */
-    struct mc_node *sign;  /* SignSTE; NULL: inputs are real */
-    bool reshaped;         /* a Reshape stands between sign and node */
-    struct mc_node *add;   /* adds a constant row; NULL */
-    struct mc_value *bias; /* NULL */
-};
-
-static struct mc_node *maker_of(const struct mc_node *n, size_t slot)
-{
-    return slot < n->n_in && n->in[slot] ? n->in[slot]->producer : NULL;
-}
-
-static struct mc_node *bias_node(const struct mc_node *n, int64_t m, struct mc_value **ret_bias)
-{
-    struct mc_value *y = n->out[0];
-    if (y->n_uses != 1 || y->is_output || y->uses[0].slot < 0 ||
-        !mc_node_is(y->uses[0].node, "Add"))
-        return NULL;
-    struct mc_node *add = y->uses[0].node;
-    struct mc_value *b = add->in[!y->uses[0].slot];
-    const struct mc_tensor *t = b ? mc_constant(b) : NULL;
-    if (!t || t->dtype != MC_DTYPE_F32 || t->shape.rank != 1 || t->shape.dim[0] != m)
-        return NULL;
-    *ret_bias = b;
-    return add;
-}
-
-/* Is n a product of signs with binarised weights? */
-static bool find_product(struct mc_node *n, struct product *ret)
-{
-    bool conv = mc_node_is(n, "Conv"), gemm = mc_node_is(n, "Gemm");
-    if (!conv && !gemm && !mc_node_is(n, "MatMul"))
-        return false;
-    *ret = (struct product){.node = n, .w = maker_of(n, 1), .sign = maker_of(n, 0)};
-    if (ret->w && mc_node_is(ret->w, "Transpose") && !conv && maker_of(ret->w, 0) &&
-        !mc_node_int(maker_of(ret->w, 0), "last", 0))
-        ret->w = maker_of(ret->w, 0);
-    if (ret->sign && mc_node_is(ret->sign, "Reshape")) {
-        ret->sign = maker_of(ret->sign, 0);
-        ret->reshaped = true;
-    }
-    if (!mc_binarize_is(ret->w, mc_binarize_weight))
-        return false;
-    if (!mc_binarize_is(ret->sign, mc_binarize_sign)) {
-        ret->sign = NULL;
-        if (!mc_node_int(ret->w, "fast", 0))
-            return false;
-    }
-    ret->bias = n->n_in > 2 ? n->in[2] : NULL;
-    if (!conv && !gemm)
-        ret->add = bias_node(n, mc_node_int(ret->w, "outputs", 0), &ret->bias);
-    return true;
-}
-
 /* [m], of a convolution [m,1,1] with as many ones as it has axes. */
-static struct mc_shape row_shape(const struct product *p, int64_t m)
+static struct mc_shape row_shape(const struct mc_sign_product *p, int64_t m)
 {
     struct mc_shape shape = mc_shape_of(1, &m);
     for (int i = 2; mc_node_is(p->node, "Conv") && i < mc_constant(p->w->in[0])->shape.rank; i++)
@@ -229,16 +174,16 @@ static struct mc_shape row_shape(const struct product *p, int64_t m)
     return shape;
 }
 
-/* The bias as a row of m floats, times `by`; zeros where there is none. */
-static int bias_value(struct mc_graph *g, const struct product *p, int64_t m, double by,
-                      struct mc_value **ret, struct mc_err *err)
+/* The bias as a row of m floats, times `by`, and what `after` makes of it; zeros where there is none. */
+static int bias_value(struct mc_graph *g, const struct mc_sign_product *p, int64_t m, double by,
+                      const struct mc_norm_line *after, struct mc_value **ret, struct mc_err *err)
 {
     struct mc_shape shape = row_shape(p, m);
     struct mc_tensor *t = NULL;
     float *x = NULL, *row;
     int64_t n;
     const struct mc_tensor *b = p->bias ? mc_constant(p->bias) : NULL;
-    if (b && mc_shape_equal(&b->shape, &shape) && by == 1 && p->bias->tensor) {
+    if (b && mc_shape_equal(&b->shape, &shape) && by == 1 && !after->by && p->bias->tensor) {
         *ret = p->bias;
         return 0;
     }
@@ -249,6 +194,8 @@ static int bias_value(struct mc_graph *g, const struct product *p, int64_t m, do
     rc = row ? 0 : no_memory(err);
     for (int64_t i = 0; i < m && !rc && x; i++)
         row[i] = x[n == 1 ? 0 : i] * (float)by;
+    for (int64_t i = 0; i < m && !rc && after->by; i++)
+        row[i] = (float)((double)row[i] * after->by[i] + after->plus[i]);
     rc = rc ? rc : mc_constant_make(row, &shape, MC_DTYPE_F32, NULL, &t, err);
     free(row);
     free(x);
@@ -258,7 +205,7 @@ static int bias_value(struct mc_graph *g, const struct product *p, int64_t m, do
     return rc;
 }
 
-static int threshold_value(struct mc_graph *g, const struct product *p,
+static int threshold_value(struct mc_graph *g, const struct mc_sign_product *p,
                            const struct mc_sign_threshold *t, struct mc_value **ret,
                            struct mc_err *err)
 {
@@ -271,19 +218,25 @@ static int threshold_value(struct mc_graph *g, const struct product *p,
 }
 
 /* S of a product has the shape of its bias. */
-static int scale_value(struct mc_graph *g, const struct product *p, const char *name,
-                       const struct mc_tensor *column, struct mc_value **ret, struct mc_err *err)
+static int scale_value(struct mc_graph *g, const struct mc_sign_product *p, const char *name,
+                       const struct mc_tensor *column, const struct mc_norm_line *after,
+                       struct mc_value **ret, struct mc_err *err)
 {
-    struct mc_shape shape = row_shape(p, column->shape.dim[0]);
+    int64_t m = column->shape.dim[0];
+    struct mc_shape shape = row_shape(p, m);
     struct mc_tensor *t = NULL;
-    int rc = mc_tensor_view(MC_DTYPE_F32, &shape, column->storage, 0, &t, err);
+    void *data;
+    int rc = mc_tensor_new(MC_DTYPE_F32, &shape, NULL, &t, &data, err);
+    for (int64_t i = 0; i < m && !rc; i++)
+        ((float *)data)[i] = (float)((double)((const float *)column->data)[i] *
+                                     (after->by ? after->by[i] : 1));
     rc = rc ? rc : constant(g, name, "scales", t, ret, err);
     mc_tensor_unref(t);
     return rc;
 }
 
 /* y = (a sign(W)) (alpha S) + beta B, or with real inputs y = (x sign(W)) (alpha S) + beta B. */
-static int call_product(struct mc_graph *g, const struct product *p,
+static int call_product(struct mc_graph *g, const struct mc_sign_product *p,
                         const struct mc_sign_threshold *t, struct mc_value *out, struct mc_err *err)
 {
     bool conv = mc_node_is(p->node, "Conv"), gemm = mc_node_is(p->node, "Gemm");
@@ -293,28 +246,32 @@ static int call_product(struct mc_graph *g, const struct product *p,
         p->sign ? (conv ? "XnorConv" : "XnorGemm") : (conv ? "BinaryConvFast" : "BinaryGemmFast");
     struct mc_value *w = p->w->in[0], *in[5] = {p->sign ? t->x : p->node->in[0]};
     struct packed packed = {0};
+    struct mc_norm_line after = {0};
     struct mc_signs_of of;
     char label[TEXT];
     size_t at = 1;
     int rc = pack(p->w, p->sign ? t : NULL, alpha, &packed, &of, err);
+    if (!rc && p->norm)
+        rc = mc_norm_line(p->norm, of.m, &after, err);
     struct call c = {.like = conv ? p->node : NULL,
                      .shape = conv ? &mc_constant(w)->shape : NULL,
                      .columns = of.n};
     if (!rc && p->sign)
         rc = threshold_value(g, p, t, &in[at++], err);
     rc = rc ? rc : constant(g, w->name, "signs", packed.bits, &in[at++], err);
-    rc = rc ? rc : scale_value(g, p, w->name, packed.scale, &in[at++], err);
-    rc = rc ? rc : bias_value(g, p, of.m, beta, &in[at++], err);
+    rc = rc ? rc : scale_value(g, p, w->name, packed.scale, &after, &in[at++], err);
+    rc = rc ? rc : bias_value(g, p, of.m, beta, &after, &in[at++], err);
     unpack(&packed);
+    mc_norm_line_free(&after);
     snprintf(label, sizeof label, "%s", mc_node_label(p->node));
     return rc ? rc
               : mc_own_call(g, p->node->pos, function, label, in, at, &out, 1, set_attributes, &c,
                             NULL, err);
 }
 
-static int close_product(struct mc_graph *g, const struct product *p, struct mc_err *err)
+static int close_product(struct mc_graph *g, const struct mc_sign_product *p, struct mc_err *err)
 {
-    struct mc_node *last = p->add ? p->add : p->node;
+    struct mc_node *last = mc_sign_product_last(p);
     const struct mc_tensor *w = mc_constant(p->w->in[0]);
     int64_t channels = !w ? 0
                        : mc_node_is(p->node, "Conv")
@@ -335,6 +292,8 @@ static int close_product(struct mc_graph *g, const struct product *p, struct mc_
     mc_sign_threshold_free(&t);
     if (rc)
         return rc;
+    if (p->norm)
+        mc_edit_remove_node(p->norm);
     if (p->add)
         mc_edit_remove_node(p->add);
     mc_edit_remove_node(p->node);
@@ -352,8 +311,8 @@ int mc_binarize_close(struct mc_model *m, struct mc_err *err)
         return no_memory(err);
     memcpy(list, g->nodes, n * sizeof *list);
     for (size_t i = 0; i < n && !rc; i++) {
-        struct product p;
-        if (!find_product(list[i], &p))
+        struct mc_sign_product p;
+        if (!mc_sign_product_find(list[i], &p))
             continue;
         any = true;
         rc = close_product(g, &p, err);

@@ -3,6 +3,7 @@
  *
  *     open                                                     file
  *     Gemm(SignSTE(BatchNormalization(x)), BinarizeWeight(w), b)   XnorGemm(x, T, P, S, b)
+ *     BatchNormalization(Gemm(SignSTE(…), …, b))               XnorGemm(x, T, P, S, b): its scale in S and b
  *     Gemm(x, BinarizeWeight(w), b)                            Gemm(x, BinaryWeight(P, S), b), or where the node has the
  *                                                              attribute fast: BinaryGemmFast(x, P, S, b)
  *     LSTM(x, BinarizeWeight(w), …)                            LSTM(x, BinaryWeight(P, S), …)
@@ -30,10 +31,14 @@ int mc_binarize_signs(struct mc_graph *g, size_t pos, const char *name, struct m
                       int rank, bool images, const struct mc_tensor *threshold, int64_t channels,
                       bool fixed, struct mc_value **ret, struct mc_err *err);
 
+/* A BatchNormalization behind each product of signs whose outputs reach no other, so that their scale is trained, not that of
+ * weights. Not where a product has more than two dimensions. Errors: MC_ENOMEM. */
+int mc_binarize_norms(struct mc_graph *g, struct mc_err *err);
+
 /* ---- binarize_measure.c ---- */
 
-/* Means and variances of all BatchNormalizations before a SignSTE, each of what it sees when those in front of it have the
- * statistics of the batch. On `count` samples of `data`, from the first.
+/* Means and variances of all BatchNormalizations before a SignSTE or behind a product of signs, each of what it sees when those
+ * in front of it have the statistics of the batch. On `count` samples of `data`, from the first; none where there is no norm.
  * Errors: MC_EDATA where an input has one sign whatever the sample; what running and reading give. */
 int mc_binarize_measure(struct mc_pass_ctx *ctx, struct mc_model *m, struct mc_dataset *data,
                         int64_t count, struct mc_err *err);

@@ -7,11 +7,13 @@
 #include "graph/edit.h"
 #include "graph/run/observe.h"
 #include "passes/binarize/binarize_form.h"
+#include "passes/binarize/binarize_product.h"
 
 enum { MEAN = 3, VAR = 4 };
 
 struct seen { /* of one BatchNormalization */
     struct mc_node *norm;
+    bool behind; /* a product; otherwise before a sign */
     int64_t channels;
     double *sum, *square, *shift, count; /* [channels] about the first element seen */
     float *least, *most;                 /* [channels] */
@@ -114,7 +116,7 @@ static int store(struct seen *s, const struct mc_node *norm, struct mc_err *err)
             return mc_fail(err, MC_EDATA, "'%s': channel %lld of its input is NaN or infinite",
                            mc_node_label(norm), (long long)c);
     }
-    if (!moves)
+    if (!moves && !s->behind)
         return mc_fail(
             err, MC_EDATA,
             "'%s': what becomes signs has one sign whatever the sample: its input is the "
@@ -124,10 +126,14 @@ static int store(struct seen *s, const struct mc_node *norm, struct mc_err *err)
     return rc ? rc : put(norm->in[VAR], s->square, s->channels, err);
 }
 
-static bool is_ours(const struct mc_node *n)
+/* The norm before this sign, or behind this product of signs. */
+static struct mc_node *norm_of(struct mc_node *n)
 {
-    return mc_binarize_is(n, mc_binarize_sign) && n->in[0] && n->in[0]->producer &&
-           mc_node_is(n->in[0]->producer, "BatchNormalization");
+    struct mc_sign_product p;
+    struct mc_node *before = mc_binarize_is(n, mc_binarize_sign) ? n->in[0]->producer : NULL;
+    if (before)
+        return mc_node_is(before, "BatchNormalization") ? before : NULL;
+    return mc_sign_product_find(n, &p) && p.sign ? p.norm : NULL;
 }
 
 /* Those of g in the order of nodes, closed by one without a node; put in training mode. */
@@ -137,8 +143,8 @@ static int find(struct mc_graph *g, struct seen **ret, size_t *ret_n, struct mc_
     size_t n = 0;
     int rc = s ? 0 : no_memory(err);
     for (size_t i = 0; i < g->n_nodes && !rc; i++)
-        if (is_ours(g->nodes[i])) {
-            s[n].norm = g->nodes[i]->in[0]->producer;
+        if ((s[n].norm = norm_of(g->nodes[i]))) {
+            s[n].behind = !mc_binarize_is(g->nodes[i], mc_binarize_sign);
             s[n].channels = mc_tensor_count(mc_constant(s[n].norm->in[MEAN]));
             rc = mc_edit_attr_int(s[n].norm, "training_mode", 1, err);
             rc = rc ? rc : prepare(&s[n], err);
@@ -167,8 +173,8 @@ int mc_binarize_measure(struct mc_pass_ctx *ctx, struct mc_model *m, struct mc_d
     if (!rc && n)
         rc = mc_observe(run->graph, data, names, n, &o, add_batch, s, NULL, err);
     for (size_t i = 0; i < m->graph->n_nodes && !rc; i++) /* the clone has the same nodes */
-        if (is_ours(m->graph->nodes[i]))
-            rc = store(&s[at++], m->graph->nodes[i]->in[0]->producer, err);
+        if (norm_of(m->graph->nodes[i]))
+            rc = store(&s[at++], norm_of(m->graph->nodes[i]), err);
     for (size_t i = 0; s && i < n; i++) {
         free(s[i].sum);
         free(s[i].least);

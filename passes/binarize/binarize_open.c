@@ -8,6 +8,7 @@
 #include "graph/constant.h"
 #include "graph/edit.h"
 #include "graph/grad/rule.h"
+#include "passes/binarize/binarize_product.h"
 
 enum { BATCHNORM_VERSION = 15, RESHAPE_VERSION = 14, SHAPE_VERSION = 15, TEXT = 256 };
 
@@ -81,20 +82,23 @@ static int shape_constant(struct maker *k, int64_t channels, struct mc_value **r
 
 /* ---- signs ---- */
 
+/* (x - mean) / deviation: of this mean, and a variance that makes the deviation 1. */
 static int normalise(struct maker *k, const float *mean, int64_t channels, struct mc_value **x)
 {
     struct mc_value *in[5] = {*x};
     struct mc_node *n;
-    float *ones = mc_calloc((size_t)channels + 1, 2 * sizeof *ones);
+    float *ones = mc_calloc((size_t)channels + 1, 3 * sizeof *ones);
     if (!ones)
         return no_memory(k->err);
-    float *zeros = ones + channels;
-    for (int64_t i = 0; i < channels; i++)
+    float *zeros = ones + channels, *vars = zeros + channels;
+    for (int64_t i = 0; i < channels; i++) {
         ones[i] = 1;
+        vars[i] = 1 - 1e-5F; /* epsilon is added */
+    }
     int rc = numbers(k, "norm.scale", ones, channels, &in[1]);
     rc = rc ? rc : numbers(k, "norm.bias", zeros, channels, &in[2]);
     rc = rc ? rc : numbers(k, "norm.mean", mean, channels, &in[3]);
-    rc = rc ? rc : numbers(k, "norm.var", ones, channels, &in[4]);
+    rc = rc ? rc : numbers(k, "norm.var", vars, channels, &in[4]);
     free(ones);
     return rc ? rc : make(k, "BatchNormalization", "", BATCHNORM_VERSION, in, 5, &n, x);
 }
@@ -261,5 +265,56 @@ int mc_binarize_open(struct mc_model *m, const struct mc_binarize_layer *b, stru
         if (!rc && !b->real)
             rc = open_site(b, &l->sites[s], err);
     }
+    return rc;
+}
+
+/* ---- norms of outputs ---- */
+
+/* Does all of v reach a BatchNormalization, which makes its scale one, before anything is added to it? */
+static bool is_normalised(const struct mc_value *v)
+{
+    while (is_alone(v)) {
+        const struct mc_node *n = v->uses[0].node;
+        if (mc_node_is(n, "BatchNormalization"))
+            return true;
+        if (!passes_on(n) && !mc_node_is(n, "Relu"))
+            return false;
+        v = n->out[0];
+    }
+    return false;
+}
+
+static int norm_behind(const struct mc_sign_product *p, struct mc_err *err)
+{
+    struct mc_node *last = mc_sign_product_last(p), *norm;
+    struct mc_value *y = last->out[0], *out = y;
+    int64_t m = mc_node_int(p->w, "outputs", 0);
+    struct maker k = {last->graph, last->pos + 1, mc_node_label(p->node), err};
+    float *zeros = mc_calloc((size_t)m + 1, sizeof *zeros);
+    if (!zeros)
+        return no_memory(err);
+    int rc = normalise(&k, zeros, m, &out);
+    free(zeros);
+    norm = rc ? NULL : out->producer;
+    rc = rc ? rc : mc_edit_replace_uses(y, out, err);
+    return rc ? rc : mc_edit_set_input(norm, 0, y, err);
+}
+
+int mc_binarize_norms(struct mc_graph *g, struct mc_err *err)
+{
+    size_t n = g->n_nodes;
+    int rc = 0;
+    struct mc_node **list = mc_calloc(n + 1, sizeof *list);
+    if (!list)
+        return no_memory(err);
+    memcpy(list, g->nodes, n * sizeof *list);
+    for (size_t i = 0; i < n && !rc; i++) {
+        struct mc_sign_product p;
+        bool found = mc_sign_product_find(list[i], &p) && p.sign;
+        bool wide = found && mc_node_is(p.node, "MatMul") && p.reshaped;
+        if (found && !wide && !is_normalised(mc_sign_product_last(&p)->out[0]))
+            rc = norm_behind(&p, err);
+    }
+    free(list);
     return rc;
 }

@@ -309,6 +309,8 @@ int mc_binarize_reopen(struct mc_model *m, const struct mc_model *given, struct 
         rc = reopen_node(&o, list[i], kind_of(list[i]));
     mc_infer_free(inf);
     free(list);
+    if (many && given && !rc)
+        rc = mc_binarize_norms(g, err);
     if (many && !rc) {
         mc_edit_sweep(g);
         mc_own_sweep(m);

@@ -110,3 +110,32 @@ int mc_sign_threshold(const struct mc_node *sign, bool reshaped, int64_t channel
         mc_sign_threshold_free(t);
     return rc;
 }
+
+void mc_norm_line_free(struct mc_norm_line *l)
+{
+    free(l->by);
+    *l = (struct mc_norm_line){0};
+}
+
+int mc_norm_line(const struct mc_node *norm, int64_t channels, struct mc_norm_line *ret,
+                 struct mc_err *err)
+{
+    double eps = (double)mc_node_float(norm, "epsilon", 1e-5F);
+    float *p[4] = {0};
+    int rc = 0;
+    *ret = (struct mc_norm_line){.by = mc_calloc((size_t)channels + 1, 2 * sizeof *ret->by)};
+    if (!ret->by)
+        return mc_fail(err, MC_ENOMEM, "out of memory for scales");
+    ret->plus = ret->by + channels;
+    for (int i = 0; i < 4 && !rc; i++)
+        rc = floats_of(norm->in[i + 1], channels, norm, &p[i], err);
+    for (int64_t c = 0; c < channels && !rc; c++) {
+        ret->by[c] = (double)p[0][c] / sqrt(fmax((double)p[3][c], 0) + eps);
+        ret->plus[c] = (double)p[1][c] - (double)p[2][c] * ret->by[c];
+    }
+    for (int i = 0; i < 4; i++)
+        free(p[i]);
+    if (rc)
+        mc_norm_line_free(ret);
+    return rc;
+}

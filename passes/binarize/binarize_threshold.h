@@ -19,4 +19,14 @@ int mc_sign_threshold(const struct mc_node *sign, bool reshaped, int64_t channel
                       struct mc_sign_threshold *ret, struct mc_err *err);
 void mc_sign_threshold_free(struct mc_sign_threshold *t);
 
+/* BatchNormalization behind a product: y by + plus, [channels] each. */
+struct mc_norm_line {
+    double *by, *plus; /* of one block; NULL: there is none */
+};
+
+/* Errors: MC_EDATA for NaN and infinity; MC_ESHAPE; MC_ENOMEM. */
+int mc_norm_line(const struct mc_node *norm, int64_t channels, struct mc_norm_line *ret,
+                 struct mc_err *err);
+void mc_norm_line_free(struct mc_norm_line *l);
+
 #endif
