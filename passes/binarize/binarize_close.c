@@ -228,8 +228,8 @@ static int scale_value(struct mc_graph *g, const struct mc_sign_product *p, cons
     void *data;
     int rc = mc_tensor_new(MC_DTYPE_F32, &shape, NULL, &t, &data, err);
     for (int64_t i = 0; i < m && !rc; i++)
-        ((float *)data)[i] = (float)((double)((const float *)column->data)[i] *
-                                     (after->by ? after->by[i] : 1));
+        ((float *)data)[i] =
+            (float)((double)((const float *)column->data)[i] * (after->by ? after->by[i] : 1));
     rc = rc ? rc : constant(g, name, "scales", t, ret, err);
     mc_tensor_unref(t);
     return rc;

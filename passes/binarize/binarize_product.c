@@ -45,6 +45,9 @@ static struct mc_node *norm_node(const struct mc_sign_product *p, int64_t m)
     for (size_t i = 1; i < 5; i++)
         if (i >= n->n_in || !is_row(n->in[i], m))
             return NULL;
+    for (size_t i = 0; i < n->out[0]->n_uses; i++) /* that of the signs behind */
+        if (mc_binarize_is(n->out[0]->uses[i].node, mc_binarize_sign))
+            return NULL;
     return n->n_out == 1 ? n : NULL;
 }
 
@@ -79,4 +82,3 @@ struct mc_node *mc_sign_product_last(const struct mc_sign_product *p)
 {
     return p->norm ? p->norm : p->add ? p->add : p->node;
 }
-

@@ -11,7 +11,8 @@ struct mc_sign_product {
     bool reshaped;         /* a Reshape stands between sign and node */
     struct mc_node *add;   /* adds a constant row; NULL */
     struct mc_value *bias; /* NULL */
-    struct mc_node *norm;  /* BatchNormalization of its outputs alone, with constant statistics; NULL */
+    struct mc_node
+        *norm; /* BatchNormalization of its outputs alone, with constant statistics; NULL */
 };
 
 /* Is n a product with binarised weights, of signs, or of real inputs in one call? */
