@@ -16,7 +16,8 @@
  * measured on after training. */
 enum { THRESHOLD_SAMPLES = 512, JUDGE_SAMPLES = 512, NORM_SAMPLES = 8192 };
 /* Of the epochs: activations become signs first, weights then. The rate: a short test, which looks at a few batches, finds
- * one that is too low for signs to change. fashion-mlp after 10 epochs: 88.6 % with 0.0002 as found, 89.6 with 0.002. */
+ * one that is too low for signs to change. fashion-mlp after 10 epochs: 88.6 % with 0.0002 as found, 89.6 with 0.002. Where there are
+ * few epochs, those of the first stage are missed in the second: fashion-cnn, 5, held-out loss 0.111 with 0.4, 0.105 with 0.1. */
 static const double FIRST_STAGE = 0.1, RATE = 0.002;
 
 static const struct mc_param params[] = {
