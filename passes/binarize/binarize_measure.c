@@ -14,6 +14,9 @@ enum { MEAN = 3, VAR = 4 };
 struct seen { /* of one BatchNormalization */
     struct mc_node *norm;
     bool behind; /* a product; otherwise before a sign */
+    bool
+        single; /* a batch gives one number a channel, of which nothing is left without its mean, */
+    bool fixed; /* so it has got statistics of all batches */
     int64_t channels;
     double *sum, *square, *shift, count; /* [channels] about the first element seen */
     float *least, *most;                 /* [channels] */
@@ -36,7 +39,23 @@ static int prepare(struct seen *s, struct mc_err *err)
     s->square = s->sum + n;
     s->shift = s->square + n;
     s->most = s->least + n;
+    s->single = true;
     return 0;
+}
+
+static void begin(struct seen *s)
+{
+    memset(s->sum, 0, (size_t)s->channels * sizeof *s->sum);
+    memset(s->square, 0, (size_t)s->channels * sizeof *s->square);
+    s->count = 0;
+}
+
+static bool moves(const struct seen *s)
+{
+    bool any = false;
+    for (int64_t c = 0; c < s->channels; c++)
+        any = any || s->most[c] > s->least[c];
+    return any;
 }
 
 static void add_channel(struct seen *s, const struct mc_array *a, int64_t c, int64_t rows,
@@ -80,6 +99,7 @@ static int add_batch(void *ctx, const struct mc_array *const *values, int64_t fi
         int64_t inner = mc_shape_span(&a->shape, 2, a->shape.rank);
         for (int64_t c = 0; c < s->channels && n > 0; c++)
             add_channel(s, a, c, a->shape.dim[0], inner);
+        s->single = s->single && n == s->channels;
         s->count += (double)(n / s->channels);
     }
     return 0;
@@ -106,22 +126,20 @@ static int put(struct mc_value *v, const double *x, int64_t n, struct mc_err *er
 /* norm: that of the model itself, not of the clone that ran. */
 static int store(struct seen *s, const struct mc_node *norm, struct mc_err *err)
 {
-    bool moves = false;
+    if (!moves(s) && !s->behind)
+        return mc_fail(
+            err, MC_EDATA,
+            "'%s': what becomes signs has one sign whatever the sample: its input is the "
+            "same in all; leave the layer with --skip, or give other samples",
+            mc_node_label(norm));
     for (int64_t c = 0; c < s->channels; c++) {
         double mean = s->sum[c] / s->count, var = s->square[c] / s->count - mean * mean;
-        moves = moves || s->most[c] > s->least[c];
         s->sum[c] = mean + s->shift[c];
         s->square[c] = var > 0 ? var : 0;
         if (!isfinite(s->sum[c]) || !isfinite(var))
             return mc_fail(err, MC_EDATA, "'%s': channel %lld of its input is NaN or infinite",
                            mc_node_label(norm), (long long)c);
     }
-    if (!moves && !s->behind)
-        return mc_fail(
-            err, MC_EDATA,
-            "'%s': what becomes signs has one sign whatever the sample: its input is the "
-            "same in all; leave the layer with --skip, or give other samples",
-            mc_node_label(norm));
     int rc = put(norm->in[MEAN], s->sum, s->channels, err);
     return rc ? rc : put(norm->in[VAR], s->square, s->channels, err);
 }
@@ -155,6 +173,27 @@ static int find(struct mc_graph *g, struct seen **ret, size_t *ret_n, struct mc_
     return rc;
 }
 
+/* Samples come one by one, and what is behind a norm of single numbers sees the same in each: the norm gets its statistics,
+ * and *ret_again says that all has to be measured once more. */
+static int fix_singles(struct seen *s, size_t n, bool *ret_again, struct mc_err *err)
+{
+    bool still = false;
+    int rc = 0;
+    *ret_again = false;
+    for (size_t i = 0; i < n; i++)
+        still = still || (!s[i].behind && !moves(&s[i]));
+    for (size_t i = 0; i < n && still && !rc; i++) {
+        if (s[i].fixed || !s[i].single || s[i].count < 2 || !moves(&s[i]))
+            continue;
+        s[i].fixed = *ret_again = true;
+        rc = store(&s[i], s[i].norm, err);
+        rc = rc ? rc : mc_edit_attr_int(s[i].norm, "training_mode", 0, err);
+    }
+    for (size_t i = 0; i < n && *ret_again; i++)
+        begin(&s[i]);
+    return rc;
+}
+
 int mc_binarize_measure(struct mc_pass_ctx *ctx, struct mc_model *m, struct mc_dataset *data,
                         int64_t count, struct mc_err *err)
 {
@@ -170,8 +209,10 @@ int mc_binarize_measure(struct mc_pass_ctx *ctx, struct mc_model *m, struct mc_d
         rc = no_memory(err);
     for (size_t i = 0; i < n && !rc; i++)
         names[i] = s[i].norm->in[0]->name;
-    if (!rc && n)
+    for (bool again = n > 0; again && !rc;) {
         rc = mc_observe(run->graph, data, names, n, &o, add_batch, s, NULL, err);
+        rc = rc ? rc : fix_singles(s, n, &again, err);
+    }
     for (size_t i = 0; i < m->graph->n_nodes && !rc; i++) /* the clone has the same nodes */
         if (norm_of(m->graph->nodes[i]))
             rc = store(&s[at++], norm_of(m->graph->nodes[i]), err);

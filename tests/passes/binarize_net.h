@@ -22,12 +22,12 @@ static inline struct mc_value *net_gemm(struct mc_graph *g, const char *name, st
     return y;
 }
 
-/* first, Relu, inner, Relu, product and its bias, Relu, last. */
-static inline struct mc_model *binarize_net(void)
+/* first, Relu, inner, Relu, product and its bias, Relu, last; of so many samples at a time, -2: any number. */
+static inline struct mc_model *binarize_net_of(int64_t batch)
 {
     struct mc_model *m = build_model(17);
     struct mc_graph *g = m->graph;
-    struct mc_value *y = build_input(g, "x", MC_DTYPE_F32, 2, DIMS(-2, NET_IN));
+    struct mc_value *y = build_input(g, "x", MC_DTYPE_F32, 2, DIMS(batch, NET_IN));
     y = build_unary(g, "Relu", "r1", net_gemm(g, "first", y, NET_WIDTH, NET_IN, false, 1));
     y = build_unary(g, "Relu", "r2", net_gemm(g, "inner", y, NET_WIDTH, NET_WIDTH, true, 3));
     y = build_binary(g, "MatMul", "product", y,
@@ -36,6 +36,11 @@ static inline struct mc_model *binarize_net(void)
     y = build_unary(g, "Relu", "r3", y);
     build_output(g, net_gemm(g, "last", y, NET_OUT, NET_WIDTH, false, 7));
     return m;
+}
+
+static inline struct mc_model *binarize_net(void)
+{
+    return binarize_net_of(-2);
 }
 
 static inline struct mc_dataset *net_data(struct memory_data *d)

@@ -46,11 +46,12 @@ static struct mc_dataset *pictures(struct memory_data *d)
     return memory_open(d, "x", NET_SAMPLES, 3, DIMS(2, SIDE, SIDE), x, labels);
 }
 
-static struct mc_model *opened(const struct mc_model *given, struct mc_dataset *data)
+static struct mc_model *opened_with(const struct mc_model *given, struct mc_dataset *data,
+                                    bool shortcut)
 {
     struct mc_pass_ctx ctx = {.calib = data, .calib_count = NET_SAMPLES, .given = given};
     struct mc_model *m;
-    json_t *o = json_pack("{s:b}", "activations", 1), *report = NULL;
+    json_t *o = json_pack("{s:b,s:b}", "activations", 1, "no-shortcut", !shortcut), *report = NULL;
     build_ok(mc_model_clone(given, &m, &err), &err);
     build_ok(mc_pass_binarize.run(&ctx, o, m, &report, &err), &err);
     build_ok(mc_pass_binarize.convert(&ctx, o, m, &err), &err);
@@ -58,6 +59,11 @@ static struct mc_model *opened(const struct mc_model *given, struct mc_dataset *
     json_decref(o);
     json_decref(report);
     return m;
+}
+
+static struct mc_model *opened(const struct mc_model *given, struct mc_dataset *data)
+{
+    return opened_with(given, data, true);
 }
 
 static size_t how_many(const struct mc_model *m, const char *op)
@@ -181,12 +187,35 @@ static void averages_are_taken_anew(void **state)
     mc_model_free(given);
 }
 
+/* In a batch of one sample nothing is left of a number without the mean of the batch. */
+static void samples_come_one_by_one(void **state)
+{
+    (void)state;
+    struct memory_data d;
+    struct mc_dataset *data = net_data(&d);
+    struct mc_model *given = binarize_net_of(1), *m = opened_with(given, data, false);
+    size_t n = 0;
+    assert_int_equal(how_many(m, "SignSTE"), 2);
+    for (size_t i = 0; i < m->graph->n_nodes; i++) {
+        const struct mc_node *k = m->graph->nodes[i];
+        if (strcmp(k->op_type, "SignSTE") != 0)
+            continue;
+        const struct mc_tensor *var = mc_constant(k->in[0]->producer->in[4]);
+        for (int64_t c = 0; c < NET_WIDTH; c++)
+            n += ((const float *)var->data)[c] > 0.01F;
+    }
+    assert_int_equal(n, 2 * NET_WIDTH);
+    mc_model_free(m);
+    mc_model_free(given);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(norms_are_where_scales_are_not_trained),
         cmocka_unit_test(norms_behind_are_in_the_call),
         cmocka_unit_test(averages_are_taken_anew),
+        cmocka_unit_test(samples_come_one_by_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
