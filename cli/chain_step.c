@@ -342,6 +342,7 @@ static int train_stages(struct mc_chain_step *s, struct mc_job *j, struct mc_err
         if (staged)
             rc = s->cli.pass->stage(&ctx, s->cli.values, k, j->work, &stage, err);
         s->train.lr = stage.lr;
+        s->train.ema = stage.ema;
         s->train.stage = stage.last && k == 0 ? 0 : k + 1;
         if (!rc)
             rc = mc_job_train(&s->cli, j, &s->train, s->epochs * stage.share, err);

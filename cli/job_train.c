@@ -195,7 +195,7 @@ static int checkpoint_of(const struct mc_cli *cli, const struct mc_job_train *t,
     return 0;
 }
 
-/* The options, with the rate that suits a stage where none is given. */
+/* The options, with the rate and the average that suit a stage where none are given. */
 static int options_of(const struct mc_job_train *t, json_t **ret, struct mc_err *err)
 {
     bool ok = true;
@@ -205,6 +205,8 @@ static int options_of(const struct mc_job_train *t, json_t **ret, struct mc_err 
     json_t *o = json_copy(t->options);
     if (o && suits)
         mc_json_put(o, "lr", json_real(t->lr), &ok);
+    if (o && t->ema > 0 && !mc_param_has(t->options, "ema"))
+        mc_json_put(o, "ema", json_real(t->ema), &ok);
     if (!o || !ok) {
         json_decref(o);
         return mc_fail(err, MC_ENOMEM, "out of memory");

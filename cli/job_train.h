@@ -11,7 +11,8 @@ struct mc_job_train {
     const char *teacher_name;
     json_t *options; /* of mc_train_run */
     int stage; /* 1, 2, …: of a training in stages; 0: it is none. From 2 on the checkpoint is FILE.2, … */
-    double lr; /* of adam and adamw, where none is given; 0: it is looked for */
+    double lr;  /* of adam and adamw, where none is given; 0: it is looked for */
+    double ema; /* where none is given */
 };
 
 /* Before anything is read. Errors: MC_EUSAGE: no --train, files that would replace each other, options that do not

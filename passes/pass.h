@@ -45,6 +45,7 @@ struct mc_pass_stage {
     const char *name; /* what is trained, for people */
     double share;     /* of the epochs */
     double lr;        /* of adam and adamw, where none is given; 0: it is looked for */
+    double ema;       /* decay of the moving average of weights, where none is given; 0: none */
     bool last;
 };
 
