@@ -96,7 +96,7 @@ static int time_runs(struct bench *b, const struct mc_cli *cli, struct mc_err *e
         rc = mc_limits_measure(&b->limits, err);
     if (!rc && mc_param_has(cli->values, "circulant"))
         rc = mc_circulant_limits_measure(mc_param_int(cli->values, "circulant", 0),
-                                         mc_param_int(cli->values, "rows", 1), &b->circulant, err);
+                                         mc_param_int(cli->values, "rows", 64), &b->circulant, err);
     return rc;
 }
 
@@ -265,6 +265,8 @@ int mc_cmd_bench(struct mc_cli *cli, struct mc_err *err)
     json_t *result = NULL;
     const char *file = mc_cli_operand(cli, 0);
     int rc = mc_cli_check_reports(cli, &file, 1, err);
+    if (!rc && mc_param_has(cli->values, "rows") && !mc_param_has(cli->values, "circulant"))
+        rc = mc_fail(err, MC_EUSAGE, "--rows goes with --circulant N");
     if (!rc)
         rc = prepare(&b, cli, err);
     if (!rc)

@@ -145,7 +145,7 @@ const struct mc_option_group mc_options_bench = {
         {MC_PARAM_INT, "circulant", 0, false, "N", NULL, 2, 16384, NULL,
          "time products with block-circulant matrices N x N as well, for each block size: where "
          "which way is fastest on this machine"},
-        {MC_PARAM_INT, "rows", 0, false, "N", "64", 1, 1e6, NULL, "rows of those products"},
+        {MC_PARAM_INT, "rows", 0, false, "N", NULL, 1, 1e6, NULL, "rows of those products [64]"},
         {MC_PARAM_INT, "threads", 0, false, "N", "1", 0, 1024, NULL,
          "threads to compute with; 0 is one per CPU"},
         {0},

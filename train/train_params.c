@@ -76,10 +76,11 @@ const struct mc_param mc_train_params[] = {
      .help = "longest gradient of all weights together; longer ones are shortened; 0: no limit"},
     {.type = MC_PARAM_REAL,
      .name = "ema",
-     .preset = "0",
      .min = 0,
      .max = 0.999999,
-     .help = "decay of a moving average of the weights, which is then what is kept; 0: none"},
+     .help = "decay of a moving average of the weights, which is then what is kept; 0: none, as "
+             "without it, "
+             "but that binarize takes 0.99"},
     {.type = MC_PARAM_CHOICE,
      .name = "schedule",
      .preset = "cosine",

@@ -22,4 +22,5 @@ try mcompress bench models/fashion-mlp.onnx --shape other=1x1x28x28
 try mcompress bench models/fashion-mlp.onnx --shape input=1x1xA
 try mcompress bench models/fashion-mlp.onnx --shape input=1x1x27x28
 try mcompress bench models/fashion-mlp.onnx --runs 0
+try mcompress bench models/fashion-mlp.onnx --rows 5
 try mcompress bench

@@ -34,5 +34,7 @@ T='--train fashion-mnist:train --holdout 0 --no-latency'
 mcompress binarize "$MODELS/student.onnx" --activations --finetune 0.02 $T -o t.onnx -q --report r.json
 tr -d '\n' <r.json | grep -o '"stage": "[^"]*"' | sort | uniq -c | sed 's/^ *//'
 tr -d '\n' <r.json | grep -o '"epochs_asked": [0-9.]*' | sort | uniq
+mcompress binarize "$MODELS/student.onnx" --activations --finetune 0.02 $T --ema 0 -o plain.onnx -q --report plain.json
+for f in r plain; do tr -d '\n' <$f.json | grep -o '"ema": [0-9.]*' | sort | uniq; done
 mcompress finetune t.onnx --epochs 0.01 $T --lr 0.001 -o again.onnx -q
 for f in t again; do mcompress info $f.onnx | sed -n 's/  */ /g;/bits each/p'; done
