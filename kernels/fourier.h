@@ -15,9 +15,7 @@ struct mc_fourier;
 
 /* The plans for length n >= 1; any thread may ask. */
 const struct mc_fourier *mc_fourier_get(int64_t n);
-/* X[k] = sum over c of x[c] exp(-2 pi i k c / n); real and imaginary parts in turn, both 16-byte aligned, x is kept. */
-void mc_fourier_forward(const struct mc_fourier *f, const float *x, float *to);
-/* The same in place. */
+/* X[k] = sum over c of x[c] exp(-2 pi i k c / n), in place; real and imaginary parts in turn, 16-byte aligned. */
 void mc_fourier_forward_here(const struct mc_fourier *f, float *x);
 /* The inverse, times n. x is kept. */
 void mc_fourier_inverse(const struct mc_fourier *f, const float *x, float *to);

@@ -58,11 +58,6 @@ const struct mc_fourier *mc_fourier_get(int64_t n)
     return f;
 }
 
-void mc_fourier_forward(const struct mc_fourier *f, const float *x, float *to)
-{
-    fftwf_execute_dft(f->forward, (fftwf_complex *)x, (fftwf_complex *)to);
-}
-
 void mc_fourier_forward_here(const struct mc_fourier *f, float *x)
 {
     fftwf_execute_dft(f->here, (fftwf_complex *)x, (fftwf_complex *)x);

@@ -178,18 +178,6 @@ void mc_body_ints(struct mc_own_body *b, const char *name, const int64_t *v, siz
     b->differs |= !a || a->n != n || (n && memcmp(a->ints, v, n * sizeof *v) != 0);
 }
 
-void mc_body_string(struct mc_own_body *b, const char *name, const char *v)
-{
-    if (done(b))
-        return;
-    if (b->g) {
-        passed(b, mc_edit_attr_string(b->node, name, v, b->err));
-        return;
-    }
-    const struct mc_attr *a = look(b, name, MC_ATTR_STRING, NULL);
-    b->differs |= !a || a->s.size != strlen(v) || memcmp(a->s.data, v, a->s.size) != 0;
-}
-
 void mc_body_ref(struct mc_own_body *b, const char *name, enum mc_attr_type type, const char *from)
 {
     if (done(b))

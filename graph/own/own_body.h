@@ -31,7 +31,6 @@ int mc_body_more(struct mc_own_body *b, int i);
 void mc_body_int(struct mc_own_body *b, const char *name, int64_t v);
 void mc_body_float(struct mc_own_body *b, const char *name, float v);
 void mc_body_ints(struct mc_own_body *b, const char *name, const int64_t *v, size_t n);
-void mc_body_string(struct mc_own_body *b, const char *name, const char *v);
 /* The attribute `from` of the call, which has this type; left out where the call leaves it out. */
 void mc_body_ref(struct mc_own_body *b, const char *name, enum mc_attr_type type, const char *from);
 

@@ -42,9 +42,6 @@ const char *mc_own_circulant_function(int64_t p, int64_t q, int64_t b, int64_t t
 int mc_own_circulant_call(struct mc_graph *g, size_t pos, const struct mc_own_circulant *l,
                           size_t *ret_n, struct mc_err *err);
 
-/* b1 of a block of b1 b2 transformed in two steps: the largest divisor up to its root. */
-int64_t mc_own_circulant_split(int64_t b);
-
 /* ---- what the bodies have in common ---- */
 
 enum { MC_CIRCULANT_X, MC_CIRCULANT_C, MC_CIRCULANT_B };

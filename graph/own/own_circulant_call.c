@@ -8,7 +8,8 @@
 
 enum { WINDOW = 8, TWO_STEPS = 512 }; /* largest block of the one, least of the other */
 
-int64_t mc_own_circulant_split(int64_t b)
+/* b1 of a block of b1 b2 transformed in two steps: the largest divisor up to its root. */
+static int64_t first_step(int64_t b)
 {
     int64_t best = 1;
     for (int64_t d = 2; d <= b / d; d++)
@@ -26,7 +27,7 @@ static double by_dft(double p, double q, double b, double taps)
 
 static double by_two_steps(double p, double q, double b)
 {
-    int64_t b1 = mc_own_circulant_split((int64_t)b);
+    int64_t b1 = first_step((int64_t)b);
     double b2 = b / (double)b1, bins = (double)(b1 / 2 + 1);
     return (p + q) * (b * 2 * bins + bins * 4 * b2 * b2) + 4 * bins * b2 * p * q;
 }
@@ -70,7 +71,7 @@ const char *mc_own_circulant_function(int64_t p, int64_t q, int64_t b, int64_t t
 static int set(void *ctx, struct mc_node *n, struct mc_err *err)
 {
     const struct mc_own_circulant *l = ctx;
-    const int64_t *d = mc_constant(l->c)->shape.dim, split = mc_own_circulant_split(d[2]);
+    const int64_t *d = mc_constant(l->c)->shape.dim, split = first_step(d[2]);
     int rc = 0;
     if (!strcmp(n->op_type, "CirculantGemmDft2"))
         rc = mc_edit_attr_ints(n, "split", &split, 1, err);

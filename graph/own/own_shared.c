@@ -142,7 +142,8 @@ void mc_own_index_pack(const uint8_t *index, int bits, bool planes, int64_t coun
             data[p * bytes + i / 8] |= (uint8_t)((index[i] >> p & 1) << i % 8);
 }
 
-int mc_own_index(const uint8_t *data, int bits, bool planes, int64_t count, int64_t i)
+/* Index i of `count`, packed as SharedWeight has them or (planes) as SharedPlanes has. */
+static int index_at(const uint8_t *data, int bits, bool planes, int64_t count, int64_t i)
 {
     if (!planes) {
         int per = 8 / bits;
@@ -170,7 +171,7 @@ static int dense(const struct mc_node *call, struct mc_tensor **ret, struct mc_e
         rc = mc_tensor_new(MC_DTYPE_F32, &shape, call->graph->model->spill, &t, &w, err);
     for (int64_t i = 0; !rc && i < count; i++)
         ((float *)w)[i] =
-            book[mc_own_index(index->data, mc_own_index_bits(call), is_planes(call), count, i)];
+            book[index_at(index->data, mc_own_index_bits(call), is_planes(call), count, i)];
     if (!rc)
         *ret = t;
     free(book);

@@ -9,7 +9,5 @@ int mc_own_index_bits(const struct mc_node *call);
 /* Bytes that hold `count` indices, and the indices (below 2^bits) packed into them. */
 int64_t mc_own_index_bytes(int bits, bool planes, int64_t count);
 void mc_own_index_pack(const uint8_t *index, int bits, bool planes, int64_t count, uint8_t *data);
-/* Index i of `count`, packed as SharedWeight has them or (planes) as SharedPlanes has. */
-int mc_own_index(const uint8_t *data, int bits, bool planes, int64_t count, int64_t i);
 
 #endif
