@@ -14,6 +14,7 @@ struct mc_pool {
     uint64_t round; /* number of the current job; workers wait for it to move */
     int busy;       /* workers still inside the current job */
     bool stop;
+    struct mc_gpu *gpu; /* only handed on */
     /* the current job */
     void (*fn)(void *, int64_t, int);
     void *ctx;
@@ -117,6 +118,16 @@ void mc_pool_free(struct mc_pool *p)
 int mc_pool_threads(const struct mc_pool *p)
 {
     return p ? p->threads : 1;
+}
+
+void mc_pool_set_gpu(struct mc_pool *p, struct mc_gpu *gpu)
+{
+    p->gpu = gpu;
+}
+
+struct mc_gpu *mc_pool_gpu(const struct mc_pool *p)
+{
+    return p ? p->gpu : NULL;
 }
 
 void mc_pool_run(struct mc_pool *p, int64_t n, void (*fn)(void *, int64_t, int), void *ctx)

@@ -17,6 +17,7 @@ struct mc_conv {
         pad[3];                  /* pad at the start, below 0: cut off; the end follows from out */
     const void *x;               /* [n, c, in…] */
     const void *packed_w;        /* from pack_w */
+    const void *w;               /* of a table that packs nothing (pack_w is NULL): as it is */
     void *y;                     /* [n, oc, out…] */
     struct mc_epilogue epilogue; /* bias per output channel [oc] */
 };

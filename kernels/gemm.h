@@ -17,6 +17,12 @@ struct mc_gemm {
     int64_t a_row,
         a_col; /* strides in elements: element (i,p) at a[i*a_row + p*a_col]; so transposes are free */
     const void *packed_b; /* from pack_b for (k, n) */
+    const void
+        *b; /* of a table that packs nothing (pack_b is NULL): B as it is, with its strides */
+    int64_t b_row, b_col;
+    /* batch > 1, of such a table alone: so many products, A, B, C and the residual this far apart in elements; a
+     * step of 0 repeats. */
+    int64_t batch, a_step, b_step, c_step;
     void *c;
     int64_t c_row; /* elements between rows of C; columns are adjacent */
     double alpha;  /* scales A·B before the epilogue */
@@ -24,6 +30,7 @@ struct mc_gemm {
         epilogue; /* zeroed: none; bias is per column [n]; residual has row stride c_row */
 };
 
+/* A device's table packs nothing: pack_b is NULL, pack_b_bytes and scratch_bytes too. */
 struct mc_gemm_kernels {
     size_t (*pack_b_bytes)(int64_t k, int64_t n);
     /* b(p,j) = b[p*b_row + j*b_col]; dst 64-byte aligned. */

@@ -7,8 +7,17 @@
 
 #include "kernels/fill.h"
 
+/* One version for every type and level. */
+static void fill_any(struct mc_kernels *k)
+{
+    k->move = (struct mc_move_kernels){mc_move_run, mc_move_gather, mc_move_fill};
+    k->typed = (struct mc_typed_kernels){mc_typed_binary, mc_typed_unary,  mc_typed_compare,
+                                         mc_typed_select, mc_typed_reduce, mc_typed_argext};
+}
+
 static void fill_ref_f32(struct mc_kernels *k)
 {
+    fill_any(k);
     mc_gemm_fill_ref_f32(&k->gemm);
     mc_circulant_fill_ref_f32(&k->circulant);
     mc_conv_fill_ref_f32(&k->conv);
@@ -31,6 +40,7 @@ static void fill_ref_f32(struct mc_kernels *k)
 
 static void fill_ref_f64(struct mc_kernels *k)
 {
+    fill_any(k);
     mc_gemm_fill_ref_f64(&k->gemm);
     mc_circulant_fill_ref_f64(&k->circulant);
     mc_conv_fill_ref_f64(&k->conv);

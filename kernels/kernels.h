@@ -5,7 +5,10 @@
  * AVX-512, chosen at run time. A table is filled from the reference upwards, so an entry is never NULL.
  *
  * Pointers are void: the table's element type says what they point to; scalars travel as double. Sums are
- * made in an order fixed by the shape alone: the same bits for any number of threads. */
+ * made in an order fixed by the shape alone: the same bits for any number of threads.
+ *
+ * A device has a table too (kernels/gpu.h): every pointer in the structures that its kernels are given is device
+ * memory then, except where a structure says so, the pool is not used, and an entry may be NULL. */
 #ifndef MC_KERNELS_KERNELS_H
 #define MC_KERNELS_KERNELS_H
 
@@ -19,6 +22,7 @@
 #include "kernels/gemm_s8.h"
 #include "kernels/losses.h"
 #include "kernels/nn.h"
+#include "kernels/move.h"
 #include "kernels/scatter.h"
 #include "kernels/norm.h"
 #include "kernels/optim.h"
@@ -26,11 +30,13 @@
 #include "kernels/rows_s8.h"
 #include "kernels/spatial.h"
 #include "kernels/quant.h"
+#include "kernels/typed.h"
 #include "kernels/xnor.h"
 
 struct mc_kernels {
-    const char *name; /* "ref", "plain", "avx2", "avx512", "avx512vnni" */
+    const char *name; /* "ref", "plain", "avx2", "avx512", "avx512vnni", "cuda" */
     int elem_bytes;   /* 4 or 8 */
+    bool device;      /* of a GPU */
     struct mc_gemm_kernels gemm;
     struct mc_circulant_kernels circulant;
     struct mc_conv_kernels conv;
@@ -50,6 +56,8 @@ struct mc_kernels {
     struct mc_conv_s8_kernels conv_s8;
     struct mc_rows_s8_kernels rows_s8;
     struct mc_quant_kernels quant;
+    struct mc_move_kernels move;
+    struct mc_typed_kernels typed;
 };
 
 /* Table by name for 4- or 8-byte elements; name NULL: the best this CPU has (for 8 bytes: "ref").

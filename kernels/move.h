@@ -40,4 +40,11 @@ void mc_move_gather(const struct mc_gather *g, struct mc_pool *pool);
 /* n elements of elem_bytes, all equal to *value. */
 void mc_move_fill(void *dst, int64_t n, const void *value, int elem_bytes, struct mc_pool *pool);
 
+/* As they stand in the kernel tables: the three above, or those of a device. */
+struct mc_move_kernels {
+    void (*run)(const struct mc_move *m, struct mc_pool *pool);
+    void (*gather)(const struct mc_gather *g, struct mc_pool *pool);
+    void (*fill)(void *dst, int64_t n, const void *value, int elem_bytes, struct mc_pool *pool);
+};
+
 #endif

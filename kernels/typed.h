@@ -69,4 +69,15 @@ void mc_typed_select(const struct mc_select *s);
 void mc_typed_reduce(enum mc_elem type, const struct mc_reduce *r);
 void mc_typed_argext(enum mc_elem type, const struct mc_argext *a);
 
+/* As they stand in the kernel tables: those above, or those of a device. */
+struct mc_typed_kernels {
+    void (*binary)(enum mc_elem type, const struct mc_binary *b);
+    void (*unary)(enum mc_elem type, enum mc_unary_fn fn, int64_t lo, int64_t hi, int64_t n,
+                  const void *x, void *y);
+    void (*compare)(enum mc_elem type, const struct mc_compare *c);
+    void (*select)(const struct mc_select *s);
+    void (*reduce)(enum mc_elem type, const struct mc_reduce *r);
+    void (*argext)(enum mc_elem type, const struct mc_argext *a);
+};
+
 #endif

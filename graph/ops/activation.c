@@ -6,6 +6,7 @@
 #include "graph/ops/activation.h"
 #include "graph/ops/fused_step.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 #include "kernels/epilogue.h"
 
 static const struct spec {
@@ -274,3 +275,5 @@ const struct mc_op mc_ops_activation[] = {
     {"", "Clip", 6, MC_OP_INPLACE, clip_infer, NULL, clip_run, NULL, NULL, clip_as_epilogue},
     {0},
 };
+
+const struct mc_op_gpu mc_op_gpu_activation[] = {{0}};

@@ -26,5 +26,11 @@ static int norm_run(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
-const struct mc_op mc_op_chain = {.name = "", .flags = MC_OP_INPLACE_ANY, .run = chain_run};
-const struct mc_op mc_op_norm = {.name = "", .flags = MC_OP_INPLACE, .run = norm_run};
+const struct mc_op mc_op_chain = {.domain = MC_FUSED_DOMAIN,
+                                  .name = "Chain",
+                                  .flags = MC_OP_INPLACE_ANY,
+                                  .run = chain_run};
+const struct mc_op mc_op_norm = {.domain = MC_FUSED_DOMAIN,
+                                 .name = "Norm",
+                                 .flags = MC_OP_INPLACE,
+                                 .run = norm_run};

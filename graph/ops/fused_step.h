@@ -11,6 +11,8 @@ bool mc_activation_as_unary(const struct mc_call *c, struct mc_unary *ret);
 /* fn of a node z = fn(x, y) of floats that broadcast as they stand; false if it is none. */
 bool mc_arith_as_binary(const struct mc_call *c, enum mc_binary_fn *ret);
 
+#define MC_FUSED_DOMAIN "fused" /* of their rows in graph/ops/op_gpu.h */
+
 extern const struct mc_op mc_op_chain; /* runs mc_call.chain on its inputs */
 extern const struct mc_op
     mc_op_norm; /* runs mc_call.norm on x, scale and bias; those two may be omitted */

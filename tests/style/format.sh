@@ -13,5 +13,5 @@ if [ -z "$tool" ]; then
     echo 'clang-format 14 is not installed'
     exit 77
 fi
-find base kernels graph formats train passes cli tests -name '*.[ch]' 2>/dev/null |
+find base kernels graph formats train passes cli tests \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cpp' \) 2>/dev/null |
     xargs "$tool" --dry-run -Werror

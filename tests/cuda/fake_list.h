@@ -1,0 +1,1 @@
+/* One line a library: its functions are the table mc_fake_NAME in fake_NAME.cpp. */
