@@ -19,8 +19,6 @@ extern "C" {
 #include "kernels/kernels.h"
 }
 
-struct mc_cuda_libs; /* kernels/cuda/libs.h */
-
 struct mc_gpu {
     int number;
     enum mc_gpu_precision precision;
@@ -34,11 +32,12 @@ struct mc_gpu {
     void *workspace; /* device memory for one kernel at a time, mc_cuda_workspace */
     size_t workspace_bytes;
     size_t used, peak, staging_bytes, context;
+    size_t library_bytes; /* device memory that families gave to libraries */
     struct mc_gpu_allocation *allocations;
     unsigned char *staging[2]; /* pinned, each with the event after which it is free */
     cudaEvent_t staged[2];
     int next_staging;
-    struct mc_cuda_libs *libs;
+    struct mc_cuda_kept *kept;
 };
 
 enum mc_cuda_fault { /* what a kernel cannot do; the first stays until it is reported */
@@ -55,6 +54,10 @@ void mc_cuda_check(cudaError_t rc, const char *what);
  * remembered as a failure. Inside of a recording the memory must have been asked for before: a table function that
  * uses it is called once before it is recorded (graph/run does). */
 void *mc_cuda_workspace(size_t bytes);
+/* What a family keeps for the device of this thread, such as the handle of a library: `bytes` of host memory, zeroed
+ * when it is first asked for. release(it) is called when the device is closed, with the device entered. NULL: out of
+ * memory, which is remembered as a failure. Cost: a short list is searched. */
+void *mc_cuda_keep(const char *family, size_t bytes, void (*release)(void *));
 
 enum { MC_CUDA_THREADS = 256, MC_CUDA_BLOCKS_MOST = 65535 };
 

@@ -13,6 +13,13 @@ struct mc_gpu_allocation {
     size_t bytes;
 };
 
+struct mc_cuda_kept {
+    struct mc_cuda_kept *next;
+    const char *family;
+    void (*release)(void *);
+    void *state;
+};
+
 struct mc_gpu_recording {
     cudaGraph_t graph;
     cudaGraphExec_t exec;
@@ -134,12 +141,46 @@ int mc_gpu_open(const char *device, const struct mc_gpu_opts *o, struct mc_gpu *
     return 0;
 }
 
+void *mc_cuda_keep(const char *family, size_t bytes, void (*release)(void *))
+{
+    for (struct mc_cuda_kept *k = current->kept; k; k = k->next)
+        if (!strcmp(k->family, family))
+            return k->state;
+    struct mc_cuda_kept *k = (struct mc_cuda_kept *)calloc(1, sizeof *k);
+    if (k)
+        k->state = calloc(1, bytes);
+    if (!k || !k->state) {
+        free(k);
+        mc_cuda_check(cudaErrorMemoryAllocation, family);
+        return NULL;
+    }
+    k->family = family;
+    k->release = release;
+    k->next = current->kept;
+    current->kept = k;
+    return k->state;
+}
+
+static void release_kept(struct mc_gpu *g)
+{
+    struct mc_gpu *before = mc_gpu_enter(g);
+    while (g->kept) {
+        struct mc_cuda_kept *k = g->kept;
+        g->kept = k->next;
+        k->release(k->state);
+        free(k->state);
+        free(k);
+    }
+    mc_gpu_enter(before);
+}
+
 void mc_gpu_close(struct mc_gpu *g)
 {
     if (!g)
         return;
     if (g->stream)
         (void)cudaStreamSynchronize(g->stream);
+    release_kept(g);
     for (int i = 0; i < 2; i++) {
         if (g->staged[i])
             (void)cudaEventDestroy(g->staged[i]);
@@ -252,8 +293,8 @@ void *mc_cuda_workspace(size_t bytes)
 
 void mc_gpu_memory(const struct mc_gpu *g, struct mc_gpu_memory *ret)
 {
-    *ret =
-        (struct mc_gpu_memory){g->used, g->peak, g->workspace_bytes + g->staging_bytes, g->context};
+    *ret = (struct mc_gpu_memory){
+        g->used, g->peak, g->workspace_bytes + g->staging_bytes + g->library_bytes, g->context};
 }
 
 void mc_gpu_memory_restart(struct mc_gpu *g)
