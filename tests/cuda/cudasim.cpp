@@ -63,6 +63,11 @@ const char *cudaGetErrorString(cudaError_t rc)
                                              : "an error of the simulation";
 }
 
+const char *cudaGetErrorName(cudaError_t)
+{
+    return "cudaError";
+}
+
 cudaError_t cudaGetLastError()
 {
     return cudaSuccess;
@@ -71,6 +76,18 @@ cudaError_t cudaGetLastError()
 cudaError_t cudaGetDeviceCount(int *n)
 {
     *n = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
+{
+    *value = attribute == cudaDevAttrClockRate ? 1000000 : 0;
     return cudaSuccess;
 }
 
@@ -154,6 +171,11 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned)
 {
     return cudaSuccess;
 }

@@ -21,11 +21,24 @@ static bool missing(const char *name)
     return all.find(std::string(" ") + name + " ") != std::string::npos;
 }
 
+static bool is(const char *soname, const char *name)
+{
+    std::string want = std::string("lib") + name + ".so";
+    return !strncmp(soname, want.c_str(), want.size()) && !missing(name);
+}
+
+bool mc_fake_there(const char *soname)
+{
+    bool there = is(soname, "cuda");
+    for (auto *l = libraries; l->name; l++)
+        there = there || is(soname, l->name);
+    return there;
+}
+
 void *mc_fake_symbol(const char *soname, const char *name)
 {
     for (auto *l = libraries; l->name; l++) {
-        std::string want = std::string("lib") + l->name + ".so";
-        if (strncmp(soname, want.c_str(), want.size()) != 0 || missing(l->name))
+        if (!is(soname, l->name))
             continue;
         for (auto *f = l->table; f->name; f++)
             if (!strcmp(f->name, name))
