@@ -113,7 +113,7 @@ static int unary_run(struct mc_call *c, struct mc_err *err)
     if (mc_op_is_float(c->in[0].dtype))
         c->k->elementwise.unary(&u, c->pool);
     else
-        mc_typed_unary(mc_op_elem(c->in[0].dtype), u.fn, 0, INT64_MAX, n, u.x, u.y);
+        c->k->typed.unary(mc_op_elem(c->in[0].dtype), u.fn, 0, INT64_MAX, n, u.x, u.y);
     return 0;
 }
 
@@ -174,8 +174,8 @@ static int clip_run(struct mc_call *c, struct mc_err *err)
     const struct mc_buf *lo = mc_op_arg(c, 1), *hi = mc_op_arg(c, 2);
     int64_t n = mc_op_count(&c->in[0]);
     if (!mc_op_is_float(c->in[0].dtype)) {
-        mc_typed_unary(mc_op_elem(c->in[0].dtype), MC_UNARY_CLAMP, whole_bound(lo, INT64_MIN),
-                       whole_bound(hi, INT64_MAX), n, c->in[0].data, c->out[0].data);
+        c->k->typed.unary(mc_op_elem(c->in[0].dtype), MC_UNARY_CLAMP, whole_bound(lo, INT64_MIN),
+                          whole_bound(hi, INT64_MAX), n, c->in[0].data, c->out[0].data);
         return 0;
     }
     struct mc_unary u = {MC_UNARY_CLAMP, -INFINITY, INFINITY, n, c->in[0].data, c->out[0].data};
@@ -276,4 +276,58 @@ const struct mc_op mc_ops_activation[] = {
     {0},
 };
 
-const struct mc_op_gpu mc_op_gpu_activation[] = {{0}};
+static bool gpu_can(const struct mc_call *c)
+{
+    bool whole = mc_op_is_integer(c->in[0].dtype);
+    return mc_op_gpu_floats(c) &&
+           (whole ? c->k->typed.unary != NULL : c->k->elementwise.unary != NULL);
+}
+
+#define GPU(name)                                                                                  \
+    {                                                                                              \
+        "", name, .can = gpu_can                                                                   \
+    }
+const struct mc_op_gpu mc_op_gpu_activation[] = {
+    GPU("Abs"),
+    GPU("Neg"),
+    GPU("Sign"),
+    GPU("Reciprocal"),
+    GPU("Sqrt"),
+    GPU("Floor"),
+    GPU("Ceil"),
+    GPU("Round"),
+    GPU("Exp"),
+    GPU("Log"),
+    GPU("Erf"),
+    GPU("Relu"),
+    GPU("LeakyRelu"),
+    GPU("Sigmoid"),
+    GPU("Tanh"),
+    GPU("Elu"),
+    GPU("HardSigmoid"),
+    GPU("HardSwish"),
+    GPU("Softplus"),
+    GPU("Swish"),
+    GPU("Gelu"),
+    GPU("Sin"),
+    GPU("Cos"),
+    GPU("Tan"),
+    GPU("Asin"),
+    GPU("Acos"),
+    GPU("Atan"),
+    GPU("Sinh"),
+    GPU("Cosh"),
+    GPU("Asinh"),
+    GPU("Acosh"),
+    GPU("Atanh"),
+    GPU("Selu"),
+    GPU("Celu"),
+    GPU("Mish"),
+    GPU("Softsign"),
+    GPU("ThresholdedRelu"),
+    GPU("Shrink"),
+    {"com.microsoft", "Gelu", .can = gpu_can},
+    {"com.microsoft", "QuickGelu", .can = gpu_can},
+    {"", "Clip", .can = gpu_can, .host_in = 1 << 1 | 1 << 2},
+    {0},
+};

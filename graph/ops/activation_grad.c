@@ -7,6 +7,7 @@
 #include "graph/ops/activation.h"
 #include "graph/ops/float_elem.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 static int grad_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
@@ -108,5 +109,53 @@ const struct mc_op mc_ops_activation_grad[] = {
     ROW("ShrinkGrad"),
     ROW("QuickGeluGrad"),
     ROW_OF("ClipGrad", clip_run),
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->elementwise.unary_grad;
+}
+
+#define GPU(name)                                                                                  \
+    {                                                                                              \
+        MC_GRAD_DOMAIN, name, .can = gpu_can                                                       \
+    }
+const struct mc_op_gpu mc_op_gpu_activation_grad[] = {
+    GPU("AbsGrad"),
+    GPU("ReciprocalGrad"),
+    GPU("SqrtGrad"),
+    GPU("ExpGrad"),
+    GPU("LogGrad"),
+    GPU("ErfGrad"),
+    GPU("ReluGrad"),
+    GPU("LeakyReluGrad"),
+    GPU("SigmoidGrad"),
+    GPU("TanhGrad"),
+    GPU("EluGrad"),
+    GPU("HardSigmoidGrad"),
+    GPU("HardSwishGrad"),
+    GPU("SoftplusGrad"),
+    GPU("SwishGrad"),
+    GPU("GeluGrad"),
+    GPU("SinGrad"),
+    GPU("CosGrad"),
+    GPU("TanGrad"),
+    GPU("AsinGrad"),
+    GPU("AcosGrad"),
+    GPU("AtanGrad"),
+    GPU("SinhGrad"),
+    GPU("CoshGrad"),
+    GPU("AsinhGrad"),
+    GPU("AcoshGrad"),
+    GPU("AtanhGrad"),
+    GPU("SeluGrad"),
+    GPU("CeluGrad"),
+    GPU("MishGrad"),
+    GPU("SoftsignGrad"),
+    GPU("ThresholdedReluGrad"),
+    GPU("ShrinkGrad"),
+    GPU("QuickGeluGrad"),
+    {MC_GRAD_DOMAIN, "ClipGrad", .can = gpu_can, .host_in = 1 << 2 | 1 << 3},
     {0},
 };

@@ -4,6 +4,7 @@
 
 #include "graph/ops/fused_step.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 static const struct spec {
     const char *name;
@@ -174,9 +175,11 @@ static int arith_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return carry_contents(c, fn_of(c->node), err);
 }
 
-/* Bytes of scratch for a second operand in the type of the first (Pow), 0 where they are equal. */
-static size_t cast_bytes(const struct mc_call *c)
+/* Bytes of scratch: for a second operand in the type of the first (Pow), and on a device for the divisor of Mean. */
+static size_t scratch_bytes(const struct mc_call *c)
 {
+    if (c->k->device && mc_node_is(c->node, "Mean"))
+        return sizeof(double);
     if (c->n_in < 2 || c->in[1].dtype == c->in[0].dtype)
         return 0;
     return (size_t)mc_op_count(&c->in[1]) * (size_t)mc_op_elem_bytes(c->in[0].dtype);
@@ -185,7 +188,7 @@ static size_t cast_bytes(const struct mc_call *c)
 static int arith_setup(struct mc_call *c, struct mc_err *err)
 {
     (void)err;
-    c->scratch_bytes = cast_bytes(c);
+    c->scratch_bytes = scratch_bytes(c);
     return 0;
 }
 
@@ -234,9 +237,9 @@ static int apply(const struct mc_call *c, enum mc_binary_fn fn, const struct mc_
         return 0;
     }
     enum mc_elem elem = mc_op_elem(z->dtype);
-    if (divides(fn) && mc_typed_any_zero(elem, mc_op_count(y), y->data))
+    if (divides(fn) && !c->k->device && mc_typed_any_zero(elem, mc_op_count(y), y->data))
         return mc_op_fail(err, MC_EDATA, c->node, "division of whole numbers by zero");
-    mc_typed_binary(elem, &b);
+    c->k->typed.binary(elem, &b);
     return 0;
 }
 
@@ -258,6 +261,10 @@ static int arith_run(struct mc_call *c, struct mc_err *err)
         struct mc_buf n = {.dtype = z->dtype};
         double store;
         n.data = (void *)(uintptr_t)mc_op_scalar(c->k->elem_bytes, c->n_in, &store);
+        if (c->k->device) {
+            c->k->move.fill(c->scratch, 1, n.data, c->k->elem_bytes, c->pool);
+            n.data = c->scratch;
+        }
         rc = apply(c, MC_BINARY_DIV, z, &n, z, err);
     }
     return rc;
@@ -293,4 +300,25 @@ const struct mc_op mc_ops_arith[] = {
     ROW("Sum", 6, 0),
     ROW("Mean", 6, 0),
     {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    if (!mc_op_gpu_floats(c) || (c->n_in > 1 && c->in[1].dtype != c->in[0].dtype))
+        return false;
+    if ((c->n_in == 1 || mc_node_is(c->node, "Mean")) && (!c->k->move.run || !c->k->move.fill))
+        return false;
+    return mc_op_is_float(c->in[0].dtype) ? c->k->elementwise.binary != NULL
+                                          : c->k->typed.binary != NULL;
+}
+
+#define GPU(name)                                                                                  \
+    {                                                                                              \
+        "", name, .can = gpu_can                                                                   \
+    }
+const struct mc_op_gpu mc_op_gpu_arith[] = {
+    GPU("Add"),        GPU("Sub"),       GPU("Mul"),        GPU("Div"),
+    GPU("Pow"),        GPU("PRelu"),     GPU("Mod"),        GPU("BitShift"),
+    GPU("BitwiseAnd"), GPU("BitwiseOr"), GPU("BitwiseXor"), GPU("Min"),
+    GPU("Max"),        GPU("Sum"),       GPU("Mean"),       {0},
 };

@@ -1,6 +1,7 @@
 #include "graph/ops/fused_step.h"
 
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 static int chain_run(struct mc_call *c, struct mc_err *err)
 {
@@ -34,3 +35,13 @@ const struct mc_op mc_op_norm = {.domain = MC_FUSED_DOMAIN,
                                  .name = "Norm",
                                  .flags = MC_OP_INPLACE,
                                  .run = norm_run};
+
+static bool chain_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->elementwise.chain;
+}
+
+const struct mc_op_gpu mc_op_gpu_fused_step[] = {
+    {MC_FUSED_DOMAIN, "Chain", .can = chain_can},
+    {0},
+};

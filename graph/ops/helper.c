@@ -328,7 +328,7 @@ void mc_op_copy(const struct mc_call *c, const struct mc_buf *in, struct mc_buf 
                         .src = in->data,
                         .dst = out->data,
                         .elem_bytes = 1};
-    mc_move_run(&m, c->pool);
+    c->k->move.run(&m, c->pool);
 }
 
 const void *mc_op_scalar(int elem_bytes, double v, double *store)

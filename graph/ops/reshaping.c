@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 static int copy_run(struct mc_call *c, struct mc_err *err)
 {
@@ -273,5 +274,20 @@ const struct mc_op mc_ops_reshaping[] = {
     {"", "Squeeze", 1, MC_OP_VIEW, squeeze_infer, NULL, copy_run, NULL, NULL, NULL},
     {"", "Unsqueeze", 1, MC_OP_VIEW, unsqueeze_infer, NULL, copy_run, NULL, NULL, NULL},
     {"", "Identity", 1, MC_OP_VIEW, identity_infer, NULL, copy_run, NULL, NULL, NULL},
+    {0},
+};
+
+/* Of any type: where they are no views, bytes are copied. */
+static bool gpu_can(const struct mc_call *c)
+{
+    return c->k->move.run != NULL;
+}
+
+const struct mc_op_gpu mc_op_gpu_reshaping[] = {
+    {"", "Flatten", .can = gpu_can},
+    {"", "Reshape", .can = gpu_can, .host_in = 1 << 1},
+    {"", "Squeeze", .can = gpu_can, .host_in = 1 << 1},
+    {"", "Unsqueeze", .can = gpu_can, .host_in = 1 << 1},
+    {"", "Identity", .can = gpu_can},
     {0},
 };

@@ -66,7 +66,8 @@ enum { MC_CUDA_THREADS = 256, MC_CUDA_BLOCKS_MOST = 65535 };
 static inline unsigned mc_cuda_blocks(int64_t n)
 {
     int64_t blocks = (n + MC_CUDA_THREADS - 1) / MC_CUDA_THREADS;
-    return (unsigned)(blocks < 1 ? 1 : blocks > MC_CUDA_BLOCKS_MOST ? MC_CUDA_BLOCKS_MOST : blocks);
+    blocks = blocks < 1 ? 1 : blocks;
+    return blocks > MC_CUDA_BLOCKS_MOST ? (unsigned)MC_CUDA_BLOCKS_MOST : (unsigned)blocks;
 }
 #define MC_CUDA_INDEX_OF (blockIdx.x * (int64_t)blockDim.x + threadIdx.x)
 #define MC_CUDA_STRIDE   ((int64_t)blockDim.x * gridDim.x)

@@ -1,2 +1,4 @@
 /* One line a family: void mc_FAMILY_fill_cuda(struct mc_kernels *k). */
 MC_CUDA_FILL(optim)
+MC_CUDA_FILL(elementwise)
+MC_CUDA_FILL(chain)

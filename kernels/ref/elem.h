@@ -18,11 +18,4 @@ typedef double elem;
 #define MC_REF(name) name##_ref_f64
 #endif
 
-/* 1 / (1 + exp(-x)), in the form that does not overflow below 0. */
-static inline elem sigmoid_ref(elem x)
-{
-    elem e = exp(x < 0 ? x : -x);
-    return (x < 0 ? e : 1) / (1 + e);
-}
-
 #endif

@@ -2,8 +2,8 @@
 #ifndef MC_KERNELS_REF_RNN_REF_H
 #define MC_KERNELS_REF_RNN_REF_H
 
+#include "kernels/body.h"
 #include "kernels/nn.h"
-#include "kernels/ref/elem.h"
 
 static inline elem rnn_ref(const struct mc_rnn_fn *f, double clip, elem x)
 {
@@ -11,7 +11,7 @@ static inline elem rnn_ref(const struct mc_rnn_fn *f, double clip, elem x)
     if (clip > 0)
         x = x > limit ? limit : x < -limit ? -limit : x;
     switch (f->act) {
-    case MC_RNN_SIGMOID: return sigmoid_ref(x);
+    case MC_RNN_SIGMOID: return mc_sigmoid_of(x);
     case MC_RNN_TANH: return tanh(x);
     case MC_RNN_RELU: return x < 0 ? 0 : x;
     case MC_RNN_AFFINE: return a * x + b;
