@@ -77,9 +77,17 @@ static inline unsigned mc_cuda_blocks(int64_t n)
  * dim3. Both may be given a template: MC_LAUNCH((kernel<float, 4>), …). */
 #ifdef MC_CUDA_SIM
 #define MC_LAUNCH(kernel, blocks, threads, ...)                                                    \
-    mc_sim_launch(blocks, threads, 0, false, [=] { (kernel)(__VA_ARGS__); })
+    do {                                                                                           \
+        mc_sim_start({#kernel, __FILE__, __LINE__, nullptr}, blocks, threads, 0, false, kernel,    \
+                     ##__VA_ARGS__);                                                               \
+        mc_cuda_check(cudaGetLastError(), #kernel);                                                \
+    } while (0)
 #define MC_LAUNCH_SYNC(kernel, blocks, threads, shared, ...)                                       \
-    mc_sim_launch(blocks, threads, shared, true, [=] { (kernel)(__VA_ARGS__); })
+    do {                                                                                           \
+        mc_sim_start({#kernel, __FILE__, __LINE__, nullptr}, blocks, threads, shared, true,        \
+                     kernel, ##__VA_ARGS__);                                                       \
+        mc_cuda_check(cudaGetLastError(), #kernel);                                                \
+    } while (0)
 /* Inside of a kernel: the shared memory that the launch asked for. */
 #define MC_SHARED(type, name) type *name = (type *)mc_sim_shared()
 #else

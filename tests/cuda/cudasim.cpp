@@ -1,75 +1,165 @@
-#include "tests/cuda/cudasim.h"
+/* The runtime: memory is the program's own, work waits in one queue for whoever waits for it. */
+#include <stdlib.h>
 
-#include <cstdlib>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <vector>
 
-mc_sim_index threadIdx, blockIdx;
-dim3 blockDim, gridDim;
+#include "tests/cuda/cudasim_inside.h"
+
+enum { THREADS_MOST = 1024, GRID_MOST = 65535, SHARED = 48 << 10, SHARED_MOST = 227 << 10 };
+enum { QUEUE_MOST = 4096 };
 
 struct mc_sim_graph {
     std::vector<std::function<void()>> work;
 };
 struct mc_sim_exec {
-    mc_sim_graph graph;
+    std::shared_ptr<mc_sim_graph> graph;
 };
 struct mc_sim_stream {
-    bool recording;
-    mc_sim_graph *graph;
+    mc_sim_graph *graph; /* it records into this */
+    bool invalid;        /* what it records cannot be recorded */
 };
 struct mc_sim_event {
     int nothing;
 };
 
-static mc_sim_stream *recorder; /* the stream that records */
-static std::vector<char> shared_memory;
+static std::recursive_mutex lock;
+static std::deque<std::function<void()>> queue;
+static thread_local mc_sim_stream *recorder; /* the stream that records */
+static thread_local cudaError_t last;
+static thread_local int device;
+static std::map<const void *, int> shared_most;
 
-void *mc_sim_shared()
+static cudaError_t done(cudaError_t rc)
 {
-    return shared_memory.data();
+    if (rc != cudaSuccess)
+        last = rc;
+    return rc;
 }
 
-static void launch(dim3 blocks, dim3 threads, size_t shared, const std::function<void()> &body)
+static cudaError_t flush()
 {
-    shared_memory.assign(shared, (char)0x7f);
-    gridDim = blocks;
-    blockDim = threads;
-    for (blockIdx.z = 0; blockIdx.z < blocks.z; blockIdx.z++)
-        for (blockIdx.y = 0; blockIdx.y < blocks.y; blockIdx.y++)
-            for (blockIdx.x = 0; blockIdx.x < blocks.x; blockIdx.x++)
-                for (threadIdx.z = 0; threadIdx.z < threads.z; threadIdx.z++)
-                    for (threadIdx.y = 0; threadIdx.y < threads.y; threadIdx.y++)
-                        for (threadIdx.x = 0; threadIdx.x < threads.x; threadIdx.x++)
-                            body();
+    std::lock_guard<std::recursive_mutex> hold(lock);
+    while (!queue.empty()) {
+        std::function<void()> f = std::move(queue.front());
+        queue.pop_front();
+        f();
+    }
+    return cudaSuccess;
+}
+
+/* Of a call that is not possible while this thread records. */
+static bool recorded()
+{
+    if (!recorder)
+        return false;
+    recorder->invalid = true;
+    last = cudaErrorStreamCaptureUnsupported;
+    return true;
 }
 
 void mc_sim_enqueue(std::function<void()> f)
 {
-    if (recorder)
-        recorder->graph->work.push_back(f);
-    else
-        f();
+    std::lock_guard<std::recursive_mutex> hold(lock);
+    if (recorder) {
+        recorder->graph->work.push_back(std::move(f));
+        return;
+    }
+    queue.push_back(std::move(f));
+    if (queue.size() > QUEUE_MOST)
+        flush();
 }
 
-void mc_sim_launch(dim3 blocks, dim3 threads, size_t shared, bool sync, std::function<void()> body)
+void mc_sim_launch(const mc_sim_place &at, dim3 blocks, dim3 threads, size_t shared, bool sync,
+                   mc_sim_body body)
 {
-    (void)sync;
-    mc_sim_enqueue([=] { launch(blocks, threads, shared, body); });
+    uint64_t n = (uint64_t)threads.x * threads.y * threads.z;
+    auto own = shared_most.find(at.address);
+    int most = own == shared_most.end() ? SHARED : own->second;
+    if (!blocks.x || !blocks.y || !blocks.z || !n || n > THREADS_MOST || threads.z > 64 ||
+        blocks.x > 0x7fffffffu || blocks.y > GRID_MOST || blocks.z > GRID_MOST) {
+        done(cudaErrorInvalidConfiguration);
+        return;
+    }
+    if (shared > (size_t)most) {
+        done(cudaErrorInvalidValue);
+        return;
+    }
+    mc_sim_enqueue([=] { mc_sim_run(at, blocks, threads, shared, sync, body); });
+}
+
+/* ---- errors, devices ---- */
+
+static const struct {
+    cudaError_t rc;
+    const char *name, *text;
+} errors[] = {
+#define MC_SIM_ERROR(rc, text)                                                                     \
+    {                                                                                              \
+        rc, #rc, text                                                                              \
+    }
+    MC_SIM_ERROR(cudaSuccess, "no error"),
+    MC_SIM_ERROR(cudaErrorInvalidValue, "invalid argument"),
+    MC_SIM_ERROR(cudaErrorMemoryAllocation, "out of memory"),
+    MC_SIM_ERROR(cudaErrorInitializationError, "initialization error"),
+    MC_SIM_ERROR(cudaErrorInvalidConfiguration, "invalid configuration argument"),
+    MC_SIM_ERROR(cudaErrorInsufficientDriver,
+                 "CUDA driver version is insufficient for CUDA runtime version"),
+    MC_SIM_ERROR(cudaErrorDevicesUnavailable, "CUDA-capable device(s) is/are busy or unavailable"),
+    MC_SIM_ERROR(cudaErrorNoDevice, "no CUDA-capable device is detected"),
+    MC_SIM_ERROR(cudaErrorInvalidDevice, "invalid device ordinal"),
+    MC_SIM_ERROR(cudaErrorNoKernelImageForDevice,
+                 "no kernel image is available for execution on the device"),
+    MC_SIM_ERROR(cudaErrorNotReady, "device not ready"),
+    MC_SIM_ERROR(cudaErrorIllegalAddress, "an illegal memory access was encountered"),
+    MC_SIM_ERROR(cudaErrorLaunchFailure, "unspecified launch failure"),
+    MC_SIM_ERROR(cudaErrorStreamCaptureUnsupported,
+                 "operation not permitted when stream is capturing"),
+    MC_SIM_ERROR(cudaErrorStreamCaptureInvalidated,
+                 "operation failed due to a previous error during capture"),
+#undef MC_SIM_ERROR
+};
+
+const char *cudaGetErrorName(cudaError_t rc)
+{
+    for (auto &e : errors)
+        if (e.rc == rc)
+            return e.name;
+    return "cudaErrorUnknown";
 }
 
 const char *cudaGetErrorString(cudaError_t rc)
 {
-    return rc == cudaSuccess                 ? "no error"
-           : rc == cudaErrorMemoryAllocation ? "out of memory"
-                                             : "an error of the simulation";
+    for (auto &e : errors)
+        if (e.rc == rc)
+            return e.text;
+    return "unknown error";
 }
 
-const char *cudaGetErrorName(cudaError_t)
+cudaError_t cudaPeekAtLastError()
 {
-    return "cudaError";
+    return last;
 }
 
 cudaError_t cudaGetLastError()
 {
+    cudaError_t rc = last;
+    last = cudaSuccess;
+    return rc;
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = 13000;
     return cudaSuccess;
 }
 
@@ -79,20 +169,10 @@ cudaError_t cudaGetDeviceCount(int *n)
     return cudaSuccess;
 }
 
-cudaError_t cudaDriverGetVersion(int *version)
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int number)
 {
-    *version = 13000;
-    return cudaSuccess;
-}
-
-cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
-{
-    *value = attribute == cudaDevAttrClockRate ? 1000000 : 0;
-    return cudaSuccess;
-}
-
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int)
-{
+    if (number != 0)
+        return done(cudaErrorInvalidDevice);
     memset(p, 0, sizeof *p);
     strcpy(p->name, "simulated GPU");
     p->major = 9;
@@ -101,10 +181,54 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int)
     return cudaSuccess;
 }
 
-cudaError_t cudaSetDevice(int)
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int number)
 {
+    if (number != 0)
+        return done(cudaErrorInvalidDevice);
+    switch (attribute) {
+    case cudaDevAttrMaxThreadsPerBlock: *value = THREADS_MOST; break;
+    case cudaDevAttrClockRate: *value = 1000000; break; /* kHz */
+    case cudaDevAttrMultiProcessorCount: *value = 1; break;
+    case cudaDevAttrComputeMode: *value = cudaComputeModeDefault; break;
+    case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
+    case cudaDevAttrManagedMemory: *value = 1; break;
+    case cudaDevAttrConcurrentManagedAccess: *value = 1; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = SHARED_MOST; break;
+    default: return done(cudaErrorInvalidValue);
+    }
     return cudaSuccess;
 }
+
+cudaError_t cudaSetDevice(int number)
+{
+    if (number != 0)
+        return done(cudaErrorInvalidDevice);
+    device = number;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDevice(int *number)
+{
+    *number = device;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceSynchronize()
+{
+    return recorded() ? cudaErrorStreamCaptureUnsupported : flush();
+}
+
+cudaError_t mc_sim_shared_most(const void *kernel, cudaFuncAttribute, int bytes)
+{
+    if (bytes < 0 || bytes > SHARED_MOST)
+        return done(cudaErrorInvalidValue);
+    std::lock_guard<std::recursive_mutex> hold(lock);
+    shared_most[kernel] = bytes > SHARED ? bytes : SHARED;
+    return cudaSuccess;
+}
+
+/* ---- memory ---- */
 
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 {
@@ -114,14 +238,30 @@ cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
+    if (recorded())
+        return cudaErrorStreamCaptureUnsupported;
     *p = aligned_alloc(256, (bytes + 255) / 256 * 256);
-    return *p ? cudaSuccess : cudaErrorMemoryAllocation;
+    if (!*p)
+        return done(cudaErrorMemoryAllocation);
+    memset(*p, 0xff, bytes); /* NaN */
+    return cudaSuccess;
 }
 
+cudaError_t cudaMallocManaged(void **p, size_t bytes, unsigned)
+{
+    return cudaMalloc(p, bytes);
+}
+
+/* Waits for all work, as the runtime does. */
 cudaError_t cudaFree(void *p)
 {
+    if (!p)
+        return cudaSuccess;
+    if (recorded())
+        return cudaErrorStreamCaptureUnsupported;
+    cudaError_t rc = flush();
     free(p);
-    return cudaSuccess;
+    return rc;
 }
 
 cudaError_t cudaMallocHost(void **p, size_t bytes)
@@ -134,9 +274,20 @@ cudaError_t cudaFreeHost(void *p)
     return cudaFree(p);
 }
 
+/* These two do not wait for the work of a stream that is not blocking. */
 cudaError_t cudaMemset(void *p, int value, size_t bytes)
 {
+    if (recorded())
+        return cudaErrorStreamCaptureUnsupported;
     memset(p, value, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, cudaMemcpyKind)
+{
+    if (recorded())
+        return cudaErrorStreamCaptureUnsupported;
+    memcpy(dst, src, bytes);
     return cudaSuccess;
 }
 
@@ -146,17 +297,13 @@ cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t)
     return cudaSuccess;
 }
 
-cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, cudaMemcpyKind)
-{
-    memcpy(dst, src, bytes);
-    return cudaSuccess;
-}
-
 cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, cudaMemcpyKind, cudaStream_t)
 {
     mc_sim_enqueue([=] { memcpy(dst, src, bytes); });
     return cudaSuccess;
 }
+
+/* ---- streams, events ---- */
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 {
@@ -166,15 +313,17 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 
 cudaError_t cudaStreamDestroy(cudaStream_t s)
 {
+    cudaError_t rc = flush();
     delete s;
-    return cudaSuccess;
+    return rc;
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
-    return cudaSuccess;
+    return recorded() ? cudaErrorStreamCaptureUnsupported : flush();
 }
 
+/* There is one order for all streams. */
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned)
 {
     return cudaSuccess;
@@ -199,33 +348,48 @@ cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
 
 cudaError_t cudaEventSynchronize(cudaEvent_t)
 {
-    return cudaSuccess;
+    return recorded() ? cudaErrorStreamCaptureUnsupported : flush();
 }
+
+/* ---- recordings ---- */
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode)
 {
+    if (recorder)
+        return done(cudaErrorStreamCaptureUnsupported);
     s->graph = new mc_sim_graph();
+    s->invalid = false;
     recorder = s;
     return cudaSuccess;
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *ret)
 {
-    *ret = s->graph;
+    if (recorder != s)
+        return done(cudaErrorInvalidValue);
     recorder = nullptr;
-    return cudaSuccess;
+    *ret = s->graph;
+    s->graph = nullptr;
+    if (!s->invalid)
+        return cudaSuccess;
+    delete *ret;
+    *ret = nullptr;
+    return done(cudaErrorStreamCaptureInvalidated);
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *ret, cudaGraph_t g, unsigned long long)
 {
-    *ret = new mc_sim_exec{*g};
+    *ret = new mc_sim_exec{std::make_shared<mc_sim_graph>(*g)};
     return cudaSuccess;
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t)
 {
-    for (auto &f : e->graph.work)
-        f();
+    auto graph = e->graph;
+    mc_sim_enqueue([graph] {
+        for (auto &f : graph->work)
+            f();
+    });
     return cudaSuccess;
 }
 
@@ -239,4 +403,32 @@ cudaError_t cudaGraphDestroy(cudaGraph_t g)
 {
     delete g;
     return cudaSuccess;
+}
+
+/* ---- numbers ---- */
+
+__half __float2half_rn(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, 4);
+    uint16_t sign = (uint16_t)(u >> 16 & 0x8000);
+    float a = fabsf(x);
+    if (std::isnan(x))
+        return {0x7fff};
+    if (a >= 65520)
+        return {(uint16_t)(sign | 0x7c00)};
+    if (a < 6.103515625e-05f) /* 2^-14: steps of 2^-24 */
+        return {(uint16_t)(sign | (uint16_t)nearbyintf(a * 16777216))};
+    u &= 0x7fffffff;
+    u += 0xfff + (u >> 13 & 1);
+    return {(uint16_t)(sign | ((u - (112u << 23)) >> 13))};
+}
+
+float __half2float(__half h)
+{
+    int exponent = h.bits >> 10 & 31, fraction = h.bits & 0x3ff;
+    float a = exponent == 31 ? fraction ? NAN : INFINITY
+              : exponent     ? ldexpf((float)(1024 + fraction), exponent - 25)
+                             : ldexpf((float)fraction, -24);
+    return h.bits & 0x8000 ? -a : a;
 }
