@@ -2,3 +2,4 @@
 MC_CUDA_FILL(optim)
 MC_CUDA_FILL(elementwise)
 MC_CUDA_FILL(chain)
+MC_CUDA_FILL(move)
