@@ -76,6 +76,10 @@ void mc_gpu_free(struct mc_gpu *g, void *p); /* accepts NULL; waits for work tha
 void *mc_gpu_host_alloc(struct mc_gpu *g, size_t bytes);
 void mc_gpu_host_free(struct mc_gpu *g, void *p); /* accepts NULL */
 
+/* Memory that both host and device reach, for tests: the host while no work is under way. Errors: as mc_gpu_alloc. */
+int mc_gpu_shared_alloc(struct mc_gpu *g, size_t bytes, void **ret, struct mc_err *err);
+void mc_gpu_shared_free(struct mc_gpu *g, void *p); /* accepts NULL */
+
 /* Host to device, through staging memory: src may be changed as soon as it returns, and what was there on the device
  * is read by earlier work first. Errors: those of earlier work. */
 int mc_gpu_put(struct mc_gpu *g, void *dst, const void *src, size_t bytes, struct mc_err *err);

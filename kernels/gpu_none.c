@@ -103,6 +103,17 @@ void mc_gpu_host_free(struct mc_gpu *g, void *p)
     (void)p;
 }
 
+int mc_gpu_shared_alloc(struct mc_gpu *g, size_t bytes, void **ret, struct mc_err *err)
+{
+    return mc_gpu_alloc(g, bytes, ret, err);
+}
+
+void mc_gpu_shared_free(struct mc_gpu *g, void *p)
+{
+    (void)g;
+    (void)p;
+}
+
 int mc_gpu_put(struct mc_gpu *g, void *dst, const void *src, size_t bytes, struct mc_err *err)
 {
     (void)g;

@@ -270,6 +270,22 @@ void mc_gpu_host_free(struct mc_gpu *g, void *p)
         (void)cudaFreeHost(p);
 }
 
+int mc_gpu_shared_alloc(struct mc_gpu *g, size_t bytes, void **ret, struct mc_err *err)
+{
+    cudaError_t rc = cudaMallocManaged(ret, bytes ? bytes : 1);
+    if (rc == cudaSuccess)
+        return 0;
+    (void)cudaGetLastError();
+    return mc_fail(err, MC_ENOMEM, "GPU %d has no %zu bytes of shared memory left: %s", g->number,
+                   bytes, cudaGetErrorString(rc));
+}
+
+void mc_gpu_shared_free(struct mc_gpu *g, void *p)
+{
+    (void)g;
+    (void)cudaFree(p);
+}
+
 void *mc_cuda_workspace(size_t bytes)
 {
     struct mc_gpu *g = current;

@@ -1,6 +1,8 @@
-/* check [--kernel NAME] [--level ref|plain|avx2|avx512|avx512vnni] [--seed N] [--case N] [--bench] */
+/* check [--kernel NAME] [--level ref|plain|avx2|avx512|avx512vnni|cuda] [--seed N] [--case N] [--rounds N] [--bench]
+ * --rounds: so many cases of each row at most. */
 #include "check.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,16 +12,24 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "bench.h"
+#include "check_device.h"
 #include "tol.h"
 
-#define CHECK_ROW(name) extern const struct check_row check_##name;
+#define CHECK_ROW(name)        extern const struct check_row check_##name;
+#define CHECK_DEVICE_ROW(name) CHECK_ROW(name)
 #include "check_rows.h"
 #undef CHECK_ROW
+#undef CHECK_DEVICE_ROW
 
-static const struct check_row *const rows[] = {
-#define CHECK_ROW(name) &check_##name,
+static const struct {
+    const struct check_row *row;
+    bool of_devices;
+} rows[] = {
+#define CHECK_ROW(name)        {&check_##name, false},
+#define CHECK_DEVICE_ROW(name) {&check_##name, true},
 #include "check_rows.h"
 #undef CHECK_ROW
+#undef CHECK_DEVICE_ROW
 };
 enum { ROWS = sizeof rows / sizeof rows[0], GUARD = 128, GUARD_BYTE = 0xa5 };
 
@@ -84,7 +94,8 @@ void *check_alloc(struct check *c, size_t bytes, size_t align)
         abort();
     b->front = GUARD + shift;
     b->bytes = bytes;
-    b->base = mc_alloc_aligned(b->front + bytes + GUARD);
+    size_t all = b->front + bytes + GUARD;
+    b->base = c->k->device ? check_device_alloc(all) : mc_alloc_aligned(all);
     if (!b->base)
         abort();
     memset(b->base, GUARD_BYTE, b->front + bytes + GUARD);
@@ -107,7 +118,10 @@ static void free_blocks(struct check *c)
             }
         }
         c->blocks = b->next;
-        free(b->base);
+        if (c->k->device)
+            check_device_free(b->base);
+        else
+            free(b->base);
         free(b);
     }
 }
@@ -178,12 +192,13 @@ struct options {
     const char *kernel, *level;
     uint64_t seed;
     long only; /* case, or -1 */
+    int rounds;
     bool bench;
 };
 
 static bool parse(int argc, char **argv, struct options *o)
 {
-    *o = (struct options){.level = NULL, .seed = 1, .only = -1};
+    *o = (struct options){.level = NULL, .seed = 1, .only = -1, .rounds = INT_MAX};
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--bench"))
             o->bench = true;
@@ -197,29 +212,39 @@ static bool parse(int argc, char **argv, struct options *o)
             o->seed = strtoull(argv[++i], NULL, 10);
         else if (!strcmp(argv[i], "--case"))
             o->only = strtol(argv[++i], NULL, 10);
+        else if (!strcmp(argv[i], "--rounds"))
+            o->rounds = atoi(argv[++i]);
         else
             return false;
     }
     return true;
 }
 
-static bool test_row(struct check *c, const struct check_row *row, long only)
+static bool test_row(struct check *c, const struct check_row *row, const struct options *o)
 {
-    int failures = 0;
+    int failures = 0, skipped = 0, rounds = row->rounds < o->rounds ? row->rounds : o->rounds;
     c->worst = 0;
-    for (int i = 0; i < row->rounds && failures < 5; i++) {
-        if (only >= 0 && i != only)
+    for (int i = 0; i < rounds && failures < 5; i++) {
+        if (o->only >= 0 && i != o->only)
             continue;
         c->round = (uint64_t)i;
         c->draw = 0;
         c->failed = false;
         c->what[0] = 0;
-        row->test(c);
+        if (!c->k->device)
+            row->test(c);
+        else
+            skipped += !check_device_case(c, row->test);
         free_blocks(c);
         failures += c->failed;
     }
     printf("%s %s: %s, %d cases, largest error %.2f of what is allowed\n", row->name, c->k->name,
-           failures ? "FAILED" : "ok", row->rounds, c->worst);
+           failures            ? "FAILED"
+           : skipped == rounds ? "skipped"
+                               : "ok",
+           rounds - skipped, c->worst);
+    if (skipped)
+        printf("    SKIPPED %d cases: the device has no %s\n", skipped, check_device_missing());
     return failures == 0;
 }
 
@@ -227,13 +252,19 @@ int main(int argc, char **argv)
 {
     struct options o;
     if (!parse(argc, argv, &o)) {
-        printf("check [--kernel NAME] [--level NAME] [--seed N] [--case N] [--bench]\n");
+        printf(
+            "check [--kernel NAME] [--level NAME] [--seed N] [--case N] [--rounds N] [--bench]\n");
         return 2;
     }
     if (o.bench)
         bench_prepare(argv);
     struct check c = {
         .seed = o.seed, .k = mc_kernels_get(o.level, 4), .ref = mc_kernels_get("ref", 8)};
+    if (o.level && !strncmp(o.level, "cuda", 4)) {
+        int status = check_device_open(&c, o.level);
+        if (status)
+            return status;
+    }
     if (!c.k) {
         printf("SKIP: this CPU has no level %s\n", o.level);
         return 77;
@@ -245,18 +276,21 @@ int main(int argc, char **argv)
     printf("level %s, seed %llu\n", c.k->name, (unsigned long long)c.seed);
     bool ok = true, found = false;
     for (int i = 0; i < ROWS; i++) {
-        if (o.kernel && strcmp(o.kernel, rows[i]->name))
+        const struct check_row *row = rows[i].row;
+        if ((o.kernel && strcmp(o.kernel, row->name)) || (rows[i].of_devices && !c.k->device))
             continue;
         found = true;
         if (!o.bench)
-            ok &= test_row(&c, rows[i], o.only);
-        else if (rows[i]->bench)
-            rows[i]->bench(&c);
+            ok &= test_row(&c, row, &o);
+        else if (row->bench)
+            row->bench(&c);
         free_blocks(&c);
     }
     if (!found)
         printf("no kernel %s\n", o.kernel);
     for (int i = 0; i < CHECK_POOLS; i++)
         mc_pool_free(c.pool[i]);
+    if (c.k->device)
+        check_device_close();
     return ok && found ? 0 : 1;
 }

@@ -42,7 +42,8 @@ uint32_t check_below(struct check *c, uint32_t n);
 bool check_coin(struct check *c);
 int64_t check_size(struct check *c, int64_t tile, int64_t most);
 
-/* A block with guard bytes on both sides, `align` bytes aligned and no better. It starts as NaN. */
+/* A block with guard bytes on both sides, `align` bytes aligned and no better. It starts as NaN. A device reaches it
+ * too; it reaches nothing else of the host's. */
 void *check_alloc(struct check *c, size_t bytes, size_t align);
 /* n normal numbers, aligned only as a float; with specials, a few are NaN or infinite. */
 float *check_floats(struct check *c, int64_t n, bool specials);

@@ -1,4 +1,5 @@
 /* Every kernel under test: CHECK_ROW(name) stands for check_name in check_name.c. */
+/* Of devices alone, in CHECK_DEVICE_ROW: every level of a CPU has the same functions. */
 CHECK_ROW(gemm)
 CHECK_ROW(circulant)
 CHECK_ROW(conv)
@@ -21,3 +22,4 @@ CHECK_ROW(xnor_pack)
 CHECK_ROW(xnor_gemm)
 CHECK_ROW(xnor_signs)
 CHECK_ROW(xnor_conv)
+CHECK_DEVICE_ROW(typed)
