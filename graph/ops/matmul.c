@@ -6,6 +6,7 @@
 #include "graph/ops/fused_act.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/matmul_node.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/product.h"
 
 static int need_numbers(const struct mc_infer_ctx *c, int i, struct mc_err *err)
@@ -73,13 +74,38 @@ static struct mc_product gemm_product(const struct mc_call *c)
     return p;
 }
 
+/* beta C, where it is neither a row nor a whole matrix as it stands: z, of b->dim, is made of it. Numbers of the host
+ * are not handed to kernels of a device. */
+static void scaled_bias(struct mc_call *c, const struct mc_buf *in, double beta,
+                        struct mc_binary *b)
+{
+    double store;
+    int elem = c->k->elem_bytes;
+    b->x = in->data;
+    if (!c->k->device) {
+        b->y = mc_op_scalar(elem, beta, &store);
+        c->k->elementwise.binary(b, c->pool);
+        return;
+    }
+    struct mc_move m = {.rank = 2, .elem_bytes = elem, .src = in->data, .dst = b->z};
+    memcpy(m.dim, b->dim, sizeof m.dim);
+    memcpy(m.src_stride, b->stride[0], sizeof m.src_stride);
+    m.dst_stride[0] = b->dim[1];
+    m.dst_stride[1] = 1;
+    c->k->move.run(&m, c->pool);
+    struct mc_blend scale = {
+        .n = b->dim[0] * b->dim[1], .a = beta / 2, .b = beta / 2, .x = b->z, .y = b->z, .z = b->z};
+    if (beta != 1)
+        c->k->optim.blend(&scale, c->pool);
+}
+
 /* beta C, and what the planner wants added, in the two forms an epilogue knows: a row, or a whole matrix.
  * Without scratch (at setup) only the sizes are counted. */
 static void gemm_bias(struct mc_call *c, const struct mc_product *p, struct mc_epilogue *e,
                       size_t *at)
 {
     const struct mc_buf *in = mc_op_arg(c, 2);
-    double beta = (double)mc_node_float(c->node, "beta", 1), store;
+    double beta = (double)mc_node_float(c->node, "beta", 1);
     if (!in || beta == 0)
         return;
     struct mc_binary b = {.fn = MC_BINARY_MUL, .rank = 2, .dim = {p->m, p->n}};
@@ -99,10 +125,8 @@ static void gemm_bias(struct mc_call *c, const struct mc_product *p, struct mc_e
     void *sum = mc_op_scratch(c, at, (size_t)(b.dim[0] * p->n * c->k->elem_bytes));
     if (!sum)
         return;
-    b.x = in->data;
-    b.y = mc_op_scalar(c->k->elem_bytes, beta, &store);
     b.z = sum;
-    c->k->elementwise.binary(&b, c->pool);
+    scaled_bias(c, in, beta, &b);
     if (row) {
         e->bias = sum;
         return;
@@ -306,7 +330,7 @@ static int64_t inner_scratches(const struct mc_call *c, const struct mc_product 
  * cache then. */
 static bool packs_late(const struct mc_call *c, const struct mc_product *p)
 {
-    return !c->in[1].constant && p->batch > 1 && p->b_count == p->batch &&
+    return !c->in[1].constant && !c->k->device && p->batch > 1 && p->b_count == p->batch &&
            p->m * p->n * p->k < SMALL;
 }
 
@@ -381,6 +405,55 @@ static void batch_one(const struct batch_job *j, int64_t i, int worker)
     mc_product_run(c, p, &g, packed, scratch);
 }
 
+/* A device has many products in one call: one dimension of the batch, the longest. */
+static void batch_device(struct batch_job *j)
+{
+    const struct mc_call *c = j->c;
+    const struct mc_product *p = j->p;
+    struct mc_epilogue e = mc_product_epilogue(c);
+    int64_t dim[MC_MOVE_RANK] = {1}, stride[3][MC_MOVE_RANK] = {0}, elem = c->k->elem_bytes;
+    memcpy(dim, c->out[0].shape.dim, sizeof *dim * (size_t)j->rank);
+    memcpy(stride[0], j->stride[0], sizeof *dim * (size_t)j->rank);
+    memcpy(stride[1], j->stride[1], sizeof *dim * (size_t)j->rank);
+    struct mc_shape lead = mc_shape_of(j->rank, dim);
+    mc_op_strides(&lead, stride[2]);
+    int rank = mc_move_merge(j->rank, dim, 3, stride), longest = 0;
+    for (int d = 0; d < rank; d++)
+        longest = dim[d] > dim[longest] ? d : longest;
+    struct mc_gemm g = {.m = p->m,
+                        .n = p->n,
+                        .k = p->k,
+                        .a_row = p->a_row,
+                        .a_col = p->a_col,
+                        .batch = dim[longest],
+                        .a_step = stride[0][longest] * p->m * p->k,
+                        .b_step = stride[1][longest] * p->k * p->n,
+                        .c_step = stride[2][longest] * p->m * p->n,
+                        .c_row = p->n,
+                        .alpha =
+                            transposable(c->node) ? (double)mc_node_float(c->node, "alpha", 1) : 1};
+    for (int64_t i = 0; p->batch && i < p->batch / dim[longest]; i++) {
+        int64_t rest = i, at[3] = {0};
+        for (int d = rank - 1; d >= 0; d--) {
+            if (d == longest)
+                continue;
+            for (int x = 0; x < 3; x++)
+                at[x] += rest % dim[d] * stride[x][d];
+            rest /= dim[d];
+        }
+        int64_t from = at[2] * p->m * p->n * elem;
+        g.a = (const char *)c->in[0].data + at[0] * p->m * p->k * elem;
+        g.b = (const char *)c->in[1].data + at[1] * p->k * p->n * elem;
+        g.b_row = p->b_row;
+        g.b_col = p->b_col;
+        g.c = (char *)c->out[0].data + from;
+        g.epilogue = e;
+        if (e.residual)
+            g.epilogue.residual = (const char *)e.residual + from;
+        c->k->gemm.run(&g, NULL, c->pool);
+    }
+}
+
 static void batch_chunk(void *ctx, int64_t chunk, int worker)
 {
     const struct batch_job *j = ctx;
@@ -408,7 +481,9 @@ static int matmul_run(struct mc_call *c, struct mc_err *err)
         mc_op_broadcast_strides(&lead_a, &to, j.stride[0]);
         mc_op_broadcast_strides(&lead_b, &to, j.stride[1]);
     }
-    if (p->batch > 1 && cost <= SMALL) {
+    if (c->k->device) {
+        batch_device(&j);
+    } else if (p->batch > 1 && cost <= SMALL) {
         j.per_chunk = cost < SMALL / 32 ? SMALL / 32 / cost : 1;
         mc_pool_run(c->pool, (p->batch + j.per_chunk - 1) / j.per_chunk, batch_chunk, &j);
     } else {
@@ -429,5 +504,33 @@ const struct mc_op mc_ops_matmul[] = {
      mc_product_free, gemm_macs, NULL},
     {"com.microsoft", "FusedMatMul", 1, MC_OP_EPILOGUE, matmul_infer, matmul_setup, matmul_run,
      mc_product_free, matmul_macs, NULL},
+    {0},
+};
+
+/* Whole numbers stay on the CPU. */
+static bool gpu_can(const struct mc_call *c)
+{
+    return c->k->gemm.run && c->in[0].dtype == MC_DTYPE_F32 && mc_op_gpu_floats(c);
+}
+
+static bool gpu_gemm_can(const struct mc_call *c)
+{
+    return gpu_can(c) &&
+           (!mc_op_arg(c, 2) || (c->k->move.run && c->k->optim.blend && c->k->elementwise.binary));
+}
+
+static bool gpu_fused_can(const struct mc_call *c)
+{
+    struct mc_fused_act act;
+    return gpu_gemm_can(c) && !mc_fused_act(c->node, &act, NULL) &&
+           (!act.rest || c->k->elementwise.unary);
+}
+
+const struct mc_op_gpu mc_op_gpu_matmul[] = {
+    {"", "Gemm", .can = gpu_gemm_can},
+    {"", "MatMul", .can = gpu_can},
+    {MC_GRAD_DOMAIN, "MatMul", .can = gpu_can},
+    {"com.microsoft", "FusedGemm", .can = gpu_fused_can},
+    {"com.microsoft", "FusedMatMul", .can = gpu_can},
     {0},
 };

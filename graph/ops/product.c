@@ -18,6 +18,8 @@ static size_t round_up(size_t n)
 
 size_t mc_product_scratch(const struct mc_call *c, const struct mc_product *p)
 {
+    if (c->k->device)
+        return 0;
     if (p->signs)
         return round_up(mc_product_signs_scratch(c, p));
     return round_up(c->k->gemm.scratch_bytes(p->m, p->n, p->k_step, mc_pool_threads(c->pool)));
@@ -48,9 +50,11 @@ static void pack_matrices(const struct mc_call *c, const struct mc_product *p, c
 
 int mc_product_pack(struct mc_call *c, struct mc_product *p, struct mc_err *err)
 {
+    p->k_step = p->k;
+    if (c->k->device)
+        return 0;
     int rc = mc_product_pack_signs(c, p, err);
     if (rc || p->signs) {
-        p->k_step = p->k;
         p->packed = p->signs;
         c->packed = 1 << 1;
         return rc;
@@ -91,7 +95,7 @@ void mc_product_free(struct mc_call *c)
 
 const void *mc_product_packed(struct mc_call *c, const struct mc_product *p, size_t *at)
 {
-    if (p->packed)
+    if (p->packed || c->k->device)
         return p->packed;
     void *block = mc_op_scratch(c, at, p->packed_each * (size_t)p->b_count);
     if (block && p->k_step == p->k)
@@ -108,6 +112,11 @@ void mc_product_run(const struct mc_call *c, const struct mc_product *p, struct 
     if (p->signs) {
         mc_product_run_signs(c, p, g, scratch);
         return;
+    }
+    if (c->k->device) {
+        g->b = b;
+        g->b_row = p->b_row;
+        g->b_col = p->b_col;
     }
     if (p->k_step == p->k) {
         c->k->gemm.run(g, scratch, c->pool);

@@ -19,7 +19,8 @@ struct mc_product {
     const void *signs;  /* the same block, where B is held as numbers and signs (product_signs.c) */
 };
 
-/* Pack B where it is constant; otherwise run() packs it into scratch. Sets k_step and what follows it. */
+/* Pack B where it is constant; otherwise run() packs it into scratch. Sets k_step and what follows it. A device packs
+ * nothing, and has no scratch for it. */
 int mc_product_pack(struct mc_call *c, struct mc_product *p, struct mc_err *err);
 /* A copy of p as the state of c. */
 int mc_product_keep(struct mc_call *c, const struct mc_product *p, struct mc_err *err);
@@ -31,7 +32,7 @@ struct mc_epilogue mc_product_epilogue(const struct mc_call *c);
 size_t mc_product_scratch(const struct mc_call *c, const struct mc_product *p);
 /* All of B, packed; where k goes by parts, room for one of them. */
 const void *mc_product_packed(struct mc_call *c, const struct mc_product *p, size_t *at);
-/* g, all but its packed_b, which is `packed` (from mc_product_packed). */
+/* g, all but its packed_b, which is `packed` (from mc_product_packed), and on a device its b, which is input 1. */
 void mc_product_run(const struct mc_call *c, const struct mc_product *p, struct mc_gemm *g,
                     const void *packed, void *scratch);
 

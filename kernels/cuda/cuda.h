@@ -72,6 +72,13 @@ static inline unsigned mc_cuda_blocks(int64_t n)
 #define MC_CUDA_INDEX_OF (blockIdx.x * (int64_t)blockDim.x + threadIdx.x)
 #define MC_CUDA_STRIDE   ((int64_t)blockDim.x * gridDim.x)
 
+/* Before a loop of a kernel whose bounds are constants. */
+#ifdef MC_CUDA_SIM
+#define MC_UNROLL
+#else
+#define MC_UNROLL _Pragma("unroll")
+#endif
+
 /* MC_LAUNCH(kernel, blocks, threads, arguments…): of a kernel without barriers, shuffles or shared memory.
  * MC_LAUNCH_SYNC(kernel, blocks, threads, shared bytes, arguments…): of one with them. Blocks and threads may be
  * dim3. Both may be given a template: MC_LAUNCH((kernel<float, 4>), …). */
