@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "kernels/gpu.h"
 
 struct entry {
     struct entry *next;
@@ -20,6 +21,7 @@ enum { BUCKETS = 256 };
 struct mc_pack_cache {
     struct entry *bucket[BUCKETS]; /* by constant, so that forgetting one looks at one chain */
     size_t bytes;
+    struct mc_gpu *gpu; /* NULL: in host memory */
 };
 
 static struct entry **bucket_of(struct mc_pack_cache *c, const void *data)
@@ -37,10 +39,21 @@ int mc_pack_cache_new(struct mc_pack_cache **ret, struct mc_err *err)
     return 0;
 }
 
+int mc_pack_cache_new_gpu(struct mc_gpu *gpu, struct mc_pack_cache **ret, struct mc_err *err)
+{
+    int rc = mc_pack_cache_new(ret, err);
+    if (!rc)
+        (*ret)->gpu = gpu;
+    return rc;
+}
+
 static void entry_free(struct mc_pack_cache *c, struct entry *e)
 {
     c->bytes -= e->bytes;
-    free(e->block);
+    if (c->gpu)
+        mc_gpu_free(c->gpu, e->block);
+    else
+        free(e->block);
     free(e);
 }
 
@@ -71,10 +84,15 @@ int mc_pack_get(struct mc_pack_cache *c, const void *data, const int64_t *layout
             return 0;
         }
     struct entry *e = mc_calloc(1, sizeof *e);
-    void *block = e ? mc_alloc_aligned(bytes) : NULL;
-    if (!block) {
+    void *block = e && !c->gpu ? mc_alloc_aligned(bytes) : NULL;
+    int rc = e && (block || c->gpu)
+                 ? 0
+                 : mc_fail(err, MC_ENOMEM, "out of memory: %zu bytes for packed weights", bytes);
+    if (!rc && c->gpu)
+        rc = mc_gpu_alloc(c->gpu, bytes, &block, err);
+    if (rc) {
         free(e);
-        return mc_fail(err, MC_ENOMEM, "out of memory: %zu bytes for packed weights", bytes);
+        return rc;
     }
     *e = (struct entry){*head, data, n, {0}, bytes, block};
     memcpy(e->layout, layout, layout_bytes);

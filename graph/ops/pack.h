@@ -17,6 +17,7 @@
 #include "base/err.h"
 
 struct mc_pack_cache;
+struct mc_gpu;
 
 enum { MC_PACK_LAYOUT = 12 }; /* numbers in a layout, at most */
 
@@ -42,12 +43,14 @@ enum mc_pack_kind {
 };
 
 int mc_pack_cache_new(struct mc_pack_cache **ret, struct mc_err *err);
+/* One whose blocks, and whose constants, are memory of the GPU. */
+int mc_pack_cache_new_gpu(struct mc_gpu *gpu, struct mc_pack_cache **ret, struct mc_err *err);
 void mc_pack_cache_free(struct mc_pack_cache *c); /* accepts NULL */
 
 /* The block for the constant at `data` in the layout `layout[0..n)`, which says everything that the
  * content depends on besides the constant: an mc_pack_kind, sizes, strides. Made on first use, with `bytes` bytes,
  * 64-byte aligned, content undefined; *ret_fresh then asks the caller to fill it. Later calls must ask for
- * the same number of bytes. Errors: MC_ENOMEM. Cost: O(1). */
+ * the same number of bytes. Errors: MC_ENOMEM, of the GPU too. Cost: O(1). */
 int mc_pack_get(struct mc_pack_cache *c, const void *data, const int64_t *layout, int n,
                 size_t bytes, void **ret_block, bool *ret_fresh, struct mc_err *err);
 /* Drop every block made of the constant at `data`, before its memory goes. */

@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,8 +7,9 @@
 #include "base/mem.h"
 #include "graph/run/plan.h"
 #include "graph/run/profile.h"
+#include "kernels/gpu.h"
 
-static void *data_of(const struct mc_session *s, const struct mc_plan *p, const struct mc_value *v)
+void *mc_plan_data(const struct mc_session *s, const struct mc_plan *p, const struct mc_value *v)
 {
     const struct mc_pvalue *pv = &p->values[v->index];
     if (pv->slot == MC_SLOT_NONE || pv->buf.dtype == MC_DTYPE_NONE) /* a list is in no slot */
@@ -45,20 +47,54 @@ static void unbind_external(struct mc_session *s, struct mc_plan *p)
     }
 }
 
+/* Where a step finds a value: on its side. Constants of the GPU are bound for good (place.c). */
+static void bind_value(const struct mc_session *s, const struct mc_plan *p,
+                       const struct mc_value *v, bool host, void **data)
+{
+    if (host)
+        *data = mc_plan_data(s, p, v);
+    else if (p->values[v->index].slot != MC_SLOT_NONE)
+        *data = mc_transfer_at(s, p, v);
+}
+
 static void bind_step(struct mc_session *s, struct mc_plan *p, struct mc_step *st)
 {
+    bool host = !st->gpu;
+    void *added;
     for (int j = 0; j < st->call.n_in; j++)
         if (st->in[j])
-            st->call.in[j].data = data_of(s, p, st->in[j]);
+            bind_value(s, p, st->in[j], host || mc_place_host_in(st, j), &st->call.in[j].data);
     for (int j = 0; j < st->call.n_out; j++)
         if (st->out[j] && !st->boundary)
-            st->call.out[j].data = data_of(s, p, st->out[j]);
-    if (st->bias)
-        st->epilogue.bias = data_of(s, p, st->bias);
-    if (st->residual)
-        st->epilogue.residual = data_of(s, p, st->residual);
+            bind_value(s, p, st->out[j], host, &st->call.out[j].data);
+    if (st->bias) {
+        added = (void *)(uintptr_t)st->epilogue.bias;
+        bind_value(s, p, st->bias, host, &added);
+        st->epilogue.bias = added;
+    }
+    if (st->residual) {
+        added = (void *)(uintptr_t)st->epilogue.residual;
+        bind_value(s, p, st->residual, host, &added);
+        st->epilogue.residual = added;
+    }
     if (st->scratch_slot != MC_SLOT_NONE)
-        st->call.scratch = (char *)s->block + p->slots[st->scratch_slot].offset;
+        st->call.scratch =
+            (char *)(host ? s->block : s->gpu.block) + p->slots[st->scratch_slot].offset;
+}
+
+/* On a GPU the old block goes first: there may not be room for both. */
+static int grow_device(struct mc_session *s, const struct mc_plan *p, struct mc_err *err)
+{
+    if (!p->device || (s->gpu.block && p->device->bytes <= s->gpu.block_bytes))
+        return 0;
+    mc_gpu_free(s->gpu.gpu, s->gpu.block);
+    s->gpu.block = NULL;
+    s->gpu.block_bytes = 0;
+    s->generation++;
+    int rc = mc_gpu_alloc(s->gpu.gpu, p->device->bytes, &s->gpu.block, err);
+    if (!rc)
+        s->gpu.block_bytes = p->device->bytes;
+    return rc;
 }
 
 /* Make the block large enough and point every buffer of the plan into it. */
@@ -75,9 +111,10 @@ static int bind(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
         s->block_bytes = p->bytes;
         s->generation++;
     }
-    if (p->generation == s->generation && !p->external)
-        return 0;
-    int rc = bind_external(s, p, err);
+    int rc = grow_device(s, p, err);
+    if (rc || (p->generation == s->generation && !p->external))
+        return rc;
+    rc = bind_external(s, p, err);
     if (rc)
         return rc;
     p->generation = s->generation;
@@ -85,10 +122,29 @@ static int bind(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
         bind_step(s, p, &p->steps[i]);
     for (size_t i = 0; p->arrays && i < p->n_pvalues; i++)
         if (s->pinned[i])
-            p->arrays[i].data = data_of(s, p, s->g->values[i]);
+            p->arrays[i].data = mc_plan_data(s, p, s->g->values[i]);
     for (size_t i = 0; p->arrays && i < s->n_states; i++)
         p->arrays[s->states[i].out->index].data = s->states[i].buf.data;
     return 0;
+}
+
+/* Bring input i, which is read on these sides, to where it is read. */
+static int load_device(const struct mc_session *s, const struct mc_plan *p, int i,
+                       const struct mc_buf *to, struct mc_err *err)
+{
+    const struct mc_session_input *in = &s->inputs[i];
+    const struct mc_pvalue *pv = &p->values[in->value->index];
+    const void *from = to->data;
+    size_t bytes = 0;
+    mc_dtype_bytes(to->dtype, mc_shape_count(&to->shape), &bytes);
+    bool as_it_is =
+        in->given && in->given->dtype == to->dtype && in->value->type.dtype == to->dtype;
+    if (as_it_is && !(pv->sides & MC_SIDE_HOST))
+        from = in->given->data;
+    int rc = from == to->data ? mc_input_load(s, i, &pv->buf, to->data, err) : 0;
+    if (rc || !(pv->sides & MC_SIDE_DEVICE))
+        return rc;
+    return mc_gpu_put(s->gpu.gpu, mc_transfer_at(s, p, in->value), from, bytes, err);
 }
 
 static int load_inputs(const struct mc_session *s, const struct mc_plan *p, struct mc_err *err)
@@ -99,8 +155,9 @@ static int load_inputs(const struct mc_session *s, const struct mc_plan *p, stru
         if (s->signature[i].rank < 0 || pv->last < 0 || s->inputs[i].state)
             continue;
         struct mc_buf b = pv->buf;
-        b.data = data_of(s, p, v);
-        int rc = mc_input_load(s, i, &pv->buf, b.data, err);
+        b.data = mc_plan_data(s, p, v);
+        int rc =
+            p->device ? load_device(s, p, i, &b, err) : mc_input_load(s, i, &pv->buf, b.data, err);
         rc = rc ? rc : mc_watch_tell(s, v, &b, err);
         if (rc)
             return rc;
@@ -131,10 +188,19 @@ static int run_boundary(struct mc_session *s, struct mc_step *st, struct mc_err 
     return st->call.op->run(&st->call, err);
 }
 
-static int run_step(struct mc_session *s, struct mc_step *st, struct mc_err *err)
+/* For times of steps: what the GPU was given is done. */
+static int settle(struct mc_session *s, struct mc_err *err)
 {
+    return s->profile && s->gpu.gpu ? mc_gpu_wait(s->gpu.gpu, err) : 0;
+}
+
+int mc_plan_step(struct mc_session *s, struct mc_step *st, struct mc_err *err)
+{
+    int rc = settle(s, err);
     double start = s->profile ? mc_now() : 0;
-    int rc = st->boundary ? run_boundary(s, st, err) : st->call.op->run(&st->call, err);
+    if (!rc)
+        rc = st->boundary ? run_boundary(s, st, err) : st->call.op->run(&st->call, err);
+    rc = rc ? rc : settle(s, err);
     if (!rc && s->profile)
         rc = mc_profile_add(s->profile, st, mc_now() - start, err);
     const struct mc_buf *out = &st->call.out[0];
@@ -148,8 +214,8 @@ static int run_steps(struct mc_session *s, struct mc_plan *p, struct mc_err *err
     int rc = 0;
     for (int i = 0; i < p->n_steps && !rc; i++) {
         struct mc_step *st = &p->steps[i];
-        rc = st->skip ? 0 : run_step(s, st, err);
-        rc = rc ? rc : mc_watch_step(s, st, err);
+        rc = st->skip ? 0 : mc_plan_step(s, st, err);
+        rc = rc ? rc : mc_watch_step(s, p, st, err);
     }
     return rc;
 }
@@ -160,7 +226,7 @@ static void hand_on(struct mc_session *s, struct mc_plan *p)
         const struct mc_value *v = p->carry[i];
         const struct mc_pvalue *pv = &p->values[v->index];
         struct mc_buf b = pv->buf;
-        b.data = data_of(s, p, v);
+        b.data = mc_plan_data(s, p, v);
         struct mc_block *k = pv->slot == MC_SLOT_NONE ? NULL : p->slots[pv->slot].block;
         mc_live_set(s, v, &(struct mc_live){.buf = b, .type = pv->type, .block = mc_block_ref(k)});
     }
@@ -171,7 +237,7 @@ static void keep_states(struct mc_session *s, const struct mc_plan *p)
 {
     for (size_t i = 0; i < s->n_states; i++) {
         const struct mc_bound *b = &s->states[i];
-        const void *made = data_of(s, p, b->out);
+        const void *made = mc_plan_data(s, p, b->out);
         if (made != b->buf.data && b->bytes)
             memcpy(b->buf.data, made, b->bytes);
     }
@@ -191,14 +257,40 @@ static int round_outputs(struct mc_session *s, struct mc_plan *p, struct mc_err 
     return rc;
 }
 
+/* The same with a GPU, where states are kept already: what is there comes to the host to be rounded. */
+static int round_device(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
+{
+    bool some = false;
+    int rc = 0;
+    for (int i = 0; i < s->n_outputs && !rc; i++) {
+        const struct mc_pvalue *pv = &p->values[s->outputs[i]->index];
+        if (pv->type != MC_DTYPE_F16 && pv->type != MC_DTYPE_BF16)
+            continue;
+        some = true;
+        rc = mc_replay_fetch(s, p, s->outputs[i], err);
+    }
+    if (rc || !some)
+        return rc;
+    rc = round_outputs(s, p, err);
+    for (size_t i = 0; i < s->n_states && !rc; i++) {
+        const struct mc_bound *b = &s->states[i];
+        enum mc_dtype type = p->values[b->out->index].type;
+        if ((type == MC_DTYPE_F16 || type == MC_DTYPE_BF16) && p->device->fetched[b->out->index])
+            rc = mc_gpu_put(s->gpu.gpu, b->device, b->buf.data, b->bytes, err);
+    }
+    return rc;
+}
+
 int mc_plan_exec(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
 {
     int rc = bind(s, p, err);
     if (!rc)
         rc = load_inputs(s, p, err);
     if (!rc)
-        rc = run_steps(s, p, err);
-    if (!rc && p->arrays) {
+        rc = p->device ? mc_replay_run(s, p, err) : run_steps(s, p, err);
+    if (!rc && p->arrays && p->device) {
+        rc = round_device(s, p, err);
+    } else if (!rc && p->arrays) {
         keep_states(s, p);
         rc = round_outputs(s, p, err);
     }

@@ -1,3 +1,4 @@
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -10,14 +11,19 @@ static int setup(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
     for (int i = 0; i < p->n_steps; i++) {
         struct mc_step *st = &p->steps[i];
         int rc = st->skip ? 0 : mc_plan_warm_step(s, st, err);
+        if (!rc && st->gpu)
+            rc = mc_place_constants(s, p, st, err);
         if (rc)
             return rc;
-        if (st->skip || !st->call.op->setup)
+        if (st->skip || !(st->call.op->setup || st->gpu))
             continue;
         st->ready = true;
-        rc = st->call.op->setup(&st->call, err);
+        rc = st->call.op->setup ? st->call.op->setup(&st->call, err) : 0;
         if (rc)
             return rc;
+        for (int j = 0; j < st->call.n_in && j < 64; j++)
+            if (!mc_place_host_in(st, j)) /* the copy of the GPU is read */
+                st->call.packed |= UINT64_C(1) << j;
         mc_plan_cool_step(s, p, st);
     }
     mc_plan_cool(s, p);
@@ -72,8 +78,10 @@ int mc_plan_new(struct mc_session *s, struct mc_plan *parent, struct mc_plan **r
     if (!rc && !(s->flags & MC_SESSION_NO_FUSE))
         mc_plan_fuse(s, p);
     rc = rc ? rc : mc_plan_alias(s, p, err);
+    rc = rc ? rc : mc_place_steps(s, p, err);
     rc = rc ? rc : setup(s, p, err);
     rc = rc ? rc : mc_plan_layout(s, p, err);
+    rc = rc ? rc : mc_transfer_make(s, p, err);
     rc = rc ? rc : make_arrays(s, p, err);
     if (rc)
         mc_plan_free(s, p);
@@ -94,6 +102,7 @@ void mc_plan_free(struct mc_session *s, struct mc_plan *p)
     for (int i = 0; i < p->n_steps; i++)
         if (p->steps[i].ready && p->steps[i].call.op->teardown)
             p->steps[i].call.op->teardown(&p->steps[i].call);
+    mc_replay_free(s, p);
     for (size_t i = 0; i < p->n_pvalues; i++) {
         if (p->consts && p->consts[i].buf.data) {
             mc_pack_forget(s->packs, p->consts[i].buf.data);

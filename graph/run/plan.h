@@ -6,13 +6,19 @@
  *   -> one step per node that can run now: its inputs are there, and the shapes of its outputs are known, or
  *      it is a boundary: a node that finds out the sizes of its results, or runs bodies (segment.c)
  *   -> join nodes into epilogues (fuse.c), quantised regions into steps on integers (fuse_integer.c)
- *   -> views, in-place results, lifetimes (alias.c), offsets (layout.c) -> setup of each step (plan.c)
+ *   -> views, in-place results, lifetimes (alias.c) -> which steps a GPU does (place.c)
+ *   -> setup of each step (plan.c) -> offsets (layout.c) -> copies between host and GPU (transfer.c)
  * Running it: bind pointers to the session's block, copy inputs in, run the steps, hand on what later
- * segments need (exec.c). With static shapes there is one segment, and nothing is allocated in a run. */
+ * segments need (exec.c). With static shapes there is one segment, and nothing is allocated in a run.
+ *
+ * On a GPU there is a second block, in its memory, with the same offsets: a value is valid in one of the two, or in
+ * both. The steps and the copies that they need are a list of actions, in an order fixed with the plan; runs of them
+ * that are the same every time are recorded and replayed (replay.c). */
 #ifndef MC_GRAPH_RUN_PLAN_H
 #define MC_GRAPH_RUN_PLAN_H
 
 #include "graph/ops/op.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/run/live.h"
 #include "graph/run/session.h"
 #include "kernels/epilogue.h"
@@ -52,7 +58,10 @@ struct mc_slot { /* a piece of memory, shared by a value, its views and in-place
         *source;            /* it is the memory of this live value; NULL: gets one in each run */
     struct mc_block *block; /* during a run; NULL for memory that is borrowed */
     void *data;
+    size_t device; /* of an external slot: its offset in the session's block on the GPU */
 };
+
+enum mc_side { MC_SIDE_HOST = 1, MC_SIDE_DEVICE = 2, MC_SIDE_BOTH = 3 };
 
 struct mc_pvalue {      /* a value in a plan */
     struct mc_buf buf;  /* dtype NONE: not in this plan */
@@ -65,6 +74,8 @@ struct mc_pvalue {      /* a value in a plan */
     int uses;   /* reads by steps */
     bool live;  /* an earlier segment made it */
     bool apart; /* not to be joined into what reads it */
+    /* With a GPU. An input is loaded to the sides where it is read; others are valid on these after the run. */
+    uint8_t sides;
 };
 
 struct mc_step {
@@ -77,12 +88,51 @@ struct mc_step {
     struct mc_epilogue epilogue;     /* call.epilogue points here where something was fused */
     const struct mc_node **joined;   /* [n_joined] nodes that the epilogue does */
     int n_joined;
-    enum mc_dtype round; /* half type that the result is rounded through, or NONE */
-    int scratch_slot;    /* or MC_SLOT_NONE */
-    bool ready;          /* setup was called: teardown is due */
-    bool skip;           /* a view: nothing to run */
-    bool lists;          /* reads lists, and has no bodies */
-    bool boundary;       /* outputs are no values of this plan, but live after the step */
+    enum mc_dtype round;         /* half type that the result is rounded through, or NONE */
+    int scratch_slot;            /* or MC_SLOT_NONE */
+    const struct mc_op_gpu *gpu; /* runs on the GPU, by this row; NULL: on the CPU */
+    const char *why;             /* it runs on the CPU though the session has a GPU */
+    bool ready;                  /* setup was called: teardown is due */
+    bool skip;                   /* a view: nothing to run */
+    bool lists;                  /* reads lists, and has no bodies */
+    bool boundary;               /* outputs are no values of this plan, but live after the step */
+};
+
+enum mc_action_kind {
+    MC_ACTION_STEP,  /* run step `index` */
+    MC_ACTION_UP,    /* copy value `index` to the GPU */
+    MC_ACTION_DOWN,  /* copy value `index` to the host */
+    MC_ACTION_KEEP,  /* put state `index` where it belongs */
+    MC_ACTION_WATCH, /* hand out what step `index` made */
+};
+struct mc_action {
+    enum mc_action_kind kind;
+    int index;
+};
+
+struct mc_recorded { /* actions that are the same work in every run */
+    int first, n;
+    bool never; /* the GPU cannot record them */
+    struct mc_gpu_recording *recording;
+};
+
+struct mc_upload;
+struct mc_uploads { /* constants on the GPU, by their host memory */
+    struct mc_upload *first;
+    struct mc_upload_chunk *chunks; /* of small ones */
+    size_t bytes;
+};
+
+struct mc_device_plan {
+    size_t bytes; /* of the block on the GPU */
+    struct mc_action *actions;
+    int n_actions;
+    struct mc_recorded *recorded; /* in order */
+    int n_recorded;
+    uint64_t generation; /* of the session's blocks when they were recorded */
+    int runs;            /* since then */
+    bool *fetched;       /* [n_values] what is handed out is on the host, since the last run */
+    struct mc_uploads uploads;
 };
 
 struct mc_plan {
@@ -110,11 +160,13 @@ struct mc_plan {
     struct mc_value **drop;  /* live values that nobody reads after this segment */
     struct mc_value **learn; /* live values whose content the next plan depends on */
     size_t n_carry, n_drop, n_learn;
+    struct mc_device_plan *device; /* NULL: all on the CPU */
 };
 
 struct mc_bound { /* a state: input and output of a run in one memory */
     struct mc_value *in, *out;
-    struct mc_buf buf; /* as the session computes it */
+    struct mc_buf buf; /* as the session computes it; with a GPU only where copies go */
+    void *device;
     size_t bytes;
 };
 
@@ -126,6 +178,18 @@ struct mc_session_input {
 };
 
 struct mc_body;
+
+struct mc_device_session {
+    struct mc_gpu *gpu; /* NULL: none, and nothing else is filled in */
+    const struct mc_kernels *kernels;
+    struct mc_pack_cache *packs;
+    struct mc_uploads uploads; /* constants of all plans */
+    void *block, *states;
+    size_t block_bytes, state_bytes;
+    const char *leave; /* operator types that stay on the CPU, or NULL */
+    bool pending;      /* the last run was not waited for */
+    bool failed;       /* waiting for it failed */
+};
 
 struct mc_session {
     const struct mc_graph *g;
@@ -160,7 +224,8 @@ struct mc_session {
     size_t key_bytes, key_cap;
     void *block; /* memory of the values of one segment, shared by all plans */
     size_t block_bytes;
-    uint64_t generation;  /* of the block: 1 is the first */
+    uint64_t generation; /* of the block: 1 is the first */
+    struct mc_device_session gpu;
     struct mc_live *live; /* [n_values] what this run has made so far for later segments */
     struct mc_value **alive;
     size_t n_alive;              /* values that were set in `live` in this run */
@@ -197,7 +262,8 @@ int mc_watch_make(struct mc_session *s, const struct mc_session_watch *w, struct
 /* Hand v with this content out if it is watched; the outputs of a step that has run, or was a view. */
 int mc_watch_tell(const struct mc_session *s, const struct mc_value *v, const struct mc_buf *b,
                   struct mc_err *err);
-int mc_watch_step(const struct mc_session *s, const struct mc_step *st, struct mc_err *err);
+int mc_watch_step(const struct mc_session *s, const struct mc_plan *p, const struct mc_step *st,
+                  struct mc_err *err);
 
 /* ---- path.c ---- */
 
@@ -303,6 +369,54 @@ int mc_plan_layout(const struct mc_session *s, struct mc_plan *p, struct mc_err 
 /* Bytes of the values in it that are there at once, at most; without the scratch of steps. Errors: MC_ENOMEM. */
 int mc_plan_values(const struct mc_plan *p, size_t *ret, struct mc_err *err);
 
+/* ---- place.c ---- */
+
+/* The session's GPU, if its pool has one and it computes as one does; mc_device_close after everything else.
+ * Errors: MC_ENOMEM. */
+int mc_device_open(struct mc_session *s, const struct mc_session_opts *o, struct mc_err *err);
+void mc_device_close(struct mc_session *s);
+/* Around what the session has its GPU do: it is the thread's device then; the one before. */
+struct mc_gpu *mc_device_enter(const struct mc_session *s);
+void mc_device_leave(const struct mc_session *s, struct mc_gpu *before);
+/* Which steps of a plan the GPU does; before their setup. */
+int mc_place_steps(struct mc_session *s, struct mc_plan *p, struct mc_err *err);
+/* The constants of a step are on the GPU, and so is what its epilogue adds. Errors: MC_ENOMEM, of the device. */
+int mc_place_constants(struct mc_session *s, struct mc_plan *p, struct mc_step *st,
+                       struct mc_err *err);
+
+/* Does a step read input i on the host? */
+bool mc_place_host_in(const struct mc_step *st, int i);
+
+/* ---- fallback.c ---- */
+
+/* Bytes on the GPU besides the values: states and constants of all plans. */
+size_t mc_device_bytes(const struct mc_session *s);
+/* What is said of the GPU. */
+void mc_device_stats(const struct mc_session *s, struct mc_session_stats *ret);
+
+/* ---- upload.c ---- */
+
+/* *ret = the constant at `host` in memory of the GPU, copied there at first; in `u`, or in `also` (may be NULL).
+ * Errors: MC_ENOMEM, of the device. */
+int mc_upload(struct mc_session *s, struct mc_uploads *u, const struct mc_uploads *also,
+              const void *host, size_t bytes, void **ret, struct mc_err *err);
+void mc_uploads_free(struct mc_session *s, struct mc_uploads *u);
+
+/* ---- transfer.c ---- */
+
+/* The actions of a plan whose slots have offsets. Errors: MC_ENOMEM. */
+int mc_transfer_make(struct mc_session *s, struct mc_plan *p, struct mc_err *err);
+/* Where a value is on the GPU; it is in a slot. */
+void *mc_transfer_at(const struct mc_session *s, const struct mc_plan *p, const struct mc_value *v);
+
+/* ---- replay.c ---- */
+
+int mc_replay_run(struct mc_session *s, struct mc_plan *p, struct mc_err *err);
+void mc_replay_free(struct mc_session *s, struct mc_plan *p);
+/* What was made on the GPU and is handed out as value v comes to the host. */
+int mc_replay_fetch(const struct mc_session *s, struct mc_plan *p, const struct mc_value *v,
+                    struct mc_err *err);
+
 /* ---- input.c ---- */
 
 /* Copy what was given for input i into memory for it. */
@@ -328,6 +442,10 @@ int mc_handed_out(struct mc_session *s, struct mc_err *err);
 
 /* ---- exec.c ---- */
 
+/* Where a value is on the host. */
+void *mc_plan_data(const struct mc_session *s, const struct mc_plan *p, const struct mc_value *v);
+/* Run a step, boundary or not, and measure it. */
+int mc_plan_step(struct mc_session *s, struct mc_step *st, struct mc_err *err);
 /* Run one segment; earlier ones of its path have run. */
 int mc_plan_exec(struct mc_session *s, struct mc_plan *p, struct mc_err *err);
 

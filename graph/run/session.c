@@ -8,6 +8,7 @@
 #include "graph/ops/pack.h"
 #include "graph/run/expand.h"
 #include "graph/run/plan.h"
+#include "kernels/gpu.h"
 #include "kernels/kernels.h"
 
 static int nomem(struct mc_err *err)
@@ -186,7 +187,10 @@ int mc_session_new(const struct mc_graph *g, const struct mc_session_opts *opts,
     s->blocks = mc_calloc(1, sizeof *s->blocks);
     rc = s->blocks ? kernels(s, o->kernels, err) : nomem(err);
     rc = rc ? rc : mc_pack_cache_new(&s->packs, err);
+    rc = rc ? rc : mc_device_open(s, o, err);
+    struct mc_gpu *before = mc_device_enter(s);
     rc = rc ? rc : prepare(s, o, err);
+    mc_device_leave(s, before);
     if (rc)
         mc_session_free(s);
     else
@@ -222,12 +226,15 @@ void mc_session_free(struct mc_session *s)
 {
     if (!s)
         return;
+    struct mc_gpu *before = mc_device_enter(s);
     mc_path_free(s);
     mc_live_clear(s);
     for (size_t i = 0; s->bodies && i < s->g->n_node_ids; i++)
         mc_body_free(s->bodies[i]);
     for (size_t i = 0; s->consts && i < s->g->n_values; i++)
         mc_const_clear(&s->consts[i]);
+    mc_device_close(s);
+    mc_device_leave(s, before);
     if (!s->inner) {
         mc_pack_cache_free(s->packs);
         mc_blocks_free(s->blocks);
@@ -309,9 +316,43 @@ int mc_session_run(struct mc_session *s, const struct mc_array *arrays, int n_ar
     s->last = NULL;
     mc_live_clear(s);
     mc_blocks_age(s->blocks);
+    struct mc_gpu *before = mc_device_enter(s);
     int rc = match(s, arrays, n_arrays, err);
     rc = rc ? rc : mc_path_run(s, err);
     rc = rc ? rc : mc_handed_out(s, err);
+    struct mc_err unused; /* what else went wrong is not another run's fault */
+    if (rc && s->gpu.gpu)
+        mc_gpu_wait(s->gpu.gpu, &unused);
+    mc_device_leave(s, before);
+    s->gpu.pending = s->gpu.gpu && !rc;
+    if (!rc && !(s->flags & MC_SESSION_ASYNC))
+        rc = mc_session_wait(s, err);
+    if (rc)
+        s->last = NULL;
+    return rc;
+}
+
+static bool is_state(const struct mc_session *s, const struct mc_value *v)
+{
+    for (size_t i = 0; i < s->n_states; i++)
+        if (s->states[i].out == v)
+            return true;
+    return false;
+}
+
+int mc_session_wait(struct mc_session *s, struct mc_err *err)
+{
+    if (!s->gpu.pending)
+        return 0;
+    s->gpu.pending = false;
+    struct mc_gpu *before = mc_device_enter(s);
+    int rc = mc_gpu_wait(s->gpu.gpu, err);
+    for (size_t i = 0; s->last && i < s->g->n_values && !rc; i++) {
+        const struct mc_value *v = s->g->values[i];
+        if (s->pinned[i] && v && !is_state(s, v)) /* those are large, and seldom looked at */
+            rc = mc_replay_fetch(s, s->last, v, err);
+    }
+    mc_device_leave(s, before);
     if (rc)
         s->last = NULL;
     return rc;
@@ -324,14 +365,16 @@ int mc_session_plan_bytes(struct mc_session *s, const struct mc_array *arrays, i
     size_t outside = 0;
     s->last = NULL;
     mc_live_clear(s);
+    struct mc_gpu *before = mc_device_enter(s);
     int rc = match(s, arrays, n_arrays, err);
     if (!rc)
         rc = mc_path_root(s, &p, err);
+    mc_device_leave(s, before);
     if (rc)
         return rc;
-    for (size_t i = 0; i < p->n_slots; i++)
+    for (size_t i = 0; !p->device && i < p->n_slots; i++)
         outside += p->slots[i].external && !p->slots[i].state ? p->slots[i].bytes : 0;
-    *ret = p->bytes + outside;
+    *ret = p->device ? p->device->bytes : p->bytes + outside;
     if (ret_values && (rc = mc_plan_values(p, ret_values, err)))
         return rc;
     if (ret_values)
@@ -350,11 +393,17 @@ static size_t state_bytes(const struct mc_session *s)
 int mc_session_peak(struct mc_session *s, const struct mc_array *arrays, int n_arrays, size_t *ret,
                     struct mc_err *err)
 {
-    size_t values;
+    size_t values, packs = mc_pack_bytes(s->packs) + state_bytes(s);
     int rc = mc_session_plan_bytes(s, arrays, n_arrays, &values, NULL, err);
-    if (!rc)
-        *ret = values + mc_pack_bytes(s->packs) + state_bytes(s);
-    return rc;
+    if (rc)
+        return rc;
+    if (s->gpu.gpu) { /* its block is no smaller than that of any plan */
+        size_t block = values > s->gpu.block_bytes ? values : s->gpu.block_bytes;
+        *ret = block + mc_device_bytes(s);
+        return 0;
+    }
+    *ret = values + packs;
+    return 0;
 }
 
 /* ---- looking ---- */
@@ -364,15 +413,31 @@ int mc_session_n_outputs(const struct mc_session *s)
     return s->n_outputs;
 }
 
+/* A value of the last run as it is handed out. */
+static const struct mc_array *hand_out(const struct mc_session *s, const struct mc_value *v)
+{
+    if (!s->last || s->gpu.pending)
+        return NULL;
+    if (s->last->device) {
+        struct mc_err unused;
+        struct mc_gpu *before = mc_device_enter(s);
+        int rc = mc_replay_fetch(s, s->last, v, &unused);
+        mc_device_leave(s, before);
+        if (rc)
+            return NULL;
+    }
+    return &s->last->arrays[v->index];
+}
+
 const struct mc_array *mc_session_output(const struct mc_session *s, int i)
 {
-    return s->last && i >= 0 && i < s->n_outputs ? &s->last->arrays[s->outputs[i]->index] : NULL;
+    return i >= 0 && i < s->n_outputs ? hand_out(s, s->outputs[i]) : NULL;
 }
 
 const struct mc_array *mc_session_value(const struct mc_session *s, const char *name)
 {
     const struct mc_value *v = mc_graph_value(s->g, name);
-    return s->last && v && s->pinned[v->index] ? &s->last->arrays[v->index] : NULL;
+    return v && s->pinned[v->index] ? hand_out(s, v) : NULL;
 }
 
 int mc_session_n_inputs(const struct mc_session *s)
@@ -390,6 +455,7 @@ void mc_session_stats(const struct mc_session *s, struct mc_session_stats *ret)
     *ret = (struct mc_session_stats){.packed_bytes = mc_pack_bytes(s->packs),
                                      .plans = s->n_plans,
                                      .state_bytes = state_bytes(s)};
+    mc_device_stats(s, ret);
     for (const struct mc_plan *p = s->last; p; p = p->parent) {
         ret->arena_bytes = p->bytes > ret->arena_bytes ? p->bytes : ret->arena_bytes;
         ret->nodes += (size_t)p->n_steps;

@@ -29,6 +29,9 @@ enum mc_session_flags {
     /* What is between DequantizeLinear and QuantizeLinear is computed with floats, as ONNX defines it, where
      * integers would do within one step of the result's scale. */
     MC_SESSION_FLOAT = 8,
+    /* With a GPU, mc_session_run returns when the work is on its way: mc_session_wait comes before results are
+     * looked at. */
+    MC_SESSION_ASYNC = 16,
 };
 
 /* A graph input and a graph output of the same type and static shape that are one buffer of the session: what a run
@@ -51,7 +54,9 @@ struct mc_session_watch {
 };
 
 struct mc_session_opts {
-    struct mc_pool *pool; /* NULL: serial */
+    struct mc_pool
+        *pool; /* NULL: serial. With a GPU the session computes there what can be done there, at
+                           * MC_PRECISION_MODEL and without `kernels` */
     enum mc_precision precision;
     const char
         *kernels; /* "ref", "plain", "avx2", "avx512", "avx512vnni"; NULL: the best this CPU has */
@@ -87,6 +92,10 @@ void mc_session_free(struct mc_session *s);
 int mc_session_run(struct mc_session *s, const struct mc_array *inputs, int n_inputs,
                    struct mc_err *err);
 
+/* What the last run of a session with MC_SESSION_ASYNC queued is done, and its outputs are there. Nothing to do
+ * elsewhere. Errors: those of the run that only show now, each once. */
+int mc_session_wait(struct mc_session *s, struct mc_err *err);
+
 /* Content of a state by the name of its input, in the type that the session computes it in (float64 at
  * MC_PRECISION_F64): put there, or copied from there. bytes must be its size.
  * Errors: MC_EUSAGE for a name that is none, or another size. */
@@ -95,7 +104,8 @@ int mc_session_store(struct mc_session *s, const char *state, const void *data, 
 int mc_session_fetch(const struct mc_session *s, const char *state, void *data, size_t bytes,
                      struct mc_err *err);
 
-/* Number of outputs; output i of the last run; a kept or output value by name (NULL if not there). */
+/* Number of outputs; output i of the last run; a kept or output value by name (NULL if not there, or where the GPU
+ * that has it does not answer any more). */
 int mc_session_n_outputs(const struct mc_session *s);
 const struct mc_array *mc_session_output(const struct mc_session *s, int i);
 const struct mc_array *mc_session_value(const struct mc_session *s, const char *name);
@@ -106,7 +116,7 @@ int mc_session_n_inputs(const struct mc_session *s);
 const struct mc_array *mc_session_input(const struct mc_session *s, int i);
 
 /* What a run for arrays of these shapes takes, without running: its values (of the first segment, where the plan
- * is cut), packed constants, states. The data of the arrays is not looked at. Makes the plan.
+ * is cut), packed constants, states; of a session with a GPU there, all constants with it. The data of the arrays is not looked at. Makes the plan.
  * Errors: as mc_session_run before anything runs. */
 int mc_session_peak(struct mc_session *s, const struct mc_array *inputs, int n_inputs, size_t *ret,
                     struct mc_err *err);
@@ -114,8 +124,21 @@ int mc_session_peak(struct mc_session *s, const struct mc_array *inputs, int n_i
 struct mc_session_stats {
     size_t plans, arena_bytes, packed_bytes; /* of the last plan; of all packed constants */
     size_t state_bytes;
-    size_t nodes, fused_nodes, fallback_nodes;
+    size_t nodes, fused_nodes;
+    /* With a GPU: steps of `nodes` that the CPU runs, not counting those that only rename; copies between the two in a
+     * run; bytes there, of all plans: values, states, constants as they are and packed. */
+    size_t fallback_nodes, copies;
+    size_t gpu_bytes, gpu_arena_bytes, gpu_state_bytes, gpu_constant_bytes, gpu_packed_bytes;
+    size_t recorded_nodes; /* steps that are done as part of a recording */
 };
 void mc_session_stats(const struct mc_session *s, struct mc_session_stats *ret);
+
+struct mc_session_fallback { /* an operator type that the CPU ran, though the session has a GPU */
+    const char *op_type;
+    const char *why;
+    size_t nodes;
+};
+/* Of the last run, i from 0, in the order of their first step; false at the end. */
+bool mc_session_fallback(const struct mc_session *s, int i, struct mc_session_fallback *ret);
 
 #endif

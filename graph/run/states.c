@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "graph/constant.h"
 #include "graph/run/plan.h"
+#include "kernels/gpu.h"
 
 static int make(struct mc_session *s, const struct mc_session_state *want, struct mc_bound *b,
                 struct mc_err *err)
@@ -35,12 +36,32 @@ static int make(struct mc_session *s, const struct mc_session_state *want, struc
     if (!buf.data)
         return mc_fail(err, MC_ENOMEM, "out of memory: %zu bytes for the state '%s'", b->bytes,
                        in->name);
-    memset(buf.data, 0, b->bytes);
+    if (!s->gpu.gpu)
+        memset(buf.data, 0, b->bytes);
     b->in = in;
     b->out = out;
     b->buf = buf;
     s->pinned[out->index] = true;
     return 0;
+}
+
+/* Their memory on the GPU, in one piece. */
+static int make_device(struct mc_session *s, struct mc_err *err)
+{
+    enum { ALIGN = 256 };
+    size_t total = 0, at = 0;
+    for (size_t i = 0; i < s->n_states; i++)
+        if (!mc_size_add(total, s->states[i].bytes + ALIGN - 1, &total))
+            return mc_fail(err, MC_ENOMEM, "out of memory: the states have too many bytes");
+    int rc = mc_gpu_alloc(s->gpu.gpu, total, &s->gpu.states, err);
+    if (rc)
+        return rc;
+    s->gpu.state_bytes = total;
+    for (size_t i = 0; i < s->n_states; i++) {
+        s->states[i].device = (char *)s->gpu.states + at;
+        at += (s->states[i].bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    }
+    return mc_gpu_zero(s->gpu.gpu, s->gpu.states, total, err);
 }
 
 int mc_states_make(struct mc_session *s, const struct mc_session_opts *o, struct mc_err *err)
@@ -54,7 +75,7 @@ int mc_states_make(struct mc_session *s, const struct mc_session_opts *o, struct
             return rc;
         s->n_states++;
     }
-    return 0;
+    return s->gpu.gpu && s->n_states ? make_device(s, err) : 0;
 }
 
 void mc_states_free(struct mc_session *s)
@@ -98,16 +119,32 @@ int mc_session_store(struct mc_session *s, const char *state, const void *data, 
                      struct mc_err *err)
 {
     const struct mc_bound *b = find(s, state, bytes, err);
-    if (b && bytes)
+    if (!b)
+        return MC_EUSAGE;
+    if (s->gpu.gpu) {
+        struct mc_gpu *before = mc_device_enter(s);
+        int rc = mc_gpu_put(s->gpu.gpu, b->device, data, bytes, err);
+        mc_device_leave(s, before);
+        return rc;
+    }
+    if (bytes)
         memcpy(b->buf.data, data, bytes);
-    return b ? 0 : MC_EUSAGE;
+    return 0;
 }
 
 int mc_session_fetch(const struct mc_session *s, const char *state, void *data, size_t bytes,
                      struct mc_err *err)
 {
     const struct mc_bound *b = find(s, state, bytes, err);
-    if (b && bytes)
+    if (!b)
+        return MC_EUSAGE;
+    if (s->gpu.gpu) {
+        struct mc_gpu *before = mc_device_enter(s);
+        int rc = mc_gpu_get(s->gpu.gpu, data, b->device, bytes, err);
+        mc_device_leave(s, before);
+        return rc;
+    }
+    if (bytes)
         memcpy(data, b->buf.data, bytes);
-    return b ? 0 : MC_EUSAGE;
+    return 0;
 }

@@ -30,16 +30,20 @@ int mc_watch_tell(const struct mc_session *s, const struct mc_value *v, const st
     return s->watch.fn(s->watch.ctx, i, &a, err);
 }
 
-int mc_watch_step(const struct mc_session *s, const struct mc_step *st, struct mc_err *err)
+int mc_watch_step(const struct mc_session *s, const struct mc_plan *p, const struct mc_step *st,
+                  struct mc_err *err)
 {
     int rc = 0;
     for (int j = 0; s->watched && j < st->call.n_out && !rc; j++) {
         const struct mc_value *v = st->out[j];
         const struct mc_live *l = v && st->boundary ? &s->live[v->index] : NULL;
-        if (!l)
-            rc = mc_watch_tell(s, v, &st->call.out[j], err);
-        else if (mc_live_there(l) && !l->list)
+        if (!l && v) {
+            struct mc_buf b = st->call.out[j];
+            b.data = mc_plan_data(s, p, v);
+            rc = mc_watch_tell(s, v, &b, err);
+        } else if (l && mc_live_there(l) && !l->list) {
             rc = mc_watch_tell(s, v, &l->buf, err);
+        }
     }
     return rc;
 }
