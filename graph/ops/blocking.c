@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 /* ---- DepthToSpace and SpaceToDepth ---- */
 
@@ -71,7 +72,7 @@ static int block_run(struct mc_call *c, struct mc_err *err)
     const int64_t *from = last ? inner : first;
     memcpy(m.src_stride, space ? from : wide, sizeof wide);
     memcpy(m.dst_stride, space ? wide : from, sizeof wide);
-    mc_move_run(&m, c->pool);
+    c->k->move.run(&m, c->pool);
     return rc;
 }
 
@@ -123,8 +124,8 @@ static int crop_run(struct mc_call *c, struct mc_err *err)
     }
     m.src = (const char *)c->in[0].data + from * elem;
     m.dst = (char *)c->out[0].data + to * elem;
-    mc_move_fill(c->out[0].data, mc_op_count(&c->out[0]), zero, elem, c->pool);
-    mc_move_run(&m, c->pool);
+    c->k->move.fill(c->out[0].data, mc_op_count(&c->out[0]), zero, elem, c->pool);
+    c->k->move.run(&m, c->pool);
     return 0;
 }
 
@@ -132,5 +133,17 @@ const struct mc_op mc_ops_blocking[] = {
     {"", "DepthToSpace", 1, 0, block_infer, NULL, block_run, NULL, NULL, NULL},
     {"", "SpaceToDepth", 1, 0, block_infer, NULL, block_run, NULL, NULL, NULL},
     {"", "CenterCropPad", 18, 0, crop_infer, NULL, crop_run, NULL, NULL, NULL},
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->move.run && c->k->move.fill;
+}
+
+const struct mc_op_gpu mc_op_gpu_blocking[] = {
+    {"", "DepthToSpace", .can = gpu_can},
+    {"", "SpaceToDepth", .can = gpu_can},
+    {"", "CenterCropPad", .can = gpu_can, .host_in = 1 << 1},
     {0},
 };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/float_elem.h"
 
 static const struct spec {
@@ -86,7 +87,7 @@ static int compare_run(struct mc_call *c, struct mc_err *err)
     mc_op_broadcast_strides(&x->shape, &z->shape, job.stride[0]);
     mc_op_broadcast_strides(&y->shape, &z->shape, job.stride[1]);
     job.rank = mc_move_merge(job.rank, job.dim, 2, job.stride);
-    mc_typed_compare(mc_op_elem(x->dtype), &job);
+    c->k->typed.compare(mc_op_elem(x->dtype), &job);
     return 0;
 }
 
@@ -210,7 +211,7 @@ static int where_run(struct mc_call *c, struct mc_err *err)
     for (int i = 0; i < 3; i++)
         mc_op_broadcast_strides(&c->in[i].shape, &z->shape, s.stride[i]);
     s.rank = mc_move_merge(s.rank, s.dim, 3, s.stride);
-    mc_typed_select(&s);
+    c->k->typed.select(&s);
     return 0;
 }
 
@@ -232,5 +233,32 @@ const struct mc_op mc_ops_compare[] = {
     {"", "IsNaN", 9, 0, is_infer, NULL, is_run, NULL, NULL, NULL},
     {"", "IsInf", 10, 0, is_infer, NULL, is_run, NULL, NULL, NULL},
     {"", "Where", 9, 0, where_infer, NULL, where_run, NULL, NULL, NULL},
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->typed.compare;
+}
+
+static bool gpu_can_select(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->typed.select;
+}
+
+#define GPU(name)                                                                                  \
+    {                                                                                              \
+        "", name, .can = gpu_can                                                                   \
+    }
+const struct mc_op_gpu mc_op_gpu_compare[] = {
+    GPU("Equal"),
+    GPU("Less"),
+    GPU("LessOrEqual"),
+    GPU("Greater"),
+    GPU("GreaterOrEqual"),
+    GPU("And"),
+    GPU("Or"),
+    GPU("Xor"),
+    {"", "Where", .can = gpu_can_select},
     {0},
 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 /* ---- Constant ---- */
 
@@ -147,8 +148,8 @@ static int fill_run(struct mc_call *c, struct mc_err *err)
     struct mc_buf y = {.dtype = c->out[0].dtype, .data = one};
     int rc = a ? put(a->tensors[0], &y, 1, err) : 0;
     if (!rc)
-        mc_move_fill(c->out[0].data, mc_op_count(&c->out[0]), one,
-                     mc_op_elem_bytes(c->out[0].dtype), c->pool);
+        c->k->move.fill(c->out[0].data, mc_op_count(&c->out[0]), one,
+                        mc_op_elem_bytes(c->out[0].dtype), c->pool);
     return rc;
 }
 
@@ -289,5 +290,15 @@ const struct mc_op mc_ops_generate[] = {
     {"", "Shape", 1, MC_OP_HOST, shape_infer, NULL, shape_run, NULL, NULL, NULL},
     {"", "Size", 1, MC_OP_HOST, size_infer, NULL, size_run, NULL, NULL, NULL},
     {"", "Range", 11, 0, range_infer, NULL, range_run, NULL, NULL, NULL},
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->move.fill;
+}
+
+const struct mc_op_gpu mc_op_gpu_generate[] = {
+    {"", "ConstantOfShape", .can = gpu_can, .host_in = 1 << 0},
     {0},
 };

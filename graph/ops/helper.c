@@ -331,6 +331,16 @@ void mc_op_copy(const struct mc_call *c, const struct mc_buf *in, struct mc_buf 
     c->k->move.run(&m, c->pool);
 }
 
+void mc_op_zero(const struct mc_call *c, struct mc_buf *b)
+{
+    static const char zero[16];
+    size_t bytes;
+    if (c->k->device)
+        c->k->move.fill(b->data, mc_op_count(b), zero, mc_op_elem_bytes(b->dtype), c->pool);
+    else if (mc_dtype_bytes((int)b->dtype, mc_op_count(b), &bytes))
+        memset(b->data, 0, bytes);
+}
+
 const void *mc_op_scalar(int elem_bytes, double v, double *store)
 {
     if (elem_bytes == (int)sizeof(double))

@@ -84,6 +84,8 @@ void mc_op_strides(const struct mc_shape *s, int64_t *ret);
 void mc_op_broadcast_strides(const struct mc_shape *x, const struct mc_shape *to, int64_t *ret);
 /* Copy the whole of in to out: the same number of elements and the same type. Nothing if out is in. */
 void mc_op_copy(const struct mc_call *c, const struct mc_buf *in, struct mc_buf *out);
+/* Zeros everywhere in b, of whole bytes. */
+void mc_op_zero(const struct mc_call *c, struct mc_buf *b);
 /* v as one float32 or float64 element, kept in *store. */
 const void *mc_op_scalar(int elem_bytes, double v, double *store);
 /* The scratch of a call from byte `at`, which is advanced by `bytes` rounded up to MC_ALIGN. During setup

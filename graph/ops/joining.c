@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 /* ---- Split ---- */
 
@@ -104,7 +105,7 @@ static void copy_part(const struct mc_call *c, const struct mc_buf *whole,
                         .src = into ? part->data : place,
                         .dst = into ? place : part->data,
                         .elem_bytes = (int)elem};
-    mc_move_run(&m, c->pool);
+    c->k->move.run(&m, c->pool);
 }
 
 static int split_run(struct mc_call *c, struct mc_err *err)
@@ -207,5 +208,16 @@ static int concat_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_joining[] = {
     {"", "Split", 2, 0, split_infer, NULL, split_run, NULL, NULL, NULL},
     {"", "Concat", 1, 0, concat_infer, NULL, concat_run, NULL, NULL, NULL},
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->move.run && c->k->move.fill;
+}
+
+const struct mc_op_gpu mc_op_gpu_joining[] = {
+    {"", "Split", .can = gpu_can, .host_in = 1 << 1},
+    {"", "Concat", .can = gpu_can},
     {0},
 };

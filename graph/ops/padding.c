@@ -4,6 +4,7 @@
 
 #include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 enum mode { CONSTANT, REFLECT, EDGE, WRAP };
 
@@ -138,7 +139,7 @@ static void pad_constant(const struct mc_call *c, const void *value, const struc
     int elem = mc_op_elem_bytes(c->in[0].dtype);
     struct mc_move m = {.rank = x->rank, .elem_bytes = elem};
     int64_t from = 0, to = 0;
-    mc_move_fill(c->out[0].data, mc_op_count(&c->out[0]), value, elem, c->pool);
+    c->k->move.fill(c->out[0].data, mc_op_count(&c->out[0]), value, elem, c->pool);
     mc_op_strides(x, m.src_stride);
     mc_op_strides(y, m.dst_stride);
     for (int d = 0; d < x->rank; d++) {
@@ -151,7 +152,7 @@ static void pad_constant(const struct mc_call *c, const void *value, const struc
     }
     m.src = (const char *)c->in[0].data + from * elem;
     m.dst = (char *)c->out[0].data + to * elem;
-    mc_move_run(&m, c->pool);
+    c->k->move.run(&m, c->pool);
 }
 
 static int pad_run(struct mc_call *c, struct mc_err *err)
@@ -241,5 +242,17 @@ static int back_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_padding[] = {
     {"", "Pad", 2, 0, pad_infer, NULL, pad_run, NULL, NULL, NULL},
     {MC_GRAD_DOMAIN, "PadGrad", 1, 0, back_infer, back_setup, back_run, NULL, NULL, NULL},
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    enum mode mode = CONSTANT;
+    return mc_op_gpu_floats(c) && c->k->move.run && c->k->move.fill &&
+           mode_of(c->node, &mode, NULL) == 0 && mode == CONSTANT;
+}
+
+const struct mc_op_gpu mc_op_gpu_padding[] = {
+    {"", "Pad", .can = gpu_can, .host_in = 1 << 1 | 1 << 2 | 1 << 3},
     {0},
 };

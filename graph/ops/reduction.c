@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 static const struct spec {
     const char *name;
@@ -165,7 +166,7 @@ static int reduce_run(struct mc_call *c, struct mc_err *err)
     if (mc_op_is_float(x->dtype))
         c->k->nn.reduce(&r, c->pool);
     else
-        mc_typed_reduce(mc_op_elem(x->dtype), &r);
+        c->k->typed.reduce(mc_op_elem(x->dtype), &r);
     return 0;
 }
 
@@ -211,7 +212,7 @@ static int argext_run(struct mc_call *c, struct mc_err *err)
     if (mc_op_is_float(x->dtype))
         c->k->nn.argext(&a, c->pool);
     else
-        mc_typed_argext(mc_op_elem(x->dtype), &a);
+        c->k->typed.argext(mc_op_elem(x->dtype), &a);
     return 0;
 }
 
@@ -236,5 +237,37 @@ const struct mc_op mc_ops_reduction[] = {
     REDUCE("ReduceLogSumExp"),
     ARGEXT("ArgMax"),
     ARGEXT("ArgMin"),
+    {0},
+};
+
+static bool gpu_can_reduce(const struct mc_call *c)
+{
+    return mc_op_is_float(c->in[0].dtype) ? mc_op_gpu_floats(c) && c->k->nn.reduce
+                                          : c->k->typed.reduce != NULL;
+}
+
+static bool gpu_can_argext(const struct mc_call *c)
+{
+    return mc_op_is_float(c->in[0].dtype) ? mc_op_gpu_floats(c) && c->k->nn.argext
+                                          : c->k->typed.argext != NULL;
+}
+
+#define GPU_REDUCE(name)                                                                           \
+    {                                                                                              \
+        "", name, .can = gpu_can_reduce, .host_in = 1 << 1                                         \
+    }
+const struct mc_op_gpu mc_op_gpu_reduction[] = {
+    GPU_REDUCE("ReduceSum"),
+    GPU_REDUCE("ReduceMean"),
+    GPU_REDUCE("ReduceMax"),
+    GPU_REDUCE("ReduceMin"),
+    GPU_REDUCE("ReduceProd"),
+    GPU_REDUCE("ReduceSumSquare"),
+    GPU_REDUCE("ReduceL1"),
+    GPU_REDUCE("ReduceL2"),
+    GPU_REDUCE("ReduceLogSum"),
+    GPU_REDUCE("ReduceLogSumExp"),
+    {"", "ArgMax", .can = gpu_can_argext},
+    {"", "ArgMin", .can = gpu_can_argext},
     {0},
 };

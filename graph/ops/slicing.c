@@ -3,6 +3,7 @@
 
 #include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 struct ranges { /* one entry per axis that is named */
     int n;
@@ -210,7 +211,7 @@ static int slice_run(struct mc_call *c, struct mc_err *err)
     memcpy(m.dim, y->dim, sizeof *m.dim * (size_t)m.rank);
     mc_op_strides(y, m.dst_stride);
     m.src = (const char *)c->in[0].data + at * m.elem_bytes;
-    mc_move_run(&m, c->pool);
+    c->k->move.run(&m, c->pool);
     return 0;
 }
 
@@ -242,18 +243,30 @@ static int back_run(struct mc_call *c, struct mc_err *err)
     rc = rc ? rc : slice_walk(c->node, &r, x, y, &at, m.dst_stride, err);
     if (rc)
         return rc;
-    memset(c->out[0].data, 0, (size_t)(mc_op_count(&c->out[0]) * m.elem_bytes));
+    mc_op_zero(c, &c->out[0]);
     if (mc_op_count(&c->in[0]) == 0)
         return 0;
     memcpy(m.dim, y->dim, sizeof *m.dim * (size_t)m.rank);
     mc_op_strides(y, m.src_stride);
     m.dst = (char *)c->out[0].data + at * m.elem_bytes;
-    mc_move_run(&m, c->pool);
+    c->k->move.run(&m, c->pool);
     return 0;
 }
 
 const struct mc_op mc_ops_slicing[] = {
     {"", "Slice", 1, 0, slice_infer, NULL, slice_run, NULL, NULL, NULL},
     {MC_GRAD_DOMAIN, "SliceGrad", 1, 0, back_infer, NULL, back_run, NULL, NULL, NULL},
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->move.run && c->k->move.fill;
+}
+
+const struct mc_op_gpu mc_op_gpu_slicing[] = {
+    {"", "Slice", .can = gpu_can, .host_in = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4},
+    {MC_GRAD_DOMAIN, "SliceGrad", .can = gpu_can,
+     .host_in = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5},
     {0},
 };

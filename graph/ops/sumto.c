@@ -3,6 +3,7 @@
 
 #include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 /* SumTo(d, shape): y of that shape, which broadcasts to d's: the sum over the axes along which it repeats. */
 static int sum_to_infer(struct mc_infer_ctx *c, struct mc_err *err)
@@ -77,5 +78,15 @@ static int sum_to_run(struct mc_call *c, struct mc_err *err)
 
 const struct mc_op mc_ops_sumto[] = {
     {MC_GRAD_DOMAIN, "SumTo", 1, MC_OP_INPLACE, sum_to_infer, NULL, sum_to_run, NULL, NULL, NULL},
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->move.run && c->k->nn.reduce;
+}
+
+const struct mc_op_gpu mc_op_gpu_sumto[] = {
+    {MC_GRAD_DOMAIN, "SumTo", .can = gpu_can, .host_in = 1 << 1},
     {0},
 };

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 /* ---- Transpose ---- */
 
@@ -57,7 +58,7 @@ static int transpose_run(struct mc_call *c, struct mc_err *err)
         m.dim[d] = y->dim[d];
         m.src_stride[d] = stride[source_dim(c->node, y->rank, d)];
     }
-    mc_move_run(&m, c->pool);
+    c->k->move.run(&m, c->pool);
     return 0;
 }
 
@@ -139,7 +140,7 @@ static int expand_run(struct mc_call *c, struct mc_err *err)
     memcpy(m.dim, y->dim, sizeof *m.dim * (size_t)m.rank);
     mc_op_broadcast_strides(&c->in[0].shape, y, m.src_stride);
     mc_op_strides(y, m.dst_stride);
-    mc_move_run(&m, c->pool);
+    c->k->move.run(&m, c->pool);
     return 0;
 }
 
@@ -199,7 +200,7 @@ static int tile_run(struct mc_call *c, struct mc_err *err)
         m.src_stride[m.rank] = from[d];
         m.dst_stride[m.rank++] = to[d];
     }
-    mc_move_run(&m, c->pool);
+    c->k->move.run(&m, c->pool);
     return 0;
 }
 
@@ -207,5 +208,17 @@ const struct mc_op mc_ops_transpose[] = {
     {"", "Transpose", 1, 0, transpose_infer, NULL, transpose_run, NULL, NULL, NULL},
     {"", "Expand", 8, 0, expand_infer, NULL, expand_run, NULL, NULL, NULL},
     {"", "Tile", 6, 0, tile_infer, NULL, tile_run, NULL, NULL, NULL},
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->move.run && c->k->move.fill;
+}
+
+const struct mc_op_gpu mc_op_gpu_transpose[] = {
+    {"", "Transpose", .can = gpu_can},
+    {"", "Expand", .can = gpu_can, .host_in = 1 << 1},
+    {"", "Tile", .can = gpu_can, .host_in = 1 << 1},
     {0},
 };
