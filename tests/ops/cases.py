@@ -52,6 +52,8 @@ def run(driver, work, folders, options=()):
         lines = [line.split("\t") for line in done.stdout.splitlines()]
         for name, verdict, reason in lines:
             result[name] = (verdict, reason)
+        if done.returncode > 0:
+            result["op_case"] = ("crash", done.stderr[-2000:])
         if len(lines) < len(rest):
             result[os.path.basename(rest[len(lines)])] = ("crash", done.stderr[-2000:])
         rest = rest[len(lines) + 1:]
@@ -59,9 +61,11 @@ def run(driver, work, folders, options=()):
 
 
 def variants(driver, level):
-    """Options of op_case for a level, for "f64", or (None) for every one of them."""
+    """Options of op_case for a level, for "f64", for a device, or (None) for every one of the CPU."""
     if level == "f64":
         return [["--f64"]]
+    if level and level.startswith("cuda"):
+        return [["--device", level]]
     if level:
         return [["--kernels", level]]
     done = subprocess.run([driver, "--levels"], capture_output=True, text=True, check=True)

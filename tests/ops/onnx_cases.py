@@ -1,9 +1,11 @@
 """Run the cases of the onnx package's backend test, and count.
 
-onnx_cases.py DRIVER LISTED [--operators NAME,…] [--kernels LEVEL|f64] [--update]
+onnx_cases.py DRIVER LISTED [--operators NAME,…] [--kernels LEVEL|f64|cuda] [--update]
 Five groups: the node cases whose inputs and outputs are all float, int8, uint8, int32, int64 or bool, the other
 node cases, and the models of the folders simple, pytorch-converted and pytorch-operator. A case counts where
 every kernel level of this CPU passes (or the one asked for). What does not pass is printed, by reason.
+
+On a device (a driver that has one: --kernels cuda) what the CPU ran all the same is counted, by operator.
 
 LISTED holds the cases that passed once: one that does not pass any more is a failure, here and in float64
 (but for half types, which are not rounded to there). --update adds the new ones. --operators limits the run to
@@ -120,6 +122,19 @@ def merge(results):
     return merged
 
 
+def print_fallback(result):
+    """What a device left to the CPU, by operator."""
+    left = collections.Counter()
+    whole = 0
+    for verdict, text in result.values():
+        whole += verdict == "pass" and not text
+        if verdict == "pass" and text.startswith("["):
+            left.update(text.strip("[]").split())
+    print(f"{whole} of {len(result)} wholly on the device; cases with a step on the CPU:")
+    print(textwrap.fill(" ".join(f"{name} {n}" for name, n in sorted(left.items())), 120,
+                        initial_indent="      ", subsequent_indent="      "))
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("driver")
@@ -137,6 +152,8 @@ def main():
                    for options in cases.variants(args.driver, args.kernels)]
     for options, result in results:
         print(f"{options}: {dict(collections.Counter(v for v, _ in result.values()))}")
+        if options.startswith("--device"):
+            print_fallback(result)
     levels = [r for r in results if r[0] != "--f64" or args.kernels]
     merged = merge(levels)
     for name in dict.fromkeys(case.group for case in every):
