@@ -52,29 +52,48 @@ static int copy_run(struct mc_call *c, struct mc_err *err)
     return mc_gpu_copy(mc_pool_gpu(c->pool), c->out[0].data, c->in[0].data, bytes, err);
 }
 
-/* MC_OP_PARTS, MC_OP_PACKS: what is not in its place. */
+/* MC_OP_PARTS: what is not in its place. */
 static int parts_run(struct mc_call *c, struct mc_err *err)
 {
-    size_t n;
+    size_t n, elem = (size_t)mc_op_elem_bytes(c->in[0].dtype);
     const int64_t *offset = mc_node_ints(c->node, "offsets", &n);
-    bool packs = c->op->flags & MC_OP_PACKS;
     int rc = 0;
-    for (size_t i = 0; i < n && !rc; i++) {
-        const struct mc_buf *part = packs ? &c->in[i] : &c->out[i];
-        const struct mc_buf *block = packs ? &c->out[0] : &c->in[0];
-        if (part->dtype == MC_DTYPE_NONE)
-            continue;
-        size_t elem = (size_t)mc_op_elem_bytes(block->dtype);
-        char *place = (char *)block->data + (size_t)offset[i] * elem;
-        size_t bytes = (size_t)mc_op_count(part) * elem;
-        if (part->data != place)
-            rc = packs ? mc_gpu_copy(mc_pool_gpu(c->pool), place, part->data, bytes, err)
-                       : mc_gpu_copy(mc_pool_gpu(c->pool), part->data, place, bytes, err);
+    for (int i = 0; i < c->n_out && !rc; i++) {
+        const struct mc_buf *y = mc_op_res(c, i);
+        const char *part = (const char *)c->in[0].data + (size_t)offset[i] * elem;
+        if (y && y->data != part)
+            rc = mc_gpu_copy(mc_pool_gpu(c->pool), y->data, part, (size_t)mc_op_count(y) * elem,
+                             err);
     }
     return rc;
 }
 
-static const struct mc_op_gpu copies = {.run = copy_run}, parts = {.run = parts_run};
+/* MC_OP_PACKS: the same, and zeros between. */
+static int packs_run(struct mc_call *c, struct mc_err *err)
+{
+    size_t n, elem = (size_t)mc_op_elem_bytes(c->out[0].dtype);
+    const int64_t *offset = mc_node_ints(c->node, "offsets", &n);
+    char *block = c->out[0].data;
+    int64_t end = 0;
+    int rc = 0;
+    for (int i = 0; i <= c->n_in && !rc; i++) {
+        int64_t from = i < c->n_in ? offset[i] : mc_op_count(&c->out[0]);
+        if (from > end)
+            rc = mc_gpu_zero(mc_pool_gpu(c->pool), block + (size_t)end * elem,
+                             (size_t)(from - end) * elem, err);
+        if (rc || i == c->n_in)
+            break;
+        char *part = block + (size_t)from * elem;
+        end = from + mc_op_count(&c->in[i]);
+        if (c->in[i].data != part)
+            rc = mc_gpu_copy(mc_pool_gpu(c->pool), part, c->in[i].data, (size_t)(end - from) * elem,
+                             err);
+    }
+    return rc;
+}
+
+static const struct mc_op_gpu copies = {.run = copy_run}, parts = {.run = parts_run},
+                              packs = {.run = packs_run};
 
 /* ---- choosing ---- */
 
@@ -115,7 +134,7 @@ static const struct mc_op_gpu *row_of(const struct mc_session *s, const struct m
         return &copies;
     const struct mc_op_gpu *row = mc_op_gpu_find(op);
     if (!row && op->flags & (MC_OP_PARTS | MC_OP_PACKS))
-        return &parts;
+        return op->flags & MC_OP_PARTS ? &parts : &packs;
     if (!row)
         *why = "has no kernel for a GPU";
     else if (!(row->can ? row->can : mc_op_gpu_floats)(&st->call))
