@@ -15,6 +15,8 @@ int mc_conv_sizes(const struct mc_node *n, const struct mc_shape *x, const struc
 /* The same for a transposed convolution of x: the convolution that it is the gradient of, from its output to x. */
 int mc_conv_transposed_sizes(const struct mc_node *n, const struct mc_shape *x,
                              const struct mc_shape *w, struct mc_conv *ret, struct mc_err *err);
+/* Sizes that the kernels of a device count with: everything below 2^31 elements, and groups below 2^12. */
+bool mc_conv_counts_fit(const struct mc_conv *c);
 double mc_conv_macs(const struct mc_infer_ctx *c, int weight);
 
 #endif

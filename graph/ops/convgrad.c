@@ -9,6 +9,7 @@
 #include "graph/grad/rule.h"
 #include "graph/ops/conv_node.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 static bool is_transposed(const struct mc_node *n)
 {
@@ -66,6 +67,8 @@ static int check_shapes(const struct mc_call *c, const struct mc_conv *v, const 
 static size_t grad_scratch(const struct mc_call *c, const struct state *s)
 {
     int threads = mc_pool_threads(c->pool);
+    if (c->k->device)
+        return 0;
     if (is_weight(c->node))
         return c->k->conv_grad.weight_bytes(&s->conv, threads);
     if (is_transposed(c->node))
@@ -73,20 +76,25 @@ static size_t grad_scratch(const struct mc_call *c, const struct state *s)
     return c->k->conv_grad.input_bytes(&s->conv, threads);
 }
 
-static int grad_setup(struct mc_call *c, struct mc_err *err)
+static int grad_sizes(const struct mc_call *c, struct mc_conv *ret, struct mc_err *err)
 {
     bool weight = is_weight(c->node), transposed = is_transposed(c->node);
     const struct mc_shape *x = weight ? &c->in[0].shape : &c->out[0].shape;
     const struct mc_shape *w = weight ? &c->out[0].shape : &c->in[1].shape;
     const struct mc_shape *dy = weight ? &c->in[1].shape : &c->in[0].shape;
+    int rc = transposed ? mc_conv_transposed_sizes(c->node, x, w, ret, err)
+                        : mc_conv_sizes(c->node, x, w, ret, err);
+    return rc ? rc : check_shapes(c, ret, x, w, dy, err);
+}
+
+static int grad_setup(struct mc_call *c, struct mc_err *err)
+{
     struct state s = {0};
-    int rc = transposed ? mc_conv_transposed_sizes(c->node, x, w, &s.conv, err)
-                        : mc_conv_sizes(c->node, x, w, &s.conv, err);
-    rc = rc ? rc : check_shapes(c, &s.conv, x, w, dy, err);
+    int rc = grad_sizes(c, &s.conv, err);
     if (rc)
         return rc;
     size_t at = 0;
-    if (transposed && !weight)
+    if (is_transposed(c->node) && !is_weight(c->node) && !c->k->device)
         s.packed_bytes = c->k->conv.pack_w_bytes(&s.conv);
     mc_op_scratch(c, &at, s.packed_bytes);
     mc_op_scratch(c, &at, grad_scratch(c, &s));
@@ -123,11 +131,14 @@ static int transposed_input_run(struct mc_call *c, struct mc_err *err)
     struct mc_conv v = s->conv;
     size_t at = 0;
     void *packed = mc_op_scratch(c, &at, s->packed_bytes);
-    c->k->conv.pack_w(&v, c->in[1].data, packed, c->pool);
+    if (!c->k->device) {
+        c->k->conv.pack_w(&v, c->in[1].data, packed, c->pool);
+        v.packed_w = packed;
+    }
     if (c->epilogue)
         v.epilogue = *c->epilogue;
     v.x = c->in[0].data;
-    v.packed_w = packed;
+    v.w = c->in[1].data;
     v.y = c->out[0].data;
     c->k->conv.run(&v, mc_op_scratch(c, &at, grad_scratch(c, s)), c->pool);
     return 0;
@@ -169,5 +180,27 @@ const struct mc_op mc_ops_convgrad[] = {
      transposed_input_run, grad_teardown, grad_macs, NULL},
     {MC_GRAD_DOMAIN, "ConvTransposeGradWeight", 1, 0, grad_infer, grad_setup, weight_run,
      grad_teardown, grad_macs, NULL},
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    struct mc_conv v;
+    struct mc_err err;
+    bool there = is_weight(c->node)       ? c->k->conv_grad.weight != NULL
+                 : is_transposed(c->node) ? c->k->conv.run != NULL
+                                          : c->k->conv_grad.input != NULL;
+    return there && mc_op_gpu_floats(c) && !grad_sizes(c, &v, &err) && mc_conv_counts_fit(&v);
+}
+
+#define GPU(name)                                                                                  \
+    {                                                                                              \
+        MC_GRAD_DOMAIN, name, .can = gpu_can, .host_in = 1 << 2                                    \
+    }
+const struct mc_op_gpu mc_op_gpu_convgrad[] = {
+    GPU("ConvGradInput"),
+    GPU("ConvGradWeight"),
+    GPU("ConvTransposeGradInput"),
+    GPU("ConvTransposeGradWeight"),
     {0},
 };

@@ -5,6 +5,7 @@
 #include "graph/ops/conv_node.h"
 #include "graph/ops/fused_act.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/pack.h"
 #include "graph/ops/window.h"
 
@@ -126,6 +127,34 @@ int mc_conv_transposed_sizes(const struct mc_node *n, const struct mc_shape *x,
     return 0;
 }
 
+/* a times the sizes, in [0, limit]; limit + 1: more. */
+static int64_t count(int64_t a, const int64_t size[3], int64_t limit)
+{
+    for (int d = 0; d < 3; d++)
+        if (a > limit || size[d] > limit || __builtin_mul_overflow(a, size[d], &a))
+            return limit + 1;
+    return a;
+}
+
+bool mc_conv_counts_fit(const struct mc_conv *c)
+{
+    const int64_t most = INT32_MAX, groups_most = 4095;
+    int64_t x, y, w;
+    if (__builtin_mul_overflow(c->n, c->c, &x) || __builtin_mul_overflow(c->n, c->oc, &y) ||
+        __builtin_mul_overflow(c->oc, c->c / c->group, &w))
+        return false;
+    for (int d = 0; d < 3; d++) {
+        int64_t reach; /* of positions with their padding */
+        if (__builtin_mul_overflow(c->out[d], c->stride[d], &reach) ||
+            __builtin_add_overflow(reach, c->in[d], &reach) || reach > most / 4 ||
+            c->pad[d] > most / 4 || c->pad[d] < -most / 4 ||
+            (c->kernel[d] > 1 && c->dilation[d] > most / 4 / c->kernel[d]))
+            return false;
+    }
+    return count(x, c->in, most) <= most && count(y, c->out, most) <= most &&
+           count(w, c->kernel, most) <= most && (c->group <= groups_most || c->group == c->c);
+}
+
 struct state {
     struct mc_conv conv;
     size_t packed_bytes;
@@ -133,12 +162,16 @@ struct state {
 
 static size_t conv_scratch(const struct mc_call *c, const struct state *s)
 {
+    if (!c->k->conv.scratch_bytes)
+        return 0;
     return c->k->conv.scratch_bytes(&s->conv, mc_pool_threads(c->pool));
 }
 
 static int conv_pack(struct mc_call *c, struct state *s, struct mc_err *err)
 {
     const struct mc_conv *v = &s->conv;
+    if (c->k->device)
+        return 0;
     s->packed_bytes = c->k->conv.pack_w_bytes(v);
     if (!c->in[1].constant)
         return 0;
@@ -182,7 +215,9 @@ static int conv_run(struct mc_call *c, struct mc_err *err)
     const struct mc_buf *bias = mc_op_arg(c, 2);
     struct mc_conv v = s->conv;
     size_t at = 0;
-    if (!v.packed_w) {
+    if (c->k->device) {
+        v.w = c->in[1].data;
+    } else if (!v.packed_w) {
         void *block = mc_op_scratch(c, &at, s->packed_bytes);
         c->k->conv.pack_w(&v, c->in[1].data, block, c->pool);
         v.packed_w = block;
@@ -248,5 +283,24 @@ const struct mc_op mc_ops_convolution[] = {
      NULL},
     {"com.microsoft", "FusedConv", 1, 0, fused_conv_infer, conv_setup, fused_conv_run,
      conv_teardown, conv_macs, NULL},
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    struct mc_conv v;
+    struct mc_err err;
+    struct mc_fused_act act = {.rest = false};
+    if (!mc_op_gpu_floats(c) || !c->k->conv.run ||
+        mc_conv_sizes(c->node, &c->in[0].shape, &c->in[1].shape, &v, &err))
+        return false;
+    if (mc_node_is(c->node, "FusedConv") && mc_fused_act(c->node, &act, &err))
+        return false;
+    return mc_conv_counts_fit(&v) && (!act.rest || c->k->elementwise.unary);
+}
+
+const struct mc_op_gpu mc_op_gpu_convolution[] = {
+    {"", "Conv", .can = gpu_can},
+    {"com.microsoft", "FusedConv", .can = gpu_can},
     {0},
 };

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/ops/conv_node.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/window.h"
 
 enum {
@@ -201,5 +203,46 @@ static double transposed_macs(const struct mc_infer_ctx *c)
 const struct mc_op mc_ops_convtranspose[] = {
     {"", "ConvTranspose", 1, MC_OP_EPILOGUE, transposed_infer, transposed_setup, transposed_run,
      transposed_teardown, transposed_macs, NULL},
+    {0},
+};
+
+/* ---- on a GPU: the gradient of a convolution by its input, at once ---- */
+
+static bool gpu_can(const struct mc_call *c)
+{
+    struct mc_conv v;
+    struct mc_err err;
+    return c->k->conv_grad.input && mc_op_gpu_floats(c) &&
+           !mc_conv_transposed_sizes(c->node, &c->in[0].shape, &c->in[1].shape, &v, &err) &&
+           mc_conv_counts_fit(&v);
+}
+
+static int gpu_setup(struct mc_call *c, struct mc_err *err)
+{
+    struct mc_conv *v = c->state = malloc(sizeof *v);
+    if (!v)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    return mc_conv_transposed_sizes(c->node, &c->in[0].shape, &c->in[1].shape, v, err);
+}
+
+static int gpu_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct mc_buf *bias = mc_op_arg(c, 2);
+    struct mc_conv_grad g = {.c = *(const struct mc_conv *)c->state,
+                             .dy = c->in[0].data,
+                             .w = c->in[1].data,
+                             .dx = c->out[0].data};
+    if (c->epilogue)
+        g.c.epilogue = *c->epilogue;
+    if (bias)
+        g.c.epilogue.bias = bias->data;
+    c->k->conv_grad.input(&g, c->scratch, c->pool);
+    return 0;
+}
+
+const struct mc_op_gpu mc_op_gpu_convtranspose[] = {
+    {"", "ConvTranspose", .can = gpu_can, .setup = gpu_setup, .run = gpu_run,
+     .teardown = transposed_teardown},
     {0},
 };

@@ -4,6 +4,7 @@
 
 #include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/float_elem.h"
 #include "graph/ops/window.h"
 
@@ -303,5 +304,15 @@ const struct mc_op mc_ops_lppool[] = {
     {MC_GRAD_DOMAIN, "GlobalLpPoolGrad", 1, 0, lp_grad_infer, NULL, lp_grad_run, NULL, NULL, NULL},
     {"", "MaxUnpool", 9, 0, unpool_infer, NULL, unpool_run, NULL, NULL, NULL},
     {"", "LRN", 1, 0, lrn_infer, NULL, lrn_run, NULL, NULL, NULL},
+    {0},
+};
+
+static bool lrn_can(const struct mc_call *c)
+{
+    return c->k->spatial.lrn && mc_op_gpu_floats(c);
+}
+
+const struct mc_op_gpu mc_op_gpu_lppool[] = {
+    {"", "LRN", .can = lrn_can},
     {0},
 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "graph/ops/op_registry.h"
+#include "kernels/gpu.h"
 
 const struct mc_op_gpu *mc_op_gpu_at(size_t i)
 {
@@ -31,4 +32,20 @@ bool mc_op_gpu_floats(const struct mc_call *c)
             return false;
     }
     return true;
+}
+
+int mc_op_gpu_keep(const struct mc_call *c, const void *data, size_t bytes, void **ret,
+                   struct mc_err *err)
+{
+    struct mc_gpu *g = mc_pool_gpu(c->pool);
+    void *p;
+    int rc = mc_gpu_alloc(g, bytes, &p, err);
+    if (rc)
+        return rc;
+    if ((rc = mc_gpu_put(g, p, data, bytes, err))) {
+        mc_gpu_free(g, p);
+        return rc;
+    }
+    *ret = p;
+    return 0;
 }

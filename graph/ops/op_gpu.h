@@ -33,6 +33,11 @@ const struct mc_op_gpu *mc_op_gpu_find(const struct mc_op *op);
 /* All rows, i from 0, NULL at the end; for `list operators`. */
 const struct mc_op_gpu *mc_op_gpu_at(size_t i);
 
+/* Memory of the device that the call runs on, with a copy of these bytes of the host: what setup() keeps in the
+ * node's state. Released by mc_gpu_free(mc_pool_gpu(c->pool), it). Errors: MC_ENOMEM, those of earlier work. */
+int mc_op_gpu_keep(const struct mc_call *c, const void *data, size_t bytes, void **ret,
+                   struct mc_err *err);
+
 /* What can() is where it is NULL: inputs and outputs of floating type are float32. */
 bool mc_op_gpu_floats(const struct mc_call *c);
 

@@ -5,6 +5,7 @@
 
 #include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/window.h"
 
 static bool is_average(const struct mc_node *n)
@@ -86,5 +87,21 @@ const struct mc_op mc_ops_poolgrad[] = {
     {MC_GRAD_DOMAIN, "GlobalMaxPoolGrad", 1, 0, grad_infer, NULL, grad_run, NULL, NULL, NULL},
     {MC_GRAD_DOMAIN, "AveragePoolGrad", 1, 0, grad_infer, NULL, grad_run, NULL, NULL, NULL},
     {MC_GRAD_DOMAIN, "GlobalAveragePoolGrad", 1, 0, grad_infer, NULL, grad_run, NULL, NULL, NULL},
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    const struct mc_shape *x = &c->out[0].shape;
+    return c->k->conv_grad.window && mc_op_gpu_floats(c) &&
+           (is_global(c->node) ? mc_op_span(&c->out[0], 2, x->rank) <= INT32_MAX / 4
+                               : mc_window_counts_fit(c->node, x));
+}
+
+const struct mc_op_gpu mc_op_gpu_poolgrad[] = {
+    {MC_GRAD_DOMAIN, "MaxPoolGrad", .can = gpu_can},
+    {MC_GRAD_DOMAIN, "GlobalMaxPoolGrad", .can = gpu_can},
+    {MC_GRAD_DOMAIN, "AveragePoolGrad", .can = gpu_can, .host_in = 1 << 1},
+    {MC_GRAD_DOMAIN, "GlobalAveragePoolGrad", .can = gpu_can, .host_in = 1 << 1},
     {0},
 };

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/window.h"
 
 /* 8-bit maxima are found as floats, which hold them exactly. */
@@ -142,5 +143,25 @@ const struct mc_op mc_ops_pooling[] = {
     {"", "AveragePool", 1, 0, pool_infer, pool_setup, pool_run, NULL, NULL, NULL},
     {"", "GlobalAveragePool", 1, 0, mc_window_global, NULL, global_run, NULL, NULL, NULL},
     {"", "GlobalMaxPool", 1, 0, mc_window_global, NULL, global_run, NULL, NULL, NULL},
+    {0},
+};
+
+/* Positions are finished by the host. */
+static bool pool_can(const struct mc_call *c)
+{
+    return c->k->nn.window && c->in[0].dtype == MC_DTYPE_F32 && !mc_op_res(c, 1) &&
+           mc_window_counts_fit(c->node, &c->in[0].shape);
+}
+
+static bool global_can(const struct mc_call *c)
+{
+    return c->k->nn.reduce && c->in[0].dtype == MC_DTYPE_F32;
+}
+
+const struct mc_op_gpu mc_op_gpu_pooling[] = {
+    {"", "MaxPool", .can = pool_can},
+    {"", "AveragePool", .can = pool_can},
+    {"", "GlobalAveragePool", .can = global_can},
+    {"", "GlobalMaxPool", .can = global_can},
     {0},
 };

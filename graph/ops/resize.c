@@ -6,7 +6,9 @@
 #include "base/mem.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/float_elem.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/resize_axis.h"
+#include "kernels/gpu.h"
 #include "kernels/pick.h"
 
 enum { ROI = 1, SCALES = 2, SIZES = 3 }; /* inputs since version 11; before, scales are input 1 */
@@ -161,6 +163,7 @@ struct state {
     int rank;
     size_t bytes;
     char *table;
+    char *on_gpu; /* the same, for a call that runs there */
 };
 
 static size_t put(size_t *at, size_t bytes)
@@ -179,7 +182,7 @@ static int make_tables(const struct mc_call *c, struct state *s, struct mc_err *
         x->moves = mc_resize_moves(&s->r, &s->a[d]) && out > 0;
         if (!x->moves)
             continue;
-        x->taps = s->r.mode == MC_RESIZE_NEAREST ? 0 : mc_resize_taps(&s->r, &s->a[d]);
+        x->taps = s->r.mode == MC_RESIZE_NEAREST ? c->k->device : mc_resize_taps(&s->r, &s->a[d]);
         size_t entries = out * (size_t)(x->taps ? x->taps : 1);
         x->index = put(&s->bytes, entries * sizeof(int32_t));
         x->weight = x->taps ? put(&s->bytes, entries * elem) : 0;
@@ -194,11 +197,14 @@ static int make_tables(const struct mc_call *c, struct state *s, struct mc_err *
     for (int d = 0; d < s->rank; d++) {
         const struct axis *x = &s->axis[d];
         int32_t *index = (int32_t *)(void *)(s->table + x->index);
-        if (x->moves && !x->taps)
-            mc_resize_nearest(&s->r, &s->a[d], index);
-        if (!x->moves || !x->taps)
+        if (!x->moves)
             continue;
-        mc_resize_weights(&s->r, &s->a[d], x->taps, index, weight);
+        if (s->r.mode == MC_RESIZE_NEAREST)
+            mc_resize_nearest(&s->r, &s->a[d], index);
+        else
+            mc_resize_weights(&s->r, &s->a[d], x->taps, index, weight);
+        for (int64_t i = 0; s->r.mode == MC_RESIZE_NEAREST && i < x->taps * s->a[d].out; i++)
+            weight[i] = 1; /* picking is a sum of one term */
         for (int64_t i = 0; i < x->taps * s->a[d].out; i++)
             mc_set_param(s->table + x->weight, c->k->elem_bytes, i, weight[i]);
     }
@@ -288,21 +294,22 @@ static struct passes plan_passes(const struct state *s)
     p.out = size;
     p.block = p.most < BLOCK ? BLOCK / (p.most ? p.most : 1) : 1;
     p.block = p.block < p.outer ? p.block : p.outer;
-    if (p.n < 2)
-        p.block = p.outer; /* nothing lies between */
+    if (p.n < 2 || s->on_gpu)
+        p.block = p.outer; /* nothing lies between, or it is better done at once */
     return p;
 }
 
 static void run_pass(const struct mc_call *c, const struct state *s, int d, int64_t *dim,
                      int64_t outer, const void *x, void *y)
 {
+    const char *table = s->on_gpu ? s->on_gpu : s->table;
     struct mc_resample r = {.outer = outer,
                             .n_in = s->a[d].in,
                             .n_out = s->a[d].out,
                             .inner = 1,
                             .taps = s->axis[d].taps,
-                            .index = (const int32_t *)(const void *)(s->table + s->axis[d].index),
-                            .weight = s->table + s->axis[d].weight,
+                            .index = (const int32_t *)(const void *)(table + s->axis[d].index),
+                            .weight = table + s->axis[d].weight,
                             .x = x,
                             .y = y};
     int first = 0;
@@ -364,7 +371,7 @@ static struct space layout(const struct mc_call *c, const struct state *s, const
 {
     struct space m = {{0}, 0, 0, 0};
     size_t elem = (size_t)c->k->elem_bytes;
-    if (s->r.mode == MC_RESIZE_NEAREST)
+    if (s->r.mode == MC_RESIZE_NEAREST && !s->on_gpu)
         return m;
     for (int i = 0; i < 2 && i < p->n - 1; i++)
         m.between[i] = put(&m.bytes, (size_t)(p->block * p->most) * elem);
@@ -432,12 +439,15 @@ static int run_state(const struct mc_call *c, const struct state *s, void *space
         mc_op_copy(c, &c->in[0], &c->out[0]);
         return 0;
     }
-    return s->r.mode == MC_RESIZE_NEAREST ? run_nearest(c, s, err) : run_sums(c, s, &p, space, err);
+    bool picks = s->r.mode == MC_RESIZE_NEAREST && !s->on_gpu;
+    return picks ? run_nearest(c, s, err) : run_sums(c, s, &p, space, err);
 }
 
 static void resize_teardown(struct mc_call *c)
 {
     struct state *s = c->state;
+    if (s && s->on_gpu)
+        mc_gpu_free(mc_pool_gpu(c->pool), s->on_gpu);
     if (s)
         free(s->table);
     free(s);
@@ -454,6 +464,11 @@ static int resize_setup(struct mc_call *c, struct mc_err *err)
         return mc_fail(err, MC_ENOMEM, "out of memory");
     c->state = s;
     int rc = prepare(c, s, err);
+    if (!rc && c->k->device && s->bytes > 0) {
+        void *table = NULL;
+        rc = mc_op_gpu_keep(c, s->table, s->bytes, &table, err);
+        s->on_gpu = table;
+    }
     if (rc)
         return rc;
     struct passes p = plan_passes(s);
@@ -480,5 +495,23 @@ static int resize_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_resize[] = {
     {"", "Resize", 10, 0, resize_infer, resize_setup, resize_run, resize_teardown, NULL, NULL},
     {"", "Upsample", 7, 0, resize_infer, resize_setup, resize_run, resize_teardown, NULL, NULL},
+    {0},
+};
+
+/* Sums along one axis after another, of float32; everything given is known. */
+static bool gpu_can(const struct mc_call *c)
+{
+    struct mc_resize r;
+    struct mc_err err;
+    bool can = c->k->spatial.resample && c->k->move.run && c->in[0].dtype == MC_DTYPE_F32 &&
+               !mc_resize_parse(c->node, &r, &err) && r.coord != MC_RESIZE_TF_CROP;
+    for (int i = 1; i < c->n_in; i++)
+        can = can && (!c->in[i].dtype || c->in[i].constant || mc_op_count(&c->in[i]) == 0);
+    return can;
+}
+
+const struct mc_op_gpu mc_op_gpu_resize[] = {
+    {"", "Resize", .can = gpu_can, .host_in = 1 << 1 | 1 << 2 | 1 << 3},
+    {"", "Upsample", .can = gpu_can, .host_in = 1 << 1},
     {0},
 };

@@ -8,7 +8,9 @@
 #include "graph/grad/rule.h"
 #include "graph/ops/float_elem.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/resize_axis.h"
+#include "kernels/gpu.h"
 
 enum { SHAPE = 1, ROI, SCALES, SIZES, VALUES = 2 * MC_RANK_MAX };
 
@@ -39,15 +41,47 @@ struct state {
     struct mc_resize_axis a[MC_RANK_MAX];
     struct axis axis[MC_RANK_MAX];
     int rank, order[MC_RANK_MAX], n; /* of the axes that move */
+    struct mc_gpu *gpu;              /* whose memory the maps are in, or NULL */
 };
+
+static void release(const struct state *s, void *p)
+{
+    if (s->gpu)
+        mc_gpu_free(s->gpu, p);
+    else
+        free(p);
+}
 
 static void state_free(struct state *s)
 {
     for (int d = 0; s && d < MC_RANK_MAX; d++) {
-        free(s->axis[d].index);
-        free(s->axis[d].weight);
+        release(s, s->axis[d].index);
+        release(s, s->axis[d].weight);
     }
     free(s);
+}
+
+/* The maps go to the device; a part that is there is the host's no more. */
+static int to_gpu(const struct mc_call *c, struct state *s, struct mc_err *err)
+{
+    void *index[MC_RANK_MAX] = {NULL}, *weight[MC_RANK_MAX] = {NULL};
+    int rc = 0;
+    for (int d = 0; d < s->rank && !rc; d++) {
+        const struct axis *x = &s->axis[d];
+        size_t n = (size_t)(x->taps * s->a[d].in);
+        if (x->moves)
+            rc = mc_op_gpu_keep(c, x->index, n * sizeof *x->index, &index[d], err);
+        if (x->moves && !rc)
+            rc = mc_op_gpu_keep(c, x->weight, n * (size_t)c->k->elem_bytes, &weight[d], err);
+    }
+    for (int d = 0; d < s->rank; d++) {
+        release(s, s->axis[d].index);
+        release(s, s->axis[d].weight);
+        s->axis[d].index = index[d];
+        s->axis[d].weight = weight[d];
+    }
+    s->gpu = mc_pool_gpu(c->pool);
+    return rc;
 }
 
 /* The map that the node applies: places [taps, out] and weights; extrapolated outputs have none. */
@@ -243,11 +277,13 @@ static size_t space_bytes(const struct mc_call *c, const struct state *s)
 
 static int grad_setup(struct mc_call *c, struct mc_err *err)
 {
-    for (int i = SHAPE; i < c->n_in; i++)
+    for (int i = c->k->device ? ROI : SHAPE; i < c->n_in; i++)
         if (c->in[i].dtype && !c->in[i].constant && mc_op_count(&c->in[i]) > 0)
             return 0; /* maps are made in every run */
     struct state *s = c->state = mc_calloc(1, sizeof *s);
     int rc = s ? prepare(c, s, err) : mc_fail(err, MC_ENOMEM, "out of memory");
+    if (!rc && c->k->device)
+        rc = to_gpu(c, s, err);
     if (!rc)
         c->scratch_bytes = space_bytes(c, s);
     return rc;
@@ -260,8 +296,8 @@ static int run_state(const struct mc_call *c, const struct state *s, char *space
     if (s->n == 0)
         mc_op_copy(c, &c->in[0], &c->out[0]);
     else if (mc_op_count(&c->in[0]) == 0)
-        mc_move_fill(c->out[0].data, mc_op_count(&c->out[0]), mc_op_scalar(elem, 0, &zero), elem,
-                     c->pool);
+        c->k->move.fill(c->out[0].data, mc_op_count(&c->out[0]), mc_op_scalar(elem, 0, &zero), elem,
+                        c->pool);
     else
         run_passes(c, s, space);
     return 0;
@@ -284,5 +320,20 @@ static int grad_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_resize_grad[] = {
     {MC_GRAD_DOMAIN, "ResizeGrad", 1, 0, grad_infer, grad_setup, grad_run, grad_teardown, NULL,
      NULL},
+    {0},
+};
+
+/* Everything given is known. */
+static bool gpu_can(const struct mc_call *c)
+{
+    bool can = c->k->spatial.resample && c->k->move.run && c->k->move.fill && mc_op_gpu_floats(c);
+    for (int i = ROI; i < c->n_in; i++)
+        can = can && (!c->in[i].dtype || c->in[i].constant || mc_op_count(&c->in[i]) == 0);
+    return can;
+}
+
+const struct mc_op_gpu mc_op_gpu_resize_grad[] = {
+    {MC_GRAD_DOMAIN, "ResizeGrad", .can = gpu_can,
+     .host_in = 1 << SHAPE | 1 << ROI | 1 << SCALES | 1 << SIZES},
     {0},
 };

@@ -142,6 +142,20 @@ int mc_window_infer(const struct mc_node *n, const struct mc_shape *x, const int
     return rc;
 }
 
+bool mc_window_counts_fit(const struct mc_node *n, const struct mc_shape *x)
+{
+    struct mc_window_dims w;
+    struct mc_err err;
+    const int64_t most = INT32_MAX / 4;
+    if (mc_window_infer(n, x, NULL, &w, &err))
+        return false;
+    for (int d = 0; d < 3; d++)
+        if (w.in[d] + w.end[d] > most || w.pad[d] > most || w.out[d] > most / w.stride[d] ||
+            w.kernel[d] > most / w.dilation[d])
+            return false;
+    return true;
+}
+
 /* One dimension: fills in pad, end and out; wanted < 0: no output_shape. */
 static int fit_transposed(const struct mc_node *n, struct mc_window_dims *w, int d,
                           enum padding how, int64_t extra, int64_t wanted, struct mc_err *err)

@@ -19,6 +19,10 @@ struct mc_window_dims { /* depth, height, width; leading dimensions that are not
 int mc_window_infer(const struct mc_node *n, const struct mc_shape *x, const int64_t *kernel,
                     struct mc_window_dims *ret, struct mc_err *err);
 
+/* Is everything along one dimension below 2^29, so that the kernels of a device can count in 32 bits? False too
+ * where mc_window_infer fails. */
+bool mc_window_counts_fit(const struct mc_node *n, const struct mc_shape *x);
+
 /* The same for a transposed convolution: `in` is the size of x, and input i reaches, through tap k, the output
  * i*stride + k*dilation - pad. Also reads output_padding and output_shape, which as in ONNX Runtime may
  * begin with the batch and the channels. */

@@ -17,9 +17,9 @@ struct depthwise {
 template <int KY, int KX> static __global__ void depthwise_forward(struct depthwise p)
 {
     for (int64_t i = MC_CUDA_INDEX_OF; i < p.count; i += MC_CUDA_STRIDE) {
-        int plane = mc_cuda_quotient(p.g.div_out, (int)i), o[3];
-        int image = mc_cuda_quotient(p.div_channels, plane), filter = plane - image * p.filters;
-        int channel = mc_cuda_quotient(p.div_each, filter), channels = p.filters / p.filters_each;
+        int plane = mc_conv_quotient(p.g.div_out, (int)i), o[3];
+        int image = mc_conv_quotient(p.div_channels, plane), filter = plane - image * p.filters;
+        int channel = mc_conv_quotient(p.div_each, filter), channels = p.filters / p.filters_each;
         const float *x = p.x + ((int64_t)image * channels + channel) * p.g.in_size;
         const float *w = p.w + (int64_t)filter * p.g.taps;
         float sum = 0;
@@ -51,9 +51,9 @@ template <int KY, int KX> static __global__ void depthwise_forward(struct depthw
 template <int KY, int KX> static __global__ void depthwise_back(struct depthwise p)
 {
     for (int64_t i = MC_CUDA_INDEX_OF; i < p.count; i += MC_CUDA_STRIDE) {
-        int plane = mc_cuda_quotient(p.g.div_in, (int)i), at[3],
+        int plane = mc_conv_quotient(p.g.div_in, (int)i), at[3],
             channels = p.filters / p.filters_each;
-        int image = mc_cuda_quotient(p.div_channels, plane), channel = plane - image * channels;
+        int image = mc_conv_quotient(p.div_channels, plane), channel = plane - image * channels;
         int64_t first = channel * (int64_t)p.filters_each;
         const float *dy = p.x + (image * (int64_t)p.filters + first) * p.g.out_size;
         const float *w = p.w + first * p.g.taps;
@@ -98,8 +98,8 @@ void mc_conv_depthwise(const struct mc_conv *c, bool back, const void *x, const 
     p.count = c->n * (back ? c->c * p.g.in_size : c->oc * p.g.out_size);
     p.filters = (int)c->oc;
     p.filters_each = (int)(c->oc / c->c);
-    p.div_each = mc_cuda_div_of(p.filters_each);
-    p.div_channels = mc_cuda_div_of(back ? c->c : c->oc);
+    p.div_each = mc_cuda_div_by(p.filters_each);
+    p.div_channels = mc_cuda_div_by(back ? c->c : c->oc);
     p.e = mc_cuda_epilogue_of(&c->epilogue);
     if (p.count == 0)
         return;

@@ -5,26 +5,11 @@
 #define MC_KERNELS_CUDA_CONV_CUDA_H
 
 #include "kernels/cuda/epilogue_cuda.h"
+#include "kernels/cuda/walk.h"
 
-/* Division of x in [0, 2^31) by a number that a launch knows, as a product.
- * Source: Granlund and Montgomery, Division by Invariant Integers using Multiplication, PLDI 1994, fig. 4.1. */
-struct mc_cuda_div {
-    uint32_t d, m, s;
-};
-
-static inline struct mc_cuda_div mc_cuda_div_of(int64_t by)
+static __device__ __forceinline__ int mc_conv_quotient(const struct mc_cuda_div &by, int x)
 {
-    struct mc_cuda_div r = {(uint32_t)(by > 0 ? by : 1), 0, 0};
-    while (((uint64_t)1 << r.s) < r.d)
-        r.s++;
-    r.m = (uint32_t)((((uint64_t)1 << 32) * (((uint64_t)1 << r.s) - r.d)) / r.d + 1);
-    return r;
-}
-
-static __device__ __forceinline__ int mc_cuda_quotient(const struct mc_cuda_div &by, int x)
-{
-    uint32_t high = (uint32_t)(((uint64_t)(uint32_t)x * by.m) >> 32);
-    return (int)((high + (uint32_t)x) >> by.s);
+    return (int)mc_cuda_quotient(&by, (uint32_t)x);
 }
 
 /* Where taps lie: three dimensions, the last one innermost. */
@@ -44,9 +29,9 @@ static __device__ __forceinline__ void mc_conv_place(const struct mc_cuda_div &p
                                                      const struct mc_cuda_div &row, int i,
                                                      int at[3])
 {
-    at[0] = mc_cuda_quotient(plane, i);
+    at[0] = mc_conv_quotient(plane, i);
     i -= at[0] * (int)plane.d;
-    at[1] = mc_cuda_quotient(row, i);
+    at[1] = mc_conv_quotient(row, i);
     at[2] = i - at[1] * (int)row.d;
 }
 
@@ -71,7 +56,7 @@ static __device__ __forceinline__ int mc_conv_reader(const struct mc_conv_geomet
 #pragma unroll
     for (int d = 0; d < 3; d++) {
         int shifted = i[d] + g.pad[d] - k[d] * g.dilation[d];
-        int o = mc_cuda_quotient(g.div_stride[d], shifted < 0 ? 0 : shifted);
+        int o = mc_conv_quotient(g.div_stride[d], shifted < 0 ? 0 : shifted);
         inside = inside && shifted >= 0 && o * g.stride[d] == shifted && o < g.out[d];
         at = at * g.out[d] + o;
     }

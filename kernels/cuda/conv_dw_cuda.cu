@@ -43,7 +43,7 @@ static __global__ void __launch_bounds__(THREADS) weight_tile(struct grads p)
     __shared__ float rows[BM][BK + 1];
     int tid = (int)threadIdx.x, lane = tid % BK, row = tid / BK;
     int m0 = (int)blockIdx.y * BM, n0 = (int)blockIdx.x * BN;
-    int group = mc_cuda_quotient(p.div_splits, (int)blockIdx.z);
+    int group = mc_conv_quotient(p.div_splits, (int)blockIdx.z);
     int split = (int)blockIdx.z - group * p.splits;
     int step = (int)((int64_t)p.steps * split / p.splits);
     int last = (int)((int64_t)p.steps * (split + 1) / p.splits);
@@ -55,7 +55,7 @@ static __global__ void __launch_bounds__(THREADS) weight_tile(struct grads p)
 #pragma unroll
     for (int i = 0; i < B; i++) {
         int j = n0 + row + i * ROWS;
-        channel[i] = j < p.n ? mc_cuda_quotient(p.g.div_taps, j) : -1;
+        channel[i] = j < p.n ? mc_conv_quotient(p.g.div_taps, j) : -1;
         mc_conv_place(p.g.div_tap_plane, p.g.div_tap_row, j < p.n ? j - channel[i] * p.g.taps : 0,
                       tap[i]);
     }
@@ -64,7 +64,7 @@ static __global__ void __launch_bounds__(THREADS) weight_tile(struct grads p)
     auto load = [&](int s) {
         int k = s * BK + lane, o[3];
         bool live = k < p.k;
-        int image = live ? mc_cuda_quotient(p.g.div_out, k) : 0;
+        int image = live ? mc_conv_quotient(p.g.div_out, k) : 0;
         int position = live ? k - image * p.g.out_size : 0;
         mc_conv_place(p.g.div_out_plane, p.g.div_out_row, position, o);
         const float *from = dy + image * p.filters * p.g.out_size + position;
@@ -176,7 +176,7 @@ static void run(struct grads *p, const struct mc_conv_grad *g)
     int64_t blocks = up(p->n, BN) * up(p->m, BM) * g->c.group;
     p->steps = (int)up(p->k, BK);
     p->splits = parts_of(blocks, p->steps, p->weights);
-    p->div_splits = mc_cuda_div_of(p->splits);
+    p->div_splits = mc_cuda_div_by(p->splits);
     p->dw = (float *)g->dw;
     p->db = (float *)g->db;
     if (p->splits > 1) {
@@ -247,7 +247,7 @@ static __global__ void __launch_bounds__(THREADS) weight_depthwise(struct grads 
     int to = (int)((int64_t)p.k * (split + 1) / p.splits);
     float sum[TAPS] = {}, bias = 0;
     for (int k = from + tid; k < to; k += THREADS) {
-        int image = mc_cuda_quotient(p.g.div_out, k), position = k - image * p.g.out_size, o[3];
+        int image = mc_conv_quotient(p.g.div_out, k), position = k - image * p.g.out_size, o[3];
         mc_conv_place(p.g.div_out_plane, p.g.div_out_row, position, o);
         float dy = p.dy[(image * p.filters + filter) * p.g.out_size + position];
         const float *x = p.x + (image * p.channels + channel) * p.g.in_size;
@@ -330,7 +330,7 @@ static __global__ void __launch_bounds__(THREADS) bias_grad(struct grads p)
     int to = (int)((int64_t)p.k * (split + 1) / p.splits);
     float sum = 0;
     for (int k = from + (int)threadIdx.x; k < to; k += THREADS) {
-        int image = mc_cuda_quotient(p.g.div_out, k), position = k - image * p.g.out_size;
+        int image = mc_conv_quotient(p.g.div_out, k), position = k - image * p.g.out_size;
         sum += p.dy[(image * p.filters + filter) * p.g.out_size + position];
     }
     sum = block_sum(sum, warps);

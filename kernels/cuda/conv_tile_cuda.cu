@@ -73,7 +73,7 @@ static __global__ void __launch_bounds__(THREADS) conv_tile(struct tiles p)
     __shared__ __align__(16) float as[2][BK][BM + 4];
     __shared__ __align__(16) float bs[2][BK][BN];
     int tid = (int)threadIdx.x, m0 = (int)blockIdx.y * BM;
-    int group = mc_cuda_quotient(p.div_splits, (int)blockIdx.z);
+    int group = mc_conv_quotient(p.div_splits, (int)blockIdx.z);
     int split = (int)blockIdx.z - group * p.splits;
     int step = (int)((int64_t)p.steps * split / p.splits);
     int last = (int)((int64_t)p.steps * (split + 1) / p.splits);
@@ -81,7 +81,7 @@ static __global__ void __launch_bounds__(THREADS) conv_tile(struct tiles p)
     /* What this thread loads: rows of one column, and elements of one k. */
     int column = (int)blockIdx.x * BN + tid % BN, row = tid / BN, lane = tid % BK;
     bool live = column < p.columns;
-    int image = live ? mc_cuda_quotient(p.div_y, column) : 0, at[3];
+    int image = live ? mc_conv_quotient(p.div_y, column) : 0, at[3];
     int position = live ? column - image * p.y_size : 0;
     mc_conv_place(BACK ? p.g.div_in_plane : p.g.div_out_plane,
                   BACK ? p.g.div_in_row : p.g.div_out_row, position, at);
@@ -91,7 +91,7 @@ static __global__ void __launch_bounds__(THREADS) conv_tile(struct tiles p)
 
     auto load = [&](int s) {
         if constexpr (TAPS) {
-            int tap = mc_cuda_quotient(p.div_steps, s), from = (s - tap * p.steps_tap) * BK;
+            int tap = mc_conv_quotient(p.div_steps, s), from = (s - tap * p.steps_tap) * BK;
             int place = live ? tap_place<BACK>(p.g, at, tap) : -1;
 #pragma unroll
             for (int i = 0; i < B; i++) {
@@ -106,11 +106,11 @@ static __global__ void __launch_bounds__(THREADS) conv_tile(struct tiles p)
         } else {
 #pragma unroll
             for (int i = 0; i < B; i++) {
-                int k = s * BK + row + i * B_ROWS, c = mc_cuda_quotient(p.g.div_taps, k);
+                int k = s * BK + row + i * B_ROWS, c = mc_conv_quotient(p.g.div_taps, k);
                 int place = live && c < p.kc ? tap_place<BACK>(p.g, at, k - c * p.g.taps) : -1;
                 rb[i] = place >= 0 ? x[(int64_t)c * p.x_size + place] : 0;
             }
-            int k = s * BK + lane, c = mc_cuda_quotient(p.g.div_taps, k);
+            int k = s * BK + lane, c = mc_conv_quotient(p.g.div_taps, k);
 #pragma unroll
             for (int i = 0; i < A; i++) {
                 int m = m0 + tid / BK + i * A_ROWS;
@@ -157,7 +157,7 @@ static __global__ void __launch_bounds__(THREADS) conv_tile(struct tiles p)
         int to = (int)blockIdx.x * BN + line_at<TN, BN>(tx, j);
         if (to >= p.columns)
             continue;
-        int of = mc_cuda_quotient(p.div_y, to);
+        int of = mc_conv_quotient(p.div_y, to);
         int64_t from = of * p.y_c * p.y_size + (to - of * p.y_size);
 #pragma unroll
         for (int i = 0; i < TM; i++) {
@@ -180,20 +180,20 @@ struct mc_conv_geometry mc_conv_geometry_of(const struct mc_conv *c)
         g.stride[d] = (int)c->stride[d];
         g.dilation[d] = (int)c->dilation[d];
         g.pad[d] = (int)c->pad[d];
-        g.div_stride[d] = mc_cuda_div_of(c->stride[d]);
+        g.div_stride[d] = mc_cuda_div_by(c->stride[d]);
     }
     g.in_size = g.in[0] * g.in[1] * g.in[2];
     g.out_size = g.out[0] * g.out[1] * g.out[2];
     g.taps = g.kernel[0] * g.kernel[1] * g.kernel[2];
-    g.div_in = mc_cuda_div_of(g.in_size);
-    g.div_in_plane = mc_cuda_div_of(g.in[1] * g.in[2]);
-    g.div_in_row = mc_cuda_div_of(g.in[2]);
-    g.div_out = mc_cuda_div_of(g.out_size);
-    g.div_out_plane = mc_cuda_div_of(g.out[1] * g.out[2]);
-    g.div_out_row = mc_cuda_div_of(g.out[2]);
-    g.div_taps = mc_cuda_div_of(g.taps);
-    g.div_tap_plane = mc_cuda_div_of(g.kernel[1] * g.kernel[2]);
-    g.div_tap_row = mc_cuda_div_of(g.kernel[2]);
+    g.div_in = mc_cuda_div_by(g.in_size);
+    g.div_in_plane = mc_cuda_div_by(g.in[1] * g.in[2]);
+    g.div_in_row = mc_cuda_div_by(g.in[2]);
+    g.div_out = mc_cuda_div_by(g.out_size);
+    g.div_out_plane = mc_cuda_div_by(g.out[1] * g.out[2]);
+    g.div_out_row = mc_cuda_div_by(g.out[2]);
+    g.div_taps = mc_cuda_div_by(g.taps);
+    g.div_tap_plane = mc_cuda_div_by(g.kernel[1] * g.kernel[2]);
+    g.div_tap_row = mc_cuda_div_by(g.kernel[2]);
     return g;
 }
 
@@ -228,8 +228,8 @@ static void run(struct tiles *p, int64_t groups, int64_t y_count, const struct m
     p->splits = (int)(splits > 1 ? splits : 1);
     p->part = y_count;
     p->y = parts ? parts : y;
-    p->div_steps = mc_cuda_div_of(p->steps_tap);
-    p->div_splits = mc_cuda_div_of(p->splits);
+    p->div_steps = mc_cuda_div_by(p->steps_tap);
+    p->div_splits = mc_cuda_div_by(p->splits);
     dim3 grid((unsigned)up(p->columns, BN), (unsigned)up(p->m, BM), (unsigned)(groups * p->splits));
     struct tiles by_value = *p;
     MC_LAUNCH_SYNC((conv_tile<BACK, TAPS, BM, BN, BK, TM, TN>), grid, THREADS, 0, by_value);
@@ -268,7 +268,7 @@ void mc_conv_tiles(const struct mc_conv *c, bool back, const void *x, const void
     p.w_m = back ? p.g.taps : ic * p.g.taps;
     p.w_k = back ? ic * p.g.taps : p.g.taps;
     p.w_group = oc * ic * p.g.taps;
-    p.div_y = mc_cuda_div_of(p.y_size);
+    p.div_y = mc_cuda_div_by(p.y_size);
     p.e = mc_cuda_epilogue_of(&c->epilogue);
     int64_t count = c->n * p.y_c * p.y_size;
     if (count == 0)
@@ -288,8 +288,8 @@ static __global__ void finish(int64_t n, struct mc_cuda_div size, struct mc_cuda
                               float *y, struct mc_cuda_epilogue e)
 {
     for (int64_t i = MC_CUDA_INDEX_OF; i < n; i += MC_CUDA_STRIDE) {
-        int plane = mc_cuda_quotient(size, (int)i);
-        int channel = plane - mc_cuda_quotient(channels, plane) * (int)channels.d;
+        int plane = mc_conv_quotient(size, (int)i);
+        int channel = plane - mc_conv_quotient(channels, plane) * (int)channels.d;
         y[i] = mc_cuda_finish(e, y[i], channel, i);
     }
 }
@@ -299,16 +299,16 @@ void mc_conv_finish(const struct mc_epilogue *e, int64_t n, int64_t channels, in
     int64_t count = n * channels * size;
     if (count == 0 || !mc_cuda_epilogue_any(e))
         return;
-    MC_LAUNCH(finish, mc_cuda_blocks(count), MC_CUDA_THREADS, count, mc_cuda_div_of(size),
-              mc_cuda_div_of(channels), (float *)y, mc_cuda_epilogue_of(e));
+    MC_LAUNCH(finish, mc_cuda_blocks(count), MC_CUDA_THREADS, count, mc_cuda_div_by(size),
+              mc_cuda_div_by(channels), (float *)y, mc_cuda_epilogue_of(e));
 }
 
 static __global__ void join(int64_t n, struct mc_cuda_div size, struct mc_cuda_div channels,
                             int parts, const float *part, float *y, struct mc_cuda_epilogue e)
 {
     for (int64_t i = MC_CUDA_INDEX_OF; i < n; i += MC_CUDA_STRIDE) {
-        int plane = mc_cuda_quotient(size, (int)i);
-        int channel = plane - mc_cuda_quotient(channels, plane) * (int)channels.d;
+        int plane = mc_conv_quotient(size, (int)i);
+        int channel = plane - mc_conv_quotient(channels, plane) * (int)channels.d;
         float sum = part[i];
         for (int p = 1; p < parts; p++)
             sum += part[p * n + i];
@@ -321,6 +321,6 @@ void mc_conv_join(const struct mc_epilogue *e, int64_t n, int64_t channels, int6
 {
     int64_t count = n * channels * size;
     if (count > 0)
-        MC_LAUNCH(join, mc_cuda_blocks(count), MC_CUDA_THREADS, count, mc_cuda_div_of(size),
-                  mc_cuda_div_of(channels), parts, part, (float *)y, mc_cuda_epilogue_of(e));
+        MC_LAUNCH(join, mc_cuda_blocks(count), MC_CUDA_THREADS, count, mc_cuda_div_by(size),
+                  mc_cuda_div_by(channels), parts, part, (float *)y, mc_cuda_epilogue_of(e));
 }
