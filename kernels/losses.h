@@ -38,9 +38,50 @@ struct mc_ctc {
 /* Bytes for one worker, a multiple of 64. */
 size_t mc_ctc_scratch(const struct mc_ctc *c);
 
+enum mc_loss_sum { MC_LOSS_MEAN, MC_LOSS_SUM, MC_LOSS_EACH };
+
+/* Minus the log-probability of a label, by its weight: y is the sum over the rows of [outer, classes, inner], or the
+ * mean by weights, or each [outer, inner]. A label out of range is a fault of the device. */
+struct mc_class_loss {
+    int64_t outer, classes, inner;
+    enum mc_loss_sum how;
+    bool ignores;   /* labels that are `ignore`: their weight is 0 */
+    int64_t ignore; /* need not be a class */
+    const void *log_prob;
+    const void *label;  /* [outer, inner] */
+    int label_bytes;    /* 4 or 8 */
+    const void *weight; /* [classes] or NULL */
+    void *y;
+};
+
+/* dx of that from dy, a scalar or [outer, inner]: by the log-probabilities, or through the softmax by its argument. */
+struct mc_class_grad {
+    struct mc_class_loss loss; /* y: dx */
+    bool softmax;
+    const void *dy;
+};
+
+enum mc_soft_fn { /* per row of n in [outer, n, inner], z and t scaled by 1 / temperature T: */
+                  MC_SOFT_PROBS,   /* -T² Σ t log softmax(z), t as it is */
+                  MC_SOFT_DISTILL, /* T² KL(softmax(t) || softmax(z)) */
+                  MC_SOFT_SIGMOID, /* log(1 + exp(z)) - z t of each element, n 1; t in [0, 1], or it is a fault */
+};
+struct mc_soft_loss { /* *y = the mean over rows */
+    enum mc_soft_fn fn;
+    int64_t outer, n, inner;
+    double temperature;
+    const void *z, *t;
+    int t_elem; /* enum mc_elem of t, of the last alone */
+    void *y;
+};
+
+/* The last three are of devices alone: elsewhere operators do it. */
 struct mc_loss_kernels {
     void (*softmax_grad)(const struct mc_softmax_grad *s, struct mc_pool *pool);
     void (*ctc)(const struct mc_ctc *c, struct mc_pool *pool);
+    void (*classes)(const struct mc_class_loss *l, struct mc_pool *pool);
+    void (*classes_grad)(const struct mc_class_grad *g, struct mc_pool *pool);
+    void (*soft)(const struct mc_soft_loss *l, struct mc_pool *pool);
 };
 
 #endif

@@ -15,6 +15,7 @@
  * residual. Mean and variance of nothing are 0.
  * Cost: one pass over memory where a channel fits into the cache. */
 struct mc_batch_norm {
+    bool given; /* mean and var are, and stay; of a device's table alone */
     int64_t outer, channels, inner;
     double eps;
     const void *x, *scale, *bias;

@@ -8,6 +8,17 @@
 
 #include "base/threads.h"
 
+/* What is known only when a step runs, as scalars in memory that a device reads by itself, so that the step can be
+ * recorded. Of the tables of devices and the reference; each may be NULL. The step takes place if the norm is finite
+ * and apply is not 0; if not, results are what they replace. */
+struct mc_step_at {
+    const void *lr;   /* of the element type, in place of the structure's */
+    const void *norm; /* of all gradients, of the element type */
+    const void *step, *apply;
+    int step_bytes, apply_bytes; /* of an integer: 4 or 8 */
+    double clip; /* > 0: gradients are scaled by min(1, clip / (norm + 1e-6)) in place of `scale` */
+};
+
 /* With g = scale grad + decay w:   m' = momentum m + g,   w' = w - lr m', or with Nesterov's momentum
  * w' = w - lr (g + momentum m').
  * Cost: 4 operations and 5 elements moved per parameter (3 without momentum). Same result for any thread count.
@@ -20,6 +31,7 @@ struct mc_sgd {
     const void *grad;
     const void *w, *m; /* m NULL: no momentum */
     void *w_new, *m_new;
+    struct mc_step_at at;
 };
 
 /* With g = scale grad (+ decay w unless decoupled):   m' = m + (1 - beta1) (g - m),   v' = beta2 v + (1 - beta2) g²,
@@ -34,6 +46,7 @@ struct mc_adam {
     const void *grad;
     const void *w, *m, *v;
     void *w_new, *m_new, *v_new;
+    struct mc_step_at at;
 };
 
 struct mc_blend { /* z = a x + b y; z may be x or y */
@@ -41,6 +54,16 @@ struct mc_blend { /* z = a x + b y; z may be x or y */
     double a, b;
     const void *x, *y;
     void *z;
+    struct mc_step_at at; /* step: a is min(a, (1 + step) / (10 + step)), and b 1 - a */
+    const void *b_at;     /* of the element type, in place of b; of the same tables as `at` */
+};
+
+struct mc_choose { /* z = x where the step takes place, else y; z may be x or y */
+    int64_t n;
+    const void *x; /* NULL: zeros */
+    const void *y;
+    void *z;
+    struct mc_step_at at;
 };
 
 enum { MC_SQUARES_CHUNK = 1 << 14 }; /* elements that one partial sum is of */
@@ -51,11 +74,24 @@ struct mc_squares { /* sum of squares, in double, chunk after chunk */
     double *part; /* scratch: one for each chunk begun */
 };
 
+enum { MC_PARTS = 64 };
+
+struct mc_parts { /* dst[i] = src[i], n vectors of their own sizes, which do not overlap */
+    int n;
+    int64_t size[MC_PARTS];
+    const void *src[MC_PARTS]; /* NULL: zeros */
+    void *dst[MC_PARTS];
+};
+
 struct mc_optim_kernels {
     void (*sgd)(const struct mc_sgd *s, struct mc_pool *pool);
     void (*adam)(const struct mc_adam *a, struct mc_pool *pool);
     void (*blend)(const struct mc_blend *b, struct mc_pool *pool);
-    double (*squares)(const struct mc_squares *s, struct mc_pool *pool);
+    double (*squares)(const struct mc_squares *s, struct mc_pool *pool); /* NULL on devices */
+    /* *ret, of the element type: the root of that sum. Of devices and the reference, as the two below. */
+    void (*root)(const struct mc_squares *s, void *ret, struct mc_pool *pool);
+    void (*choose)(const struct mc_choose *c, struct mc_pool *pool);
+    void (*parts)(const struct mc_parts *p, struct mc_pool *pool);
 };
 
 #endif

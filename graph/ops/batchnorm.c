@@ -8,6 +8,7 @@
 #include "graph/grad/rule.h"
 #include "graph/ops/float_elem.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 enum { X, SCALE, BIAS, MEAN, VAR, INPUTS };
 
@@ -130,19 +131,24 @@ static void run_given(const struct mc_call *c, struct mc_affine *a, const struct
     c->k->nn.affine(a, c->pool);
 }
 
+static struct mc_affine sizes_of(const struct mc_call *c)
+{
+    const struct mc_buf *x = &c->in[X];
+    int rank = x->shape.rank, lead = per_position(c->node) ? rank : 2;
+    return (struct mc_affine){.outer = rank ? x->shape.dim[0] : 1,
+                              .channels = mc_op_count(&c->in[SCALE]),
+                              .inner = lead < rank ? mc_op_span(x, lead, rank) : 1,
+                              .x = x->data,
+                              .y = c->out[0].data};
+}
+
 static int batch_run(struct mc_call *c, struct mc_err *err)
 {
     (void)err;
     struct space s;
     layout(c, &s);
-    const struct mc_buf *x = &c->in[X];
-    int rank = x->shape.rank, lead = per_position(c->node) ? rank : 2;
     double eps = (double)mc_node_float(c->node, "epsilon", 1e-5f);
-    struct mc_affine a = {.outer = rank ? x->shape.dim[0] : 1,
-                          .channels = mc_op_count(&c->in[SCALE]),
-                          .inner = lead < rank ? mc_op_span(x, lead, rank) : 1,
-                          .x = x->data,
-                          .y = c->out[0].data};
+    struct mc_affine a = sizes_of(c);
     if (!trains(c)) {
         run_given(c, &a, &s, eps);
         return 0;
@@ -168,5 +174,68 @@ const struct mc_op mc_ops_batchnorm[] = {
      NULL},
     {MC_GRAD_DOMAIN, "BatchNormalization", 1, MC_OP_INPLACE | MC_OP_EPILOGUE, batch_infer,
      batch_setup, batch_run, NULL, NULL, NULL},
+    {0},
+};
+
+/* ---- on a GPU ---- */
+
+/* As put_stats; the batch's own statistics are in their outputs, or s, already. */
+static void gpu_stats(const struct mc_call *c, const void *own[2])
+{
+    double momentum = (double)mc_node_float(c->node, "momentum", 0.9f);
+    if (mc_op_count(&c->in[X]) == 0)
+        momentum = 1;
+    for (int i = 1; i < 3; i++) {
+        struct mc_buf *to = mc_op_res(c, i);
+        if (!to)
+            continue;
+        const struct mc_blend b = {.n = mc_op_count(to),
+                                   .a = momentum,
+                                   .b = 1 - momentum,
+                                   .x = c->in[i % 2 ? MEAN : VAR].data,
+                                   .y = own[i - 1],
+                                   .z = to->data};
+        c->k->optim.blend(&b, c->pool);
+    }
+}
+
+static int gpu_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    struct space s;
+    layout(c, &s);
+    const struct mc_affine a = sizes_of(c);
+    bool given = !trains(c);
+    const struct mc_buf *mean = mc_op_res(c, 3), *var = mc_op_res(c, 4);
+    const struct mc_batch_norm b = {.given = given,
+                                    .outer = a.outer,
+                                    .channels = a.channels,
+                                    .inner = a.inner,
+                                    .eps = (double)mc_node_float(c->node, "epsilon", 1e-5f),
+                                    .x = a.x,
+                                    .scale = c->in[SCALE].data,
+                                    .bias = c->in[BIAS].data,
+                                    .y = a.y,
+                                    .mean = given  ? c->in[MEAN].data
+                                            : mean ? mean->data
+                                                   : s.mean,
+                                    .var = given ? c->in[VAR].data
+                                           : var ? var->data
+                                                 : s.var,
+                                    .epilogue = c->epilogue};
+    c->k->norm.batch(&b, c->pool);
+    if (!given)
+        gpu_stats(c, (const void *[]){b.mean, b.var});
+    return 0;
+}
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->norm.batch && c->k->optim.blend;
+}
+
+const struct mc_op_gpu mc_op_gpu_batchnorm[] = {
+    {"", "BatchNormalization", .can = gpu_can, .setup = batch_setup, .run = gpu_run},
+    {MC_GRAD_DOMAIN, "BatchNormalization", .can = gpu_can, .setup = batch_setup, .run = gpu_run},
     {0},
 };

@@ -2,6 +2,7 @@
  * mean and variance do not depend on x. */
 #include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 enum { DY, X, SCALE, MEAN, VAR, INPUTS };
 
@@ -53,5 +54,15 @@ static int grad_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_batchnorm_grad[] = {
     {MC_GRAD_DOMAIN, "BatchNormGrad", 1, MC_OP_INPLACE_ANY, grad_infer, NULL, grad_run, NULL, NULL,
      NULL},
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->norm.batch_grad;
+}
+
+const struct mc_op_gpu mc_op_gpu_batchnorm_grad[] = {
+    {MC_GRAD_DOMAIN, "BatchNormGrad", .can = gpu_can},
     {0},
 };

@@ -4,6 +4,7 @@
 #include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/float_elem.h"
+#include "graph/ops/op_gpu.h"
 
 static bool is_softmax(const struct mc_node *n)
 {
@@ -211,5 +212,70 @@ const struct mc_op mc_ops_classloss[] = {
      NULL, NULL},
     {MC_GRAD_DOMAIN, "SoftmaxCrossEntropyLossGrad", 1, 0, grad_infer, grad_setup, grad_run, NULL,
      NULL, NULL},
+    {0},
+};
+
+/* ---- on a GPU ---- */
+
+static struct mc_class_loss gpu_loss_of(const struct mc_call *c, int log_prob, int labels,
+                                        int weights)
+{
+    static const enum mc_loss_sum sums[] = {MC_LOSS_MEAN, MC_LOSS_SUM, MC_LOSS_EACH};
+    const struct mc_buf *x = &c->in[log_prob], *weight = mc_op_arg(c, weights);
+    const struct mc_attr *ignore = mc_node_attr(c->node, "ignore_index");
+    return (struct mc_class_loss){.outer = x->shape.dim[0],
+                                  .classes = x->shape.dim[1],
+                                  .inner = mc_op_span(x, 2, x->shape.rank),
+                                  .how = sums[how_of(c->node)],
+                                  .ignores = ignore != NULL,
+                                  .ignore = ignore ? ignore->i : 0,
+                                  .log_prob = x->data,
+                                  .label = c->in[labels].data,
+                                  .label_bytes = mc_op_elem_bytes(c->in[labels].dtype),
+                                  .weight = weight ? weight->data : NULL,
+                                  .y = c->out[0].data};
+}
+
+static int gpu_loss_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    size_t at = 0;
+    void *p = log_prob(c, &at);
+    struct mc_class_loss l = gpu_loss_of(c, 0, 1, 2);
+    if (is_softmax(c->node)) {
+        struct mc_softmax s = {.log = true,
+                               .outer = l.outer,
+                               .n = l.classes,
+                               .inner = l.inner,
+                               .x = c->in[0].data,
+                               .y = p};
+        c->k->nn.softmax(&s, c->pool);
+    }
+    l.log_prob = p;
+    c->k->loss.classes(&l, c->pool);
+    return 0;
+}
+
+static int gpu_grad_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct mc_class_grad g = {.loss = gpu_loss_of(c, 1, 2, 3),
+                                    .softmax =
+                                        !strcmp(c->node->op_type, "SoftmaxCrossEntropyLossGrad"),
+                                    .dy = c->in[0].data};
+    c->k->loss.classes_grad(&g, c->pool);
+    return 0;
+}
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->loss.classes && c->k->loss.classes_grad && c->k->nn.softmax;
+}
+
+const struct mc_op_gpu mc_op_gpu_classloss[] = {
+    {"", "NegativeLogLikelihoodLoss", .can = gpu_can, .setup = loss_setup, .run = gpu_loss_run},
+    {"", "SoftmaxCrossEntropyLoss", .can = gpu_can, .setup = loss_setup, .run = gpu_loss_run},
+    {MC_GRAD_DOMAIN, "NegativeLogLikelihoodLossGrad", .can = gpu_can, .run = gpu_grad_run},
+    {MC_GRAD_DOMAIN, "SoftmaxCrossEntropyLossGrad", .can = gpu_can, .run = gpu_grad_run},
     {0},
 };

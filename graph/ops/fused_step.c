@@ -41,7 +41,13 @@ static bool chain_can(const struct mc_call *c)
     return mc_op_gpu_floats(c) && c->k->elementwise.chain;
 }
 
+static bool norm_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->nn.norm;
+}
+
 const struct mc_op_gpu mc_op_gpu_fused_step[] = {
     {MC_FUSED_DOMAIN, "Chain", .can = chain_can},
+    {MC_FUSED_DOMAIN, "Norm", .can = norm_can},
     {0},
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 static const struct form {
     const char *name;
@@ -114,7 +115,7 @@ static const void *layer_param(struct mc_call *c, int i, size_t *at)
     memcpy(m.dim, over.dim, sizeof *m.dim * (size_t)m.rank);
     mc_op_broadcast_strides(&p->shape, &over, m.src_stride);
     mc_op_strides(&over, m.dst_stride);
-    mc_move_run(&m, c->pool);
+    c->k->move.run(&m, c->pool);
     return to;
 }
 
@@ -210,5 +211,19 @@ const struct mc_op mc_ops_layernorm[] = {
     ROW("", "RMSNormalization", 23, MC_OP_INPLACE),
     ROW("com.microsoft", "SkipLayerNormalization", 1, 0),
     ROW("com.microsoft", "SkipSimplifiedLayerNormalization", 1, 0),
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->nn.norm && c->k->move.run && c->k->elementwise.binary;
+}
+
+const struct mc_op_gpu mc_op_gpu_layernorm[] = {
+    {"", "LayerNormalization", .can = gpu_can},
+    {"", "SimplifiedLayerNormalization", .can = gpu_can},
+    {"", "RMSNormalization", .can = gpu_can},
+    {"com.microsoft", "SkipLayerNormalization", .can = gpu_can},
+    {"com.microsoft", "SkipSimplifiedLayerNormalization", .can = gpu_can},
     {0},
 };

@@ -7,6 +7,7 @@
 
 #include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 enum { DY, X, SCALE, INPUTS };
 
@@ -126,3 +127,14 @@ static int norm_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_norm_grad[] = {ROW("LayerNormGrad", layer_infer),
                                          ROW("GroupNormGrad", group_infer),
                                          {0}};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->norm.norm_grad && job_of(c).n > 0;
+}
+
+const struct mc_op_gpu mc_op_gpu_norm_grad[] = {
+    {MC_GRAD_DOMAIN, "LayerNormGrad", .can = gpu_can},
+    {MC_GRAD_DOMAIN, "GroupNormGrad", .can = gpu_can},
+    {0},
+};

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
-#include "graph/ops/float_elem.h"
+#include "graph/ops/op_gpu.h"
 
 /* ---- Softmax: before version 13 over all dimensions from `axis` on, then over one ---- */
 
@@ -121,6 +121,23 @@ static int instance_setup(struct mc_call *c, struct mc_err *err)
     return mc_node_is(c->node, "GroupNormalization") ? group_setup(c, err) : 0;
 }
 
+/* A parameter of each channel; where each group has one, they are repeated in `room`. */
+static const void *each_channel(const struct mc_call *c, const struct mc_buf *given,
+                                int64_t channels, int64_t groups, void *room)
+{
+    if (mc_op_count(given) == channels)
+        return given->data;
+    const struct mc_move m = {.rank = 2,
+                              .dim = {groups, channels / groups},
+                              .src_stride = {1, 0},
+                              .dst_stride = {channels / groups, 1},
+                              .src = given->data,
+                              .dst = room,
+                              .elem_bytes = c->k->elem_bytes};
+    c->k->move.run(&m, c->pool);
+    return room;
+}
+
 static int instance_run(struct mc_call *c, struct mc_err *err)
 {
     (void)err;
@@ -142,13 +159,8 @@ static int instance_run(struct mc_call *c, struct mc_err *err)
         return 0;
     void *scale, *shift;
     channel_scratch(c, &scale, &shift);
-    int64_t per = channels / groups, given = mc_op_count(&c->in[1]);
-    for (int64_t i = 0; i < channels; i++) {
-        int64_t from = given == channels ? i : i / per;
-        mc_set_param(scale, c->k->elem_bytes, i, mc_buf_param(&c->in[1], from));
-        mc_set_param(shift, c->k->elem_bytes, i, mc_buf_param(&c->in[2], from));
-    }
-    affine(c, c->out[0].data, scale, shift);
+    affine(c, c->out[0].data, each_channel(c, &c->in[1], channels, groups, scale),
+           each_channel(c, &c->in[2], channels, groups, shift));
     return 0;
 }
 
@@ -163,5 +175,28 @@ const struct mc_op mc_ops_normalize[] = {
      NULL, NULL, NULL},
     {"", "GroupNormalization", 18, MC_OP_INPLACE, instance_infer, instance_setup, instance_run,
      NULL, NULL, NULL},
+    {0},
+};
+
+static bool softmax_gpu(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->nn.softmax;
+}
+
+static bool instance_gpu(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->nn.norm;
+}
+
+static bool group_gpu(const struct mc_call *c)
+{
+    return instance_gpu(c) && c->k->nn.affine && c->k->move.run;
+}
+
+const struct mc_op_gpu mc_op_gpu_normalize[] = {
+    {"", "Softmax", .can = softmax_gpu},
+    {"", "LogSoftmax", .can = softmax_gpu},
+    {"", "InstanceNormalization", .can = instance_gpu},
+    {"", "GroupNormalization", .can = group_gpu},
     {0},
 };

@@ -14,6 +14,7 @@
 #include "graph/grad/rule.h"
 #include "graph/ops/float_elem.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 static bool is_op(const struct mc_node *n, const char *name)
 {
@@ -206,5 +207,39 @@ const struct mc_op mc_ops_softloss[] = {
     ROW("CrossEntropyProbs", probs_run),
     ROW("DistillLoss", distill_run),
     ROW("SigmoidCrossEntropy", sigmoid_run),
+    {0},
+};
+
+/* ---- on a GPU ---- */
+
+static int gpu_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    size_t bytes;
+    const struct parts p = parts_of(c, &bytes);
+    const struct mc_soft_loss l = {.fn = is_op(c->node, "CrossEntropyProbs") ? MC_SOFT_PROBS
+                                         : is_op(c->node, "DistillLoss")     ? MC_SOFT_DISTILL
+                                                                             : MC_SOFT_SIGMOID,
+                                   .outer = p.outer,
+                                   .n = p.n,
+                                   .inner = p.inner,
+                                   .temperature = (double)mc_node_float(c->node, "temperature", 1),
+                                   .z = c->in[0].data,
+                                   .t = c->in[1].data,
+                                   .t_elem = (int)mc_op_elem(c->in[1].dtype),
+                                   .y = c->out[0].data};
+    c->k->loss.soft(&l, c->pool);
+    return 0;
+}
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->loss.soft;
+}
+
+const struct mc_op_gpu mc_op_gpu_softloss[] = {
+    {MC_GRAD_DOMAIN, "CrossEntropyProbs", .can = gpu_can, .run = gpu_run},
+    {MC_GRAD_DOMAIN, "DistillLoss", .can = gpu_can, .run = gpu_run},
+    {MC_GRAD_DOMAIN, "SigmoidCrossEntropy", .can = gpu_can, .run = gpu_run},
     {0},
 };

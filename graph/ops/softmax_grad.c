@@ -4,6 +4,7 @@
 
 #include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 static int grad_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
@@ -50,5 +51,16 @@ static int grad_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_softmax_grad[] = {
     ROW("SoftmaxGrad"),
     ROW("LogSoftmaxGrad"),
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->loss.softmax_grad;
+}
+
+const struct mc_op_gpu mc_op_gpu_softmax_grad[] = {
+    {MC_GRAD_DOMAIN, "SoftmaxGrad", .can = gpu_can},
+    {MC_GRAD_DOMAIN, "LogSoftmaxGrad", .can = gpu_can},
     {0},
 };

@@ -10,14 +10,15 @@
  *     block' = Keep(old, new, norm)        old where the norm is not finite
  * Sgd, Adam and Ema give back what they got where the norm is not finite, or apply is 0. Hyperparameters are
  * scalar double tensors: 1 - beta2 of a float would be off in the fifth digit. */
+#include "graph/ops/update_block.h"
+
 #include <math.h>
 #include <string.h>
 
 #include "graph/ops/float_elem.h"
 #include "graph/ops/helper.h"
 
-/* A scalar double attribute. */
-static double number(const struct mc_node *n, const char *name)
+double mc_update_number(const struct mc_node *n, const char *name)
 {
     const struct mc_attr *a = mc_node_attr(n, name);
     double v = 0;
@@ -231,7 +232,7 @@ static bool applies(struct mc_call *c, const struct mc_buf *norm, const struct m
  * 1e-6 of torch.nn.utils.clip_grad_norm_. */
 static double clip_factor(const struct mc_node *n, double norm)
 {
-    double clip = number(n, "clip"), factor = clip / (norm + 1e-6);
+    double clip = mc_update_number(n, "clip"), factor = clip / (norm + 1e-6);
     return clip > 0 && factor < 1 ? factor : 1;
 }
 
@@ -251,8 +252,8 @@ static int sgd_run(struct mc_call *c, struct mc_err *err)
                              .decays = mc_node_int(n, "decays", 0),
                              .lr = mc_buf_param(scalar + LR, 0),
                              .scale = clip_factor(n, mc_buf_param(scalar + NORM, 0)),
-                             .momentum = number(n, "momentum"),
-                             .decay = number(n, "decay"),
+                             .momentum = mc_update_number(n, "momentum"),
+                             .decay = mc_update_number(n, "decay"),
                              .nesterov = mc_node_int(n, "nesterov", 0) != 0,
                              .grad = c->in[2].data,
                              .w = c->in[0].data,
@@ -277,10 +278,10 @@ static int adam_run(struct mc_call *c, struct mc_err *err)
                               .step = step,
                               .lr = mc_buf_param(scalar + LR, 0),
                               .scale = clip_factor(n, mc_buf_param(scalar + NORM, 0)),
-                              .beta1 = number(n, "beta1"),
-                              .beta2 = number(n, "beta2"),
-                              .epsilon = number(n, "epsilon"),
-                              .decay = number(n, "decay"),
+                              .beta1 = mc_update_number(n, "beta1"),
+                              .beta2 = mc_update_number(n, "beta2"),
+                              .epsilon = mc_update_number(n, "epsilon"),
+                              .decay = mc_update_number(n, "decay"),
                               .decoupled = mc_node_int(n, "decoupled", 0) != 0,
                               .grad = c->in[3].data,
                               .w = c->in[0].data,
@@ -311,9 +312,13 @@ static int ema_run(struct mc_call *c, struct mc_err *err)
     if (!applies(c, &c->in[3], mc_op_arg(c, 4), 1))
         return 0;
     double step = (double)whole(&c->in[2], 1);
-    double d = fmin(number(c->node, "decay"), (1 + step) / (10 + step));
-    const struct mc_blend b = {mc_op_count(&c->in[0]), d, 1 - d, c->in[0].data, c->in[1].data,
-                               c->out[0].data};
+    double d = fmin(mc_update_number(c->node, "decay"), (1 + step) / (10 + step));
+    const struct mc_blend b = {.n = mc_op_count(&c->in[0]),
+                               .a = d,
+                               .b = 1 - d,
+                               .x = c->in[0].data,
+                               .y = c->in[1].data,
+                               .z = c->out[0].data};
     c->k->optim.blend(&b, c->pool);
     return 0;
 }
@@ -327,9 +332,12 @@ static int accumulate_infer(struct mc_infer_ctx *c, struct mc_err *err)
 static int accumulate_run(struct mc_call *c, struct mc_err *err)
 {
     (void)err;
-    const struct mc_blend b = {
-        mc_op_count(&c->in[0]), 1, mc_buf_param(&c->in[2], 0), c->in[0].data, c->in[1].data,
-        c->out[0].data};
+    const struct mc_blend b = {.n = mc_op_count(&c->in[0]),
+                               .a = 1,
+                               .b = mc_buf_param(&c->in[2], 0),
+                               .x = c->in[0].data,
+                               .y = c->in[1].data,
+                               .z = c->out[0].data};
     c->k->optim.blend(&b, c->pool);
     return 0;
 }

@@ -73,5 +73,6 @@ static void softmax_grad(const struct mc_softmax_grad *s, struct mc_pool *pool)
 
 void MC_CPU(mc_loss_fill)(struct mc_loss_kernels *k)
 {
-    *k = (struct mc_loss_kernels){softmax_grad, MC_CPU(mc_ctc)};
+    k->softmax_grad = softmax_grad;
+    k->ctc = MC_CPU(mc_ctc);
 }

@@ -205,5 +205,8 @@ static double squares(const struct mc_squares *s, struct mc_pool *pool)
 
 void MC_CPU(mc_optim_fill)(struct mc_optim_kernels *k)
 {
-    *k = (struct mc_optim_kernels){sgd, adam, blend, squares};
+    k->sgd = sgd;
+    k->adam = adam;
+    k->blend = blend;
+    k->squares = squares;
 }

@@ -117,5 +117,5 @@ static void ctc(const struct mc_ctc *c, struct mc_pool *pool)
 
 void MC_REF(mc_loss_fill)(struct mc_loss_kernels *k)
 {
-    *k = (struct mc_loss_kernels){softmax_grad, ctc};
+    *k = (struct mc_loss_kernels){.softmax_grad = softmax_grad, .ctc = ctc};
 }

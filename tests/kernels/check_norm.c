@@ -259,8 +259,8 @@ static void bench(struct check *c)
     struct timing t = {.k = &c->k->norm};
     for (int i = 0; i < C; i++)
         par[3 * C + i] = 1;
-    t.forward = (struct mc_batch_norm){OUTER,   C, INNER,       1e-5,        x,   par,
-                                       par + C, y, par + 4 * C, par + 5 * C, NULL};
+    t.forward = (struct mc_batch_norm){false, OUTER,   C, INNER,       1e-5,        x,
+                                       par,   par + C, y, par + 4 * C, par + 5 * C, NULL};
     t.backward =
         (struct mc_batch_grad){false, OUTER,       C,           INNER, 1e-5,        dy,         x,
                                par,   par + C * 2, par + 3 * C, y,     par + 4 * C, par + 5 * C};

@@ -213,8 +213,8 @@ static void bench(struct check *c)
     float *m = check_floats(c, N, false), *v = absolute(check_floats(c, N, false), N);
     struct steps s = {
         .c = c,
-        .sgd = {N, N, 1e-6, 1, 0.9, 1e-4, false, g, w, m, w, m},
-        .adam = {N, N, 1, 1e-6, 1, 0.9, 0.999, 1e-8, 1e-4, true, g, w, m, v, w, m, v},
+        .sgd = {N, N, 1e-6, 1, 0.9, 1e-4, false, g, w, m, w, m, {0}},
+        .adam = {N, N, 1, 1e-6, 1, 0.9, 0.999, 1e-8, 1e-4, true, g, w, m, v, w, m, v, {0}},
         .squares = {N, g, room(c, N / MC_SQUARES_CHUNK)},
     };
     bench_line(&(struct bench){.bytes = 5.0 * 4 * N, .fn = run_sgd, .ctx = &s},
