@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stddef.h>
 
-#include "kernels/typed_list.h"
+#include "kernels/body_typed.h"
 
 #define ALL(X)                                                                                     \
     INTEGERS(X)                                                                                    \
@@ -47,64 +47,15 @@ static void walk_rows(const struct walk *w, int what, row_fn *row)
 
 static const int bytes_of[MC_ELEM_COUNT] = {1, 2, 4, 8, 1, 2, 4, 8, 4, 8};
 
-/* ---- integer arithmetic, in 64 bits without sign so that overflow wraps ---- */
-
-static uint64_t power(uint64_t x, int64_t y, bool is_signed)
-{
-    if (y < 0 && is_signed)
-        return x == 1 ? 1 : x == UINT64_MAX ? (y % 2 ? x : 1) : 0;
-    uint64_t r = 1;
-    for (uint64_t e = (uint64_t)y; e; e >>= 1, x *= x)
-        if (e & 1)
-            r *= x;
-    return r;
-}
-
-/* x shifted by y of `bits` bits; x is sign-extended. */
-static uint64_t shift(bool left, uint64_t x, uint64_t y, unsigned bits, bool is_signed)
-{
-    bool negative = is_signed && x >> 63;
-    if (y >= bits)
-        return negative && !left ? UINT64_MAX : 0;
-    if (left)
-        return x << y;
-    return negative ? ~(~x >> y) : x >> y;
-}
+/* ---- arithmetic ---- */
 
 #define BINARY(type, name, least, most)                                                            \
-    static type binary_##name(int fn, type x, type y)                                              \
-    {                                                                                              \
-        uint64_t a = (uint64_t)x, b = (uint64_t)y;                                                 \
-        switch (fn) {                                                                              \
-        case MC_BINARY_ADD: return (type)(a + b);                                                  \
-        case MC_BINARY_SUB: return (type)(a - b);                                                  \
-        case MC_BINARY_MUL: return (type)(a * b);                                                  \
-        case MC_BINARY_DIV: return least < 0 && y == (type)-1 ? (type)(0 - a) : (type)(x / y);     \
-        case MC_BINARY_POW: return (type)power(a, (int64_t)y, least < 0);                          \
-        case MC_BINARY_MIN: return x < y ? x : y;                                                  \
-        case MC_BINARY_MAX: return x > y ? x : y;                                                  \
-        case MC_BINARY_PRELU: return least < 0 && x < (type)1 ? (type)(a * b) : x;                 \
-        case MC_BINARY_MOD:                                                                        \
-        case MC_BINARY_FMOD: {                                                                     \
-            type r = least < 0 && y == (type)-1 ? 0 : (type)(x % y);                               \
-            bool other = least < 0 && r != 0 && (r < (type)1) != (y < (type)1);                    \
-            return fn == MC_BINARY_MOD && other ? (type)(r + y) : r;                               \
-        }                                                                                          \
-        case MC_BINARY_BITAND: return (type)(a & b);                                               \
-        case MC_BINARY_BITOR: return (type)(a | b);                                                \
-        case MC_BINARY_BITXOR: return (type)(a ^ b);                                               \
-        case MC_BINARY_SHIFT_LEFT:                                                                 \
-        case MC_BINARY_SHIFT_RIGHT:                                                                \
-            return (type)shift(fn == MC_BINARY_SHIFT_LEFT, a, b, 8 * sizeof(type), least < 0);     \
-        default: return x;                                                                         \
-        }                                                                                          \
-    }                                                                                              \
     static void binary_row_##name(int fn, int64_t n, const void *const *in, const int64_t *step,   \
                                   void *out)                                                       \
     {                                                                                              \
         const type *x = in[0], *y = in[1];                                                         \
         for (int64_t i = 0; i < n; i++)                                                            \
-            ((type *)out)[i] = binary_##name(fn, x[i * step[0]], y[i * step[1]]);                  \
+            ((type *)out)[i] = mc_typed_binary_of_##name(fn, x[i * step[0]], y[i * step[1]]);      \
     }
 INTEGERS(BINARY)
 
@@ -119,32 +70,14 @@ void mc_typed_binary(enum mc_elem type, const struct mc_binary *b)
     walk_rows(&w, (int)b->fn, rows[type]);
 }
 
-/* Bounds beyond the type are no bounds: clamp them into it first. */
 #define UNARY(type, name, least, most)                                                             \
-    static type bound_##name(int64_t v)                                                            \
-    {                                                                                              \
-        if (least == 0)                                                                            \
-            return v < 0 ? 0 : (uint64_t)v > (uint64_t)most ? (type)most : (type)v;                \
-        return v < (int64_t)least ? (type)least : v > (int64_t)most ? (type)most : (type)v;        \
-    }                                                                                              \
     static void unary_##name(int fn, int64_t lo, int64_t hi, int64_t n, const void *in, void *out) \
     {                                                                                              \
         const type *x = in;                                                                        \
-        type *y = out, low = bound_##name(lo);                                                     \
-        type high = hi == INT64_MAX ? (type)most : bound_##name(hi);                               \
-        for (int64_t i = 0; i < n; i++) {                                                          \
-            bool negative = least < 0 && x[i] < (type)1 && x[i] != 0;                              \
-            type v = x[i];                                                                         \
-            if (fn == MC_UNARY_CLAMP) {                                                            \
-                v = v < low ? low : v;                                                             \
-                v = v > high ? high : v;                                                           \
-            } else if (fn == MC_UNARY_SIGN) {                                                      \
-                v = (type)(negative ? -1 : v != 0);                                                \
-            } else if (fn == MC_UNARY_NEG || negative) {                                           \
-                v = (type)(0 - (uint64_t)v);                                                       \
-            }                                                                                      \
-            y[i] = v;                                                                              \
-        }                                                                                          \
+        type *y = out, low = mc_typed_bound_of_##name(lo, 0);                                      \
+        type high = hi == INT64_MAX ? (type)most : mc_typed_bound_of_##name(hi, 0);                \
+        for (int64_t i = 0; i < n; i++)                                                            \
+            y[i] = mc_typed_unary_of_##name(fn, low, high, x[i]);                                  \
     }
 INTEGERS(UNARY)
 
@@ -181,20 +114,9 @@ bool mc_typed_any_zero(enum mc_elem type, int64_t n, const void *x)
     static void compare_##name(int fn, int64_t n, const void *const *in, const int64_t *step,      \
                                void *out)                                                          \
     {                                                                                              \
-        const type *p = in[0], *q = in[1];                                                         \
-        uint8_t *z = out;                                                                          \
-        for (int64_t i = 0; i < n; i++) {                                                          \
-            type x = p[i * step[0]], y = q[i * step[1]];                                           \
-            switch (fn) {                                                                          \
-            case MC_COMPARE_EQUAL: z[i] = x == y; break;                                           \
-            case MC_COMPARE_LESS: z[i] = x < y; break;                                             \
-            case MC_COMPARE_LESS_EQUAL: z[i] = x <= y; break;                                      \
-            case MC_COMPARE_AND: z[i] = x && y; break;                                             \
-            case MC_COMPARE_OR: z[i] = x || y; break;                                              \
-            case MC_COMPARE_XOR: z[i] = !x != !y; break;                                           \
-            default: assert(0);                                                                    \
-            }                                                                                      \
-        }                                                                                          \
+        const type *x = in[0], *y = in[1];                                                         \
+        for (int64_t i = 0; i < n; i++)                                                            \
+            ((uint8_t *)out)[i] = mc_typed_compare_of_##name(fn, x[i * step[0]], y[i * step[1]]);  \
     }
 ALL(COMPARE)
 

@@ -2,8 +2,7 @@
 #include <math.h>
 #include <stddef.h>
 
-#include "kernels/typed.h"
-#include "kernels/typed_list.h"
+#include "kernels/body_typed.h"
 
 /* Next index below dim, the last dimension fastest. */
 static void advance(int rank, const int64_t *dim, int64_t *index)
@@ -20,36 +19,7 @@ static int64_t offset(int rank, const int64_t *index, const int64_t *stride)
     return at;
 }
 
-static bool is_real(enum mc_reduce_fn fn)
-{
-    return fn == MC_REDUCE_L2 || fn == MC_REDUCE_LOG_SUM || fn == MC_REDUCE_LOG_SUM_EXP;
-}
-
-/* Sums of these in float64, the result cut to a whole number that the type holds. */
-static double real_step(enum mc_reduce_fn fn, double sum, double x)
-{
-    return sum + (fn == MC_REDUCE_L2 ? x * x : fn == MC_REDUCE_LOG_SUM ? x : exp(x));
-}
-
-static double real_end(enum mc_reduce_fn fn, double sum, double least, double most)
-{
-    double v = fn == MC_REDUCE_L2 ? sqrt(sum) : log(sum);
-    return isnan(v) ? 0 : v < least ? least : v > most ? most : v;
-}
-
 #define REDUCE(type, name, least, most)                                                            \
-    static type step_##name(enum mc_reduce_fn fn, type sum, type x)                                \
-    {                                                                                              \
-        uint64_t a = (uint64_t)sum, b = (uint64_t)x;                                               \
-        switch (fn) {                                                                              \
-        case MC_REDUCE_MAX: return sum > x ? sum : x;                                              \
-        case MC_REDUCE_MIN: return sum < x ? sum : x;                                              \
-        case MC_REDUCE_PROD: return (type)(a * b);                                                 \
-        case MC_REDUCE_SUM_SQUARE: return (type)(a + b * b);                                       \
-        case MC_REDUCE_L1: return (type)(a + (x < (type)1 ? 0 - b : b));                           \
-        default: return (type)(a + b);                                                             \
-        }                                                                                          \
-    }                                                                                              \
     static void reduce_##name(const struct mc_reduce *r, int64_t n, int64_t over)                  \
     {                                                                                              \
         int64_t index[MC_MOVE_RANK] = {0};                                                         \
@@ -57,11 +27,11 @@ static double real_end(enum mc_reduce_fn fn, double sum, double least, double mo
             const type *x = (const type *)r->x + offset(r->keep_rank, index, r->keep_stride);      \
             int64_t at[MC_MOVE_RANK] = {0};                                                        \
             double real = 0;                                                                       \
-            if (is_real(r->fn)) {                                                                  \
+            if (mc_typed_is_real(r->fn)) {                                                         \
                 for (int64_t j = 0; j < over; j++, advance(r->over_rank, r->over, at))             \
-                    real = real_step(r->fn, real,                                                  \
-                                     (double)x[offset(r->over_rank, at, r->over_stride)]);         \
-                real = real_end(r->fn, real, (double)(least), (double)(most));                     \
+                    real = mc_typed_real_step(                                                     \
+                        r->fn, real, (double)x[offset(r->over_rank, at, r->over_stride)]);         \
+                real = mc_typed_real_end(r->fn, real, (double)(least), (double)(most));            \
                 ((type *)r->y)[i] = real >= (double)(most) ? (type)(most) : (type)real;            \
                 continue;                                                                          \
             }                                                                                      \
@@ -69,7 +39,8 @@ static double real_end(enum mc_reduce_fn fn, double sum, double least, double mo
                        : r->fn == MC_REDUCE_MIN ? (type)most                                       \
                                                 : (type)(r->fn == MC_REDUCE_PROD);                 \
             for (int64_t j = 0; j < over; j++, advance(r->over_rank, r->over, at))                 \
-                sum = step_##name(r->fn, sum, x[offset(r->over_rank, at, r->over_stride)]);        \
+                sum = MC_TYPED(mc_typed_step_of,                                                   \
+                               name)(r->fn, sum, x[offset(r->over_rank, at, r->over_stride)]);     \
             if (r->fn == MC_REDUCE_MEAN && over > 0)                                               \
                 sum = least < 0 ? (type)((int64_t)sum / over)                                      \
                                 : (type)((uint64_t)sum / (uint64_t)over);                          \

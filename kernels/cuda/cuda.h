@@ -42,8 +42,9 @@ struct mc_gpu {
 
 enum mc_cuda_fault { /* what a kernel cannot do; the first stays until it is reported */
                      MC_CUDA_OK = 0,
-                     MC_CUDA_INDEX, /* an index out of range */
-                     MC_CUDA_LABEL, /* a class out of range */
+                     MC_CUDA_INDEX,   /* an index out of range */
+                     MC_CUDA_LABEL,   /* a class out of range */
+                     MC_CUDA_DIVISOR, /* a whole number divided by 0 */
 };
 
 /* The device of this thread; never NULL inside of a kernel's host function. */

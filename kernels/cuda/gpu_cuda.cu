@@ -364,7 +364,8 @@ int mc_gpu_zero(struct mc_gpu *g, void *dst, size_t bytes, struct mc_err *err)
 
 int mc_gpu_wait(struct mc_gpu *g, struct mc_err *err)
 {
-    static const char *const faults[] = {"", "an index is out of range", "a label is out of range"};
+    static const char *const faults[] = {"", "an index is out of range", "a label is out of range",
+                                         "division of whole numbers by zero"};
     int fault = 0;
     cudaError_t rc = cudaStreamSynchronize(g->stream);
     if (g->failed != cudaSuccess) {

@@ -81,6 +81,12 @@ static __device__ inline void mc_cuda_walk_at(const struct mc_cuda_walk<N> &w, i
     }
 }
 
+/* What a kernel found in its data: the first one stays. word: mc_gpu.fault. */
+static __device__ inline void mc_cuda_report(int *word, enum mc_cuda_fault what)
+{
+    atomicCAS(word, (int)MC_CUDA_OK, (int)what);
+}
+
 /* Four floats, moved at once where they are aligned to 16 bytes. */
 struct alignas(16) mc_cuda_four {
     float v[4];

@@ -1,5 +1,6 @@
 #include <stddef.h>
 
+#include "kernels/body_reduce.h"
 #include "kernels/fill.h"
 #include "kernels/ref/elem.h"
 #include "kernels/ref/rnn_ref.h"
@@ -99,44 +100,22 @@ static void affine(const struct mc_affine *a, struct mc_pool *pool)
     }
 }
 
-static elem reduce_step(enum mc_reduce_fn fn, elem sum, elem x, elem top)
-{
-    switch (fn) {
-    case MC_REDUCE_MAX: return isnan(sum) || sum > x ? sum : x;
-    case MC_REDUCE_MIN: return isnan(sum) || sum < x ? sum : x;
-    case MC_REDUCE_PROD: return sum * x;
-    case MC_REDUCE_SUM_SQUARE:
-    case MC_REDUCE_L2: return sum + x * x;
-    case MC_REDUCE_L1: return sum + fabs(x);
-    case MC_REDUCE_LOG_SUM_EXP: return sum + exp(x - top);
-    default: return sum + x;
-    }
-}
-
 /* fn over the elements that `base` and the `over` dimensions select; top is for LOG_SUM_EXP. */
 static elem reduce_all(const struct mc_reduce *r, enum mc_reduce_fn fn, const elem *x, elem top)
 {
     int64_t index[MC_MOVE_RANK] = {0}, n = 1;
     for (int d = 0; d < r->over_rank; d++)
         n *= r->over[d];
-    elem sum = fn == MC_REDUCE_MAX   ? -(elem)INFINITY
-               : fn == MC_REDUCE_MIN ? (elem)INFINITY
-                                     : (elem)(fn == MC_REDUCE_PROD);
+    elem sum = mc_reduce_start(fn);
     for (int64_t i = 0; i < n; i++) {
         int64_t at = 0;
         for (int d = 0; d < r->over_rank; d++)
             at += index[d] * r->over_stride[d];
-        sum = reduce_step(fn, sum, x[at], top);
+        sum = mc_reduce_step(fn, sum, x[at], top);
         for (int d = r->over_rank - 1; d >= 0 && ++index[d] == r->over[d]; d--)
             index[d] = 0;
     }
-    switch (fn) {
-    case MC_REDUCE_MEAN: return sum / (elem)n;
-    case MC_REDUCE_L2: return sqrt(sum);
-    case MC_REDUCE_LOG_SUM: return log(sum);
-    case MC_REDUCE_LOG_SUM_EXP: return log(sum) + top;
-    default: return sum;
-    }
+    return mc_reduce_end(fn, sum, top, (elem)n);
 }
 
 static void reduce(const struct mc_reduce *r, struct mc_pool *pool)
@@ -164,8 +143,7 @@ static void argext(const struct mc_argext *a, struct mc_pool *pool)
         int64_t best = 0;
         for (int64_t i = 1; i < a->n; i++) {
             elem v = x[i * a->inner], top = x[best * a->inner];
-            bool better = a->smallest ? v < top : v > top;
-            if (better || isnan(top) > isnan(v) || (a->last && v == top))
+            if (mc_argext_better(a->smallest, a->last, v, top))
                 best = i;
         }
         a->y[r] = best;
