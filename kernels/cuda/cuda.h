@@ -27,16 +27,20 @@ struct mc_gpu {
     cudaStream_t stream;
     cudaError_t failed; /* the first failure since the last wait, and what failed */
     const char *failed_at;
-    int *fault; /* device memory: an enum mc_cuda_fault that a kernel found in its data */
+    cudaError_t dead; /* a failure after which CUDA does nothing more in this process */
+    int *fault;       /* device memory: an enum mc_cuda_fault that a kernel found in its data */
     bool recording;
+    int recordings;  /* that there are */
     void *workspace; /* device memory for one kernel at a time, mc_cuda_workspace */
-    size_t workspace_bytes;
-    size_t used, peak, staging_bytes, context;
+    size_t workspace_size;
+    struct mc_gpu_allocation *outgrown; /* workspaces that recordings may still use */
+    size_t workspace_bytes;             /* with those */
+    size_t used, peak, staging_bytes;
     size_t library_bytes; /* device memory that families gave to libraries */
+    size_t free_at_first; /* of the card, when it was opened and nothing was in it */
     struct mc_gpu_allocation *allocations;
-    unsigned char *staging[2]; /* pinned, each with the event after which it is free */
-    cudaEvent_t staged[2];
-    int next_staging;
+    struct mc_gpu_allocation *host; /* of mc_gpu_host_alloc */
+    struct mc_cuda_copies *copies;  /* kernels/cuda/copies.h */
     struct mc_cuda_kept *kept;
 };
 
