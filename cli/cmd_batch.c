@@ -11,6 +11,7 @@
 #include "cli/console.h"
 #include "cli/deliver.h"
 #include "cli/gates.h"
+#include "cli/machine.h"
 #include "cli/options.h"
 #include "formats/report.h"
 #include "passes/search/search.h"
@@ -21,8 +22,9 @@ const struct mc_option_group mc_options_batch = {
         {MC_PARAM_TEXT, "out", 'o', false, "FOLDER", NULL, 0, 0, NULL,
          "folder of the results, each under the path that its model has below DIR"},
         {MC_PARAM_INT, "jobs", 'j', false, "N", "0", 0, 256, NULL,
-         "models at once, each in a process of its own; 0 is one per CPU; the results are the same "
-         "for any number"},
+         "models at once, each in a process of its own; 0 is one per CPU, two on a GPU; the "
+         "results "
+         "are the same for any number"},
         {MC_PARAM_BYTES, "mem-limit", 0, false, "SIZE", NULL, 1, 9e18, NULL,
          "memory that one model may take, such as 500M; one that takes more fails"},
         {MC_PARAM_TEXT, "time-limit", 0, false, "LIMIT", NULL, 0, 0, NULL,
@@ -61,17 +63,23 @@ static int cpus(void)
     return n > 0 ? n : 1;
 }
 
-/* Jobs times threads is the number of CPUs, as near as may be. */
-static void divide_cpus(struct mc_batch_job *b, size_t todo)
+/* Jobs times threads is the number of CPUs, as near as may be. On a GPU one job reads and writes while the other
+ * computes; each takes its own part of the memory. */
+static int divide_cpus(struct mc_batch_job *b, size_t todo, struct mc_err *err)
 {
     int given = (int)mc_param_int(b->cli->values, "jobs", 0);
     int threads = (int)mc_param_int(b->cli->values, "threads", 0);
-    b->jobs = given ? given : cpus();
+    bool gpu = false;
+    int rc = todo && !b->dry_run ? mc_machine_probe(b->cli, &gpu, err) : 0;
+    if (rc)
+        return rc;
+    b->jobs = given ? given : gpu && cpus() > 2 ? 2 : cpus();
     if ((size_t)b->jobs > todo)
         b->jobs = todo ? (int)todo : 1;
     b->threads = threads ? threads : cpus() / b->jobs;
     if (b->threads < 1)
         b->threads = 1;
+    return 0;
 }
 
 /* Those of the recipe's file are gates as well. */
@@ -226,8 +234,9 @@ int mc_cmd_batch(struct mc_cli *cli, struct mc_err *err)
                             b.links);
         mc_progress_tell(cli->progress, "looking for what is done", 0, 0);
         mc_pool_run(cli->pool, (int64_t)b.n, recall, &b);
-        divide_cpus(&b, mc_batch_count(&b, MC_BATCH_TODO));
         rc = mc_interrupt_check(err);
+        if (!rc)
+            rc = divide_cpus(&b, mc_batch_count(&b, MC_BATCH_TODO), err);
     }
     if (!rc && !b.dry_run)
         rc = mc_batch_run(&b, err);

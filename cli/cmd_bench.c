@@ -8,6 +8,7 @@
 #include "cli/bench_inputs.h"
 #include "cli/command.h"
 #include "cli/deliver.h"
+#include "cli/machine.h"
 #include "cli/models.h"
 #include "graph/run/device.h"
 #include "graph/run/profile.h"
@@ -53,7 +54,9 @@ static int read_samples(struct bench *b, const struct mc_cli *cli, const char *s
 static int prepare(struct bench *b, const struct mc_cli *cli, struct mc_err *err)
 {
     const char *spec = mc_param_text(cli->values, "data");
-    int rc = mc_profile_new(&b->profile, err);
+    int rc = mc_machine_start(cli, err);
+    if (!rc)
+        rc = mc_profile_new(&b->profile, err);
     b->idle = mc_peak_rss();
     if (!rc)
         rc = mc_cli_read(mc_cli_operand(cli, 0), &b->model, err);

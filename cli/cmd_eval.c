@@ -4,6 +4,7 @@
 #include "cli/deliver.h"
 #include "cli/eval_sets.h"
 #include "cli/gates.h"
+#include "cli/machine.h"
 #include "cli/measured.h"
 #include "cli/models.h"
 #include "cli/surveyed.h"
@@ -77,13 +78,16 @@ static int run(struct eval *e, const struct mc_cli *cli, struct mc_err *err)
 {
     struct mc_measure_opts o = mc_cli_measure_opts(cli);
     const struct mc_model *reference = e->reference.model;
+    int rc = mc_machine_start(cli, err);
+    if (rc)
+        return rc;
     o.look = mc_cli_look_batch;
     o.look_ctx = &e->look;
-    int rc = reference || e->data->has_labels || e->data->sequence
-                 ? mc_measure(e->model.model->graph, reference ? reference->graph : NULL, e->data,
-                              &o, &e->m, err)
-                 : mc_observe(e->model.model->graph, e->data, e->look.names, e->look.n, &o.run,
-                              o.look, o.look_ctx, &e->m.model.samples, err);
+    rc = reference || e->data->has_labels || e->data->sequence
+             ? mc_measure(e->model.model->graph, reference ? reference->graph : NULL, e->data, &o,
+                          &e->m, err)
+             : mc_observe(e->model.model->graph, e->data, e->look.names, e->look.n, &o.run, o.look,
+                          o.look_ctx, &e->m.model.samples, err);
     return rc ? rc : mc_cli_look_finish(&e->look, err);
 }
 

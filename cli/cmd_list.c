@@ -6,14 +6,17 @@
 #include "base/json.h"
 #include "base/table.h"
 #include "cli/command.h"
+#include "base/text.h"
 #include "cli/console.h"
+#include "cli/machine.h"
 #include "formats/report_format.h"
 #include "formats/samples.h"
 #include "graph/grad/rule.h"
 #include "graph/ops/op.h"
 #include "graph/run/device.h"
 
-/* Each list is an array of objects with the same text keys: one tree for --json and for the terminal. */
+/* Each list is an array of objects that begin with the same text keys: one tree for --json and for the terminal, which
+ * shows these. */
 
 static void row(json_t *list, const char *const (*pairs)[2], size_t n, bool *ok)
 {
@@ -92,6 +95,35 @@ static void list_formats(json_t *list, bool *ok)
         ROW(list, ok, {"name", r->ext}, {"use", "report"}, {"help", r->help});
 }
 
+/* The GPUs; `chosen` is what --device says by itself. */
+static void list_gpus(json_t *list, const char *chosen, bool *ok)
+{
+    struct mc_device_gpu g;
+    struct mc_err none = {0};
+    char device[32], capability[16], bytes[MC_TEXT], about[256];
+    int i = 0;
+    bool taken = false;
+    for (; mc_device_gpu(i, &g, &none); i++) {
+        snprintf(device, sizeof device, "cuda:%d", g.number);
+        snprintf(capability, sizeof capability, "%d.%d", g.major, g.minor);
+        snprintf(about, sizeof about, "%s, compute capability %s, %s", g.name, capability,
+                 mc_text_bytes((double)g.bytes, bytes));
+        bool any = !strcmp(chosen, "auto") || !strcmp(chosen, "cuda");
+        bool mine = !*g.why && !taken && (any || !strcmp(chosen, device));
+        taken = taken || mine;
+        ROW(list, ok, {"device", device}, {"kernels", "cuda"},
+            {"state", mine     ? "in use by default"
+                      : *g.why ? "not usable"
+                               : "available"},
+            {"about", *g.why ? g.why : about}, {"name", g.name}, {"capability", capability});
+        mc_json_put(json_array_get(list, json_array_size(list) - 1), "bytes", mc_json_size(g.bytes),
+                    ok);
+    }
+    if (!i)
+        ROW(list, ok, {"device", "cuda"}, {"kernels", "cuda"}, {"state", "not there"},
+            {"about", none.msg});
+}
+
 static void list_devices(json_t *list, bool *ok)
 {
     const char *level, *chosen = mc_device_kernels();
@@ -100,7 +132,17 @@ static void list_devices(json_t *list, bool *ok)
         ROW(list, ok, {"device", "cpu"}, {"kernels", level},
             {"state", !usable                            ? "not on this CPU"
                       : chosen && !strcmp(chosen, level) ? "in use"
-                                                         : "available"});
+                                                         : "available"},
+            {"about", ""});
+    list_gpus(list, mc_machine_default(), ok);
+    struct mc_device_library l;
+    char about[512];
+    for (int i = 0; mc_device_library(i, &l); i++) {
+        snprintf(about, sizeof about, "%s; it is for %s", l.why, l.use);
+        ROW(list, ok, {"device", "library"}, {"kernels", l.name},
+            {"state", *l.found ? "found" : "not found"}, {"about", *l.found ? l.found : about},
+            {"use", l.use});
+    }
 }
 
 static const struct {
@@ -111,7 +153,7 @@ static const struct {
     {"passes", list_passes, "lll"},
     {"operators", list_operators, "lrll"},
     {"formats", list_formats, "lll"},
-    {"devices", list_devices, "lll"},
+    {"devices", list_devices, "llll"},
 };
 enum { N_LISTS = sizeof lists / sizeof *lists };
 
@@ -125,8 +167,8 @@ static int print_table(const json_t *list, const char *columns, struct mc_err *e
     const json_t *v;
     if (json_array_size(list))
         json_object_foreach(json_array_get(list, 0), key, v) mc_table_cell(t, "%s", key);
-    json_array_foreach(list, i, o) json_object_foreach((json_t *)o, key, v)
-        mc_table_cell(t, "%s", json_string_value(v));
+    json_array_foreach(list, i, o) json_object_foreach(json_array_get(list, 0), key, v)
+        mc_table_cell(t, "%s", mc_json_string_or(o, key, ""));
     FILE *out = open_memstream(&text, &size);
     int rc = out ? mc_table_print(t, out, 0, INT_MAX) : -1;
     if (out && fclose(out))

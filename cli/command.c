@@ -33,7 +33,7 @@ static const struct mc_command commands[] = {
      1,
      "how fast a model runs, what its nodes cost, and the memory it takes",
      "mcompress bench models/fashion-cnn.onnx --batch 64 --runs 20",
-     {&mc_options_bench, &mc_options_report, &mc_options_general},
+     {&mc_options_bench, &mc_options_device, &mc_options_report, &mc_options_general},
      true,
      mc_cmd_bench},
     {"finetune",

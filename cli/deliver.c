@@ -6,9 +6,9 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "cli/console.h"
+#include "cli/machine.h"
 #include "formats/report.h"
 #include "formats/report_format.h"
-#include "graph/run/device.h"
 
 /* Can it be written? Found out by opening it without committing anything. */
 static int probe(const char *path, struct mc_err *err)
@@ -79,6 +79,5 @@ void mc_cli_put_cost(const struct mc_cli *cli, json_t *result, bool *ok)
     mc_json_put(result, "seconds", mc_json_real(mc_now() - cli->start), ok);
     mc_json_put(result, "peak_rss_bytes", mc_json_size(mc_peak_rss()), ok);
     mc_json_put(result, "threads", json_integer(mc_pool_threads(cli->pool)), ok);
-    mc_json_put(result, "device", json_string("cpu"), ok);
-    mc_json_put(result, "kernels", mc_json_text(mc_device_kernels()), ok);
+    mc_machine_put(cli, result, ok);
 }

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/deliver.h"
+#include "cli/machine.h"
 #include "cli/surveyed.h"
 #include "formats/testset.h"
 #include "graph/run/expect.h"
@@ -42,6 +43,8 @@ static int open_all(struct sets *s, const char *dir, struct mc_err *err)
         rc = mc_testset_slots(g, true, &s->out, &s->n_out, err);
     if (!rc)
         rc = mc_testsets_open(dir, &s->dirs, err);
+    if (!rc)
+        rc = mc_machine_start(s->cli, err);
     if (!rc)
         rc = mc_session_new(g, &so, &s->session, err);
     return rc ? rc : mc_cli_save_outputs(s->cli, &s->saved, err);

@@ -9,6 +9,7 @@
 #include "cli/deliver.h"
 #include "cli/gates.h"
 #include "cli/latency.h"
+#include "cli/machine.h"
 #include "graph/dataset_join.h"
 #include "graph/edit.h"
 #include "graph/opset.h"
@@ -171,6 +172,8 @@ int mc_job_data(const struct mc_cli *cli, struct mc_job *j, const struct mc_mode
                 struct mc_err *err)
 {
     int rc = open_samples(cli, j, subject, err);
+    if (!rc)
+        rc = mc_machine_start(cli, err);
     if (!rc)
         rc = check_runs(cli, j, err);
     if (!rc && !j->dry_run) {

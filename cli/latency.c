@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/bench_inputs.h"
+#include "graph/run/device.h"
 #include "graph/run/session.h"
 
 enum { PAIRS = 101, FEW = 3, MOST_RUNS = 100 };
@@ -23,6 +24,7 @@ static const double AT_LEAST = 0.02, ENOUGH = 0.5, PATIENCE = 5;
 static const double LARGE = 512e6;
 
 struct pair {
+    struct mc_pool *pool; /* one thread, and the GPU of the invocation */
     struct mc_session *before, *after;
     struct mc_batch *batch;
     struct mc_bench_inputs made;
@@ -79,8 +81,12 @@ static int prepare(struct pair *p, const struct mc_cli *cli, const struct mc_job
                    struct mc_err *err)
 {
     struct mc_dataset *d = j->data ? j->data : j->calib ? j->calib : j->train;
-    struct mc_session_opts serial = {0};
-    int rc = mc_session_new(j->original.model->graph, &serial, &p->before, err);
+    int rc = mc_pool_new(1, &p->pool, err);
+    if (!rc)
+        mc_pool_set_gpu(p->pool, mc_pool_gpu(cli->pool));
+    struct mc_session_opts serial = {.pool = p->pool};
+    if (!rc)
+        rc = mc_session_new(j->original.model->graph, &serial, &p->before, err);
     if (!rc)
         rc = mc_session_new(j->result->graph, &serial, &p->after, err);
     if (!rc && d)
@@ -169,6 +175,7 @@ static json_t *describe(struct pair *p)
     json_t *o = json_object();
     mc_json_put(o, "batch", json_integer(1), &ok);
     mc_json_put(o, "threads", json_integer(1), &ok);
+    mc_json_put(o, "device", json_string(mc_device_name(p->pool)), &ok);
     mc_json_put(o, "pairs", json_integer(p->pairs), &ok);
     mc_json_put(o, "runs", json_integer(p->pairs * p->runs), &ok);
     mc_json_put(o, "inputs", json_string(p->batch ? "data" : "random"), &ok);
@@ -212,6 +219,7 @@ int mc_cli_latency(const struct mc_cli *cli, const struct mc_job *j, json_t **re
         rc = mc_fail(&why, MC_ENOMEM, "out of memory");
     mc_session_free(p->before);
     mc_session_free(p->after);
+    mc_pool_free(p->pool);
     mc_batch_free(p->batch);
     mc_bench_inputs_clear(&p->made);
     free(p);

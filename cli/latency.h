@@ -4,12 +4,12 @@
 
 #include "cli/job.h"
 
-/* Times j->original and j->result on one sample, batch 1, one thread, in pairs of runs that take turns at going first:
+/* Times j->original and j->result on one sample, batch 1, one thread or the invocation's GPU, in pairs of runs that take turns at going first:
  * half a second in all, less where the command took less than three times that so far, or three pairs where they are slow,
  * and no more than one of very slow ones. The sample is the first of --data, --calib or --train, else random numbers of the
  * declared shapes.
  *
- * *ret: {batch, threads, pairs, runs, inputs: "data" | "random", before: {median_seconds, low, high}, after: {…},
+ * *ret: {batch, threads, device, pairs, runs, inputs: "data" | "random", before: {median_seconds, low, high}, after: {…},
  * speedup: {median, low, high}}; low and high of the times are their first and ninth decile, those of the speedup (time
  * before / time after, of each pair) its 95 % interval. Or *ret is NULL and ret_why says why there is no
  * latency; or an empty text where nobody asked. Errors: MC_EINTR, MC_ENOMEM. */

@@ -11,6 +11,7 @@
 #include "cli/console.h"
 #include "cli/exits.h"
 #include "cli/help.h"
+#include "cli/machine.h"
 #include "cli/signals.h"
 #include "graph/run/device.h"
 
@@ -85,6 +86,8 @@ static int parse(struct mc_cli *cli, int argc, char **argv, struct mc_err *err)
 static int run(struct mc_cli *cli, int argc, char **argv, struct mc_err *err)
 {
     int rc = parse(cli, argc, argv, err);
+    if (!rc && cli->command->computes)
+        rc = mc_machine_check(cli, err);
     if (!rc && cli->command->computes) {
         rc = mc_pool_new((int)mc_param_int(cli->values, "threads", 0), &cli->pool, err);
         cli->progress = cli->quiet ? NULL : mc_console_progress();
@@ -92,6 +95,7 @@ static int run(struct mc_cli *cli, int argc, char **argv, struct mc_err *err)
     if (!rc)
         rc = cli->command->run(cli, err);
     mc_console_clear();
+    mc_device_stop(cli->pool);
     mc_pool_free(cli->pool);
     json_decref(cli->values);
     return rc;

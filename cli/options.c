@@ -27,6 +27,25 @@ const struct mc_option_group mc_options_report = {
     },
 };
 
+#define DEVICE_OPTIONS                                                                             \
+    {MC_PARAM_TEXT,                                                                                \
+     "device",                                                                                     \
+     0,                                                                                            \
+     false,                                                                                        \
+     NULL,                                                                                         \
+     NULL,                                                                                         \
+     0,                                                                                            \
+     0,                                                                                            \
+     NULL,                                                                                         \
+     "where to compute: cpu; cuda or cuda:N, a GPU; auto, the first GPU that can be used, else "   \
+     "the CPU; the default is what the environment's MCOMPRESS_DEVICE says, else auto; see "       \
+     "'mcompress list devices'"},                                                                  \
+    {                                                                                              \
+        MC_PARAM_CHOICE, "precision", 0, false, NULL, "fp32", 0, 0, "fp32|tf32|bf16",              \
+            "of the factors of products on a GPU; sums are in fp32 always; tf32 (10 bits of "      \
+            "fraction) and bf16 (7 bits) are faster"                                               \
+    }
+
 const struct mc_option_group mc_options_run = {
     "Machine",
     (const struct mc_param[]){
@@ -34,7 +53,15 @@ const struct mc_option_group mc_options_run = {
          "threads to use; 0 is one per CPU; the result is the same for any number"},
         {MC_PARAM_INT, "seed", 0, false, "N", "0", 0, 9007199254740992.0, NULL,
          "seed of everything random"},
-        {MC_PARAM_CHOICE, "device", 0, false, NULL, "auto", 0, 0, "auto|cpu", "where to compute"},
+        DEVICE_OPTIONS,
+        {0},
+    },
+};
+
+const struct mc_option_group mc_options_device = {
+    "Machine",
+    (const struct mc_param[]){
+        DEVICE_OPTIONS,
         {0},
     },
 };

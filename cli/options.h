@@ -7,7 +7,8 @@
 extern const struct mc_option_group mc_options_general; /* --json, -q, -v, --help */
 extern const struct mc_option_group mc_options_bench;
 extern const struct mc_option_group mc_options_report; /* --report */
-extern const struct mc_option_group mc_options_run;    /* --threads, --seed, --device */
+extern const struct mc_option_group mc_options_run; /* --threads, --seed, --device, --precision */
+extern const struct mc_option_group mc_options_device; /* --device, --precision */
 extern const struct mc_option_group mc_options_data; /* --data, --preprocess, --output, --samples */
 extern const struct mc_option_group mc_options_outputs; /* --rtol, --atol, --save-outputs */
 extern const struct mc_option_group mc_options_gate;    /* --max-drop, --min-sqnr, --require */

@@ -142,10 +142,10 @@ static int take_steps(struct walk *w, json_t *steps, size_t length, struct mc_er
 
 bool mc_recipe_of_the_call(const char *name)
 {
-    static const char *const names[] = {"out",       "dry-run",    "threads",    "device",
-                                        "json",      "quiet",      "verbose",    "help",
-                                        "report",    "recipe-out", "checkpoint", "checkpoint-every",
-                                        "dump-graph"};
+    static const char *const names[] = {
+        "out",        "dry-run",    "threads",          "device",    "precision",
+        "json",       "quiet",      "verbose",          "help",      "report",
+        "recipe-out", "checkpoint", "checkpoint-every", "dump-graph"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(names[i], name))
             return true;

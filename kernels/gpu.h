@@ -31,7 +31,7 @@ struct mc_gpu_info {
     char name[128];     /* of the card */
     char why[256];      /* it cannot be used, and what to do; empty: it can */
     int major, minor;   /* compute capability */
-    size_t total, free; /* bytes of memory */
+    size_t total, free; /* bytes of memory; free of one that is open alone */
     int processors;     /* multiprocessors */
     double clock_ghz;   /* of these; 0: not known */
 };
@@ -53,7 +53,8 @@ bool mc_gpu_library(int i, struct mc_gpu_library *ret);
 struct mc_gpu_opts {
     enum mc_gpu_precision precision;
 };
-/* device: "cuda", "cuda:N". Errors: MC_EUSAGE for another name, or a number that the driver does not show, naming
+/* device: "cuda" (the first that can be used), "cuda:N". ret NULL: only whether it could be opened, as far as the
+ * driver tells without starting it. Errors: MC_EUSAGE for another name, or a number that the driver does not show, naming
  * those there are; MC_EUNSUP for a card or driver that cannot be used, saying why; MC_EFAIL for a card that is
  * busy or does not answer. */
 int mc_gpu_open(const char *device, const struct mc_gpu_opts *o, struct mc_gpu **ret,

@@ -5,6 +5,7 @@
 # virtual environment with the pinned packages below; where that cannot be made (no python3-venv, no
 # network) it says why and exits 77, which meson counts as a skip.
 set -u
+export MCOMPRESS_DEVICE=cpu # the same numbers on a machine with a GPU
 packages='onnx==1.23.2 onnxruntime==1.32.0 numpy'
 
 if [ -n "${MCOMPRESS_TEST_PYTHON:-}" ]; then

@@ -272,6 +272,10 @@ static int open_number(int number, const struct mc_gpu_opts *o, struct mc_gpu **
     if (!rc && *g->info.why)
         rc = mc_fail(err, MC_EUNSUP, "GPU %d (%s) cannot be used: %s", number, g->info.name,
                      g->info.why);
+    if (!ret) {
+        free(g);
+        return rc;
+    }
     cudaError_t failed = rc ? cudaSuccess : start(g);
     if (failed == cudaErrorDevicesUnavailable)
         rc = mc_fail(err, MC_EFAIL,

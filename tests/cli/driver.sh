@@ -37,6 +37,7 @@ ln -s "$here/try" "$work/bin/try"
 cd "$work/run" || exit 1
 export MODELS
 unset NO_COLOR MCOMPRESS_KERNELS 2>/dev/null
+export MCOMPRESS_DEVICE=cpu # the same text on a machine with a GPU
 PATH=$work/bin:$PATH LC_ALL=C TMPDIR=$work/got sh "$case" >"$work/out" 2>"$work/err" </dev/null
 echo $? >"$work/exit"
 if [ -n "$(ls -A "$work/got")" ]; then
