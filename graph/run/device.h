@@ -69,6 +69,9 @@ bool mc_device_fallback(int i, struct mc_device_fallback *ret);
 /* Most bytes that one of them planned on a GPU. */
 uint64_t mc_device_planned(void);
 
+/* Of a session: bytes that it planned on a GPU, and an operator type that it left to the CPU, or NULL. */
+void mc_device_note(uint64_t planned, const char *op_type, const char *why, uint64_t nodes);
+
 /* ---- the CPU ---- */
 
 /* Of this machine, one thread, measured in about 0.2 s. */
