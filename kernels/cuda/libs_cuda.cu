@@ -339,7 +339,7 @@ static void find_other(int lib)
             if (strcmp(known[lib].soname[k], known[lib].soname[MINE]) && places.dir[i] &&
                 place_of(i, known[lib].soname[k], path))
                 say(l, "%s is for CUDA %d, and this program was built with %d", path,
-                         generations[k], generations[MINE]);
+                    generations[k], generations[MINE]);
     if (!*l->why)
         say(l, "%s was not found", known[lib].soname[MINE]);
 }
