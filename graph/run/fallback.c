@@ -59,9 +59,14 @@ static const struct mc_plan *on_path(const struct mc_session *s, const struct mc
     return p;
 }
 
+static const char *name_of(const struct mc_step *st)
+{
+    return *st->call.op->name ? st->call.op->name : st->call.node->op_type;
+}
+
 static bool same(const struct mc_step *a, const struct mc_step *b)
 {
-    return !strcmp(a->call.op->name, b->call.op->name) && !strcmp(a->why, b->why);
+    return !strcmp(name_of(a), name_of(b)) && !strcmp(a->why, b->why);
 }
 
 /* The first step like st on the path; counts all of them. */
@@ -89,7 +94,7 @@ bool mc_session_fallback(const struct mc_session *s, int i, struct mc_session_fa
             size_t nodes;
             if (!is_fallback(st) || first_like(s, st, &nodes) != st || i-- > 0)
                 continue;
-            *ret = (struct mc_session_fallback){st->call.op->name, st->why, nodes};
+            *ret = (struct mc_session_fallback){name_of(st), st->why, nodes};
             return true;
         }
     return false;

@@ -102,7 +102,7 @@ static bool listed(const char *list, const char *name)
 {
     static const char between[] = " ,";
     size_t n = strlen(name);
-    for (const char *at = list; at && *at; at += strcspn(at, between)) {
+    for (const char *at = n ? list : NULL; at && *at; at += strcspn(at, between)) {
         at += strspn(at, between);
         if (!strncmp(at, name, n) && (!at[n] || strchr(between, at[n])))
             return true;
@@ -142,19 +142,29 @@ static const struct mc_op_gpu *row_of(const struct mc_session *s, const struct m
     return *why ? NULL : row;
 }
 
-static int place_step(struct mc_session *s, struct mc_plan *p, struct mc_step *st,
-                      struct mc_err *err)
+static void choose(const struct mc_session *s, struct mc_step *st)
 {
     const struct mc_kernels *k = st->call.k;
     st->call.k = s->gpu.kernels;
     st->call.packs = s->gpu.packs;
     st->gpu = row_of(s, st, &st->why);
-    if (!st->gpu) {
-        st->call.k = k;
-        st->call.packs = s->packs;
-        return 0;
-    }
-    if (!st->gpu->run)
+    st->cpu_kernels = k;
+    if (!st->gpu)
+        mc_place_leave(s, st, st->why);
+}
+
+void mc_place_leave(const struct mc_session *s, struct mc_step *st, const char *why)
+{
+    st->gpu = NULL;
+    st->why = why;
+    st->call.k = st->cpu_kernels;
+    st->call.packs = s->packs;
+}
+
+/* Its row in place of the operator's own functions. */
+static int use_row(struct mc_plan *p, struct mc_step *st, struct mc_err *err)
+{
+    if (!st->gpu || !st->gpu->run)
         return 0;
     struct mc_op *op = mc_arena_memdup(&p->mem, st->call.op, sizeof *op);
     if (!op)
@@ -173,10 +183,12 @@ int mc_place_steps(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
     p->device = mc_arena_alloc(&p->mem, sizeof *p->device);
     if (!p->device)
         return mc_fail(err, MC_ENOMEM, "out of memory");
-    int rc = 0;
-    for (int i = 0; i < p->n_steps && !rc; i++)
+    for (int i = 0; i < p->n_steps; i++)
         if (!p->steps[i].skip)
-            rc = place_step(s, p, &p->steps[i], err);
+            choose(s, &p->steps[i]);
+    int rc = s->gpu.leave ? 0 : mc_islands_drop(s, p, err);
+    for (int i = 0; i < p->n_steps && !rc; i++)
+        rc = use_row(p, &p->steps[i], err);
     return rc;
 }
 

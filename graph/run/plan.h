@@ -91,11 +91,12 @@ struct mc_step {
     enum mc_dtype round;         /* half type that the result is rounded through, or NONE */
     int scratch_slot;            /* or MC_SLOT_NONE */
     const struct mc_op_gpu *gpu; /* runs on the GPU, by this row; NULL: on the CPU */
-    const char *why;             /* it runs on the CPU though the session has a GPU */
-    bool ready;                  /* setup was called: teardown is due */
-    bool skip;                   /* a view: nothing to run */
-    bool lists;                  /* reads lists, and has no bodies */
-    bool boundary;               /* outputs are no values of this plan, but live after the step */
+    const struct mc_kernels *cpu_kernels; /* with a GPU: call.k of a step of the CPU */
+    const char *why;                      /* it runs on the CPU though the session has a GPU */
+    bool ready;                           /* setup was called: teardown is due */
+    bool skip;                            /* a view: nothing to run */
+    bool lists;                           /* reads lists, and has no bodies */
+    bool boundary; /* outputs are no values of this plan, but live after the step */
 };
 
 enum mc_action_kind {
@@ -384,8 +385,14 @@ int mc_place_steps(struct mc_session *s, struct mc_plan *p, struct mc_err *err);
 int mc_place_constants(struct mc_session *s, struct mc_plan *p, struct mc_step *st,
                        struct mc_err *err);
 
+/* A step that the GPU could do stays on the CPU. */
+void mc_place_leave(const struct mc_session *s, struct mc_step *st, const char *why);
 /* Does a step read input i on the host? */
 bool mc_place_host_in(const struct mc_step *st, int i);
+/* ---- islands.c ---- */
+
+/* Leave steps to the CPU where copies would be all that the GPU saves. Errors: MC_ENOMEM. */
+int mc_islands_drop(struct mc_session *s, struct mc_plan *p, struct mc_err *err);
 
 /* ---- fallback.c ---- */
 

@@ -346,6 +346,46 @@ static void on_the_cpu(void **state)
     (void)state;
 }
 
+/* Of what the GPU could do, the CPU does what is between steps of its own, and integers that it asks for: here all but
+ * the product, and the first Exp, which hands to it. */
+static void small_islands(void **state)
+{
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 2, DIMS(-2, 4));
+    struct mc_value *e = build_unary(g, "Exp", "e", x);
+    struct mc_value *xw =
+        build_binary(g, "MatMul", "xw", e, random_const(g, "w", 2, DIMS(4, 4), 1));
+    struct mc_value *det[2] = {NULL, xw};
+    struct mc_value *shape = build_const(g, "shape", MC_DTYPE_I64, 1, DIMS(3), DIMS(-1, 2, 2));
+    det[0] = build_unary(g, "Det", "d", build_binary(g, "Reshape", "square", xw, shape));
+    det[1] =
+        build_unary(g, "Det", "d",
+                    build_binary(g, "Reshape", "square", build_unary(g, "Tanh", "t", xw), shape));
+    struct mc_value *at = build_unary(g, "NonZero", "at", build_unary(g, "Neg", "n", det[0]));
+    struct mc_value *y = build_unary(g, "Shape", "length", at);
+    build_output(g, build_unary(g, "Neg", "y", y));
+    build_output(g, build_binary(g, "Add", "z", det[0], det[1]));
+    struct gpu_pool pool = gpu_pool_open();
+    struct gpu_pair p = gpu_pair_open(m, &pool, NULL, NULL);
+    gpu_pair_run_x(&p, 2, DIMS(6, 4), TOLERANCE);
+    struct mc_session_fallback f;
+    size_t between = 0, nodes = 0;
+    for (int i = 0; mc_session_fallback(p.gpu, i, &f); i++) {
+        between += strstr(f.why, "between") ? f.nodes : 0;
+        nodes += f.nodes;
+        assert_true(strcmp(f.op_type, "MatMul") && strcmp(f.op_type, "Tanh") &&
+                    strcmp(f.op_type, "Exp"));
+    }
+    assert_true(between >= 2);
+    assert_int_equal(nodes, gpu_stats(p.gpu).fallback_nodes);
+    assert_true(gpu_stats(p.gpu).nodes - nodes >= 3);
+    gpu_pair_free(&p);
+    gpu_pool_close(&pool);
+    mc_model_free(m);
+    (void)state;
+}
+
 /* A model with segments, whose sizes the CPU finds out: y = exp(x[i]) for every x[i] > 0. */
 static void sizes_of_data(void **state)
 {
@@ -382,6 +422,7 @@ int main(void)
         cmocka_unit_test(in_the_background), cmocka_unit_test(two_sessions),
         cmocka_unit_test(measured),          cmocka_unit_test(halves),
         cmocka_unit_test(on_the_cpu),        cmocka_unit_test(sizes_of_data),
+        cmocka_unit_test(small_islands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
