@@ -75,6 +75,15 @@ struct mc_gate_spread {
     int64_t to_row;
 };
 
+/* What lengths of sequences say: active[t, i] = t < lens[i], and row i of the state [batch, hidden] becomes 0 where
+ * lens[i] is 0. A length outside of 0 to `steps` is a fault of the device. */
+struct mc_rnn_lengths {
+    int64_t steps, batch, hidden;
+    const int32_t *lens;
+    uint8_t *active; /* [steps, batch] or NULL */
+    void *state;     /* or NULL */
+};
+
 struct mc_rnn_kernels {
     void (*lstm_grad)(const struct mc_lstm_grad *g, struct mc_pool *pool);
     void (*gru_grad)(const struct mc_gru_grad *g, struct mc_pool *pool);
@@ -82,6 +91,7 @@ struct mc_rnn_kernels {
     void (*rnn_grad)(const struct mc_rnn_grad *g, struct mc_pool *pool);
     void (*column_sum)(const struct mc_column_sum *s, struct mc_pool *pool);
     void (*gate_spread)(const struct mc_gate_spread *s, struct mc_pool *pool);
+    void (*lengths)(const struct mc_rnn_lengths *l, struct mc_pool *pool); /* of devices alone */
 };
 
 #endif

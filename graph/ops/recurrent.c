@@ -5,6 +5,7 @@
 
 #include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/recurrent_shared.h"
 #include "graph/ops/recurrent_step.h"
 #include "graph/ops/pack.h"
@@ -90,7 +91,7 @@ static int pack_constant(struct mc_call *c, const struct mc_rnn_node *l, int par
     const int64_t layout[] = {MC_PACK_RNN, part, dir, l->gates, l->input, l->hidden};
     void *block;
     bool fresh;
-    if (!b->constant || (part >= 0 && !mc_rnn_part_gates(l, part)))
+    if (!b->constant || c->k->device || (part >= 0 && !mc_rnn_part_gates(l, part)))
         return 0;
     int rc = mc_pack_get(c->packs, b->data, layout, 6, mc_rnn_packed_bytes(c, l, part), &block,
                          &fresh, err);
@@ -109,16 +110,15 @@ static size_t layout(const struct mc_call *c, const struct mc_rnn_node *l, struc
     size_t at = 0, elem = (size_t)c->k->elem_bytes, hidden = (size_t)l->hidden * elem;
     size_t rows = (size_t)(l->steps * l->batch), state = (size_t)l->batch * hidden;
     size_t gate = (size_t)l->gates * hidden;
-    int threads = mc_pool_threads(c->pool);
-    size_t gemm = c->k->gemm.scratch_bytes((int64_t)rows, l->gates * l->hidden, l->input, threads);
+    size_t gemm = mc_rnn_product_bytes(c, (int64_t)rows, l->gates * l->hidden, l->input);
     for (int part = 0; part < 2; part++) {
         int64_t n = mc_rnn_part_gates(l, part) * l->hidden;
-        size_t step = c->k->gemm.scratch_bytes(l->batch, n, l->hidden, threads);
+        size_t step = mc_rnn_product_bytes(c, l->batch, n, l->hidden);
         gemm = step > gemm ? step : gemm;
     }
     for (int shared = 0; shared < 2; shared++) { /* products that gates have in common */
-        size_t one = c->k->gemm.scratch_bytes(shared ? l->batch : (int64_t)rows, l->hidden,
-                                              shared ? l->hidden : l->input, threads);
+        size_t one = mc_rnn_product_bytes(c, shared ? l->batch : (int64_t)rows, l->hidden,
+                                          shared ? l->hidden : l->input);
         gemm = one > gemm ? one : gemm;
     }
     bool keep = keeps(c->node);
@@ -132,7 +132,7 @@ static size_t layout(const struct mc_call *c, const struct mc_rnn_node *l, struc
         s->h = mc_op_scratch(c, &at, state);
     if (l->kind != MC_RNN_PLAIN && !(keep && keeps_cells(l)))
         s->c = mc_op_scratch(c, &at, state);
-    s->active = mc_op_scratch(c, &at, (size_t)l->batch);
+    s->active = mc_op_scratch(c, &at, mc_rnn_active_bytes(c, l));
     if (!c->in[MC_RNN_IN_W].constant)
         s->packed_w = mc_op_scratch(c, &at, mc_rnn_packed_bytes(c, l, -1));
     for (int part = 0; part < 2 && !c->in[MC_RNN_IN_R].constant; part++)
@@ -159,8 +159,10 @@ static int recurrent_setup(struct mc_call *c, struct mc_err *err)
     l.hidden = c->in[MC_RNN_IN_R].shape.dim[2];
     l.from_zero = mc_rnn_from_zero(c);
     for (int d = 0; d < l.dirs && !rc; d++) {
-        rc = mc_rnn_shared_find(c, &l, false, d, &l.shared_w[d], &l.scale_w[d], err);
-        rc = rc ? rc : mc_rnn_shared_find(c, &l, true, d, &l.shared_r[d], &l.scale_r[d], err);
+        if (!c->k->device) {
+            rc = mc_rnn_shared_find(c, &l, false, d, &l.shared_w[d], &l.scale_w[d], err);
+            rc = rc ? rc : mc_rnn_shared_find(c, &l, true, d, &l.shared_r[d], &l.scale_r[d], err);
+        }
         if (!rc && !l.shared_w[d])
             rc = pack_constant(c, &l, -1, d, &l.packed_w[d], err);
         for (int part = 0; part < 2 && !rc; part++)
@@ -188,10 +190,10 @@ static void recurrent_teardown(struct mc_call *c)
 static void copy_state(const struct mc_call *c, const struct mc_rnn_node *l, int dir,
                        const struct mc_buf *outer, void *inner, bool load)
 {
-    size_t elem = (size_t)c->k->elem_bytes, bytes = (size_t)(l->batch * l->hidden) * elem;
+    size_t elem = (size_t)c->k->elem_bytes;
     if (!outer) {
         if (load)
-            memset(inner, 0, bytes);
+            mc_rnn_copy(c, inner, NULL, l->batch * l->hidden);
         return;
     }
     int64_t row = l->batch_first ? l->dirs * l->hidden : l->hidden;
@@ -204,17 +206,7 @@ static void copy_state(const struct mc_call *c, const struct mc_rnn_node *l, int
                         .src = load ? place : inner,
                         .dst = load ? inner : place,
                         .elem_bytes = (int)elem};
-    mc_move_run(&m, c->pool);
-}
-
-/* As in ONNX Runtime, the last state of a sequence without elements is zero, not its initial state. */
-static void clear_empty(const struct mc_call *c, const struct mc_rnn_node *l, void *state)
-{
-    const struct mc_buf *lens = mc_op_arg(c, MC_RNN_IN_LENS);
-    size_t row = (size_t)(l->hidden * c->k->elem_bytes);
-    for (int64_t i = 0; lens && i < l->batch; i++)
-        if (((const int32_t *)lens->data)[i] == 0)
-            memset((char *)state + (size_t)i * row, 0, row);
+    c->k->move.run(&m, c->pool);
 }
 
 static int check_lengths(const struct mc_call *c, const struct mc_rnn_node *l, struct mc_err *err)
@@ -274,10 +266,11 @@ static void enter(const struct mc_call *c, const struct mc_rnn_node *l, struct m
 static void leave(const struct mc_call *c, const struct mc_rnn_node *l,
                   const struct mc_rnn_space *s, int dir)
 {
-    clear_empty(c, l, s->h);
+    /* As in ONNX Runtime, the last state of a sequence without elements is zero, not its initial state. */
+    mc_rnn_clear_empty(c, l, s->h);
     copy_state(c, l, dir, mc_op_res(c, 1), s->h, false);
     if (l->kind == MC_RNN_LSTM) {
-        clear_empty(c, l, s->c);
+        mc_rnn_clear_empty(c, l, s->c);
         copy_state(c, l, dir, mc_op_res(c, 2), s->c, false);
     }
 }
@@ -286,10 +279,11 @@ static int recurrent_run(struct mc_call *c, struct mc_err *err)
 {
     const struct mc_rnn_node *l = c->state;
     struct mc_rnn_space s;
-    int rc = check_lengths(c, l, err);
+    int rc = c->k->device ? 0 : check_lengths(c, l, err);
     if (rc)
         return rc;
     layout(c, l, &s);
+    mc_rnn_lengths(c, l, s.active);
     if (l->batch_first) {
         struct mc_move m = {.rank = 3,
                             .dim = {l->steps, l->batch, l->input},
@@ -298,7 +292,7 @@ static int recurrent_run(struct mc_call *c, struct mc_err *err)
                             .src = c->in[MC_RNN_IN_X].data,
                             .dst = s.x,
                             .elem_bytes = c->k->elem_bytes};
-        mc_move_run(&m, c->pool);
+        c->k->move.run(&m, c->pool);
     }
     for (int d = 0; d < l->dirs; d++) {
         enter(c, l, &s, d);
@@ -325,3 +319,23 @@ const struct mc_op mc_ops_recurrent[] = {RECURRENT("", "LSTM"),
                                          RECURRENT(MC_GRAD_DOMAIN, "GRU"),
                                          RECURRENT(MC_GRAD_DOMAIN, "RNN"),
                                          {0}};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    const struct mc_kernels *k = c->k;
+    return mc_op_gpu_floats(c) && k->gemm.run && k->nn.lstm_cell && k->nn.gru_cell &&
+           k->nn.gru_reset && k->nn.rnn_cell && k->rnn.lengths && k->move.run && k->optim.parts &&
+           k->elementwise.binary;
+}
+
+#define GPU(domain, name)                                                                          \
+    {                                                                                              \
+        domain, name, .can = gpu_can                                                               \
+    }
+const struct mc_op_gpu mc_op_gpu_recurrent[] = {GPU("", "LSTM"),
+                                                GPU("", "GRU"),
+                                                GPU("", "RNN"),
+                                                GPU(MC_GRAD_DOMAIN, "LSTM"),
+                                                GPU(MC_GRAD_DOMAIN, "GRU"),
+                                                GPU(MC_GRAD_DOMAIN, "RNN"),
+                                                {0}};

@@ -10,6 +10,8 @@
 
 #include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
+#include "graph/ops/recurrent_step.h"
 #include "graph/ops/rnn_node.h"
 
 enum { GATES = MC_RNN_INPUTS, STATES, CELLS, DY, DY_H, DY_C, INPUTS };
@@ -91,8 +93,8 @@ static size_t most(size_t a, size_t b)
 static void product_bytes(const struct mc_call *c, int64_t m, int64_t n, int64_t k, size_t *packed,
                           size_t *scratch)
 {
-    *packed = most(*packed, c->k->gemm.pack_b_bytes(k, n));
-    *scratch = most(*scratch, c->k->gemm.scratch_bytes(m, n, k, mc_pool_threads(c->pool)));
+    *packed = most(*packed, mc_rnn_pack_bytes(c, k, n));
+    *scratch = most(*scratch, mc_rnn_product_bytes(c, m, n, k));
 }
 
 /* Lay out the scratch; during setup only its size counts. */
@@ -124,7 +126,7 @@ static size_t layout(const struct mc_call *c, const struct mc_rnn_node *l, struc
         product_bytes(c, hidden, hidden, rows, &packed, &gemm);
     }
     s->packed = mc_op_scratch(c, &at, packed);
-    s->active = mc_op_scratch(c, &at, (size_t)l->batch);
+    s->active = mc_op_scratch(c, &at, mc_rnn_active_bytes(c, l));
     s->gemm = mc_op_scratch(c, &at, gemm);
     return at;
 }
@@ -196,7 +198,8 @@ struct product { /* c = a b, or c += a b */
 static void multiply(const struct job *j, const struct product *p)
 {
     const struct mc_gemm_kernels *k = &j->c->k->gemm;
-    if (!p->packed)
+    bool device = j->c->k->device; /* which packs nothing */
+    if (!p->packed && !device)
         k->pack_b(p->k, p->n, p->b, p->b_row, 1, j->s.packed, j->c->pool);
     struct mc_gemm g = {.m = p->m,
                         .n = p->n,
@@ -204,7 +207,12 @@ static void multiply(const struct job *j, const struct product *p)
                         .a = p->a,
                         .a_row = p->a_row,
                         .a_col = p->a_col,
-                        .packed_b = p->packed ? p->packed : j->s.packed,
+                        .packed_b = device      ? NULL
+                                    : p->packed ? p->packed
+                                                : j->s.packed,
+                        .b = device ? p->b : NULL,
+                        .b_row = p->b_row,
+                        .b_col = 1,
                         .c = p->c,
                         .c_row = p->c_row,
                         .alpha = 1,
@@ -218,8 +226,8 @@ static void *weight(const struct job *j, const struct mc_buf *b, int64_t columns
     return place(j, b, (j->dir * j->l->gates + gate) * j->l->hidden * columns);
 }
 
-/* dh = dh + gates [first, first + count) of step t times those rows of R, packed. */
-static void to_state(const struct job *j, const void *d, int64_t d_row, int count,
+/* dh = dh + gates [gate, gate + count) of a step times those rows of R, packed. */
+static void to_state(const struct job *j, const void *d, int64_t d_row, int gate, int count,
                      const void *packed, void *to, bool add)
 {
     multiply(j, &(struct product){.m = j->l->batch,
@@ -228,6 +236,8 @@ static void to_state(const struct job *j, const void *d, int64_t d_row, int coun
                                   .a = d,
                                   .a_row = d_row,
                                   .a_col = 1,
+                                  .b = weight(j, &j->c->in[MC_RNN_IN_R], j->l->hidden, gate),
+                                  .b_row = j->l->hidden,
                                   .packed = packed,
                                   .c = to,
                                   .c_row = j->l->hidden,
@@ -269,11 +279,9 @@ struct step {
 static struct step step_of(const struct job *j, int64_t t)
 {
     const struct mc_rnn_node *l = j->l;
-    const struct mc_buf *lens = mc_op_arg(j->c, MC_RNN_IN_LENS), *dy = mc_op_arg(j->c, DY);
-    struct step s = {.active = lens ? j->s.active : NULL};
+    const struct mc_buf *dy = mc_op_arg(j->c, DY);
+    struct step s = {.active = mc_rnn_active(j->c, l, j->s.active, t)};
     s.dgates = offset(j, j->s.dgates, t * l->gates * j->state);
-    for (int64_t i = 0; lens && i < l->batch; i++)
-        j->s.active[i] = t < ((const int32_t *)lens->data)[i];
     if (dy) {
         int64_t at = l->batch_first ? t * l->dirs + j->dir : (t * l->dirs + j->dir) * l->batch;
         s.dy = place(j, dy, at * l->hidden);
@@ -314,7 +322,7 @@ static void lstm_back(const struct job *j, int64_t t)
     memcpy(g.f, l->fn[j->dir], sizeof g.f);
     j->c->k->rnn.lstm_grad(&g, j->c->pool);
     if (goes_on(j, t))
-        to_state(j, s.dgates, 4 * l->hidden, 4, j->s.packed, j->s.dh, s.active);
+        to_state(j, s.dgates, 4 * l->hidden, 0, 4, j->s.packed, j->s.dh, s.active);
 }
 
 static void gru_back(const struct job *j, int64_t t)
@@ -340,15 +348,15 @@ static void gru_back(const struct job *j, int64_t t)
     j->c->k->rnn.gru_grad(&g, j->c->pool);
     if (l->linear_before_reset) {
         if (goes_on(j, t))
-            to_state(j, more, l->hidden, 1, j->s.packed2, j->s.dh, true);
+            to_state(j, more, l->hidden, 2, 1, j->s.packed2, j->s.dh, true);
     } else {
-        to_state(j, hidden, row, 1, j->s.packed2, j->s.dreset, false);
+        to_state(j, hidden, row, 2, 1, j->s.packed2, j->s.dreset, false);
         g.dreset = j->s.dreset;
         g.reset = more;
         j->c->k->rnn.gru_reset_grad(&g, j->c->pool);
     }
     if (goes_on(j, t))
-        to_state(j, s.dgates, row, 2, j->s.packed, j->s.dh, true);
+        to_state(j, s.dgates, row, 0, 2, j->s.packed, j->s.dh, true);
 }
 
 static void plain_back(const struct job *j, int64_t t)
@@ -366,7 +374,7 @@ static void plain_back(const struct job *j, int64_t t)
                             .dgates = s.dgates};
     j->c->k->rnn.rnn_grad(&g, j->c->pool);
     if (goes_on(j, t))
-        to_state(j, s.dgates, l->hidden, 1, j->s.packed, j->s.dh, s.active);
+        to_state(j, s.dgates, l->hidden, 0, 1, j->s.packed, j->s.dh, s.active);
 }
 
 /* Rows of hidden between a dense state and direction dir of one in the model's layout; outer NULL: zeros. */
@@ -376,7 +384,7 @@ static void copy_state(const struct job *j, const struct mc_buf *outer, void *in
     int elem = j->c->k->elem_bytes;
     if (!outer) {
         if (load)
-            memset(inner, 0, (size_t)(j->state * elem));
+            mc_rnn_copy(j->c, inner, NULL, j->state);
         return;
     }
     int64_t row = l->batch_first ? l->dirs * l->hidden : l->hidden;
@@ -388,20 +396,10 @@ static void copy_state(const struct job *j, const struct mc_buf *outer, void *in
                         .src = load ? at : inner,
                         .dst = load ? inner : at,
                         .elem_bytes = elem};
-    mc_move_run(&m, j->c->pool);
+    j->c->k->move.run(&m, j->c->pool);
 }
 
-/* A sequence without elements gives zeros as its last states, whatever its first are. */
-static void clear_empty(const struct job *j, void *state)
-{
-    const struct mc_buf *lens = mc_op_arg(j->c, MC_RNN_IN_LENS);
-    size_t row = (size_t)(j->l->hidden * j->c->k->elem_bytes);
-    for (int64_t i = 0; lens && i < j->l->batch; i++)
-        if (((const int32_t *)lens->data)[i] == 0)
-            memset((char *)state + (size_t)i * row, 0, row);
-}
-
-static void walk(const struct job *j)
+static void pack_states(const struct job *j)
 {
     const struct mc_rnn_node *l = j->l;
     const struct mc_gemm_kernels *k = &j->c->k->gemm;
@@ -412,11 +410,19 @@ static void walk(const struct job *j)
     if (l->kind == MC_RNN_GRU)
         k->pack_b(l->hidden, l->hidden, weight(j, r, l->hidden, 2), l->hidden, 1, j->s.packed2,
                   j->c->pool);
+}
+
+static void walk(const struct job *j)
+{
+    const struct mc_rnn_node *l = j->l;
+    if (!j->c->k->device)
+        pack_states(j);
+    /* A sequence without elements gives zeros as its last states, whatever its first are. */
     copy_state(j, mc_op_arg(j->c, DY_H), j->s.dh, true);
-    clear_empty(j, j->s.dh);
+    mc_rnn_clear_empty(j->c, l, j->s.dh);
     if (l->kind == MC_RNN_LSTM) {
         copy_state(j, mc_op_arg(j->c, DY_C), j->s.dc, true);
-        clear_empty(j, j->s.dc);
+        mc_rnn_clear_empty(j->c, l, j->s.dc);
     }
     for (int64_t i = 0; i < l->steps; i++) {
         int64_t t = l->reverse[j->dir] ? i : l->steps - 1 - i;
@@ -453,7 +459,7 @@ static void give_bias(const struct job *j, struct mc_buf *db)
     int64_t n = l->gates * l->hidden;
     char *w = place(j, db, j->dir * 2 * n), *r = offset(j, w, n);
     sum_columns(j, j->s.dgates, n, NULL, n, w);
-    memcpy(r, w, (size_t)(n * j->c->k->elem_bytes));
+    mc_rnn_copy(j->c, r, w, n);
     if (l->kind == MC_RNN_GRU && l->linear_before_reset)
         sum_columns(j, j->s.more, l->hidden, NULL, l->hidden, offset(j, r, 2 * l->hidden));
 }
@@ -513,7 +519,7 @@ static void turn(const struct job *j, const void *from, void *to, bool steps_fir
                         .src = from,
                         .dst = to,
                         .elem_bytes = j->c->k->elem_bytes};
-    mc_move_run(&m, j->c->pool);
+    j->c->k->move.run(&m, j->c->pool);
 }
 
 static int grad_run(struct mc_call *c, struct mc_err *err)
@@ -525,6 +531,7 @@ static int grad_run(struct mc_call *c, struct mc_err *err)
     struct mc_buf *dx = mc_op_res(c, DX), *dp = mc_op_res(c, DP);
     const void *x = c->in[MC_RNN_IN_X].data;
     layout(c, l, &j.s);
+    mc_rnn_lengths(c, l, j.s.active);
     if (l->batch_first && dw) {
         turn(&j, x, j.s.x, true);
         x = j.s.x;
@@ -558,3 +565,18 @@ const struct mc_op mc_ops_recurrent_grad[] = {GRAD("LSTMGrad"),
                                               GRAD("GRUGrad"),
                                               GRAD("RNNGrad"),
                                               {0}};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    const struct mc_kernels *k = c->k;
+    return mc_op_gpu_floats(c) && k->gemm.run && k->rnn.lstm_grad && k->rnn.gru_grad &&
+           k->rnn.gru_reset_grad && k->rnn.rnn_grad && k->rnn.column_sum && k->rnn.lengths &&
+           k->move.run && k->optim.parts;
+}
+
+const struct mc_op_gpu mc_op_gpu_recurrent_grad[] = {
+    {MC_GRAD_DOMAIN, "LSTMGrad", .can = gpu_can},
+    {MC_GRAD_DOMAIN, "GRUGrad", .can = gpu_can},
+    {MC_GRAD_DOMAIN, "RNNGrad", .can = gpu_can},
+    {0},
+};

@@ -4,7 +4,79 @@
 
 #include "graph/ops/helper.h"
 
+void mc_rnn_copy(const struct mc_call *c, void *to, const void *from, int64_t n)
+{
+    size_t bytes = (size_t)n * (size_t)c->k->elem_bytes;
+    if (c->k->device) {
+        const struct mc_parts p = {.n = 1, .size = {n}, .src = {from}, .dst = {to}};
+        c->k->optim.parts(&p, c->pool);
+    } else if (from) {
+        memcpy(to, from, bytes);
+    } else {
+        memset(to, 0, bytes);
+    }
+}
+
+/* ---- lengths ---- */
+
+static struct mc_rnn_lengths lengths_of(const struct mc_call *c, const struct mc_rnn_node *l)
+{
+    const struct mc_buf *lens = mc_op_arg(c, MC_RNN_IN_LENS);
+    return (struct mc_rnn_lengths){.steps = l->steps,
+                                   .batch = l->batch,
+                                   .hidden = l->hidden,
+                                   .lens = lens ? lens->data : NULL};
+}
+
+size_t mc_rnn_active_bytes(const struct mc_call *c, const struct mc_rnn_node *l)
+{
+    return (size_t)((c->k->device ? l->steps : 1) * l->batch);
+}
+
+void mc_rnn_lengths(const struct mc_call *c, const struct mc_rnn_node *l, uint8_t *active)
+{
+    struct mc_rnn_lengths g = lengths_of(c, l);
+    g.active = active;
+    if (g.lens && c->k->device)
+        c->k->rnn.lengths(&g, c->pool);
+}
+
+const uint8_t *mc_rnn_active(const struct mc_call *c, const struct mc_rnn_node *l, uint8_t *active,
+                             int64_t t)
+{
+    const struct mc_buf *lens = mc_op_arg(c, MC_RNN_IN_LENS);
+    if (c->k->device)
+        return lens ? active + t * l->batch : NULL;
+    for (int64_t i = 0; lens && i < l->batch; i++)
+        active[i] = t < ((const int32_t *)lens->data)[i];
+    return lens ? active : NULL;
+}
+
+void mc_rnn_clear_empty(const struct mc_call *c, const struct mc_rnn_node *l, void *state)
+{
+    struct mc_rnn_lengths g = lengths_of(c, l);
+    size_t row = (size_t)(l->hidden * c->k->elem_bytes);
+    g.state = state;
+    if (g.lens && c->k->device) {
+        c->k->rnn.lengths(&g, c->pool);
+        return;
+    }
+    for (int64_t i = 0; g.lens && i < l->batch; i++)
+        if (g.lens[i] == 0)
+            memset((char *)state + (size_t)i * row, 0, row);
+}
+
 /* ---- packing ---- */
+
+size_t mc_rnn_pack_bytes(const struct mc_call *c, int64_t k, int64_t n)
+{
+    return c->k->device ? 0 : c->k->gemm.pack_b_bytes(k, n);
+}
+
+size_t mc_rnn_product_bytes(const struct mc_call *c, int64_t m, int64_t n, int64_t k)
+{
+    return c->k->device ? 0 : c->k->gemm.scratch_bytes(m, n, k, mc_pool_threads(c->pool));
+}
 
 int mc_rnn_part_gates(const struct mc_rnn_node *l, int part)
 {
@@ -15,17 +87,37 @@ int mc_rnn_part_gates(const struct mc_rnn_node *l, int part)
 
 size_t mc_rnn_packed_bytes(const struct mc_call *c, const struct mc_rnn_node *l, int part)
 {
-    return c->k->gemm.pack_b_bytes(part < 0 ? l->input : l->hidden,
-                                   mc_rnn_part_gates(l, part) * l->hidden);
+    return mc_rnn_pack_bytes(c, part < 0 ? l->input : l->hidden,
+                             mc_rnn_part_gates(l, part) * l->hidden);
+}
+
+/* W (part -1) or a part of R, as the factor [k, n] of a product, whose columns are its rows of k. */
+static const void *weight_of(const struct mc_call *c, const struct mc_rnn_node *l, int part,
+                             int dir)
+{
+    int64_t k = part < 0 ? l->input : l->hidden;
+    int64_t first = part == 1 ? mc_rnn_part_gates(l, 0) : 0;
+    const char *from = c->in[part < 0 ? MC_RNN_IN_W : MC_RNN_IN_R].data;
+    return from + (dir * l->gates + first) * l->hidden * k * c->k->elem_bytes;
 }
 
 void mc_rnn_pack(const struct mc_call *c, const struct mc_rnn_node *l, int part, int dir, void *dst)
 {
     int64_t k = part < 0 ? l->input : l->hidden, n = mc_rnn_part_gates(l, part) * l->hidden;
-    int64_t first = part == 1 ? mc_rnn_part_gates(l, 0) : 0;
-    const char *from = c->in[part < 0 ? MC_RNN_IN_W : MC_RNN_IN_R].data;
-    from += (dir * l->gates + first) * l->hidden * k * c->k->elem_bytes;
-    c->k->gemm.pack_b(k, n, from, 1, k, dst, c->pool);
+    if (!c->k->device)
+        c->k->gemm.pack_b(k, n, weight_of(c, l, part, dir), 1, k, dst, c->pool);
+}
+
+/* The second factor of a product: packed, or on a GPU as it is. */
+static void set_weight(const struct mc_call *c, const struct mc_rnn_node *l, int part, int dir,
+                       const void *packed, struct mc_gemm *g)
+{
+    g->packed_b = packed;
+    if (!c->k->device)
+        return;
+    g->b = weight_of(c, l, part, dir);
+    g->b_row = 1;
+    g->b_col = g->k;
 }
 
 /* ---- products ---- */
@@ -60,8 +152,8 @@ static const void *sum_biases(const struct mc_call *c, const struct mc_rnn_node 
                             .y = rb,
                             .z = s->bias};
     c->k->elementwise.binary(&add, c->pool);
-    memcpy((char *)s->bias + (size_t)both * elem, wb + (size_t)both * elem,
-           (size_t)(n - both) * elem);
+    if (n > both)
+        mc_rnn_copy(c, (char *)s->bias + (size_t)both * elem, wb + (size_t)both * elem, n - both);
     return s->bias;
 }
 
@@ -109,11 +201,11 @@ void mc_rnn_begin(const struct mc_call *c, const struct mc_rnn_node *l,
                         .a = x,
                         .a_row = l->input,
                         .a_col = 1,
-                        .packed_b = l->packed_w[dir] ? l->packed_w[dir] : s->packed_w,
                         .c = s->gates,
                         .c_row = n,
                         .alpha = 1,
                         .epilogue = {.bias = bias}};
+    set_weight(c, l, -1, dir, l->packed_w[dir] ? l->packed_w[dir] : s->packed_w, &g);
     c->k->gemm.run(&g, s->gemm, c->pool);
 }
 
@@ -135,11 +227,11 @@ static void add_product(const struct mc_call *c, const struct mc_rnn_node *l,
                         .a = h,
                         .a_row = l->hidden,
                         .a_col = 1,
-                        .packed_b = packed ? packed : s->packed_r[part],
                         .c = to,
                         .c_row = n,
                         .alpha = 1,
                         .epilogue = {.residual = to}};
+    set_weight(c, l, part, dir, packed ? packed : s->packed_r[part], &g);
     c->k->gemm.run(&g, s->gemm, c->pool);
 }
 
@@ -159,11 +251,11 @@ static void make_product(const struct mc_call *c, const struct mc_rnn_node *l,
                         .a = state_before(s),
                         .a_row = l->hidden,
                         .a_col = 1,
-                        .packed_b = packed ? packed : s->packed_r[1],
                         .c = s->c,
                         .c_row = l->hidden,
                         .alpha = 1,
                         .epilogue = {.bias = bias_of(c, l, dir, true, 2)}};
+    set_weight(c, l, 1, dir, packed ? packed : s->packed_r[1], &g);
     c->k->gemm.run(&g, s->gemm, c->pool);
 }
 
@@ -178,10 +270,8 @@ struct row { /* where a step's results go */
 static struct row row_of(const struct mc_call *c, const struct mc_rnn_node *l,
                          const struct mc_rnn_space *s, int dir, int64_t t)
 {
-    const struct mc_buf *lens = mc_op_arg(c, MC_RNN_IN_LENS), *y = mc_op_res(c, 0);
-    struct row r = {lens ? s->active : NULL, NULL, 0};
-    for (int64_t i = 0; lens && i < l->batch; i++)
-        s->active[i] = t < ((const int32_t *)lens->data)[i];
+    const struct mc_buf *y = mc_op_res(c, 0);
+    struct row r = {mc_rnn_active(c, l, s->active, t), NULL, 0};
     if (y) {
         int64_t at = l->batch_first ? t * l->dirs + dir : (t * l->dirs + dir) * l->batch;
         r.y = (char *)y->data + at * l->hidden * c->k->elem_bytes;

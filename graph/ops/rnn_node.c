@@ -97,6 +97,8 @@ bool mc_rnn_from_zero(const struct mc_call *c)
     const struct mc_buf *h = mc_op_arg(c, MC_RNN_IN_H);
     if (!h)
         return true;
+    if (c->k->device)
+        return false;
     size_t n = (size_t)(mc_op_count(h) * mc_op_elem_bytes(h->dtype)), i = 0;
     const unsigned char *bytes = h->constant ? h->data : NULL;
     while (bytes && i < n && !bytes[i])

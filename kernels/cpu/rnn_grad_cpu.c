@@ -268,6 +268,10 @@ static void gate_spread(const struct mc_gate_spread *s, struct mc_pool *pool)
 
 void MC_CPU(mc_rnn_fill)(struct mc_rnn_kernels *k)
 {
-    *k = (struct mc_rnn_kernels){lstm_grad, gru_grad,   gru_reset_grad,
-                                 rnn_grad,  column_sum, gate_spread};
+    k->lstm_grad = lstm_grad;
+    k->gru_grad = gru_grad;
+    k->gru_reset_grad = gru_reset_grad;
+    k->rnn_grad = rnn_grad;
+    k->column_sum = column_sum;
+    k->gate_spread = gate_spread;
 }

@@ -5,27 +5,6 @@
 #include "kernels/ref/rnn_ref.h"
 #include "kernels/rnn.h"
 
-/* f'(x) from y = f(x). */
-static elem slope(const struct mc_rnn_fn *f, elem y)
-{
-    elem a = (elem)f->a, b = (elem)f->b;
-    switch (f->act) {
-    case MC_RNN_SIGMOID: return y * (1 - y);
-    case MC_RNN_TANH: return 1 - y * y;
-    case MC_RNN_RELU: return y > 0;
-    case MC_RNN_AFFINE: return a;
-    case MC_RNN_LEAKY: return y < 0 ? a : 1;
-    case MC_RNN_THRESHOLDED: return y < 0 || y > 0;
-    case MC_RNN_SCALED_TANH: return f->a < 0 || f->a > 0 ? a * b * (1 - y / a * (y / a)) : 0;
-    case MC_RNN_HARD_SIGMOID: return y > 0 && y < 1 ? a : 0;
-    case MC_RNN_ELU: return y < 0 ? y + a : 1;
-    case MC_RNN_SOFTSIGN: return (1 - fabs(y)) * (1 - fabs(y));
-    case MC_RNN_SOFTPLUS: return -expm1(-y);
-    case MC_RNN_COUNT: break;
-    }
-    return 1;
-}
-
 static bool is_active(const uint8_t *active, int64_t row)
 {
     return !active || active[row];
@@ -42,13 +21,13 @@ static void lstm_cell(const struct mc_lstm_grad *g, int64_t row, int64_t j)
         return;
     }
     elem i = a[0], o = a[n], f = a[2 * n], z = a[3 * n];
-    elem y = rnn_ref(&g->f[2], 0, ((const elem *)g->c)[at]);
+    elem y = mc_rnn_of(&g->f[2], 0, ((const elem *)g->c)[at]);
     elem h = *dh + (g->dy ? ((const elem *)g->dy)[row * g->dy_row + j] : 0);
-    d[n] = h * y * slope(&g->f[0], o);
-    elem c = *dc + h * o * slope(&g->f[2], y) + (p ? d[n] * p[n + j] : 0);
-    d[0] = (c * z - (g->input_forget ? c * before : 0)) * slope(&g->f[0], i);
-    d[2 * n] = g->input_forget ? 0 : c * before * slope(&g->f[0], f);
-    d[3 * n] = c * i * slope(&g->f[1], z);
+    d[n] = h * y * mc_rnn_slope_of(&g->f[0], o);
+    elem c = *dc + h * o * mc_rnn_slope_of(&g->f[2], y) + (p ? d[n] * p[n + j] : 0);
+    d[0] = (c * z - (g->input_forget ? c * before : 0)) * mc_rnn_slope_of(&g->f[0], i);
+    d[2 * n] = g->input_forget ? 0 : c * before * mc_rnn_slope_of(&g->f[0], f);
+    d[3 * n] = c * i * mc_rnn_slope_of(&g->f[1], z);
     *dc = c * f + (p ? d[0] * p[j] + d[2 * n] * p[2 * n + j] : 0);
     *dh = 0;
 }
@@ -77,12 +56,12 @@ static void gru_grad(const struct mc_gru_grad *g, struct mc_pool *pool)
         }
         elem h = *dh + (g->dy ? ((const elem *)g->dy)[row * g->dy_row + j] : 0);
         elem z = a[0], r = a[n], now = a[2 * n];
-        d[0] = h * (((const elem *)g->h_before)[i] - now) * slope(&g->f[0], z);
-        d[2 * n] = h * (1 - z) * slope(&g->f[1], now);
+        d[0] = h * (((const elem *)g->h_before)[i] - now) * mc_rnn_slope_of(&g->f[0], z);
+        d[2 * n] = h * (1 - z) * mc_rnn_slope_of(&g->f[1], now);
         *dh = h * z;
         if (!g->product)
             continue;
-        d[n] = d[2 * n] * ((const elem *)g->product)[i] * slope(&g->f[0], r);
+        d[n] = d[2 * n] * ((const elem *)g->product)[i] * mc_rnn_slope_of(&g->f[0], r);
         *dq = d[2 * n] * r;
     }
 }
@@ -96,7 +75,8 @@ static void gru_reset_grad(const struct mc_gru_grad *g, struct mc_pool *pool)
         bool active = is_active(g->active, row);
         elem r = ((const elem *)g->acts)[row * 3 * n + n + j], h = ((const elem *)g->h_before)[i];
         elem d = active ? ((const elem *)g->dreset)[i] : 0;
-        ((elem *)g->dgates)[row * 3 * n + n + j] = active ? d * h * slope(&g->f[0], r) : 0;
+        ((elem *)g->dgates)[row * 3 * n + n + j] =
+            active ? d * h * mc_rnn_slope_of(&g->f[0], r) : 0;
         ((elem *)g->reset)[i] = active ? r * h : 0;
         if (active)
             ((elem *)g->dh)[i] += d * r;
@@ -114,7 +94,7 @@ static void rnn_grad(const struct mc_rnn_grad *g, struct mc_pool *pool)
             continue;
         }
         *d = (*dh + (g->dy ? ((const elem *)g->dy)[row * g->dy_row + j] : 0)) *
-             slope(&g->f, ((const elem *)g->h)[i]);
+             mc_rnn_slope_of(&g->f, ((const elem *)g->h)[i]);
         *dh = 0;
     }
 }
@@ -147,6 +127,10 @@ static void gate_spread(const struct mc_gate_spread *s, struct mc_pool *pool)
 
 void MC_REF(mc_rnn_fill)(struct mc_rnn_kernels *k)
 {
-    *k = (struct mc_rnn_kernels){lstm_grad, gru_grad,   gru_reset_grad,
-                                 rnn_grad,  column_sum, gate_spread};
+    *k = (struct mc_rnn_kernels){.lstm_grad = lstm_grad,
+                                 .gru_grad = gru_grad,
+                                 .gru_reset_grad = gru_reset_grad,
+                                 .rnn_grad = rnn_grad,
+                                 .column_sum = column_sum,
+                                 .gate_spread = gate_spread};
 }

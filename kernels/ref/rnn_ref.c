@@ -16,14 +16,14 @@ static void lstm_row(const struct mc_lstm_cell *l, int64_t row)
     for (int64_t j = 0; j < n; j++) {
         if (!skip) {
             elem old = c_before[j];
-            elem i = rnn_ref(&l->f[0], l->clip, g[j] + (p ? p[j] * old : 0));
-            elem f = l->input_forget
-                         ? 1 - i
-                         : rnn_ref(&l->f[0], l->clip, g[2 * n + j] + (p ? p[2 * n + j] * old : 0));
-            elem z = rnn_ref(&l->f[1], l->clip, g[3 * n + j]);
+            elem i = mc_rnn_of(&l->f[0], l->clip, g[j] + (p ? p[j] * old : 0));
+            elem f = l->input_forget ? 1 - i
+                                     : mc_rnn_of(&l->f[0], l->clip,
+                                                 g[2 * n + j] + (p ? p[2 * n + j] * old : 0));
+            elem z = mc_rnn_of(&l->f[1], l->clip, g[3 * n + j]);
             c[j] = f * old + i * z;
-            elem o = rnn_ref(&l->f[0], l->clip, g[n + j] + (p ? p[n + j] * c[j] : 0));
-            h[j] = o * rnn_ref(&l->f[2], 0, c[j]);
+            elem o = mc_rnn_of(&l->f[0], l->clip, g[n + j] + (p ? p[n + j] * c[j] : 0));
+            h[j] = o * mc_rnn_of(&l->f[2], 0, c[j]);
             if (acts) {
                 acts[j] = i;
                 acts[n + j] = o;
@@ -53,7 +53,7 @@ void MC_REF(mc_gru_reset)(const struct mc_gru_cell *g, struct mc_pool *pool)
         int64_t row = i / g->hidden;
         elem r = ((const elem *)g->gates)[i + (2 * row + 1) * g->hidden];
         const elem *h = g->h_before ? g->h_before : g->h;
-        ((elem *)g->reset)[i] = rnn_ref(&g->f[0], g->clip, r) * h[i];
+        ((elem *)g->reset)[i] = mc_rnn_of(&g->f[0], g->clip, r) * h[i];
     }
 }
 
@@ -68,11 +68,11 @@ void MC_REF(mc_gru_cell)(const struct mc_gru_cell *g, struct mc_pool *pool)
         const elem *gate = (const elem *)g->gates + row * 3 * n + j;
         bool skip = g->active && !g->active[row];
         if (!skip) {
-            elem sum = gate[2 * n], z = rnn_ref(&g->f[0], g->clip, gate[0]);
-            elem r = rnn_ref(&g->f[0], g->clip, gate[n]);
+            elem sum = gate[2 * n], z = mc_rnn_of(&g->f[0], g->clip, gate[0]);
+            elem r = mc_rnn_of(&g->f[0], g->clip, gate[n]);
             if (g->product)
                 sum += r * ((const elem *)g->product)[i];
-            sum = rnn_ref(&g->f[1], g->clip, sum);
+            sum = mc_rnn_of(&g->f[1], g->clip, sum);
             h[i] = z * before[i] + (1 - z) * sum;
             if (g->acts) {
                 elem *acts = (elem *)g->acts + row * 3 * n + j;
@@ -96,7 +96,7 @@ void MC_REF(mc_rnn_cell)(const struct mc_rnn_cell *r, struct mc_pool *pool)
         int64_t row = i / r->hidden;
         bool skip = r->active && !r->active[row];
         if (!skip)
-            h[i] = rnn_ref(&r->f, r->clip, ((const elem *)r->gates)[i]);
+            h[i] = mc_rnn_of(&r->f, r->clip, ((const elem *)r->gates)[i]);
         else if (r->h_before)
             h[i] = ((const elem *)r->h_before)[i];
         if (r->y)
