@@ -240,7 +240,7 @@ static void run(struct tiles *p, int64_t groups, int64_t y_count, const struct m
 template <bool BACK, bool TAPS>
 static void choose(struct tiles *p, int64_t groups, int64_t y_count, const struct mc_epilogue *e)
 {
-    if (p->m > 64 && up(p->columns, 128) * up(p->m, 128) * groups >= WANTED)
+    if (p->m > 64 && up(p->columns, 128) * up(p->m, 128) * groups * 2 >= WANTED)
         run<BACK, TAPS, 128, 128, 8, 8, 8>(p, groups, y_count, e);
     else if (p->m <= 32 && up(p->columns, 128) * groups * 2 > WANTED)
         run<BACK, TAPS, 32, 128, 16, 4, 4>(p, groups, y_count, e);
