@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "graph/ops/float_elem.h"
+#include "graph/ops/product.h"
 
 struct job {
     const struct mc_attend *a;
@@ -31,8 +32,20 @@ static struct job job_of(const struct mc_attend *a, const struct mc_kernels *k, 
     return j;
 }
 
+/* Of a device, which has the scores of many heads at once: so many batches at a time that they take this much. */
+enum { DEVICE_SCORES = 512 << 20 };
+
+static int64_t batches_at_once(const struct mc_attend *a, const struct mc_kernels *k)
+{
+    int64_t each = a->heads * a->q_len * a->kv_len * k->elem_bytes;
+    int64_t n = each > 0 ? DEVICE_SCORES / each : a->batch;
+    return n < 1 ? 1 : n < a->batch ? n : a->batch;
+}
+
 size_t mc_attend_scratch(const struct mc_attend *a, const struct mc_kernels *k, int threads)
 {
+    if (k->device)
+        return (size_t)(batches_at_once(a, k) * a->heads * a->q_len * a->kv_len * k->elem_bytes);
     return job_of(a, k, threads).each * (size_t)threads;
 }
 
@@ -202,9 +215,100 @@ static void one_head(void *ctx, int64_t chunk, int worker)
     product(j, a->v_size, a->kv_len, 1, &p, scores, packed_v, at(j, &a->y, b, h), a->y.row, gemm);
 }
 
+/* ---- on a device ---- */
+
+static const void *past(const void *p, int64_t elements, int64_t bytes)
+{
+    return p ? (const char *)p + elements * bytes : NULL;
+}
+
+/* The softmax of `batches` from `first` on. */
+static void softmax_device(const struct job *j, int64_t first, int64_t batches)
+{
+    const struct mc_attend *a = j->a;
+    int64_t each = a->heads * a->q_len * a->kv_len, elem = j->k->elem_bytes;
+    struct mc_scores s = {.batch = batches,
+                          .heads = a->heads,
+                          .q_len = a->q_len,
+                          .kv_len = a->kv_len,
+                          .scores = j->scratch,
+                          .softcap = a->softcap,
+                          .past = a->past,
+                          .left = a->left,
+                          .right = a->right,
+                          .valid = a->valid ? a->valid + first : NULL,
+                          .stages = (void *)past(a->scores, first * each, elem),
+                          .stage = a->stage};
+    for (int m = 0; m < 2; m++) {
+        const struct mc_attend_mask *from = &a->mask[m];
+        bool i64 = from->whole == MC_SCORE_KEEP64 || from->whole == MC_SCORE_COUNT64;
+        if (!from->data)
+            continue;
+        s.mask[m].kind = from->whole ? from->whole : from->allows ? MC_SCORE_ALLOW : MC_SCORE_ADD;
+        s.mask[m].data = past(from->data, first * from->stride[0], from->allows ? 1 : i64 ? 8 : 4);
+        memcpy(s.mask[m].stride, from->stride, sizeof from->stride);
+        s.mask[m].keys = from->keys;
+        s.mask[m].off = from->off;
+    }
+    j->k->attend.softmax(&s, j->pool);
+}
+
+/* Both products of `batches` from `first` on: the heads that share keys are a dimension of their own, along which those
+ * repeat. */
+static void product_device(const struct job *j, int64_t first, int64_t batches, bool values)
+{
+    const struct mc_attend *a = j->a;
+    const struct mc_attend_array *b = values ? &a->v : &a->k, *side = values ? &a->y : &a->q;
+    int64_t group = a->heads / a->kv_heads, elem = j->k->elem_bytes, head = a->q_len * a->kv_len;
+    int64_t dim[MC_MOVE_RANK] = {batches, a->kv_heads, group};
+    int64_t of_scores[] = {a->heads * head, group * head, head};
+    int64_t of_side[] = {side->batch, group * side->head, side->head};
+    int64_t of_b[] = {b->batch, b->head, 0}, stride[3][MC_MOVE_RANK] = {{0}};
+    memcpy(stride[0], values ? of_scores : of_side, sizeof of_side);
+    memcpy(stride[1], of_b, sizeof of_b);
+    memcpy(stride[2], values ? of_side : of_scores, sizeof of_side);
+    struct mc_gemm g = {.m = a->q_len,
+                        .n = values ? a->v_size : a->kv_len,
+                        .k = values ? a->kv_len : a->size,
+                        .b = past(b->data, first * b->batch, elem),
+                        .alpha = values ? 1 : a->scale};
+    void *at_side = (void *)past(side->data, first * side->batch, elem);
+    g.a = values ? j->scratch : at_side;
+    g.c = values ? at_side : j->scratch;
+    g.a_row = values ? a->kv_len : side->row;
+    g.a_col = 1;
+    g.b_row = values ? b->row : 1;
+    g.b_col = values ? 1 : b->row;
+    g.c_row = values ? side->row : a->kv_len;
+    mc_product_batch(j->k, &g, 3, dim, stride, j->pool);
+}
+
+static void run_device(const struct mc_attend *given, const struct mc_kernels *k,
+                       struct mc_pool *pool, void *scratch)
+{
+    struct mc_attend a = *given;
+    struct job j = {.a = &a, .k = k, .pool = pool, .scratch = scratch};
+    int64_t most = batches_at_once(&a, k), each = a.heads * a.q_len * a.kv_len;
+    char *direct = a.stage == 3 ? a.scores : NULL; /* what they are in the end is an output */
+    if (direct)
+        a.scores = NULL;
+    for (int64_t b = 0; b < a.batch; b += most) {
+        int64_t n = a.batch - b < most ? a.batch - b : most;
+        if (direct)
+            j.scratch = direct + b * each * k->elem_bytes;
+        product_device(&j, b, n, false);
+        softmax_device(&j, b, n);
+        product_device(&j, b, n, true);
+    }
+}
+
 void mc_attend_run(const struct mc_attend *a, const struct mc_kernels *k, struct mc_pool *pool,
                    void *scratch)
 {
+    if (k->device) {
+        run_device(a, k, pool, scratch);
+        return;
+    }
     struct job j = job_of(a, k, mc_pool_threads(pool));
     j.pool = pool;
     j.scratch = scratch;

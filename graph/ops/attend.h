@@ -13,7 +13,10 @@ struct mc_attend_array { /* element (batch, head, row, column) of columns side b
 };
 
 struct mc_attend_mask {
-    const void *data;     /* NULL: none */
+    const void *data; /* NULL: none */
+    enum mc_score_mask
+        whole; /* on a device alone: data are whole numbers of this kind, and `off` is added */
+    double off;
     bool allows;          /* bool elements, false forbids; otherwise floats, which are added */
     int64_t stride[4];    /* of batch, query head, query, key */
     int64_t keys;         /* keys from here on are forbidden */
@@ -37,6 +40,7 @@ struct mc_attend {
 /* A query without any allowed key gets zeros. Errors: none. Cost: q_len kv_len (size + v_size) multiplications
  * for every batch and head. The same bits for any number of threads. */
 size_t mc_attend_scratch(const struct mc_attend *a, const struct mc_kernels *k, int threads);
+/* On a device, data are there, `valid` too. */
 void mc_attend_run(const struct mc_attend *a, const struct mc_kernels *k, struct mc_pool *pool,
                    void *scratch);
 

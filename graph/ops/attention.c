@@ -4,6 +4,7 @@
 
 #include "graph/ops/attend.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 enum { Q, K, V, MASK, PAST_K, PAST_V, VALID };     /* inputs */
 enum { Y, PRESENT_K, PRESENT_V, SCORES, OUTPUTS }; /* outputs */
@@ -176,7 +177,7 @@ static void put_rows(const struct mc_call *c, const struct mc_attend_array *x,
                         .dst = (char *)to->data + from * to->row * c->k->elem_bytes,
                         .elem_bytes = c->k->elem_bytes};
     memcpy(m.dim, s->dim, 4 * sizeof *m.dim);
-    mc_move_run(&m, c->pool);
+    c->k->move.run(&m, c->pool);
 }
 
 /* Keys (values) to attend to: as they are, or behind the past in the output or in scratch. */
@@ -264,7 +265,7 @@ static int attention_run(struct mc_call *c, struct mc_err *err)
     struct mc_attend a;
     size_t at = 0;
     describe(c, &a, &at);
-    for (int64_t b = 0; a.valid && b < a.batch; b++)
+    for (int64_t b = 0; a.valid && !c->k->device && b < a.batch; b++)
         if (a.valid[b] < 0 || a.valid[b] > a.kv_len)
             return mc_op_fail(err, MC_EDATA, c->node, "%lld valid keys of %lld",
                               (long long)a.valid[b], (long long)a.kv_len);
@@ -293,3 +294,10 @@ const struct mc_op mc_ops_attention[] = {
      NULL},
     {0},
 };
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return c->k->gemm.run && c->k->attend.softmax && c->k->move.run && mc_op_gpu_floats(c);
+}
+
+const struct mc_op_gpu mc_op_gpu_attention[] = {{"", "Attention", .can = gpu_can}, {0}};

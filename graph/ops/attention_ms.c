@@ -5,6 +5,7 @@
 
 #include "graph/ops/attend.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/pack.h"
 #include "graph/ops/float_elem.h"
 
@@ -220,8 +221,9 @@ static void project(struct work *k, struct mc_attend *a)
     int64_t m = k->w.batch * k->w.rows, in = c->in[0].shape.dim[2];
     int64_t n = k->w.q_width + k->w.k_width + k->w.v_width;
     void *y = mc_op_scratch(c, &k->at, bytes_of(k, m * n));
-    void *packed = k->packed ? NULL : mc_op_scratch(c, &k->at, c->k->gemm.pack_b_bytes(in, n));
-    size_t room = c->k->gemm.scratch_bytes(m, n, in, mc_pool_threads(c->pool));
+    bool packs = !k->packed && !c->k->device;
+    void *packed = packs ? mc_op_scratch(c, &k->at, c->k->gemm.pack_b_bytes(in, n)) : NULL;
+    size_t room = c->k->device ? 0 : c->k->gemm.scratch_bytes(m, n, in, mc_pool_threads(c->pool));
     void *scratch = mc_op_scratch(c, &k->at, room);
     struct mc_attend_array *part[] = {&a->q, &a->k, &a->v};
     int64_t from[] = {0, k->w.q_width, k->w.q_width + k->w.k_width};
@@ -240,6 +242,9 @@ static void project(struct work *k, struct mc_attend *a)
                         .a_row = in,
                         .a_col = 1,
                         .packed_b = packed ? packed : k->packed,
+                        .b = c->in[k->p->weight].data,
+                        .b_row = n,
+                        .b_col = 1,
                         .c = y,
                         .c_row = n,
                         .alpha = 1,
@@ -297,7 +302,7 @@ static void cache(struct work *k, int which, int64_t size, struct mc_attend_arra
     if (!c->scratch)
         return;
     m.dst = (char *)to + bytes_of(k, w->past * size);
-    mc_move_run(&m, c->pool);
+    c->k->move.run(&m, c->pool);
     if (!past)
         return;
     m.dim[2] = w->past;
@@ -305,7 +310,7 @@ static void cache(struct work *k, int which, int64_t size, struct mc_attend_arra
     m.dst = to;
     const int64_t from[] = {w->heads * w->past * size, w->past * size, size, 1};
     memcpy(m.src_stride, from, sizeof from);
-    mc_move_run(&m, c->pool);
+    c->k->move.run(&m, c->pool);
 }
 
 /* Lengths [batch], or 0 where a key is masked: as numbers that are added to the scores. */
@@ -318,12 +323,22 @@ static void padding(struct work *k, struct mc_attend_mask *ret)
     int64_t total = k->w.past + k->w.kv_rows, rank = mask->shape.rank;
     int64_t n = k->w.batch * total * (rank == 3 ? k->w.rows : 1);
     double off = (double)mc_node_float(c->node, "mask_filter_value", -10000);
-    void *to = mc_op_scratch(c, &k->at, bytes_of(k, n));
+    void *to = c->k->device ? NULL : mc_op_scratch(c, &k->at, bytes_of(k, n));
     *ret = (struct mc_attend_mask){
         .data = to, .keys = total, .stored = c->out[0].dtype, .stride = {total, 0, 0, 1}};
     if (rank == 3) {
         ret->stride[0] = k->w.rows * total;
         ret->stride[2] = total;
+    }
+    if (c->k->device) { /* reads the numbers as they are */
+        bool i32 = mask->dtype == MC_DTYPE_I32;
+        ret->data = mask->data;
+        ret->off = off;
+        ret->whole = i32 ? MC_SCORE_KEEP32 : MC_SCORE_KEEP64;
+        if (rank == 1) {
+            ret->whole = i32 ? MC_SCORE_COUNT32 : MC_SCORE_COUNT64;
+            ret->stride[0] = 1;
+        }
     }
     for (int64_t i = 0; to && i < n; i++) {
         int64_t at = rank == 1 ? i / total : i;
@@ -387,7 +402,7 @@ static int ms_setup(struct mc_call *c, struct mc_err *err)
     int rc = work_of(c, &k, err), weight = rc ? -1 : k.p->weight;
     if (rc)
         return rc;
-    if (weight >= 0 && c->in[weight].constant) {
+    if (weight >= 0 && c->in[weight].constant && !c->k->device) {
         int64_t in = c->in[weight].shape.dim[0], n = c->in[weight].shape.dim[1];
         const int64_t layout[] = {MC_PACK_PROJECTION, in, n};
         void *block;
@@ -428,5 +443,17 @@ static int ms_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_attention_ms[] = {
     ROW("Attention"),
     ROW("MultiHeadAttention"),
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return c->k->gemm.run && c->k->attend.softmax && c->k->move.run && c->k->elementwise.binary &&
+           mc_op_gpu_floats(c);
+}
+
+const struct mc_op_gpu mc_op_gpu_attention_ms[] = {
+    {"com.microsoft", "Attention", .can = gpu_can},
+    {"com.microsoft", "MultiHeadAttention", .can = gpu_can},
     {0},
 };

@@ -4,6 +4,7 @@
 
 #include "graph/ops/equation.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 /* ---- shapes ---- */
 
@@ -206,7 +207,7 @@ static struct view arranged(struct work *w, const struct view *v, const struct v
         return y;
     m.dst = room_for(w, &y);
     if (!w->dry)
-        mc_move_run(&m, w->c->pool);
+        w->c->k->move.run(&m, w->c->pool);
     return y;
 }
 
@@ -242,11 +243,38 @@ static size_t round_up(size_t n)
     return (n + MC_ALIGN - 1) / MC_ALIGN * MC_ALIGN;
 }
 
+static void multiply_device(const struct product *p)
+{
+    const struct mc_gemm g = {.m = p->m,
+                              .n = p->n,
+                              .k = p->k,
+                              .a = p->a,
+                              .a_row = p->k,
+                              .a_col = 1,
+                              .b = p->b,
+                              .b_row = p->n,
+                              .b_col = 1,
+                              .batch = p->batch,
+                              .a_step = p->m * p->k,
+                              .b_step = p->k * p->n,
+                              .c_step = p->m * p->n,
+                              .c = p->y,
+                              .c_row = p->n,
+                              .alpha = 1};
+    if (p->batch > 0)
+        p->c->k->gemm.run(&g, NULL, p->c->pool);
+}
+
 /* a [batch, m, k] times b [batch, k, n], both dense. */
 static void multiply(struct work *w, struct product *p)
 {
     int threads = mc_pool_threads(w->c->pool);
     p->c = w->c;
+    if (w->c->k->device) {
+        if (!w->dry)
+            multiply_device(p);
+        return;
+    }
     p->packed = round_up(w->c->k->gemm.pack_b_bytes(p->k, p->n));
     p->each = p->packed + round_up(w->c->k->gemm.scratch_bytes(p->m, p->n, p->k, threads));
     p->scratch = mc_op_scratch(w->c, &w->at, p->each * (size_t)threads);
@@ -354,7 +382,7 @@ static int evaluate(struct work *w, struct mc_err *err)
     for (int d = 0; d < m.rank; d++)
         m.src_stride[d] = stride_of(&sum, w->e.out.label[d]);
     if (!w->dry)
-        mc_move_run(&m, w->c->pool);
+        w->c->k->move.run(&m, w->c->pool);
     return 0;
 }
 
@@ -470,3 +498,11 @@ const struct mc_op mc_ops_einsum[] = {
     {"", "Einsum", 12, 0, einsum_infer, einsum_setup, einsum_run, NULL, einsum_macs, NULL},
     {0},
 };
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return c->k->gemm.run && c->k->nn.reduce && c->k->elementwise.binary && c->k->move.run &&
+           c->out[0].dtype == MC_DTYPE_F32 && mc_op_gpu_floats(c);
+}
+
+const struct mc_op_gpu mc_op_gpu_einsum[] = {{"", "Einsum", .can = gpu_can}, {0}};

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 static bool is_op(const struct mc_node *n, const char *name)
 {
@@ -104,5 +105,23 @@ const struct mc_op mc_ops_gated[] = {
     ROW("com.microsoft", "BiasGelu", 1, gated_infer, gelu_run),
     ROW("com.microsoft", "FastGelu", 1, gated_infer, gelu_run),
     ROW("com.microsoft", "BiasSoftmax", 1, softmax_infer, softmax_run),
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return c->k->elementwise.unary && c->k->elementwise.binary && mc_op_gpu_floats(c);
+}
+
+static bool gpu_softmax_can(const struct mc_call *c)
+{
+    return c->k->nn.softmax && c->k->elementwise.binary && mc_op_gpu_floats(c);
+}
+
+const struct mc_op_gpu mc_op_gpu_gated[] = {
+    {"", "SwiGLU", .can = gpu_can},
+    {"com.microsoft", "BiasGelu", .can = gpu_can},
+    {"com.microsoft", "FastGelu", .can = gpu_can},
+    {"com.microsoft", "BiasSoftmax", .can = gpu_softmax_can},
     {0},
 };

@@ -405,53 +405,34 @@ static void batch_one(const struct batch_job *j, int64_t i, int worker)
     mc_product_run(c, p, &g, packed, scratch);
 }
 
-/* A device has many products in one call: one dimension of the batch, the longest. */
-static void batch_device(struct batch_job *j)
+static void batch_device(const struct batch_job *j)
 {
     const struct mc_call *c = j->c;
     const struct mc_product *p = j->p;
-    struct mc_epilogue e = mc_product_epilogue(c);
-    int64_t dim[MC_MOVE_RANK] = {1}, stride[3][MC_MOVE_RANK] = {0}, elem = c->k->elem_bytes;
-    memcpy(dim, c->out[0].shape.dim, sizeof *dim * (size_t)j->rank);
-    memcpy(stride[0], j->stride[0], sizeof *dim * (size_t)j->rank);
-    memcpy(stride[1], j->stride[1], sizeof *dim * (size_t)j->rank);
-    struct mc_shape lead = mc_shape_of(j->rank, dim);
+    int64_t dim[MC_MOVE_RANK] = {0}, stride[3][MC_MOVE_RANK] = {{0}};
+    struct mc_shape lead = mc_shape_of(j->rank, c->out[0].shape.dim);
+    float alpha = transposable(c->node) ? mc_node_float(c->node, "alpha", 1) : 1;
     mc_op_strides(&lead, stride[2]);
-    int rank = mc_move_merge(j->rank, dim, 3, stride), longest = 0;
-    for (int d = 0; d < rank; d++)
-        longest = dim[d] > dim[longest] ? d : longest;
+    for (int d = 0; d < j->rank; d++) {
+        dim[d] = lead.dim[d];
+        stride[0][d] = j->stride[0][d] * p->m * p->k;
+        stride[1][d] = j->stride[1][d] * p->k * p->n;
+        stride[2][d] *= p->m * p->n;
+    }
     struct mc_gemm g = {.m = p->m,
                         .n = p->n,
                         .k = p->k,
+                        .a = c->in[0].data,
                         .a_row = p->a_row,
                         .a_col = p->a_col,
-                        .batch = dim[longest],
-                        .a_step = stride[0][longest] * p->m * p->k,
-                        .b_step = stride[1][longest] * p->k * p->n,
-                        .c_step = stride[2][longest] * p->m * p->n,
+                        .b = c->in[1].data,
+                        .b_row = p->b_row,
+                        .b_col = p->b_col,
+                        .c = c->out[0].data,
                         .c_row = p->n,
-                        .alpha =
-                            transposable(c->node) ? (double)mc_node_float(c->node, "alpha", 1) : 1};
-    for (int64_t i = 0; p->batch && i < p->batch / dim[longest]; i++) {
-        int64_t rest = i, at[3] = {0};
-        for (int d = rank - 1; d >= 0; d--) {
-            if (d == longest)
-                continue;
-            for (int x = 0; x < 3; x++)
-                at[x] += rest % dim[d] * stride[x][d];
-            rest /= dim[d];
-        }
-        int64_t from = at[2] * p->m * p->n * elem;
-        g.a = (const char *)c->in[0].data + at[0] * p->m * p->k * elem;
-        g.b = (const char *)c->in[1].data + at[1] * p->k * p->n * elem;
-        g.b_row = p->b_row;
-        g.b_col = p->b_col;
-        g.c = (char *)c->out[0].data + from;
-        g.epilogue = e;
-        if (e.residual)
-            g.epilogue.residual = (const char *)e.residual + from;
-        c->k->gemm.run(&g, NULL, c->pool);
-    }
+                        .alpha = (double)alpha,
+                        .epilogue = mc_product_epilogue(c)};
+    mc_product_batch(c->k, &g, j->rank, dim, stride, c->pool);
 }
 
 static void batch_chunk(void *ctx, int64_t chunk, int worker)

@@ -141,6 +141,39 @@ void mc_product_run(const struct mc_call *c, const struct mc_product *p, struct 
     }
 }
 
+void mc_product_batch(const struct mc_kernels *k, const struct mc_gemm *g, int rank, int64_t *dim,
+                      int64_t stride[3][MC_MOVE_RANK], struct mc_pool *pool)
+{
+    int64_t calls = 1;
+    int longest = 0;
+    rank = mc_move_merge(rank, dim, 3, stride);
+    for (int d = 0; d < rank; d++)
+        longest = dim[d] > dim[longest] ? d : longest;
+    for (int d = 0; d < rank; d++)
+        calls *= d == longest ? dim[d] > 0 : dim[d];
+    for (int64_t i = 0; i < calls; i++) {
+        int64_t rest = i, at[3] = {0};
+        for (int d = rank - 1; d >= 0; d--) {
+            if (d == longest)
+                continue;
+            for (int x = 0; x < 3; x++)
+                at[x] += rest % dim[d] * stride[x][d] * k->elem_bytes;
+            rest /= dim[d];
+        }
+        struct mc_gemm one = *g;
+        one.batch = dim[longest];
+        one.a_step = stride[0][longest];
+        one.b_step = stride[1][longest];
+        one.c_step = stride[2][longest];
+        one.a = (const char *)g->a + at[0];
+        one.b = (const char *)g->b + at[1];
+        one.c = (char *)g->c + at[2];
+        if (g->epilogue.residual)
+            one.epilogue.residual = (const char *)g->epilogue.residual + at[2];
+        k->gemm.run(&one, NULL, pool);
+    }
+}
+
 /* ---- whole numbers of 32 and 64 bits: rare, so by the definition; sums wrap ---- */
 
 bool mc_product_whole(enum mc_dtype d)

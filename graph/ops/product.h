@@ -36,6 +36,12 @@ const void *mc_product_packed(struct mc_call *c, const struct mc_product *p, siz
 void mc_product_run(const struct mc_call *c, const struct mc_product *p, struct mc_gemm *g,
                     const void *packed, void *scratch);
 
+/* The products of a device at every index below dim[0..rank), A, B and C (with its residual) stride[0..2] elements on
+ * with each; g is that of index 0, its batch and steps are not read. In few calls: the longest dimension is one. dim and
+ * stride are changed. */
+void mc_product_batch(const struct mc_kernels *k, const struct mc_gemm *g, int rank, int64_t *dim,
+                      int64_t stride[3][MC_MOVE_RANK], struct mc_pool *pool);
+
 /* ---- product_signs.c: B of one number a column, with signs, and few rows ---- */
 
 /* Sets p->signs if B is such, constant, and worth it. Errors: MC_ENOMEM. */

@@ -5,6 +5,7 @@
 
 #include "graph/ops/helper.h"
 #include "graph/ops/float_elem.h"
+#include "graph/ops/op_gpu.h"
 
 /* Input numbers; the two domains order them differently. */
 struct order {
@@ -161,5 +162,47 @@ const struct mc_op mc_ops_rotary[] = {
     {"", "RotaryEmbedding", 23, MC_OP_INPLACE, rotary_infer, NULL, rotary_run, NULL, NULL, NULL},
     {"com.microsoft", "RotaryEmbedding", 1, MC_OP_INPLACE, rotary_infer, NULL, rotary_run, NULL,
      NULL, NULL},
+    {0},
+};
+
+static int gpu_run(struct mc_call *c, struct mc_err *err)
+{
+    struct order o = order_of(c->node);
+    const struct mc_buf *cosine = &c->in[o.cosine], *position = mc_op_arg(c, o.position);
+    struct sizes s;
+    int rc = sizes_of(c->node, &c->in[0].shape, &cosine->shape, &s, err);
+    if (rc)
+        return rc;
+    struct mc_rotary r = {.batch = s.batch,
+                          .heads = s.heads,
+                          .rows = s.rows,
+                          .columns = s.columns,
+                          .turned = s.turned,
+                          .heads_first = s.heads_first,
+                          .interleaved = mc_node_int(c->node, "interleaved", 0) != 0,
+                          .scale =
+                              c->node->domain[0] ? (double)mc_node_float(c->node, "scale", 1) : 1,
+                          .x = c->in[0].data,
+                          .cosine = cosine->data,
+                          .sine = c->in[o.sine].data,
+                          .y = c->out[0].data,
+                          .angles = cosine->shape.dim[0]};
+    if (position) {
+        r.position = position->data;
+        r.wide = position->dtype == MC_DTYPE_I64;
+        r.offset = mc_op_count(position) == 1;
+    }
+    c->k->attend.rotary(&r, c->pool);
+    return 0;
+}
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return c->k->attend.rotary && mc_op_gpu_floats(c);
+}
+
+const struct mc_op_gpu mc_op_gpu_rotary[] = {
+    {"", "RotaryEmbedding", .can = gpu_can, .run = gpu_run},
+    {"com.microsoft", "RotaryEmbedding", .can = gpu_can, .run = gpu_run},
     {0},
 };

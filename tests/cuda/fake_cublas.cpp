@@ -149,7 +149,7 @@ static int gemm(void *h, int ta, int tb, int m, int n, int k, const void *alpha,
         (compute != MC_CUBLAS_32F && compute != MC_CUBLAS_32F_FAST_TF32 &&
          compute != MC_CUBLAS_32F_FAST_16BF))
         return FAKE_NOT_SUPPORTED;
-    if (batch > 1 && n > 0 && c_step < (long long)ldc * (n - 1) + m)
+    if (batch > 1 && fake_overlap(m, n, batch, ldc, c_step))
         fake_abort("cuBLAS", "results of a batch overlap");
     fake_product p = {};
     p.ta = ta;

@@ -194,7 +194,7 @@ static int matmul(void *h, void *desc, const void *alpha, const void *a, void *a
             fake_abort("cuBLASLt", "an operand is less aligned than the algorithm was told");
     if (algo->data[6] && (uintptr_t)de->bias % (algo->data[6] < 256 ? algo->data[6] : 256))
         fake_abort("cuBLASLt", "a bias is less aligned than the algorithm was told");
-    if (cl->batch > 1 && cl->step < cl->ld * (cl->columns - 1) + cl->rows)
+    if (cl->batch > 1 && fake_overlap(cl->rows, cl->columns, cl->batch, cl->ld, cl->step))
         fake_abort("cuBLASLt", "results of a batch overlap");
     fake_product p = {};
     p.ta = de->ta;
