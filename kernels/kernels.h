@@ -12,7 +12,6 @@
 #ifndef MC_KERNELS_KERNELS_H
 #define MC_KERNELS_KERNELS_H
 
-#include "kernels/attend.h"
 #include "kernels/circulant.h"
 #include "kernels/conv.h"
 #include "kernels/conv_grad.h"
@@ -29,6 +28,7 @@
 #include "kernels/optim.h"
 #include "kernels/rnn.h"
 #include "kernels/rows_s8.h"
+#include "kernels/small.h"
 #include "kernels/spatial.h"
 #include "kernels/quant.h"
 #include "kernels/typed.h"
@@ -52,6 +52,7 @@ struct mc_kernels {
     struct mc_optim_kernels optim;
     struct mc_fake_quant_kernels fake_quant;
     struct mc_xnor_kernels xnor;
+    struct mc_small_kernels small; /* of devices alone */
     /* The same in both tables of a level: they do not compute with the element type. */
     struct mc_gemm_s8_kernels gemm_s8;
     struct mc_conv_s8_kernels conv_s8;
@@ -59,7 +60,6 @@ struct mc_kernels {
     struct mc_quant_kernels quant;
     struct mc_move_kernels move;
     struct mc_typed_kernels typed;
-    struct mc_attend_kernels attend; /* of a device; NULL on the CPU */
 };
 
 /* Table by name for 4- or 8-byte elements; name NULL: the best this CPU has (for 8 bytes: "ref").

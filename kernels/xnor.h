@@ -81,6 +81,17 @@ struct mc_xnor_conv {
         y; /* [n, filters, out], or with limits bits as of an image of `filters` channels; may not overlap x */
 };
 
+/* Bits of images on their way to the next product: a maximum over windows, a row of bits for each image, or both. */
+struct mc_xnor_hand {
+    int64_t n, channels;
+    int64_t in[2], out[2], kernel[2], stride[2], dilation[2], pad[2]; /* no pool: windows of 1 */
+    const uint32_t
+        *turned;          /* or NULL: exclusive or with a word for 32 channels, after the maximum */
+    bool flat;            /* to [n, MC_XNOR_BYTES(channels * out)], in this order */
+    const uint32_t *bits; /* as mc_xnor_image leaves them */
+    void *to;             /* or bits of images */
+};
+
 struct mc_xnor_kernels {
     void (*pack)(const struct mc_xnor_pack *p, struct mc_pool *pool);
     void (*pack_image)(const struct mc_xnor_image *p, struct mc_pool *pool);
@@ -103,6 +114,9 @@ struct mc_xnor_kernels {
                    struct mc_pool *pool);
     size_t (*conv_scratch_bytes)(const struct mc_xnor_conv *c, int threads);
     void (*conv)(const struct mc_xnor_conv *c, void *scratch, struct mc_pool *pool);
+
+    /* Of devices alone; elsewhere graph/ops/xnor_bits.c does it. */
+    void (*hand)(const struct mc_xnor_hand *h, struct mc_pool *pool);
 };
 
 #endif

@@ -10,6 +10,8 @@
 #include "graph/grad/rule.h"
 #include "graph/ops/float_elem.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
+#include "kernels/gpu.h"
 
 enum { CHUNK = 1 << 15 }; /* elements of a piece of work */
 
@@ -106,5 +108,37 @@ static int weight_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_binary_train[] = {
     {MC_GRAD_DOMAIN, "SignSTE", 1, 0, sign_infer, NULL, sign_run, NULL, NULL, NULL},
     {MC_GRAD_DOMAIN, "BinarizeWeight", 1, 0, weight_infer, NULL, weight_run, NULL, NULL, NULL},
+    {0},
+};
+
+/* ---- on a device ---- */
+
+static bool device_can(const struct mc_call *c)
+{
+    return c->k->small.sign && c->k->small.sign_weight && mc_op_gpu_floats(c);
+}
+
+static int device_sign(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    c->k->small.sign(mc_op_count(&c->in[0]), c->in[0].data, c->out[0].data, c->pool);
+    return 0;
+}
+
+static int device_weight(struct mc_call *c, struct mc_err *err)
+{
+    int64_t m = mc_node_int(c->node, "outputs", 1), count = mc_op_count(&c->in[0]), n = count / m;
+    bool last = mc_node_int(c->node, "last", 0);
+    struct mc_small_sign s = {m, n, last ? 1 : n, last ? m : 1, c->in[0].data, c->out[0].data};
+    if (mc_node_int(c->node, "real", 0))
+        return mc_gpu_copy(mc_pool_gpu(c->pool), c->out[0].data, c->in[0].data,
+                           (size_t)count * sizeof(float), err);
+    c->k->small.sign_weight(&s, c->pool);
+    return 0;
+}
+
+const struct mc_op_gpu mc_op_gpu_binary_train[] = {
+    {MC_GRAD_DOMAIN, "SignSTE", device_can, 0, NULL, device_sign, NULL, false},
+    {MC_GRAD_DOMAIN, "BinarizeWeight", device_can, 0, NULL, device_weight, NULL, false},
     {0},
 };

@@ -8,6 +8,7 @@
 #include "graph/grad/rule.h"
 #include "graph/ops/float_elem.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/own/own_shared.h"
 
 enum { SMALL, SCALE }; /* inputs: bits, indices or the matrix; scales or the codebook */
@@ -397,5 +398,94 @@ const struct mc_op mc_ops_own_weight[] = {
      NULL, NULL},
     {MC_GRAD_DOMAIN, "SharedPlanesGrad", 1, 0, grad_infer, shared_setup, shared_grad_run, NULL,
      NULL, NULL},
+    {0},
+};
+
+/* ---- on a device ---- */
+
+static bool device_can(const struct mc_call *c)
+{
+    return c->k->small.shared_gradient && mc_op_gpu_floats(c);
+}
+
+static struct mc_small_binary binary_of(const struct mc_call *c, int x)
+{
+    struct job j = job_of(c, x);
+    return (struct mc_small_binary){
+        .rows = j.count / j.columns, .columns = j.columns, .bits = j.small};
+}
+
+static int device_binary(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    struct mc_small_binary b = binary_of(c, 0);
+    b.scale = c->in[SCALE].data;
+    b.w = c->out[0].data;
+    c->k->small.binary(&b, c->pool);
+    return 0;
+}
+
+static int device_binary_grad(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    struct mc_small_binary b = binary_of(c, 1);
+    b.w = c->in[0].data;
+    b.sums = c->out[0].data;
+    c->k->small.binary_gradient(&b, c->pool);
+    return 0;
+}
+
+static struct mc_small_shared shared_of(const struct mc_call *c, int x)
+{
+    struct job j = job_of(c, x);
+    return (struct mc_small_shared){
+        .count = j.count, .bits = j.bits, .planes = j.planes, .index = j.small};
+}
+
+static int device_shared(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    struct mc_small_shared s = shared_of(c, 0);
+    s.book = c->in[SCALE].data;
+    s.w = c->out[0].data;
+    c->k->small.shared(&s, c->pool);
+    return 0;
+}
+
+static int device_shared_grad(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    struct mc_small_shared s = shared_of(c, 1);
+    s.w = c->in[0].data;
+    s.sums = c->out[0].data;
+    c->k->small.shared_gradient(&s, c->pool);
+    return 0;
+}
+
+static int device_gate(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const int64_t *w = c->in[SMALL].shape.dim, *a = c->in[SCALE].shape.dim;
+    struct mc_small_gate g = {.groups = w[0],
+                              .gates = a[1],
+                              .rows = w[1],
+                              .columns = w[2],
+                              .x = c->in[SMALL].data,
+                              .scale = c->in[SCALE].data,
+                              .scale_rows = a[2],
+                              .scale_cols = a[3],
+                              .y = c->out[0].data};
+    c->k->small.gate(&g, c->pool);
+    return 0;
+}
+
+const struct mc_op_gpu mc_op_gpu_own_weight[] = {
+    {MC_OWN_DOMAIN, "BinaryWeight", device_can, 0, NULL, device_binary, NULL, false},
+    {MC_OWN_DOMAIN, "SharedWeight", device_can, 0, NULL, device_shared, NULL, false},
+    {MC_OWN_DOMAIN, "SharedPlanes", device_can, 0, NULL, device_shared, NULL, false},
+    {MC_OWN_DOMAIN, "GateWeight", device_can, 0, NULL, device_gate, NULL, false},
+    {MC_GRAD_DOMAIN, "BinaryWeightGrad", device_can, 0, NULL, device_binary_grad, NULL, false},
+    {MC_GRAD_DOMAIN, "SharedWeightGrad", device_can, 0, NULL, device_shared_grad, NULL, false},
+    {MC_GRAD_DOMAIN, "SharedPlanesGrad", device_can, 0, NULL, device_shared_grad, NULL, false},
     {0},
 };

@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/pack.h"
 #include "graph/ops/xnor_step.h"
 #include "graph/own/own.h"
+#include "kernels/gpu.h"
 
 enum { X = MC_XNOR_X, T = MC_XNOR_T, P = MC_XNOR_P, S = MC_XNOR_S, B = MC_XNOR_B };
 
@@ -125,6 +127,9 @@ struct xnor { /* state of a call */
     int64_t pixels, out_pixels;
     const void *packed; /* of a constant P, or NULL */
     size_t packed_bytes;
+    const int32_t *least, *most; /* of the bits that are handed on; NULL: floats are */
+    const uint32_t *turned;
+    void *limits; /* device memory that these are in */
 };
 
 struct space { /* parts of the scratch */
@@ -239,6 +244,11 @@ static int xnor_setup(struct mc_call *c, struct mc_err *err)
     rc = rc ? rc : keep_weight(c, &x, err);
     if (rc)
         return rc;
+    if (bits_of(c)) {
+        x.least = bits_of(c)->least;
+        x.most = bits_of(c)->most;
+        x.turned = bits_of(c)->turned;
+    }
     c->scratch_bytes = layout_scratch(c, &x, &space);
     c->state = malloc(sizeof x);
     if (!c->state)
@@ -247,11 +257,10 @@ static int xnor_setup(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
-static struct mc_xnor_out out_of(const struct mc_call *c)
+static struct mc_xnor_out out_of(const struct mc_call *c, const struct xnor *x)
 {
-    const struct mc_xnor_bits *b = bits_of(c);
-    if (b)
-        return (struct mc_xnor_out){.least = b->least, .most = b->most};
+    if (x->least)
+        return (struct mc_xnor_out){.least = x->least, .most = x->most};
     return (struct mc_xnor_out){.scale = c->in[S].data, .bias = c->in[B].data};
 }
 
@@ -264,7 +273,7 @@ static void run_gemm(const struct mc_call *c, const struct xnor *x, const struct
                              .a = s->bits ? s->bits : c->in[X].data,
                              .a_row = row,
                              .packed_b = x->packed ? x->packed : s->packed,
-                             .to = out_of(c),
+                             .to = out_of(c, x),
                              .y = c->out[0].data,
                              .y_row = bits_of(c) ? MC_XNOR_BYTES(x->n) : x->n};
     if (s->bits) {
@@ -281,13 +290,37 @@ static void run_gemm(const struct mc_call *c, const struct xnor *x, const struct
     c->k->xnor.gemm(&g, s->kernel, c->pool);
 }
 
+/* By the device, which has no other way to its own memory. */
+static void hand(const struct mc_call *c, const struct xnor *x, const struct space *s)
+{
+    const struct mc_xnor_bits *b = bits_of(c);
+    struct mc_xnor_hand h = {.n = x->m,
+                             .channels = x->n,
+                             .turned = b->pool ? x->turned : NULL,
+                             .flat = b->flat,
+                             .bits = s->made,
+                             .to = c->out[0].data};
+    for (int d = 0; d < 2; d++) {
+        h.in[d] = h.out[d] = x->conv.out[d];
+        h.kernel[d] = h.stride[d] = h.dilation[d] = 1;
+        if (!b->pool)
+            continue;
+        h.out[d] = b->pool->out[d + 1];
+        h.kernel[d] = b->pool->kernel[d + 1];
+        h.stride[d] = b->pool->stride[d + 1];
+        h.dilation[d] = b->pool->dilation[d + 1];
+        h.pad[d] = b->pool->pad[d + 1];
+    }
+    c->k->xnor.hand(&h, c->pool);
+}
+
 static void run_conv(const struct mc_call *c, const struct xnor *x, const struct space *s)
 {
     const struct mc_xnor_bits *out = bits_of(c);
     struct mc_xnor_conv v = x->conv;
     v.x = s->bits ? s->bits : c->in[X].data;
     v.packed_w = x->packed ? x->packed : s->packed;
-    v.to = out_of(c);
+    v.to = out_of(c, x);
     v.y = is_handed(out) ? s->made : c->out[0].data;
     if (s->bits) {
         struct mc_xnor_image p = {.n = x->m,
@@ -300,7 +333,9 @@ static void run_conv(const struct mc_call *c, const struct xnor *x, const struct
         c->k->xnor.pack_image(&p, c->pool);
     }
     c->k->xnor.conv(&v, s->kernel, c->pool);
-    if (is_handed(out))
+    if (is_handed(out) && c->k->device)
+        hand(c, x, s);
+    else if (is_handed(out))
         mc_xnor_hand(out, x->m, x->n, x->out_pixels, s->made, c->out[0].data, s->hand, c->pool);
 }
 
@@ -330,5 +365,53 @@ const struct mc_op mc_ops_xnor_product[] = {
      NULL},
     {MC_OWN_DOMAIN, "XnorGemm", 1, 0, gemm_infer, xnor_setup, xnor_run, xnor_teardown, xnor_macs,
      NULL},
+    {0},
+};
+
+/* ---- on a device ---- */
+
+static bool xnor_can(const struct mc_call *c)
+{
+    return c->k->xnor.gemm && c->k->xnor.conv && mc_op_gpu_floats(c);
+}
+
+/* The limits of sums, one after the other, where kernels can read them. */
+static int device_limits(struct mc_call *c, struct xnor *x, struct mc_err *err)
+{
+    struct mc_gpu *g = mc_pool_gpu(c->pool);
+    size_t n = (size_t)x->n * sizeof *x->least;
+    size_t words = (size_t)MC_XNOR_WORDS(x->n) * sizeof *x->turned;
+    int rc = mc_gpu_alloc(g, 2 * n + words, &x->limits, err);
+    if (rc)
+        return rc;
+    int32_t *to = x->limits;
+    rc = mc_gpu_put(g, to, x->least, n, err);
+    rc = rc ? rc : mc_gpu_put(g, to + x->n, x->most, n, err);
+    if (!rc && x->turned)
+        rc = mc_gpu_put(g, to + 2 * x->n, x->turned, words, err);
+    x->least = to;
+    x->most = to + x->n;
+    x->turned = (const uint32_t *)(to + 2 * x->n);
+    return rc;
+}
+
+static int device_setup(struct mc_call *c, struct mc_err *err)
+{
+    int rc = xnor_setup(c, err);
+    struct xnor *x = c->state;
+    return rc || !x->least ? rc : device_limits(c, x, err);
+}
+
+static void device_teardown(struct mc_call *c)
+{
+    struct xnor *x = c->state;
+    if (x)
+        mc_gpu_free(mc_pool_gpu(c->pool), x->limits);
+    xnor_teardown(c);
+}
+
+const struct mc_op_gpu mc_op_gpu_xnor_product[] = {
+    {MC_OWN_DOMAIN, "XnorConv", xnor_can, 0, device_setup, xnor_run, device_teardown, false},
+    {MC_OWN_DOMAIN, "XnorGemm", xnor_can, 0, device_setup, xnor_run, device_teardown, false},
     {0},
 };

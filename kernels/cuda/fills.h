@@ -1,5 +1,7 @@
 /* One line a family: void mc_FAMILY_fill_cuda(struct mc_kernels *k). */
 MC_CUDA_FILL(optim)
+MC_CUDA_FILL(xnor)
+MC_CUDA_FILL(small)
 MC_CUDA_FILL(elementwise)
 MC_CUDA_FILL(chain)
 MC_CUDA_FILL(move)
