@@ -93,6 +93,11 @@ struct mc_circulant_kernels {
                       struct mc_pool *pool);
     size_t (*conv_scratch_bytes)(const struct mc_circulant_conv *m, int threads);
     void (*conv_run)(const struct mc_circulant_conv *m, void *scratch, struct mc_pool *pool);
+    /* Of devices alone: W [p b, q b, taps] from its columns [p, q, b, taps], and sums of a W along wrapped diagonals. */
+    void (*expand)(const struct mc_circulant *c, int64_t taps, const void *col, void *w,
+                   struct mc_pool *pool);
+    void (*fold)(const struct mc_circulant *c, int64_t taps, const void *w, void *col,
+                 struct mc_pool *pool);
 };
 
 /* Whether a convolution of `taps` taps, from so many pixels to so many, goes by the DFT over channels, and the

@@ -6,6 +6,7 @@
 #include "graph/ops/circulant_node.h"
 #include "graph/ops/conv_node.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/pack.h"
 #include "graph/ops/window.h"
 #include "graph/own/own.h"
@@ -236,5 +237,73 @@ static int run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_circulant_conv[] = {
     {MC_OWN_DOMAIN, "CirculantConv", 1, MC_OP_EPILOGUE, infer, setup, run, teardown, macs, NULL},
     {MC_OWN_DOMAIN, "CirculantConvDft", 1, MC_OP_EPILOGUE, infer, setup, run, teardown, macs, NULL},
+    {0},
+};
+
+/* ---- on a device: its kernels choose, and expand the weight in each run where it is no constant ---- */
+
+static bool device_can(const struct mc_call *c)
+{
+    return c->k->circulant.conv_run && c->k->conv.run && mc_op_gpu_floats(c);
+}
+
+static struct buffers device_buffers(const struct mc_call *c, const struct state *s, size_t *at)
+{
+    struct buffers b = {0};
+    if (!s->by_bins.packed)
+        b.packed = mc_op_scratch(c, at, s->packed);
+    b.work = mc_op_scratch(c, at, s->work);
+    return b;
+}
+
+static int device_setup(struct mc_call *c, struct mc_err *err)
+{
+    struct state s = {.bins = true};
+    struct mc_shape w;
+    size_t at = 0;
+    mc_circulant_dense_shape(&c->in[C].shape, &w);
+    int rc = mc_conv_sizes(c->node, &c->in[X].shape, &w, &s.conv, err);
+    if (!rc && c->in[C].constant)
+        rc = bins_setup(c, &s, err);
+    if (rc)
+        return rc;
+    s.by_bins.c = blocks(&c->in[C].shape);
+    s.by_bins.conv = s.conv;
+    s.packed = c->k->circulant.conv_pack_bytes(&s.by_bins);
+    s.work = c->k->circulant.conv_scratch_bytes(&s.by_bins, mc_pool_threads(c->pool));
+    device_buffers(c, &s, &at);
+    c->scratch_bytes = at;
+    c->state = malloc(sizeof s);
+    if (!c->state)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    memcpy(c->state, &s, sizeof s);
+    return 0;
+}
+
+static int device_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct state *s = c->state;
+    const struct mc_buf *bias = mc_op_arg(c, B);
+    struct mc_circulant_conv m = s->by_bins;
+    size_t at = 0;
+    struct buffers b = device_buffers(c, s, &at);
+    if (!m.packed) {
+        c->k->circulant.conv_pack(&m, c->in[C].data, b.packed, c->pool);
+        m.packed = b.packed;
+    }
+    if (c->epilogue)
+        m.conv.epilogue = *c->epilogue;
+    if (bias && !m.conv.epilogue.bias)
+        m.conv.epilogue.bias = bias->data;
+    m.conv.x = c->in[X].data;
+    m.conv.y = c->out[0].data;
+    c->k->circulant.conv_run(&m, b.work, c->pool);
+    return 0;
+}
+
+const struct mc_op_gpu mc_op_gpu_circulant_conv[] = {
+    {MC_OWN_DOMAIN, "CirculantConv", device_can, 0, device_setup, device_run, teardown, false},
+    {MC_OWN_DOMAIN, "CirculantConvDft", device_can, 0, device_setup, device_run, teardown, false},
     {0},
 };

@@ -8,6 +8,8 @@
 #include "graph/ops/circulant_node.h"
 #include "graph/ops/float_elem.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
+#include "kernels/kernels.h"
 
 int64_t mc_circulant_features(const struct mc_shape *c, bool rows)
 {
@@ -135,5 +137,40 @@ static int fold_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_circulant_dense[] = {
     {MC_GRAD_DOMAIN, "CirculantExpand", 1, 0, expand_infer, NULL, expand_run, NULL, NULL, NULL},
     {MC_GRAD_DOMAIN, "CirculantFold", 1, 0, fold_infer, fold_setup, fold_run, NULL, NULL, NULL},
+    {0},
+};
+
+/* ---- on a device ---- */
+
+static bool device_can(const struct mc_call *c)
+{
+    return c->k->circulant.expand && c->k->circulant.fold && mc_op_gpu_floats(c);
+}
+
+static int device_expand(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct mc_shape *s = &c->in[0].shape;
+    struct mc_circulant k;
+    int64_t taps = mc_shape_span(s, 3, s->rank);
+    if (mc_circulant_of(s, &k) && taps > 0)
+        c->k->circulant.expand(&k, taps, c->in[0].data, c->out[0].data, c->pool);
+    return 0;
+}
+
+static int device_fold(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct mc_shape *s = &c->out[0].shape;
+    struct mc_circulant k;
+    int64_t taps = mc_shape_span(s, 3, s->rank);
+    if (mc_circulant_of(s, &k) && taps > 0)
+        c->k->circulant.fold(&k, taps, c->in[0].data, c->out[0].data, c->pool);
+    return 0;
+}
+
+const struct mc_op_gpu mc_op_gpu_circulant_dense[] = {
+    {MC_GRAD_DOMAIN, "CirculantExpand", device_can, 0, NULL, device_expand, NULL, false},
+    {MC_GRAD_DOMAIN, "CirculantFold", device_can, 1 << 1, fold_setup, device_fold, NULL, false},
     {0},
 };

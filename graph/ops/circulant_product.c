@@ -10,6 +10,7 @@
 #include "graph/ops/circulant_node.h"
 #include "graph/ops/float_elem.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/pack.h"
 #include "graph/own/own.h"
 
@@ -286,5 +287,35 @@ const struct mc_op mc_ops_circulant_product[] = {
      product_run, teardown, product_macs, NULL},
     {MC_GRAD_DOMAIN, "CirculantGradWeight", 1, 0, weight_infer, weight_setup, weight_run, teardown,
      weight_macs, NULL},
+    {0},
+};
+
+/* ---- on a device ---- */
+
+static bool product_can(const struct mc_call *c)
+{
+    const struct mc_buf *b = mc_op_arg(c, B);
+    bool spread = b && mc_op_count(b) == 1 && c->out[0].shape.dim[c->out[0].shape.rank - 1] > 1;
+    return c->k->circulant.run && c->k->gemm.run && !spread && mc_op_gpu_floats(c);
+}
+
+static bool weight_can(const struct mc_call *c)
+{
+    return c->k->circulant.gradient && c->k->gemm.run && mc_op_gpu_floats(c);
+}
+
+#define PRODUCT_GPU(domain, name)                                                                  \
+    {                                                                                              \
+        domain, name, product_can, 0, product_setup, product_run, teardown, false                  \
+    }
+
+const struct mc_op_gpu mc_op_gpu_circulant_product[] = {
+    PRODUCT_GPU(MC_OWN_DOMAIN, "CirculantGemm"),
+    PRODUCT_GPU(MC_OWN_DOMAIN, "CirculantGemmWindow"),
+    PRODUCT_GPU(MC_OWN_DOMAIN, "CirculantGemmDft"),
+    PRODUCT_GPU(MC_OWN_DOMAIN, "CirculantGemmDft2"),
+    PRODUCT_GPU(MC_GRAD_DOMAIN, "CirculantGradInput"),
+    {MC_GRAD_DOMAIN, "CirculantGradWeight", weight_can, 1 << 2, weight_setup, weight_run, teardown,
+     false},
     {0},
 };

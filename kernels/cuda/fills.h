@@ -2,6 +2,7 @@
 MC_CUDA_FILL(optim)
 MC_CUDA_FILL(xnor)
 MC_CUDA_FILL(small)
+MC_CUDA_FILL(circulant)
 MC_CUDA_FILL(elementwise)
 MC_CUDA_FILL(chain)
 MC_CUDA_FILL(move)

@@ -2,3 +2,4 @@
 MC_FAKE_LIB(cublas)
 MC_FAKE_LIB(cublasLt)
 MC_FAKE_LIB(cudnn)
+MC_FAKE_LIB(cufft)
