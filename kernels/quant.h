@@ -3,7 +3,10 @@
 #ifndef MC_KERNELS_QUANT_H
 #define MC_KERNELS_QUANT_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "base/threads.h"
 
 struct mc_quant_row {
     int64_t n;
@@ -14,6 +17,16 @@ struct mc_quant_row {
     int64_t step;       /* 0 or 1 */
 };
 
+/* A whole tensor of [outer, axis, inner], for devices: element (o, a, i) has scale and zero point number o o_step + a / block
+ * a_step + i i_step. */
+struct mc_quant_all {
+    int64_t outer, axis, inner;
+    int64_t o_step, a_step, i_step, block;
+    int32_t lo, hi; /* of the integers, which say their type */
+    const float *scale;
+    const void *zero; /* of that type, or NULL: 0 */
+};
+
 struct mc_quant_kernels {
     /* y = clamp(round(x / scale) + zero); y of 1 or 2 bytes by lo and hi. */
     void (*quantize)(const struct mc_quant_row *r, const float *x, void *y);
@@ -21,6 +34,17 @@ struct mc_quant_kernels {
     void (*requantize)(const struct mc_quant_row *r, const int32_t *x, void *y);
     /* y = (x - zero) * scale; x of 1 or 2 bytes by lo and hi. */
     void (*dequantize)(const struct mc_quant_row *r, const void *x, float *y);
+
+    /* Of devices alone, whose scales and zero points the host does not see. */
+    void (*quantize_all)(const struct mc_quant_all *q, const float *x, void *y,
+                         struct mc_pool *pool);
+    void (*dequantize_all)(const struct mc_quant_all *q, const void *x, float *y,
+                           struct mc_pool *pool);
+    /* As DynamicQuantizeLinear: scale and zero point to uint8 by the least and the largest of n numbers and 0. */
+    void (*dynamic)(int64_t n, const float *x, uint8_t *y, float *scale, uint8_t *zero,
+                    struct mc_pool *pool);
+    /* y = x for n integers of 8 bits. */
+    void (*widen)(int64_t n, bool is_signed, const void *x, int32_t *y, struct mc_pool *pool);
 };
 
 #endif

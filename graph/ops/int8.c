@@ -34,6 +34,15 @@ struct mc_s8_zero mc_int8_zero(const struct mc_buf *b, int32_t *store)
     return (struct mc_s8_zero){n > 0 ? store : NULL, n > 1};
 }
 
+struct mc_s8_zero mc_int8_device_zero(const struct mc_call *c, const struct mc_buf *b,
+                                      int32_t *store)
+{
+    int64_t n = b ? mc_op_count(b) : 0;
+    if (n > 0)
+        c->k->quant.widen(n, b->dtype == MC_DTYPE_I8, b->data, store, c->pool);
+    return (struct mc_s8_zero){n > 0 ? store : NULL, n > 1};
+}
+
 float mc_int8_scale(const struct mc_buf *b, int64_t i, float missing)
 {
     if (!b)

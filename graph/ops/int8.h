@@ -16,6 +16,9 @@ int mc_int8_need_params(const struct mc_infer_ctx *c, int scale, int zero, int o
 
 /* The zero points of b, at most `max` of them, in store; 0 and a step of 0 where b is NULL. */
 struct mc_s8_zero mc_int8_zero(const struct mc_buf *b, int32_t *store);
+/* The same of device memory, by its kernel. */
+struct mc_s8_zero mc_int8_device_zero(const struct mc_call *c, const struct mc_buf *b,
+                                      int32_t *store);
 /* Element i of a buffer of float32 or float64, `missing` where b is NULL. */
 float mc_int8_scale(const struct mc_buf *b, int64_t i, float missing);
 /* Element 0 of an integer buffer, 0 where b is NULL. */

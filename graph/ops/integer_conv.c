@@ -5,8 +5,10 @@
 #include "graph/ops/conv_node.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/int8.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/pack.h"
 #include "graph/ops/window.h"
+#include "kernels/gpu.h"
 
 struct places { /* of the inputs; -1: the operator has none */
     int x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias;
@@ -69,6 +71,7 @@ static double conv_macs(const struct mc_infer_ctx *c)
 struct state {
     struct mc_conv_s8 conv;
     size_t packed_bytes;
+    float *scale; /* of QLinearConv on a device: its memory, of each filter */
 };
 
 static int conv_pack(struct mc_call *c, struct state *s, int weight, struct mc_err *err)
@@ -200,5 +203,96 @@ static void conv_teardown(struct mc_call *c)
 const struct mc_op mc_ops_integer_conv[] = {
     {"", "ConvInteger", 10, 0, conv_infer, conv_setup, conv_run, conv_teardown, conv_macs, NULL},
     {"", "QLinearConv", 10, 0, conv_infer, conv_setup, conv_run, conv_teardown, conv_macs, NULL},
+    {0},
+};
+
+/* ---- on a device ---- */
+
+enum { X_ZERO = 2 };
+
+static bool device_can_sums(const struct mc_call *c)
+{
+    return c->k->conv_s8.run && c->k->quant.widen;
+}
+
+/* Its parameters are known to the host, at setup. */
+static bool device_can_linear(const struct mc_call *c)
+{
+    const int given[] = {linear.x_scale, linear.x_zero, linear.w_scale, linear.y_scale,
+                         linear.y_zero};
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        if (!c->in[given[i]].constant)
+            return false;
+    return device_can_sums(c);
+}
+
+static int device_scales(struct mc_call *c, struct state *s, struct mc_err *err)
+{
+    const struct mc_buf *w = &c->in[linear.w_scale];
+    struct mc_gpu *g = mc_pool_gpu(c->pool);
+    size_t bytes = (size_t)s->conv.oc * sizeof(float);
+    float *scale = malloc(bytes + 1);
+    if (!scale)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    for (int64_t i = 0; i < s->conv.oc; i++)
+        scale[i] = mc_int8_scale(&c->in[linear.x_scale], 0, 1) *
+                   mc_int8_scale(w, mc_op_count(w) > 1 ? i : 0, 1) /
+                   mc_int8_scale(&c->in[linear.y_scale], 0, 1);
+    void *to = NULL;
+    int rc = mc_gpu_alloc(g, bytes, &to, err);
+    s->scale = to;
+    rc = rc ? rc : mc_gpu_put(g, to, scale, bytes, err);
+    free(scale);
+    return rc;
+}
+
+static int device_setup(struct mc_call *c, struct mc_err *err)
+{
+    int rc = conv_setup(c, err);
+    return rc || places_of(c->node) == &integer ? rc : device_scales(c, c->state, err);
+}
+
+static int device_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct state *s = c->state;
+    const struct places *p = places_of(c->node);
+    const struct mc_buf *bias = arg(c, p->bias);
+    struct mc_conv_s8 v = s->conv;
+    struct space space;
+    layout_scratch(c, s, &space);
+    if (!v.packed_w) {
+        c->k->conv_s8.pack_w(&v, c->in[p->w].data, space.packed, c->pool);
+        v.packed_w = space.packed;
+    }
+    v.x = c->in[0].data;
+    v.x_zero = mc_int8_first(arg(c, p->x_zero));
+    v.w_zero = mc_int8_device_zero(c, arg(c, p->w_zero), space.w_zero);
+    v.y = c->out[0].data;
+    if (s->scale) {
+        v.to = (struct mc_s8_out){.type = c->out[0].dtype == MC_DTYPE_U8 ? MC_S8_U8 : MC_S8_I8,
+                                  .bias = bias ? bias->data : NULL,
+                                  .scale = s->scale,
+                                  .scale_step = 1,
+                                  .zero = mc_int8_first(&c->in[p->y_zero])};
+        mc_int8_range(c->out[0].dtype, &v.to.lo, &v.to.hi);
+    }
+    c->k->conv_s8.run(&v, space.kernel, c->pool);
+    return 0;
+}
+
+static void device_teardown(struct mc_call *c)
+{
+    struct state *s = c->state;
+    if (s)
+        mc_gpu_free(mc_pool_gpu(c->pool), s->scale);
+    conv_teardown(c);
+}
+
+const struct mc_op_gpu mc_op_gpu_integer_conv[] = {
+    {"", "ConvInteger", device_can_sums, 1 << X_ZERO, device_setup, device_run, device_teardown,
+     false},
+    {"", "QLinearConv", device_can_linear, 1 << 1 | 1 << X_ZERO | 1 << 4 | 1 << 6 | 1 << 7,
+     device_setup, device_run, device_teardown, false},
     {0},
 };

@@ -6,6 +6,7 @@
 #include "graph/ops/helper.h"
 #include "graph/ops/int8.h"
 #include "graph/ops/matmul_node.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/pack.h"
 
 enum { NO = -1 }; /* NO: the operator has no such input */
@@ -414,11 +415,41 @@ static struct mc_s8_zero zeros_at(struct mc_s8_zero all, const struct mc_buf *b,
     return all;
 }
 
+static void all_products(struct finish *f, const uint8_t *from, struct mc_s8_zero a_zero,
+                         struct mc_s8_zero b_zero)
+{
+    const struct mc_call *c = f->c;
+    const struct product *t = f->t;
+    const struct places *p = t->p;
+    const struct mc_shape *a = &c->in[0].shape, *b = &c->in[p->b].shape, *y = &c->out[0].shape;
+    int rank = y->rank - (a->rank > 1) - (b->rank > 1);
+    struct mc_shape to = mc_shape_of(rank, y->dim);
+    struct mc_shape lead_a = mc_shape_of(a->rank > 2 ? a->rank - 2 : 0, a->dim);
+    struct mc_shape lead_b = mc_shape_of(b->rank > 2 ? b->rank - 2 : 0, b->dim);
+    int64_t a_stride[MC_RANK_MAX], b_stride[MC_RANK_MAX];
+    mc_op_broadcast_strides(&lead_a, &to, a_stride);
+    mc_op_broadcast_strides(&lead_b, &to, b_stride);
+    for (int64_t i = 0; i < t->batch; i++) {
+        int64_t a_at = 0, rest = i;
+        f->b_at = 0;
+        for (int d = rank - 1; d >= 0 && t->batch > 1; d--) {
+            a_at += rest % to.dim[d] * a_stride[d];
+            f->b_at += rest % to.dim[d] * b_stride[d];
+            rest /= to.dim[d];
+        }
+        f->first = i * t->m;
+        one_product(f, from + a_at * t->m * t->k,
+                    (const char *)(t->packed ? t->packed : f->s->packed) +
+                        (size_t)f->b_at * t->packed_each,
+                    zeros_at(a_zero, arg(c, p->a_zero), a_at, t->m),
+                    zeros_at(b_zero, arg(c, p->b_zero), f->b_at, t->n));
+    }
+}
+
 static int product_run(struct mc_call *c, struct mc_err *err)
 {
     const struct product *t = c->state;
     const struct places *p = t->p;
-    const struct mc_shape *a = &c->in[0].shape, *b = &c->in[p->b].shape, *y = &c->out[0].shape;
     struct space s;
     layout_scratch(c, t, &s);
     struct finish f = {.c = c, .t = t, .s = &s};
@@ -439,28 +470,7 @@ static int product_run(struct mc_call *c, struct mc_err *err)
     if (!t->packed)
         pack_matrices(c, t, s.packed);
     float_bias(c, t, &s);
-    int rank = y->rank - (a->rank > 1) - (b->rank > 1);
-    struct mc_shape to = mc_shape_of(rank, y->dim);
-    struct mc_shape lead_a = mc_shape_of(a->rank > 2 ? a->rank - 2 : 0, a->dim);
-    struct mc_shape lead_b = mc_shape_of(b->rank > 2 ? b->rank - 2 : 0, b->dim);
-    int64_t a_stride[MC_RANK_MAX], b_stride[MC_RANK_MAX];
-    mc_op_broadcast_strides(&lead_a, &to, a_stride);
-    mc_op_broadcast_strides(&lead_b, &to, b_stride);
-    for (int64_t i = 0; i < t->batch; i++) {
-        int64_t a_at = 0, rest = i;
-        f.b_at = 0;
-        for (int d = rank - 1; d >= 0 && t->batch > 1; d--) {
-            a_at += rest % to.dim[d] * a_stride[d];
-            f.b_at += rest % to.dim[d] * b_stride[d];
-            rest /= to.dim[d];
-        }
-        f.first = i * t->m;
-        one_product(&f, from + a_at * t->m * t->k,
-                    (const char *)(t->packed ? t->packed : s.packed) +
-                        (size_t)f.b_at * t->packed_each,
-                    zeros_at(a_zero, arg(c, p->a_zero), a_at, t->m),
-                    zeros_at(b_zero, arg(c, p->b_zero), f.b_at, t->n));
-    }
+    all_products(&f, from, a_zero, b_zero);
     return 0;
 }
 
@@ -475,5 +485,32 @@ const struct mc_op mc_ops_integer_matmul[] = {
     ROW("com.microsoft", "MatMulIntegerToFloat", 1),
     ROW("com.microsoft", "DynamicQuantizeMatMul", 1),
     ROW("com.microsoft", "QGemm", 1),
+    {0},
+};
+
+/* ---- on a device: sums alone, whose zero points it knows itself ---- */
+
+static bool device_can(const struct mc_call *c)
+{
+    return c->k->gemm_s8.run && c->k->quant.widen;
+}
+
+static int device_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct product *t = c->state;
+    struct space s;
+    layout_scratch(c, t, &s);
+    struct finish f = {.c = c, .t = t, .s = &s};
+    struct mc_s8_zero a_zero = mc_int8_device_zero(c, arg(c, t->p->a_zero), s.a_zero);
+    struct mc_s8_zero b_zero = mc_int8_device_zero(c, arg(c, t->p->b_zero), s.b_zero);
+    if (!t->packed)
+        pack_matrices(c, t, s.packed);
+    all_products(&f, c->in[0].data, a_zero, b_zero);
+    return 0;
+}
+
+const struct mc_op_gpu mc_op_gpu_integer_matmul[] = {
+    {"", "MatMulInteger", device_can, 0, product_setup, device_run, product_teardown, false},
     {0},
 };

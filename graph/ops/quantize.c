@@ -4,6 +4,7 @@
 
 #include "graph/ops/helper.h"
 #include "graph/ops/int8.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/quant_grid.h"
 
 enum { X, SCALE, ZERO };
@@ -309,5 +310,87 @@ const struct mc_op mc_ops_quantize[] = {
     {"com.microsoft", "QuantizeLinear", 1, 0, quantize_infer, NULL, quantize_run, NULL, NULL, NULL},
     {"com.microsoft", "DequantizeLinear", 1, 0, dequantize_infer, NULL, dequantize_run, NULL, NULL,
      NULL},
+    {0},
+};
+
+/* ---- on a device ---- */
+
+static bool device_can(const struct mc_call *c, const struct mc_buf *real,
+                       const struct mc_buf *whole)
+{
+    const struct mc_buf *zero = mc_op_arg(c, ZERO);
+    return c->k->quant.quantize_all && c->k->quant.dequantize_all && is_row_type(whole->dtype) &&
+           real->dtype == MC_DTYPE_F32 && c->in[SCALE].dtype == MC_DTYPE_F32 &&
+           (!zero || zero->dtype == whole->dtype);
+}
+
+static bool device_can_quantize(const struct mc_call *c)
+{
+    return device_can(c, &c->in[X], &c->out[0]);
+}
+
+static bool device_can_dequantize(const struct mc_call *c)
+{
+    return device_can(c, &c->out[0], &c->in[X]);
+}
+
+static int device_all(const struct mc_call *c, enum mc_dtype whole, struct mc_quant_all *ret,
+                      struct mc_err *err)
+{
+    struct mc_quant_grid g;
+    const struct mc_buf *zero = mc_op_arg(c, ZERO);
+    int rc = mc_quant_grid_of(c->node, &c->in[X].shape, &c->in[SCALE].shape, &g, err);
+    *ret = (struct mc_quant_all){.outer = g.outer,
+                                 .axis = g.axis,
+                                 .inner = g.inner,
+                                 .o_step = g.o_step,
+                                 .a_step = g.a_step,
+                                 .i_step = g.i_step,
+                                 .block = g.block,
+                                 .scale = c->in[SCALE].data,
+                                 .zero = zero ? zero->data : NULL};
+    mc_int8_range(whole, &ret->lo, &ret->hi);
+    return rc;
+}
+
+static int device_quantize(struct mc_call *c, struct mc_err *err)
+{
+    struct mc_quant_all q;
+    int rc = device_all(c, c->out[0].dtype, &q, err);
+    if (!rc)
+        c->k->quant.quantize_all(&q, c->in[X].data, c->out[0].data, c->pool);
+    return rc;
+}
+
+static int device_dequantize(struct mc_call *c, struct mc_err *err)
+{
+    struct mc_quant_all q;
+    int rc = device_all(c, c->in[X].dtype, &q, err);
+    if (!rc)
+        c->k->quant.dequantize_all(&q, c->in[X].data, c->out[0].data, c->pool);
+    return rc;
+}
+
+static bool device_can_dynamic(const struct mc_call *c)
+{
+    return c->k->quant.dynamic && mc_op_gpu_floats(c) && mc_op_res(c, 0) && mc_op_res(c, 1) &&
+           mc_op_res(c, 2);
+}
+
+static int device_dynamic(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    c->k->quant.dynamic(mc_op_count(&c->in[0]), c->in[0].data, c->out[0].data, c->out[1].data,
+                        c->out[2].data, c->pool);
+    return 0;
+}
+
+const struct mc_op_gpu mc_op_gpu_quantize[] = {
+    {"", "QuantizeLinear", device_can_quantize, 0, NULL, device_quantize, NULL, false},
+    {"", "DequantizeLinear", device_can_dequantize, 0, NULL, device_dequantize, NULL, false},
+    {"", "DynamicQuantizeLinear", device_can_dynamic, 0, NULL, device_dynamic, NULL, false},
+    {"com.microsoft", "QuantizeLinear", device_can_quantize, 0, NULL, device_quantize, NULL, false},
+    {"com.microsoft", "DequantizeLinear", device_can_dequantize, 0, NULL, device_dequantize, NULL,
+     false},
     {0},
 };

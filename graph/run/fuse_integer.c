@@ -154,6 +154,8 @@ void mc_fuse_integers(struct mc_session *s, struct mc_plan *p)
         mc_integer_concat,  mc_integer_table,   mc_integer_move};
     struct mc_integers f = {.s = s, .p = p};
     bool some = false;
+    if (s->gpu.gpu) /* has its conversions, and products of floats as fast as of integers */
+        return;
     for (int i = 0; i < p->n_steps; i++)
         for (size_t k = 0; k < sizeof patterns / sizeof *patterns && !p->steps[i].skip; k++)
             if (patterns[k](&f, i)) {

@@ -42,5 +42,6 @@ static void dequantize(const struct mc_quant_row *r, const void *x, float *y)
 
 void MC_REF(mc_quant_fill)(struct mc_quant_kernels *k)
 {
-    *k = (struct mc_quant_kernels){quantize, requantize, dequantize};
+    *k = (struct mc_quant_kernels){
+        .quantize = quantize, .requantize = requantize, .dequantize = dequantize};
 }
