@@ -164,6 +164,28 @@ static void finish(const char *entry)
     WORK(rows_s8, transpose,                                                                       \
          (int64_t n, int64_t rows, int64_t cols, const uint8_t *x, uint8_t *y, P),                 \
          (n, rows, cols, x, y, pool))                                                              \
+    WORK(circulant, expand,                                                                        \
+         (const struct mc_circulant *m, int64_t taps, const void *col, void *w, P),                \
+         (m, taps, col, w, pool))                                                                  \
+    WORK(circulant, fold,                                                                          \
+         (const struct mc_circulant *m, int64_t taps, const void *w, void *col, P),                \
+         (m, taps, w, col, pool))                                                                  \
+    WORK(xnor, hand, (const struct mc_xnor_hand *h, P), (h, pool))                                 \
+    WORK(small, binary, (const struct mc_small_binary *b, P), (b, pool))                           \
+    WORK(small, binary_gradient, (const struct mc_small_binary *b, P), (b, pool))                  \
+    WORK(small, shared, (const struct mc_small_shared *s, P), (s, pool))                           \
+    WORK(small, shared_gradient, (const struct mc_small_shared *s, P), (s, pool))                  \
+    WORK(small, gate, (const struct mc_small_gate *g, P), (g, pool))                               \
+    WORK(small, sign_weight, (const struct mc_small_sign *s, P), (s, pool))                        \
+    WORK(small, sign, (int64_t n, const void *x, void *y, P), (n, x, y, pool))                     \
+    WORK(quant, quantize_all, (const struct mc_quant_all *q, const float *x, void *y, P),          \
+         (q, x, y, pool))                                                                          \
+    WORK(quant, dequantize_all, (const struct mc_quant_all *q, const void *x, float *y, P),        \
+         (q, x, y, pool))                                                                          \
+    WORK(quant, dynamic, (int64_t n, const float *x, uint8_t *y, float *scale, uint8_t *zero, P),  \
+         (n, x, y, scale, zero, pool))                                                             \
+    WORK(quant, widen, (int64_t n, bool is_signed, const void *x, int32_t *y, P),                  \
+         (n, is_signed, x, y, pool))                                                               \
     WORK(quant, quantize, (const struct mc_quant_row *r, const float *x, void *y), (r, x, y))      \
     WORK(quant, requantize, (const struct mc_quant_row *r, const int32_t *x, void *y), (r, x, y))  \
     WORK(quant, dequantize, (const struct mc_quant_row *r, const void *x, float *y), (r, x, y))    \
