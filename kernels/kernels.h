@@ -12,6 +12,7 @@
 #ifndef MC_KERNELS_KERNELS_H
 #define MC_KERNELS_KERNELS_H
 
+#include "kernels/attend.h"
 #include "kernels/circulant.h"
 #include "kernels/conv.h"
 #include "kernels/conv_grad.h"
@@ -60,6 +61,7 @@ struct mc_kernels {
     struct mc_quant_kernels quant;
     struct mc_move_kernels move;
     struct mc_typed_kernels typed;
+    struct mc_attend_kernels attend; /* of a device; NULL on the CPU */
 };
 
 /* Table by name for 4- or 8-byte elements; name NULL: the best this CPU has (for 8 bytes: "ref").
