@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "formats/report_device.h"
 #include "formats/report_doc.h"
 
 enum { NAME = 200 };
@@ -59,18 +60,16 @@ static void put(struct mc_doc_rows *r, const char *name, const char *value)
 
 static void machine(struct mc_doc_rows *r, const json_t *report)
 {
-    char text[256], n[MC_TEXT];
-    const char *device = mc_json_string(report, "device");
-    const char *kernels = mc_json_string(report, "kernels");
+    char text[MC_DEVICE_TEXT], n[MC_TEXT];
+    const char *said;
     double threads = number(report, "threads");
-    if (device) {
-        snprintf(text, sizeof text, "%.60s", device);
-        if (kernels)
-            mc_text_add(text, sizeof text, " (%.60s)", kernels);
+    if (mc_device_where(report, text)) {
         if (isfinite(threads))
             mc_text_add(text, sizeof text, ", %.0f thread%s", threads, threads == 1 ? "" : "s");
         put(r, "computed on", text);
     }
+    for (int i = 0; (said = mc_device_sentence(report, i, text)); i++)
+        put(r, i ? "" : "the GPU", said);
     if (isfinite(number(report, "seconds")))
         put(r, "time", mc_text_seconds(number(report, "seconds"), n));
     if (isfinite(number(report, "peak_rss_bytes")))

@@ -308,8 +308,14 @@ const char *mc_fact_latency(const json_t *report, char ret[MC_FACT_TEXT])
     *ret = 0;
     if (!isfinite(pairs) || !isfinite(number(json_object_get(l, "after"), "median_seconds")))
         return ret;
-    snprintf(ret, MC_FACT_TEXT, "latency here, batch %.0f, %.0f thread%s, %s: median of %.0f %s",
-             mc_json_number(l, "batch", 1), threads, threads == 1 ? "" : "s",
+    const char *device = mc_json_string_or(l, "device", "cpu");
+    char where[64];
+    if (strcmp(device, "cpu"))
+        snprintf(where, sizeof where, "%.60s", device);
+    else
+        snprintf(where, sizeof where, "%.0f thread%s", threads, threads == 1 ? "" : "s");
+    snprintf(ret, MC_FACT_TEXT, "latency here, batch %.0f, %s, %s: median of %.0f %s",
+             mc_json_number(l, "batch", 1), where,
              strcmp(mc_json_string_or(l, "inputs", ""), "random") ? "a sample of the data"
                                                                   : "random inputs",
              pairs, pairs == 1 ? "pair" : "pairs");

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "formats/report.h"
 #include "formats/report_batch.h"
+#include "formats/report_device.h"
 #include "formats/report_doc.h"
 #include "formats/report_format.h"
 #include "formats/report_xml.h"
@@ -188,6 +189,14 @@ static void properties(FILE *out, const json_t *report)
         if (isfinite(v))
             mc_xml_property(out, n++, numbers[i], value);
     }
+    char said[MC_DEVICE_TEXT];
+    const json_t *gpu = json_object_get(report, "gpu");
+    if (gpu) {
+        mc_xml_property(out, n++, "gpu.name", mc_json_string_or(gpu, "name", "?"));
+        mc_xml_property(out, n++, "gpu.precision", mc_json_string_or(gpu, "precision", "?"));
+    }
+    for (int i = 0; mc_device_sentence(report, i, said); i++)
+        mc_xml_property(out, n++, "gpu", said);
     struct mc_fact f;
     for (size_t i = 0; mc_fact_at(report, i, &f); i++)
         for (int k = 0; k < 2; k++) {

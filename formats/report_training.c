@@ -73,11 +73,16 @@ static const char *memory(const json_t *t, char *ret)
 {
     char b[MC_TEXT];
     double peak = number(t, "peak_bytes"), again = mc_json_number(t, "recomputed", 0);
+    double rate = number(t, "samples_per_second");
+    const char *device = mc_json_string_or(t, "device", "cpu");
     if (!isfinite(peak))
         return "";
     snprintf(ret, MC_TRAINING_TEXT, "memory of a step: %s", mc_text_bytes(peak, b));
     if (again > 0)
         mc_text_add(ret, MC_TRAINING_TEXT, ", with %.0f operators run a second time to fit", again);
+    if (isfinite(rate) && strcmp(device, "cpu"))
+        mc_text_add(ret, MC_TRAINING_TEXT, "; %s samples per second on %.40s",
+                    mc_text_group((int64_t)rate, b), device);
     return ret;
 }
 

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "formats/report.h"
 #include "formats/report_batch.h"
+#include "formats/report_device.h"
 #include "formats/report_facts.h"
 #include "formats/report_format.h"
 
@@ -107,12 +108,11 @@ static void cost(FILE *out, const json_t *report)
         fprintf(out, ", peak memory %s", mc_text_bytes(peak, b));
     if (isfinite(threads))
         fprintf(out, ", %.0f thread%s", threads, threads == 1 ? "" : "s");
-    const char *device = mc_json_string(report, "device");
-    const char *kernels = mc_json_string(report, "kernels");
-    if (device)
-        fprintf(out, ", %s%s%s%s", device, kernels ? " (" : "", kernels ? kernels : "",
-                kernels ? ")" : "");
-    fputc('\n', out);
+    char text[MC_DEVICE_TEXT];
+    const char *said = mc_device_where(report, text);
+    fprintf(out, "%s%s\n", said ? ", " : "", said ? said : "");
+    for (int k = 0; (said = mc_device_sentence(report, k, text)); k++)
+        fprintf(out, "  %s\n", said);
 }
 
 static int compressed(const json_t *report, FILE *out, int columns)

@@ -1,4 +1,5 @@
 #include <math.h>
+#include <string.h>
 
 #include "base/json.h"
 #include "base/table.h"
@@ -107,10 +108,12 @@ int mc_report_txt_bench(const json_t *report, FILE *out, int columns)
 {
     const json_t *limits = json_object_get(report, "limits");
     char n[MC_TEXT];
-    fprintf(out, "  %.3f ms per run, median of %.0f (fastest %.3f ms), %s samples per second\n",
+    const char *device = mc_json_string_or(report, "device", "cpu");
+    fprintf(out, "  %.3f ms per run, median of %.0f (fastest %.3f ms), %s samples per second",
             1e3 * number(report, "latency"), number(report, "runs"),
             1e3 * number(report, "fastest"),
             mc_text_group((int64_t)number(report, "throughput"), n));
+    fprintf(out, strcmp(device, "cpu") ? " on %s\n" : "\n", device);
     fprintf(
         out, "  one thread of this machine: sgemm %.1f GFLOP/s (OpenBLAS %s), copying %.1f GB/s\n",
         number(limits, "gflops"), mc_json_string_or(limits, "blas", "?"), number(limits, "gbytes"));

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "graph/run/device.h"
 #include "train/run.h"
 
 static double epoch_of(const struct mc_run *r, int64_t update)
@@ -132,6 +133,12 @@ int mc_run_report(const struct mc_run *r, json_t **ret, struct mc_err *err)
     mc_json_put(o, "curve", curve(r, &ok), &ok);
     mc_json_put(o, "epochs_log", evals(r, &ok), &ok);
     mc_json_put(o, "seconds", mc_json_real(t->seconds), &ok);
+    mc_json_put(o, "samples_per_second",
+                t->seconds > 0 ? mc_json_real((double)t->update *
+                                              (double)(r->batch * r->o.accumulate) / t->seconds)
+                               : json_null(),
+                &ok);
+    mc_json_put(o, "device", json_string(mc_device_name(r->ctx->pool)), &ok);
     if (!ok) {
         json_decref(o);
         return mc_fail(err, MC_ENOMEM, "out of memory for the report of a training");
