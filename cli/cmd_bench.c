@@ -258,6 +258,7 @@ static int describe(const struct bench *b, const struct mc_cli *cli, json_t **re
     if (b->circulant.n)
         mc_json_put(r, "circulant", circulant(&b->circulant, &ok), &ok);
     rc = put_nodes(b, r, &ok, err);
+    mc_session_note(b->session);
     mc_cli_put_cost(cli, r, &ok);
     return rc || ok ? rc : mc_fail(err, MC_ENOMEM, "out of memory");
 }

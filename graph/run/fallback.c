@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "graph/ops/pack.h"
+#include "graph/run/device.h"
 #include "graph/run/plan.h"
 
 /* Constants of a plan and of all behind it. */
@@ -98,4 +99,16 @@ bool mc_session_fallback(const struct mc_session *s, int i, struct mc_session_fa
             return true;
         }
     return false;
+}
+
+void mc_session_note(const struct mc_session *s)
+{
+    struct mc_session_stats st;
+    struct mc_session_fallback f;
+    if (!s->gpu.gpu || !s->last)
+        return;
+    mc_session_stats(s, &st);
+    mc_device_note(st.gpu_bytes, NULL, NULL, 0);
+    for (int i = 0; mc_session_fallback(s, i, &f); i++)
+        mc_device_note(st.gpu_bytes, f.op_type, f.why, f.nodes);
 }

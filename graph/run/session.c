@@ -227,6 +227,7 @@ void mc_session_free(struct mc_session *s)
     if (!s)
         return;
     struct mc_gpu *before = mc_device_enter(s);
+    mc_session_note(s);
     mc_path_free(s);
     mc_live_clear(s);
     for (size_t i = 0; s->bodies && i < s->g->n_node_ids; i++)
