@@ -40,9 +40,24 @@ static cudaError_t done(cudaError_t rc)
     return rc;
 }
 
+/* While one lives, the program may touch device memory. */
+struct opened {
+    bool was;
+    opened() : was(mc_sim_open(true))
+    {
+    }
+    ~opened()
+    {
+        mc_sim_open(was);
+    }
+};
+
 static cudaError_t flush()
 {
     std::lock_guard<std::recursive_mutex> hold(lock);
+    if (queue.empty())
+        return cudaSuccess;
+    opened now;
     while (!queue.empty()) {
         std::function<void()> f = std::move(queue.front());
         queue.pop_front();
@@ -232,46 +247,56 @@ cudaError_t mc_sim_shared_most(const void *kernel, cudaFuncAttribute, int bytes)
 
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 {
-    *left = *total = (size_t)16 << 30;
+    mc_sim_memory(left, total);
     return cudaSuccess;
 }
 
-cudaError_t cudaMalloc(void **p, size_t bytes)
+static cudaError_t allocate(void **p, size_t bytes, bool host_too)
 {
     if (recorded())
         return cudaErrorStreamCaptureUnsupported;
-    *p = aligned_alloc(256, (bytes + 255) / 256 * 256);
-    if (!*p)
-        return done(cudaErrorMemoryAllocation);
-    memset(*p, 0xff, bytes); /* NaN */
-    return cudaSuccess;
-}
-
-cudaError_t cudaMallocManaged(void **p, size_t bytes, unsigned)
-{
-    return cudaMalloc(p, bytes);
+    std::lock_guard<std::recursive_mutex> hold(lock);
+    *p = mc_sim_alloc(bytes, host_too);
+    return *p ? cudaSuccess : done(cudaErrorMemoryAllocation);
 }
 
 /* Waits for all work, as the runtime does. */
-cudaError_t cudaFree(void *p)
+static cudaError_t release(void *p)
 {
     if (!p)
         return cudaSuccess;
     if (recorded())
         return cudaErrorStreamCaptureUnsupported;
+    std::lock_guard<std::recursive_mutex> hold(lock);
     cudaError_t rc = flush();
-    free(p);
+    if (!mc_sim_free(p))
+        mc_sim_stop("%p is freed, which is no allocation", p);
     return rc;
+}
+
+cudaError_t cudaMalloc(void **p, size_t bytes)
+{
+    return allocate(p, bytes, false);
+}
+
+cudaError_t cudaMallocManaged(void **p, size_t bytes, unsigned)
+{
+    return allocate(p, bytes, true);
 }
 
 cudaError_t cudaMallocHost(void **p, size_t bytes)
 {
-    return cudaMalloc(p, bytes);
+    return allocate(p, bytes, true);
+}
+
+cudaError_t cudaFree(void *p)
+{
+    return release(p);
 }
 
 cudaError_t cudaFreeHost(void *p)
 {
-    return cudaFree(p);
+    return release(p);
 }
 
 /* These two do not wait for the work of a stream that is not blocking. */
@@ -279,26 +304,35 @@ cudaError_t cudaMemset(void *p, int value, size_t bytes)
 {
     if (recorded())
         return cudaErrorStreamCaptureUnsupported;
+    std::lock_guard<std::recursive_mutex> hold(lock);
+    mc_sim_copy(p, nullptr, bytes, cudaMemcpyHostToDevice);
+    opened now;
     memset(p, value, bytes);
     return cudaSuccess;
 }
 
-cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, cudaMemcpyKind)
+cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, cudaMemcpyKind kind)
 {
     if (recorded())
         return cudaErrorStreamCaptureUnsupported;
+    std::lock_guard<std::recursive_mutex> hold(lock);
+    mc_sim_copy(dst, src, bytes, kind);
+    opened now;
     memcpy(dst, src, bytes);
     return cudaSuccess;
 }
 
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t)
 {
+    mc_sim_copy(p, nullptr, bytes, cudaMemcpyHostToDevice);
     mc_sim_enqueue([=] { memset(p, value, bytes); });
     return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, cudaMemcpyKind, cudaStream_t)
+cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t)
 {
+    mc_sim_copy(dst, src, bytes, kind);
     mc_sim_enqueue([=] { memcpy(dst, src, bytes); });
     return cudaSuccess;
 }

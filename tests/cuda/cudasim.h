@@ -49,6 +49,9 @@ typedef std::function<void(const uint3 *threads, int n)> mc_sim_body;
 void mc_sim_launch(const mc_sim_place &at, dim3 blocks, dim3 threads, size_t shared, bool sync,
                    mc_sim_body body);
 void *mc_sim_shared();
+/* From here on this thread is a kernel's, whose arguments these are; mc_sim_leave: no longer. */
+void mc_sim_enter(const void *arguments, size_t bytes);
+void mc_sim_leave();
 /* Work in the order of the device: done when somebody waits for it, or kept where a stream records. */
 void mc_sim_enqueue(std::function<void()> work);
 
@@ -67,12 +70,15 @@ void mc_sim_start(mc_sim_place at, dim3 blocks, dim3 threads, size_t shared, boo
 {
     static_assert(sizeof...(P) == sizeof...(A), "a launch with another number of arguments");
     at.address = (const void *)kernel;
-    std::tuple<P...> args(mc_sim_argument<P>(std::forward<A>(a))...);
-    mc_sim_launch(at, blocks, threads, shared, sync, [kernel, args](const uint3 *list, int n) {
+    std::pair<void (*)(P...), std::tuple<P...>> call(
+        kernel, std::tuple<P...>(mc_sim_argument<P>(std::forward<A>(a))...));
+    mc_sim_launch(at, blocks, threads, shared, sync, [call](const uint3 *list, int n) {
+        mc_sim_enter(&call, sizeof call);
         for (int i = 0; i < n; i++) {
             threadIdx = list[i];
-            std::apply(kernel, args);
+            std::apply(call.first, call.second);
         }
+        mc_sim_leave();
     });
 }
 

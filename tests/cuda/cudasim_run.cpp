@@ -11,14 +11,15 @@
 
 #include "tests/cuda/cudasim_inside.h"
 
-#if defined __SANITIZE_ADDRESS__
+#ifdef MC_SIM_ASAN
 #include <sanitizer/common_interface_defs.h>
 #endif
 
 uint3 threadIdx, blockIdx;
-dim3 blockDim, gridDim;
+dim3 blockDim(0), gridDim;
 
-enum { WARP = warpSize, STACK = 256 << 10, PAGE = 4096 };
+enum { WARP = warpSize, STACK = 256 << 10, PAGE = 4096, THREADS_MOST = 1024 };
+enum { PROGRAM_STACK = 4 << 20 }; /* what a kernel may take of it */
 enum order { FORWARD, REVERSE, SHUFFLED };
 enum state { READY, WAITS, DONE };
 
@@ -28,7 +29,7 @@ struct fiber {
     char *stack;
     void *fake_stack; /* of the address sanitizer */
     bool begun;
-    uint3 index;
+    int number; /* in the block */
     enum state state;
     mc_sim_meeting kind; /* what it waits for, and where */
     const char *file;
@@ -43,16 +44,17 @@ static struct {
     const mc_sim_body *body;
     size_t shared_bytes;
     std::unique_ptr<char[]> shared;
-    std::vector<uint3> threads; /* of a block, in the order in which they run */
-    std::vector<int> lanes, warps;
-    std::vector<fiber *> fibers; /* by number in the block */
-    fiber *self;                 /* NULL: threads run on the stack of the program */
-    int count, number;           /* threads of the block; of this one */
+    std::vector<int> lanes, warps; /* in the order in which they run */
+    std::vector<fiber *> fibers;   /* by number in the block */
+    fiber *self;                   /* NULL: threads run on the stack of the program */
+    int count;                     /* threads of the block */
     jmp_buf scheduler;
     void *scheduler_fake;
     const void *scheduler_stack;
     size_t scheduler_bytes;
 } sim;
+/* Of the threads of a block, by number and in the order in which they run. */
+static uint3 index_of[THREADS_MOST], in_order[THREADS_MOST];
 
 void mc_sim_stop(const char *fmt, ...)
 {
@@ -67,16 +69,29 @@ void mc_sim_stop(const char *fmt, ...)
             sim.place->kernel, sim.place->file, sim.place->line, blockIdx.x, blockIdx.y, blockIdx.z,
             gridDim.x, gridDim.y, gridDim.z, threadIdx.x, threadIdx.y, threadIdx.z, blockDim.x,
             blockDim.y, blockDim.z);
+    sim.place = nullptr;
     va_start(ap, fmt);
     vfprintf(stderr, fmt, ap);
     va_end(ap);
     fprintf(stderr, "\n");
+    mc_sim_backtrace();
     abort();
 }
 
 void *mc_sim_shared()
 {
     return sim.shared.get();
+}
+
+const char *mc_sim_shared_range(size_t *ret_bytes)
+{
+    *ret_bytes = sim.shared_bytes;
+    return sim.shared.get();
+}
+
+void mc_sim_leave()
+{
+    mc_sim_inside(false);
 }
 
 /* ---- orders ---- */
@@ -145,7 +160,7 @@ static uint64_t block_step(uint64_t n)
 
 static void switched([[maybe_unused]] void *fake)
 {
-#if defined __SANITIZE_ADDRESS__
+#ifdef MC_SIM_ASAN
     const void *bottom;
     size_t bytes;
     __sanitizer_finish_switch_fiber(fake, &bottom, &bytes);
@@ -159,7 +174,7 @@ static void switched([[maybe_unused]] void *fake)
 static void leave(fiber *f)
 {
     if (_setjmp(f->at) == 0) {
-#if defined __SANITIZE_ADDRESS__
+#ifdef MC_SIM_ASAN
         __sanitizer_start_switch_fiber(&f->fake_stack, sim.scheduler_stack, sim.scheduler_bytes);
 #endif
         _longjmp(sim.scheduler, 1);
@@ -172,7 +187,7 @@ static void fiber_main()
     switched(nullptr);
     for (;;) {
         fiber *f = sim.self;
-        (*sim.body)(&f->index, 1);
+        (*sim.body)(&index_of[f->number], 1);
         f->state = DONE;
         leave(f);
     }
@@ -181,9 +196,10 @@ static void fiber_main()
 static void resume(fiber *f)
 {
     sim.self = f;
-    threadIdx = f->index;
+    threadIdx = index_of[f->number];
+    mc_sim_stack(f->stack, STACK);
     if (_setjmp(sim.scheduler) == 0) {
-#if defined __SANITIZE_ADDRESS__
+#ifdef MC_SIM_ASAN
         __sanitizer_start_switch_fiber(&sim.scheduler_fake, f->stack, STACK);
 #endif
         if (f->begun)
@@ -192,6 +208,7 @@ static void resume(fiber *f)
         setcontext(&f->first);
     }
     sim.self = nullptr;
+    mc_sim_inside(false);
     switched(sim.scheduler_fake);
 }
 
@@ -234,6 +251,7 @@ uint64_t mc_sim_meet(mc_sim_meeting kind, unsigned mask, uint64_t value, int sou
     f->file = file;
     f->line = line;
     leave(f);
+    mc_sim_inside(true);
     return f->result;
 }
 
@@ -327,15 +345,16 @@ static void release_block()
         if (!first)
             first = f;
         if (!same_place(first, f)) {
-            threadIdx = f->index;
+            uint3 other = index_of[first->number];
+            threadIdx = index_of[f->number];
             mc_sim_stop("waits for %s at %s:%d while thread (%u,%u,%u) waits for %s at %s:%d",
-                        waits_for(f), f->file, f->line, first->index.x, first->index.y,
-                        first->index.z, waits_for(first), first->file, first->line);
+                        waits_for(f), f->file, f->line, other.x, other.y, other.z, waits_for(first),
+                        first->file, first->line);
         }
         count += f->value;
     }
     if (first && first->kind != MC_SIM_BARRIER) {
-        threadIdx = first->index;
+        threadIdx = index_of[first->number];
         mc_sim_stop("waits at %s:%d for lanes that never come, mask 0x%08x", first->file,
                     first->line, first->mask);
     }
@@ -386,21 +405,22 @@ static void prepare(dim3 threads, size_t shared, bool sync)
     bool new_size = threads.x != blockDim.x || threads.y != blockDim.y || threads.z != blockDim.z;
     blockDim = threads;
     sim.count = (int)(threads.x * threads.y * threads.z);
-    if (new_size || sim.threads.empty()) {
+    if (new_size) {
         std::vector<int> list;
         arrange(list, sim.count);
-        sim.threads.clear();
-        for (int i : list)
-            sim.threads.push_back(thread_at(i, threads));
+        for (int i = 0; i < sim.count; i++) {
+            index_of[i] = thread_at(i, threads);
+            in_order[i] = thread_at(list[(size_t)i], threads);
+        }
     }
     if (!sync)
         return;
     arrange(sim.lanes, WARP);
     arrange(sim.warps, (sim.count + WARP - 1) / WARP);
-    while (sim.fibers.size() < (size_t)sim.count)
+    while (sim.fibers.size() < (size_t)sim.count) {
         sim.fibers.push_back(fiber_new());
-    for (int i = 0; i < sim.count; i++)
-        sim.fibers[(size_t)i]->index = thread_at(i, threads);
+        sim.fibers.back()->number = (int)sim.fibers.size() - 1;
+    }
 }
 
 void mc_sim_run(const mc_sim_place &at, dim3 blocks, dim3 threads, size_t shared, bool sync,
@@ -410,6 +430,8 @@ void mc_sim_run(const mc_sim_place &at, dim3 blocks, dim3 threads, size_t shared
     uint64_t step = order() == SHUFFLED ? block_step(n) : 1;
     prepare(threads, shared, sync);
     gridDim = blocks;
+    const char *here = (const char *)__builtin_frame_address(0);
+    mc_sim_stack(here - PROGRAM_STACK, PROGRAM_STACK);
     sim.place = &at;
     sim.body = &body;
     for (uint64_t i = 0; i < n; i++) {
@@ -420,7 +442,7 @@ void mc_sim_run(const mc_sim_place &at, dim3 blocks, dim3 threads, size_t shared
         if (sync)
             run_block();
         else
-            body(sim.threads.data(), sim.count);
+            body(in_order, sim.count);
     }
     sim.place = nullptr;
 }

@@ -317,6 +317,130 @@ static void test_wrong()
     CHECK(!right);
 }
 
+/* ---- memory ---- */
+
+static __global__ void read_at(const float *x, int64_t i, float *y)
+{
+    y[threadIdx.x] = x[i + threadIdx.x];
+}
+
+static __global__ void wide_at(const float *x, int64_t i, float4 *y)
+{
+    *y = *(const float4 *)(x + i);
+}
+
+static __global__ void shared_at(int i, int *y)
+{
+    MC_SHARED(int, tile);
+    tile[threadIdx.x] = 1;
+    __syncthreads();
+    y[threadIdx.x] = tile[i + (int)threadIdx.x];
+}
+
+struct pointers { /* as a structure of a table: by value, with a pointer that may be the host's */
+    const float *x;
+    float *y;
+};
+
+static __global__ void through(struct pointers p)
+{
+    p.y[threadIdx.x] = p.x[threadIdx.x];
+}
+
+enum { FLOATS = 100 };
+
+static float *some_floats()
+{
+    return device(std::vector<float>(FLOATS, 1.0f));
+}
+
+static void run_behind()
+{
+    MC_LAUNCH(read_at, 1, 32, some_floats(), FLOATS - 31, some_floats());
+}
+
+static void run_before()
+{
+    MC_LAUNCH_SYNC(read_at, 1, 32, 0, some_floats(), -1, some_floats());
+}
+
+static void run_freed()
+{
+    float *x = some_floats(), *y = some_floats();
+    mc_gpu_free(gpu, x);
+    MC_LAUNCH(read_at, 1, 32, x, 0, y);
+}
+
+static void run_heap()
+{
+    std::vector<float> x(FLOATS);
+    MC_LAUNCH_SYNC(through, 1, 32, 0, (pointers{x.data(), some_floats()}));
+    (void)mc_gpu_wait(gpu, nullptr);
+}
+
+static void run_stack()
+{
+    float x[32] = {0};
+    pointers p = {x, some_floats()};
+    MC_LAUNCH(through, 1, 32, p);
+    (void)mc_gpu_wait(gpu, nullptr);
+}
+
+static void run_unaligned()
+{
+    MC_LAUNCH(wide_at, 1, 1, some_floats(), 2, (float4 *)some_floats());
+}
+
+static void run_shared()
+{
+    MC_LAUNCH_SYNC(shared_at, 1, 32, 32 * sizeof(int), 1, device(std::vector<int>(32)));
+}
+
+static void run_host_reads()
+{
+    volatile float *x = some_floats();
+    (void)x[3];
+}
+
+static void run_host_copies()
+{
+    std::vector<float> x(FLOATS);
+    (void)mc_gpu_copy(gpu, some_floats(), x.data(), 16, nullptr);
+}
+
+static void test_memory()
+{
+    struct mc_err err;
+    void *p;
+    float *y = some_floats();
+    pointers here = {some_floats(), y};
+    MC_LAUNCH_SYNC(through, 1, 64, 0, here);
+    MC_LAUNCH(wide_at, 1, 1, here.x, 4, (float4 *)(y + 64));
+    CHECK(host(y, FLOATS)[67] == 1 && mc_gpu_shared_alloc(gpu, 12, &p, &err) == 0);
+    MC_LAUNCH(read_at, 1, 3, here.x, 0, (float *)p);
+    CHECK(mc_gpu_wait(gpu, nullptr) == 0 && ((float *)p)[2] == 1);
+    mc_gpu_shared_free(gpu, p);
+#ifdef MC_SIM_ASAN
+    CHECK(says(trouble(run_behind), "heap-buffer-overflow"));
+    CHECK(says(trouble(run_before), "heap-buffer-overflow"));
+    CHECK(says(trouble(run_freed), "heap-use-after-free"));
+    CHECK(says(trouble(run_shared), "heap-buffer-overflow"));
+#else
+    std::string s = trouble(run_behind);
+    CHECK(says(s, "kernel read_at (launched at") && says(s, "thread (31,0,0)") &&
+          says(s, "reads 4 bytes at") &&
+          says(s, ": 0 bytes behind the end of device memory of 400"));
+    CHECK(says(trouble(run_before), "behind the end of device memory"));
+    CHECK(says(trouble(run_freed), "of device memory that was freed (400 bytes)"));
+    CHECK(says(trouble(run_heap), ": host memory"));
+    CHECK(says(trouble(run_stack), ": host memory"));
+    CHECK(says(trouble(run_unaligned), "is not aligned to 16 bytes"));
+    CHECK(says(trouble(run_shared), "at byte 128 of shared memory of 128 bytes"));
+    CHECK(says(trouble(run_host_reads), "the host touches"));
+    CHECK(says(trouble(run_host_copies), "a copy of 16 bytes from"));
+#endif
+}
+
 int main()
 {
     struct mc_err err;
@@ -329,6 +453,7 @@ int main()
     test_threads();
     test_recording();
     test_wrong();
+    test_memory();
     mc_gpu_close(gpu);
     printf("%s\n", failures ? "FAILED" : "ok");
     return failures != 0;

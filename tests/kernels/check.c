@@ -36,7 +36,7 @@ enum { ROWS = sizeof rows / sizeof rows[0], GUARD = 128, GUARD_BYTE = 0xa5 };
 struct check_block {
     struct check_block *next;
     unsigned char *base;
-    size_t front, bytes;
+    size_t front, bytes, behind;
 };
 
 void check_describe(struct check *c, const char *fmt, ...)
@@ -94,11 +94,14 @@ void *check_alloc(struct check *c, size_t bytes, size_t align)
         abort();
     b->front = GUARD + shift;
     b->bytes = bytes;
-    size_t all = b->front + bytes + GUARD;
+    b->behind = c->k->device && c->draw % 2
+                    ? 0
+                    : GUARD; /* without: a memory checker sees what is read there */
+    size_t all = b->front + bytes + b->behind;
     b->base = c->k->device ? check_device_alloc(all) : mc_alloc_aligned(all);
     if (!b->base)
         abort();
-    memset(b->base, GUARD_BYTE, b->front + bytes + GUARD);
+    memset(b->base, GUARD_BYTE, all);
     memset(b->base + b->front, 0xff, bytes); /* NaN in f32 and f64 */
     b->next = c->blocks;
     c->blocks = b;
@@ -109,7 +112,7 @@ static void free_blocks(struct check *c)
 {
     while (c->blocks) {
         struct check_block *b = c->blocks;
-        for (size_t i = 0; i < b->front + GUARD; i++) {
+        for (size_t i = 0; i < b->front + b->behind; i++) {
             size_t at = i < b->front ? i : i + b->bytes;
             if (b->base[at] != GUARD_BYTE) {
                 check_fail(c, "byte %td outside a block of %zu was written",
@@ -177,14 +180,24 @@ void check_close(struct check *c, const char *what, const float *got, const doub
     }
 }
 
+/* NaN as instructions make it, of either sign: which, the order of operands decides in a simulated device. */
+static bool plain_nan(const unsigned char *p)
+{
+    uint32_t u;
+    memcpy(&u, p, sizeof u);
+    return (u & 0x7fffffff) == 0x7fc00000;
+}
+
 void check_same(struct check *c, const char *what, const void *got, const void *want, size_t bytes)
 {
     const unsigned char *g = got, *w = want;
     for (size_t i = 0; i < bytes; i++) {
-        if (g[i] != w[i]) {
-            check_fail(c, "%s differs at byte %zu", what, i);
-            return;
-        }
+        size_t at = i / 4 * 4;
+        if (g[i] == w[i] ||
+            (c->k->device && at + 4 <= bytes && plain_nan(g + at) && plain_nan(w + at)))
+            continue;
+        check_fail(c, "%s differs at byte %zu", what, i);
+        return;
     }
 }
 
