@@ -32,13 +32,13 @@ const struct mc_option_group mc_options_report = {
      "device",                                                                                     \
      0,                                                                                            \
      false,                                                                                        \
-     NULL,                                                                                         \
+     "DEVICE",                                                                                     \
      NULL,                                                                                         \
      0,                                                                                            \
      0,                                                                                            \
      NULL,                                                                                         \
      "where to compute: cpu; cuda or cuda:N, a GPU; auto, the first GPU that can be used, else "   \
-     "the CPU; the default is what the environment's MCOMPRESS_DEVICE says, else auto; see "       \
+     "the CPU; without this option what MCOMPRESS_DEVICE says in the environment, else auto; see " \
      "'mcompress list devices'"},                                                                  \
     {                                                                                              \
         MC_PARAM_CHOICE, "precision", 0, false, NULL, "fp32", 0, 0, "fp32|tf32|bf16",              \
