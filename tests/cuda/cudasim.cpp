@@ -1,4 +1,8 @@
-/* The runtime: memory is the program's own, work waits in one queue for whoever waits for it. */
+/* The runtime: work waits in one queue for whoever waits for it.
+ *
+ * What goes wrong on a machine is had by MC_SIM_DEVICES=N, MC_SIM_DRIVER=none or old, MC_SIM_CAPABILITY=5.0,
+ * MC_SIM_BUSY=1 (another process has the device), MC_SIM_MEMORY=BYTES, MC_SIM_FAIL=N (launch N fails, and all after
+ * it) and MC_SIM_MISSING (fake.h). */
 #include <stdlib.h>
 
 #include <deque>
@@ -33,6 +37,25 @@ static thread_local cudaError_t last;
 static thread_local int device;
 static std::map<const void *, int> shared_most;
 
+static int number(const char *name, int otherwise)
+{
+    const char *s = getenv(name);
+    return s && *s ? atoi(s) : otherwise;
+}
+
+static int devices()
+{
+    return number("MC_SIM_DEVICES", 1);
+}
+
+static bool driver_is(const char *what)
+{
+    const char *s = getenv("MC_SIM_DRIVER");
+    return s && !strcmp(s, what);
+}
+
+static cudaError_t broken; /* a kernel failed: no call works any more */
+
 static cudaError_t done(cudaError_t rc)
 {
     if (rc != cudaSuccess)
@@ -56,14 +79,14 @@ static cudaError_t flush()
 {
     std::lock_guard<std::recursive_mutex> hold(lock);
     if (queue.empty())
-        return cudaSuccess;
+        return done(broken);
     opened now;
     while (!queue.empty()) {
         std::function<void()> f = std::move(queue.front());
         queue.pop_front();
         f();
     }
-    return cudaSuccess;
+    return done(broken);
 }
 
 /* Of a call that is not possible while this thread records. */
@@ -103,7 +126,13 @@ void mc_sim_launch(const mc_sim_place &at, dim3 blocks, dim3 threads, size_t sha
         done(cudaErrorInvalidValue);
         return;
     }
-    mc_sim_enqueue([=] { mc_sim_run(at, blocks, threads, shared, sync, body); });
+    mc_sim_enqueue([=] {
+        static int left = number("MC_SIM_FAIL", 0);
+        if (left > 0 && --left == 0)
+            broken = cudaErrorIllegalAddress;
+        if (broken == cudaSuccess)
+            mc_sim_run(at, blocks, threads, shared, sync, body);
+    });
 }
 
 /* ---- errors, devices ---- */
@@ -168,7 +197,7 @@ cudaError_t cudaGetLastError()
 
 cudaError_t cudaDriverGetVersion(int *version)
 {
-    *version = 13000;
+    *version = driver_is("none") ? 0 : driver_is("old") ? 11040 : 13000;
     return cudaSuccess;
 }
 
@@ -178,35 +207,52 @@ cudaError_t cudaRuntimeGetVersion(int *version)
     return cudaSuccess;
 }
 
+/* MC_SIM_CAPABILITY=5.0: 50 */
+static int capability()
+{
+    const char *s = getenv("MC_SIM_CAPABILITY");
+    return s && *s ? (int)lrint(10 * atof(s)) : 90;
+}
+
 cudaError_t cudaGetDeviceCount(int *n)
 {
-    *n = 1;
+    *n = 0;
+    if (driver_is("none") || driver_is("old"))
+        return done(cudaErrorInsufficientDriver);
+    if (devices() <= 0)
+        return done(cudaErrorNoDevice);
+    *n = devices();
     return cudaSuccess;
 }
 
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int number)
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int which)
 {
-    if (number != 0)
+    if (which < 0 || which >= devices())
         return done(cudaErrorInvalidDevice);
     memset(p, 0, sizeof *p);
     strcpy(p->name, "simulated GPU");
-    p->major = 9;
+    p->major = capability() / 10;
+    p->minor = capability() % 10;
     p->multiProcessorCount = 1;
-    p->totalGlobalMem = (size_t)16 << 30;
+    size_t left;
+    mc_sim_memory(&left, &p->totalGlobalMem);
     return cudaSuccess;
 }
 
-cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int number)
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int which)
 {
-    if (number != 0)
+    if (which < 0 || which >= devices())
         return done(cudaErrorInvalidDevice);
     switch (attribute) {
     case cudaDevAttrMaxThreadsPerBlock: *value = THREADS_MOST; break;
     case cudaDevAttrClockRate: *value = 1000000; break; /* kHz */
     case cudaDevAttrMultiProcessorCount: *value = 1; break;
-    case cudaDevAttrComputeMode: *value = cudaComputeModeDefault; break;
-    case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
+    case cudaDevAttrComputeMode:
+        *value =
+            number("MC_SIM_BUSY", 0) ? cudaComputeModeExclusiveProcess : cudaComputeModeDefault;
+        break;
+    case cudaDevAttrComputeCapabilityMajor: *value = capability() / 10; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = capability() % 10; break;
     case cudaDevAttrManagedMemory: *value = 1; break;
     case cudaDevAttrConcurrentManagedAccess: *value = 1; break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = SHARED_MOST; break;
@@ -215,11 +261,13 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int num
     return cudaSuccess;
 }
 
-cudaError_t cudaSetDevice(int number)
+cudaError_t cudaSetDevice(int which)
 {
-    if (number != 0)
+    if (which < 0 || which >= devices())
         return done(cudaErrorInvalidDevice);
-    device = number;
+    if (number("MC_SIM_BUSY", 0))
+        return done(cudaErrorDevicesUnavailable);
+    device = which;
     return cudaSuccess;
 }
 
@@ -255,6 +303,8 @@ static cudaError_t allocate(void **p, size_t bytes, bool host_too)
 {
     if (recorded())
         return cudaErrorStreamCaptureUnsupported;
+    if (broken != cudaSuccess)
+        return done(broken);
     std::lock_guard<std::recursive_mutex> hold(lock);
     *p = mc_sim_alloc(bytes, host_too);
     return *p ? cudaSuccess : done(cudaErrorMemoryAllocation);
@@ -319,7 +369,7 @@ cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, cudaMemcpyKind 
     mc_sim_copy(dst, src, bytes, kind);
     opened now;
     memcpy(dst, src, bytes);
-    return cudaSuccess;
+    return done(broken);
 }
 
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t)
