@@ -11,6 +11,7 @@
 static void fill_any(struct mc_kernels *k)
 {
     k->move = (struct mc_move_kernels){mc_move_run, mc_move_gather, mc_move_fill};
+    k->places = (struct mc_places_kernels){mc_places_find, mc_places_put};
     k->typed = (struct mc_typed_kernels){mc_typed_binary, mc_typed_unary,  mc_typed_compare,
                                          mc_typed_select, mc_typed_reduce, mc_typed_argext};
 }

@@ -27,6 +27,7 @@
 #include "kernels/scatter.h"
 #include "kernels/norm.h"
 #include "kernels/optim.h"
+#include "kernels/places.h"
 #include "kernels/rnn.h"
 #include "kernels/rows_s8.h"
 #include "kernels/small.h"
@@ -60,6 +61,7 @@ struct mc_kernels {
     struct mc_rows_s8_kernels rows_s8;
     struct mc_quant_kernels quant;
     struct mc_move_kernels move;
+    struct mc_places_kernels places;
     struct mc_typed_kernels typed;
     struct mc_attend_kernels attend; /* of a device; NULL on the CPU */
 };

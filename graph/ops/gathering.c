@@ -4,6 +4,7 @@
 #include "graph/grad/rule.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/index.h"
+#include "graph/ops/op_gpu.h"
 
 static int gather_axis(const struct mc_infer_ctx *c, int *ret, struct mc_err *err)
 {
@@ -75,13 +76,12 @@ static int gather_run(struct mc_call *c, struct mc_err *err)
                           .src = x->data,
                           .dst = c->out[0].data};
     g.inner = (size_t)mc_op_span(x, axis + 1, rank) * (size_t)mc_op_elem_bytes(x->dtype);
-    for (int64_t i = 0; i < g.n; i++) {
-        int rc = mc_index_at(c, &c->in[1], i, g.axis, &index[i], err);
-        if (rc)
-            return rc;
-    }
-    mc_move_gather(&g, c->pool);
-    return 0;
+    struct mc_places p = {
+        .rank = 1, .dim = {g.n}, .depth = 1, .size = {g.axis}, .step = {1}, .place = index};
+    int rc = mc_index_places(c, &c->in[1], &p, err);
+    if (!rc)
+        c->k->move.gather(&g, c->pool);
+    return rc;
 }
 
 static int elements_infer(struct mc_infer_ctx *c, struct mc_err *err)
@@ -104,26 +104,40 @@ static int elements_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return 0;
 }
 
+/* Where the elements are that `at` names along the axis of x, and in the other dimensions its own coordinates. */
+static int element_places(const struct mc_call *c, const struct mc_shape *x,
+                          const struct mc_buf *at, int axis, struct mc_err *err)
+{
+    struct mc_places p = {.rank = x->rank, .depth = 1, .size = {x->dim[axis]}, .place = c->scratch};
+    mc_op_strides(x, p.stride);
+    memcpy(p.dim, at->shape.dim, sizeof *p.dim * (size_t)x->rank);
+    p.step[0] = p.stride[axis];
+    p.stride[axis] = 0;
+    return mc_index_places(c, at, &p, err);
+}
+
+/* Rows of the whole of x by the places in scratch. */
+static void take(const struct mc_call *c, int64_t n, size_t row)
+{
+    size_t bytes = (size_t)mc_op_count(&c->in[0]) * (size_t)mc_op_elem_bytes(c->in[0].dtype);
+    struct mc_gather g = {.outer = 1,
+                          .axis = row ? (int64_t)(bytes / row) : 0,
+                          .n = n,
+                          .inner = row,
+                          .index = c->scratch,
+                          .src = c->in[0].data,
+                          .dst = c->out[0].data};
+    c->k->move.gather(&g, c->pool);
+}
+
 static int elements_run(struct mc_call *c, struct mc_err *err)
 {
     const struct mc_buf *x = &c->in[0], *at = &c->in[1];
-    int rank = x->shape.rank, axis = mc_shape_axis(mc_node_int(c->node, "axis", 0), rank);
-    int64_t stride[MC_RANK_MAX], place[MC_RANK_MAX] = {0};
-    size_t elem = (size_t)mc_op_elem_bytes(x->dtype);
-    mc_op_strides(&x->shape, stride);
-    for (int64_t i = 0, n = mc_op_count(at); i < n; i++) {
-        int64_t pick, from = 0;
-        int rc = mc_index_at(c, at, i, x->shape.dim[axis], &pick, err);
-        if (rc)
-            return rc;
-        for (int d = 0; d < rank; d++)
-            from += (d == axis ? pick : place[d]) * stride[d];
-        memcpy((char *)c->out[0].data + (size_t)i * elem,
-               (const char *)x->data + (size_t)from * elem, elem);
-        for (int d = rank - 1; d >= 0 && ++place[d] == at->shape.dim[d]; d--)
-            place[d] = 0;
-    }
-    return 0;
+    int axis = mc_shape_axis(mc_node_int(c->node, "axis", 0), x->shape.rank);
+    int rc = element_places(c, &x->shape, at, axis, err);
+    if (!rc)
+        take(c, mc_op_count(at), (size_t)mc_op_elem_bytes(x->dtype));
+    return rc;
 }
 
 /* ---- GatherND ---- */
@@ -166,29 +180,40 @@ static int nd_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return 0;
 }
 
+static int nd_setup(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    c->scratch_bytes = (size_t)mc_op_span(&c->in[1], 0, c->in[1].shape.rank - 1) * sizeof(int64_t);
+    return 0;
+}
+
+/* Numbers of the rows of x, behind `batch` equal dimensions, that `at` names. */
+static int row_places(const struct mc_call *c, const struct mc_buf *x, const struct mc_buf *at,
+                      int batch, struct mc_err *err)
+{
+    int lead = at->shape.rank - 1, depth = (int)at->shape.dim[lead];
+    struct mc_places p = {.rank = 2,
+                          .dim = {mc_op_span(at, 0, batch), mc_op_span(at, batch, lead)},
+                          .stride = {mc_op_span(x, batch, batch + depth), 0},
+                          .depth = depth,
+                          .place = c->scratch};
+    for (int d = 0; d < depth; d++) {
+        p.size[d] = x->shape.dim[batch + d];
+        p.step[d] = mc_op_span(x, batch + d + 1, batch + depth);
+    }
+    return mc_index_places(c, at, &p, err);
+}
+
 static int nd_run(struct mc_call *c, struct mc_err *err)
 {
     const struct mc_buf *x = &c->in[0], *at = &c->in[1];
     int lead = at->shape.rank - 1, depth = (int)at->shape.dim[lead], rank = x->shape.rank;
     int batch = (int)mc_node_int(c->node, "batch_dims", 0);
-    int64_t stride[MC_RANK_MAX], batches = mc_op_span(x, 0, batch);
-    int64_t per_batch = mc_op_span(at, batch, lead), whole = mc_op_span(x, batch, rank);
-    size_t elem = (size_t)mc_op_elem_bytes(x->dtype);
-    size_t row = (size_t)mc_op_span(x, batch + depth, rank) * elem;
-    mc_op_strides(&x->shape, stride);
-    for (int64_t i = 0; i < batches * per_batch; i++) {
-        int64_t from = i / per_batch * whole;
-        for (int d = 0; d < depth; d++) {
-            int64_t pick;
-            int rc = mc_index_at(c, at, i * depth + d, x->shape.dim[batch + d], &pick, err);
-            if (rc)
-                return rc;
-            from += pick * stride[batch + d];
-        }
-        memcpy((char *)c->out[0].data + (size_t)i * row,
-               (const char *)x->data + (size_t)from * elem, row);
-    }
-    return 0;
+    size_t row = (size_t)mc_op_span(x, batch + depth, rank) * (size_t)mc_op_elem_bytes(x->dtype);
+    int rc = row_places(c, x, at, batch, err);
+    if (!rc)
+        take(c, mc_op_span(at, 0, lead), row);
+    return rc;
 }
 
 /* ---- gradients: the rows of dy added to zeros where they were taken from; inputs dy, indices, shape ---- */
@@ -226,9 +251,10 @@ static int gather_back(struct mc_call *c, struct mc_err *err)
     int64_t outer = mc_op_span(x, 0, axis), inner = mc_op_span(x, axis + 1, rank);
     if (mc_op_count(&c->in[0]) != outer * n * inner)
         return wrong_size(c, err);
-    for (int64_t i = 0; i < n; i++)
-        if ((rc = mc_index_at(c, at, i, axis_n, &index[i], err)))
-            return rc;
+    struct mc_places p = {
+        .rank = 1, .dim = {n}, .depth = 1, .size = {axis_n}, .step = {1}, .place = index};
+    if ((rc = mc_index_places(c, at, &p, err)))
+        return rc;
     struct mc_scatter_sum s = {.rank = 3,
                                .from = {outer, n, inner},
                                .to = {outer, axis_n, inner},
@@ -259,21 +285,11 @@ static int elements_back(struct mc_call *c, struct mc_err *err)
     rc = mc_op_need_axis(c->node, "axis", mc_node_int(c->node, "axis", 0), rank, &axis, err);
     if (rc)
         return rc;
-    int64_t stride[MC_RANK_MAX], place[MC_RANK_MAX] = {0}, *index = c->scratch;
     if (at->shape.rank != rank || mc_op_count(&c->in[0]) != mc_op_count(at))
         return wrong_size(c, err);
-    mc_op_strides(&x->shape, stride);
-    for (int64_t i = 0, n = mc_op_count(at); i < n; i++) {
-        int64_t pick;
-        if ((rc = mc_index_at(c, at, i, x->shape.dim[axis], &pick, err)))
-            return rc;
-        index[i] = 0;
-        for (int d = 0; d < rank; d++)
-            index[i] += (d == axis ? pick : place[d]) * stride[d];
-        for (int d = rank - 1; d >= 0 && ++place[d] == at->shape.dim[d]; d--)
-            place[d] = 0;
-    }
-    sum_rows(c, mc_op_count(at), index, 1);
+    if ((rc = element_places(c, &x->shape, at, axis, err)))
+        return rc;
+    sum_rows(c, mc_op_count(at), c->scratch, 1);
     return 0;
 }
 
@@ -285,32 +301,44 @@ static int nd_back(struct mc_call *c, struct mc_err *err)
     if (batch < 0 || batch > lead || inner > rank)
         return mc_op_fail(err, MC_ESHAPE, c->node, "indices of %d numbers for rank %d", depth,
                           rank);
-    int64_t row = mc_op_span(x, inner, rank), per_batch = mc_op_span(at, batch, lead);
-    int64_t n = mc_op_span(at, 0, lead), rows = mc_op_span(x, batch, inner), *index = c->scratch;
+    int64_t row = mc_op_span(x, inner, rank), n = mc_op_span(at, 0, lead);
     if (mc_op_count(&c->in[0]) != n * row)
         return wrong_size(c, err);
-    for (int64_t i = 0; i < n; i++) {
-        int64_t to = 0;
-        for (int d = 0; d < depth; d++) {
-            int64_t pick;
-            int rc = mc_index_at(c, at, i * depth + d, x->shape.dim[batch + d], &pick, err);
-            if (rc)
-                return rc;
-            to = to * x->shape.dim[batch + d] + pick;
-        }
-        index[i] = i / per_batch * rows + to;
-    }
-    sum_rows(c, n, index, row);
-    return 0;
+    int rc = row_places(c, x, at, batch, err);
+    if (!rc)
+        sum_rows(c, n, c->scratch, row);
+    return rc;
 }
 
 const struct mc_op mc_ops_gathering[] = {
     {"", "Gather", 1, 0, gather_infer, gather_setup, gather_run, NULL, NULL, NULL},
-    {"", "GatherElements", 11, 0, elements_infer, NULL, elements_run, NULL, NULL, NULL},
-    {"", "GatherND", 11, 0, nd_infer, NULL, nd_run, NULL, NULL, NULL},
+    {"", "GatherElements", 11, 0, elements_infer, gather_setup, elements_run, NULL, NULL, NULL},
+    {"", "GatherND", 11, 0, nd_infer, nd_setup, nd_run, NULL, NULL, NULL},
     {MC_GRAD_DOMAIN, "GatherGrad", 1, 0, back_infer, back_setup, gather_back, NULL, NULL, NULL},
     {MC_GRAD_DOMAIN, "GatherElementsGrad", 1, 0, back_infer, back_setup, elements_back, NULL, NULL,
      NULL},
     {MC_GRAD_DOMAIN, "GatherNDGrad", 1, 0, back_infer, back_setup, nd_back, NULL, NULL, NULL},
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->places.find && c->k->move.gather;
+}
+
+/* Lists of what comes to a place have numbers of 32 bits. */
+static bool gpu_can_sum(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->places.find && c->k->scatter.sum &&
+           mc_op_count(&c->out[0]) < INT32_MAX && mc_op_count(&c->in[0]) < INT32_MAX;
+}
+
+const struct mc_op_gpu mc_op_gpu_gathering[] = {
+    {"", "Gather", .can = gpu_can},
+    {"", "GatherElements", .can = gpu_can},
+    {"", "GatherND", .can = gpu_can},
+    {MC_GRAD_DOMAIN, "GatherGrad", .can = gpu_can_sum, .host_in = 1 << 2},
+    {MC_GRAD_DOMAIN, "GatherElementsGrad", .can = gpu_can_sum, .host_in = 1 << 2},
+    {MC_GRAD_DOMAIN, "GatherNDGrad", .can = gpu_can_sum, .host_in = 1 << 2},
     {0},
 };

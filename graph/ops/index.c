@@ -17,6 +17,15 @@ int mc_index_at(const struct mc_call *c, const struct mc_buf *b, int64_t i, int6
     return 0;
 }
 
+int mc_index_places(const struct mc_call *c, const struct mc_buf *b, struct mc_places *p,
+                    struct mc_err *err)
+{
+    p->index = b->data;
+    p->index_bytes = mc_op_elem_bytes(b->dtype);
+    int64_t bad = c->k->places.find(p), ignored;
+    return bad < 0 ? 0 : mc_index_at(c, b, bad, p->size[bad % p->depth], &ignored, err);
+}
+
 static const uint64_t TOP = 1ull << 63;
 
 /* Bits of an IEEE number, with the sign bit at the top, to an order of unsigned numbers. */

@@ -4,98 +4,46 @@
 
 #include "graph/ops/helper.h"
 #include "graph/ops/index.h"
-#include "kernels/typed_list.h"
+#include "graph/ops/op_gpu.h"
 
-enum combine { REPLACE, ADD, MULTIPLY, LEAST, MOST };
-
-static int combine_of(const struct mc_node *n, enum combine *ret, struct mc_err *err)
+static int combine_of(const struct mc_node *n, enum mc_put_fn *ret, struct mc_err *err)
 {
     static const char *const names[] = {"none", "add", "mul", "min", "max"};
     const char *how = mc_node_string(n, "reduction", "none");
     for (int i = 0; i < 5; i++)
         if (!strcmp(how, names[i])) {
-            *ret = (enum combine)i;
+            *ret = (enum mc_put_fn)i;
             return 0;
         }
     return mc_op_fail(err, MC_EUNSUP, n, "reduction '%s' is not known", how);
 }
 
-/* Whole numbers in 64 bits without sign, so that overflow wraps. */
-#define COMBINE(type, name, wide)                                                                  \
-    static void combine_##name(enum combine how, int64_t n, const void *from, void *to)            \
-    {                                                                                              \
-        const type *x = from;                                                                      \
-        type *y = to;                                                                              \
-        for (int64_t i = 0; i < n; i++) {                                                          \
-            switch (how) {                                                                         \
-            case REPLACE: y[i] = x[i]; break;                                                      \
-            case ADD: y[i] = (type)((wide)y[i] + (wide)x[i]); break;                               \
-            case MULTIPLY: y[i] = (type)((wide)y[i] * (wide)x[i]); break;                          \
-            case LEAST: y[i] = x[i] < y[i] ? x[i] : y[i]; break;                                   \
-            case MOST: y[i] = x[i] > y[i] ? x[i] : y[i]; break;                                    \
-            }                                                                                      \
-        }                                                                                          \
-    }
-#define COMBINE_WHOLE(type, name, least, most) COMBINE(type, name, uint64_t)
-INTEGERS(COMBINE_WHOLE)
-COMBINE(float, F32, float)
-COMBINE(double, F64, double)
-
-/* Sum and product of truth values are "or" and "and". */
-static void combine_bool(enum combine how, int64_t n, const void *from, void *to)
+/* Rows of `inner` elements from input `updates` to the places in scratch. */
+static void put(const struct mc_call *c, int updates, int64_t n, int64_t inner)
 {
-    const uint8_t *x = from;
-    uint8_t *y = to;
-    for (int64_t i = 0; i < n; i++)
-        y[i] = how == REPLACE ? x[i] : how == ADD || how == MOST ? x[i] || y[i] : x[i] && y[i];
-}
-
-typedef void combine_fn(enum combine how, int64_t n, const void *from, void *to);
-
-/* NULL for a type that can only be replaced. */
-static combine_fn *combine_for(enum mc_dtype dtype)
-{
-#define ENTRY(type, name, least, most) [MC_ELEM_##name] = combine_##name,
-    static combine_fn *const fns[MC_ELEM_COUNT] = {
-        INTEGERS(ENTRY)[MC_ELEM_F32] = combine_F32, [MC_ELEM_F64] = combine_F64};
-#undef ENTRY
-    enum mc_elem e = mc_op_elem(dtype);
-    return dtype == MC_DTYPE_BOOL ? combine_bool : e == MC_ELEM_COUNT ? NULL : fns[e];
-}
-
-struct target { /* where rows of `n` elements go */
-    combine_fn *fn;
-    enum combine how;
-    int64_t n;
-    size_t elem;
-};
-
-static struct target target_of(const struct mc_call *c, int64_t n)
-{
-    struct target t = {combine_for(c->out[0].dtype), REPLACE, n,
-                       (size_t)mc_op_elem_bytes(c->out[0].dtype)};
-    combine_of(c->node, &t.how, NULL); /* known since inference */
-    return t;
-}
-
-static void put(const struct target *t, const void *from, void *to)
-{
-    if (t->how == REPLACE)
-        memcpy(to, from, (size_t)t->n * t->elem);
-    else
-        t->fn(t->how, t->n, from, to);
+    const struct mc_buf *y = &c->out[0];
+    struct mc_put p = {.type = (int)mc_op_elem(y->dtype),
+                       .truth = y->dtype == MC_DTYPE_BOOL,
+                       .elem_bytes = mc_op_elem_bytes(y->dtype),
+                       .n = n,
+                       .inner = inner,
+                       .place = c->scratch,
+                       .src = c->in[updates].data,
+                       .dst = y->data};
+    combine_of(c->node, &p.fn, NULL); /* known since inference */
+    c->k->places.put(&p);
 }
 
 /* What the three operators have in common. */
 static int scatter_types(const struct mc_infer_ctx *c, int indices, int updates, struct mc_err *err)
 {
-    enum combine how = REPLACE;
+    enum mc_put_fn how = MC_PUT_REPLACE;
     int rc = mc_op_need_movable(c, 0, err);
     rc = rc ? rc : mc_op_need_index(c, indices, err);
     rc = rc ? rc : mc_op_need_same(c, 0, updates, err);
     rc = rc ? rc : combine_of(c->node, &how, err);
     enum mc_dtype d = c->in[0]->dtype;
-    if (!rc && how != REPLACE && d && !mc_index_orders(d))
+    if (!rc && how != MC_PUT_REPLACE && d && !mc_index_orders(d))
         rc = mc_op_fail(err, MC_EUNSUP, c->node, "elements of type %s cannot be combined",
                         mc_dtype_name((int)d));
     return rc;
@@ -128,26 +76,32 @@ static int elements_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return rc ? rc : mc_op_same(c, err);
 }
 
+/* Scratch holds a place for each row. */
+static int setup(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct mc_buf *at = &c->in[1];
+    bool nd = mc_node_is(c->node, "ScatterND");
+    int64_t n = nd ? mc_op_span(at, 0, at->shape.rank - 1) : mc_op_count(at);
+    c->scratch_bytes = (size_t)n * sizeof(int64_t);
+    return 0;
+}
+
 static int elements_run(struct mc_call *c, struct mc_err *err)
 {
     const struct mc_buf *x = &c->in[0], *at = &c->in[1];
     int rank = x->shape.rank, axis = mc_shape_axis(mc_node_int(c->node, "axis", 0), rank);
-    int64_t stride[MC_RANK_MAX], place[MC_RANK_MAX] = {0};
-    struct target t = target_of(c, 1);
+    struct mc_places p = {
+        .rank = rank, .depth = 1, .size = {x->shape.dim[axis]}, .place = c->scratch};
+    mc_op_strides(&x->shape, p.stride);
+    memcpy(p.dim, at->shape.dim, sizeof *p.dim * (size_t)rank);
+    p.step[0] = p.stride[axis];
+    p.stride[axis] = 0;
+    int rc = mc_index_places(c, at, &p, err);
+    if (rc)
+        return rc;
     mc_op_copy(c, x, &c->out[0]);
-    mc_op_strides(&x->shape, stride);
-    for (int64_t i = 0, n = mc_op_count(at); i < n; i++) {
-        int64_t pick, to = 0;
-        int rc = mc_index_at(c, at, i, x->shape.dim[axis], &pick, err);
-        if (rc)
-            return rc;
-        for (int d = 0; d < rank; d++)
-            to += (d == axis ? pick : place[d]) * stride[d];
-        put(&t, (const char *)c->in[2].data + (size_t)i * t.elem,
-            (char *)c->out[0].data + (size_t)to * t.elem);
-        for (int d = rank - 1; d >= 0 && ++place[d] == at->shape.dim[d]; d--)
-            place[d] = 0;
-    }
+    put(c, 2, mc_op_count(at), 1);
     return 0;
 }
 
@@ -181,22 +135,17 @@ static int nd_run(struct mc_call *c, struct mc_err *err)
 {
     const struct mc_buf *x = &c->in[0], *at = &c->in[1];
     int lead = at->shape.rank - 1, depth = (int)at->shape.dim[lead];
-    int64_t stride[MC_RANK_MAX];
-    struct target t = target_of(c, mc_op_span(x, depth, x->shape.rank));
-    mc_op_copy(c, x, &c->out[0]);
-    mc_op_strides(&x->shape, stride);
-    for (int64_t i = 0, n = mc_op_span(at, 0, lead); i < n; i++) {
-        int64_t to = 0;
-        for (int d = 0; d < depth; d++) {
-            int64_t pick;
-            int rc = mc_index_at(c, at, i * depth + d, x->shape.dim[d], &pick, err);
-            if (rc)
-                return rc;
-            to += pick * stride[d];
-        }
-        put(&t, (const char *)c->in[2].data + (size_t)(i * t.n) * t.elem,
-            (char *)c->out[0].data + (size_t)to * t.elem);
+    struct mc_places p = {
+        .rank = 1, .dim = {mc_op_span(at, 0, lead)}, .depth = depth, .place = c->scratch};
+    for (int d = 0; d < depth; d++) {
+        p.size[d] = x->shape.dim[d];
+        p.step[d] = mc_op_span(x, d + 1, depth);
     }
+    int rc = mc_index_places(c, at, &p, err);
+    if (rc)
+        return rc;
+    mc_op_copy(c, x, &c->out[0]);
+    put(c, 2, p.dim[0], mc_op_span(x, depth, x->shape.rank));
     return 0;
 }
 
@@ -272,10 +221,24 @@ static int cache_run(struct mc_call *c, struct mc_err *err)
 }
 
 const struct mc_op mc_ops_scatter[] = {
-    {"", "Scatter", 9, MC_OP_INPLACE, elements_infer, NULL, elements_run, NULL, NULL, NULL},
-    {"", "ScatterElements", 11, MC_OP_INPLACE, elements_infer, NULL, elements_run, NULL, NULL,
+    {"", "Scatter", 9, MC_OP_INPLACE, elements_infer, setup, elements_run, NULL, NULL, NULL},
+    {"", "ScatterElements", 11, MC_OP_INPLACE, elements_infer, setup, elements_run, NULL, NULL,
      NULL},
-    {"", "ScatterND", 11, MC_OP_INPLACE, nd_infer, NULL, nd_run, NULL, NULL, NULL},
+    {"", "ScatterND", 11, MC_OP_INPLACE, nd_infer, setup, nd_run, NULL, NULL, NULL},
     {"", "TensorScatter", 24, MC_OP_INPLACE, cache_infer, NULL, cache_run, NULL, NULL, NULL},
+    {0},
+};
+
+/* Lists of what comes to a place have numbers of 32 bits. */
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->places.find && c->k->places.put && c->k->move.run &&
+           mc_op_count(&c->out[0]) < INT32_MAX && mc_op_count(&c->in[1]) < INT32_MAX;
+}
+
+const struct mc_op_gpu mc_op_gpu_scatter[] = {
+    {"", "Scatter", .can = gpu_can},
+    {"", "ScatterElements", .can = gpu_can},
+    {"", "ScatterND", .can = gpu_can},
     {0},
 };

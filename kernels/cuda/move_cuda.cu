@@ -195,8 +195,9 @@ template <typename T> static __global__ void gather(struct rows r, const T *src,
     for (int64_t i = MC_CUDA_INDEX_OF; i < r.total; i += MC_CUDA_STRIDE) {
         int64_t row = r.large ? i / r.per : mc_cuda_quotient(&r.by_per, (uint32_t)i);
         int64_t outer = r.large ? row / r.n : mc_cuda_quotient(&r.by_n, (uint32_t)row);
-        int64_t from = outer * r.axis + r.index[row - outer * r.n];
-        dst[i] = src[from * r.per + (i - row * r.per)];
+        int64_t pick = r.index[row - outer * r.n];
+        if (pick >= 0) /* it was in range, kernels/places.h */
+            dst[i] = src[(outer * r.axis + pick) * r.per + (i - row * r.per)];
     }
 }
 
