@@ -15,6 +15,7 @@ struct mc_run {
     struct mc_step_graph g;
     int64_t *train, *held, n_train, n_held;
     int64_t batch, micro; /* samples of an update without accumulation, of a run of the graph */
+    char parts[160];      /* why micro is less than a GPU was asked for; empty: it is not */
     struct mc_stepper *stepper;
     int64_t per_epoch, total; /* updates */
     int64_t stride;           /* updates of a point of the curve */

@@ -154,7 +154,8 @@ static int gradients(struct making *k, struct mc_value *loss)
 static bool has_accumulation(const struct making *k)
 {
     int64_t batch = k->o->batch ? k->o->batch : MC_TRAIN_BATCH;
-    return k->o->accumulate > 1 || (k->r->frozen && k->r->frozen < batch) || k->o->mem;
+    return k->o->accumulate > 1 || (k->r->frozen && k->r->frozen < batch) || k->o->mem ||
+           k->o->in_parts;
 }
 
 static int build_step(struct making *k)

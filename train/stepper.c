@@ -308,6 +308,18 @@ int mc_stepper_plan(struct mc_stepper *s, struct mc_err *err)
     return rc || !limit || s->peak <= (size_t)limit ? rc : save_memory(s, (size_t)limit, err);
 }
 
+int mc_stepper_try(struct mc_stepper *s, struct mc_err *err)
+{
+    const struct mc_feed_batch *b;
+    s->lr = 0;
+    s->scale = 1;
+    s->step = s->apply = 1;
+    int rc = load_batch(s, 0, 0, &b, err);
+    for (int i = 0; i < 2 && !rc; i++) /* as each step, and as a recording */
+        rc = mc_session_run(s->session, s->in.arrays, s->in.n, err);
+    return rc ? rc : mc_stepper_restart(s, err);
+}
+
 static int run_batch(struct mc_stepper *s, int64_t epoch, int64_t batch, struct mc_step_result *r,
                      struct mc_err *err)
 {

@@ -128,6 +128,47 @@ static int open_stepper(struct mc_run *r, struct mc_err *err)
     return 0;
 }
 
+/* After a GPU had no memory for a step: smaller parts of a batch, in the same updates. */
+static int cut_batch(struct mc_run *r, const struct mc_model *m, const struct mc_model *teacher,
+                     int64_t micro, struct mc_err *err)
+{
+    mc_stepper_free(r->stepper);
+    r->stepper = NULL;
+    r->micro = micro;
+    snprintf(r->parts, sizeof r->parts,
+             "batch %lld as %lld x %lld: the GPU has no memory for more at once%s",
+             (long long)r->batch, (long long)(r->batch / micro), (long long)micro,
+             r->g.batchnorms ? "; statistics of BatchNormalization are those of a part" : "");
+    mc_progress_tell(r->ctx->progress, r->parts, 0, 0);
+    if (r->g.accumulate)
+        return 0;
+    r->o.in_parts = true;
+    mc_step_graph_free(&r->g);
+    return mc_step_graph_new(m, teacher, r->data, &r->o, &r->g, err);
+}
+
+/* What a GPU has room for shows when a step runs there. */
+static int open_on_device(struct mc_run *r, const struct mc_model *m,
+                          const struct mc_model *teacher, struct mc_err *err)
+{
+    if (!mc_pool_gpu(r->ctx->pool))
+        return open_stepper(r, err);
+    for (;;) {
+        struct mc_err why;
+        int rc = open_stepper(r, &why);
+        rc = rc ? rc : mc_stepper_try(r->stepper, &why);
+        int64_t micro = rc == MC_ENOMEM ? smaller_part(r) : 0;
+        if (rc && !micro)
+            return mc_fail(err, rc, "%s", why.msg);
+        if (rc)
+            rc = cut_batch(r, m, teacher, micro, err);
+        else
+            return 0;
+        if (rc)
+            return rc;
+    }
+}
+
 static int alloc_state(struct mc_run *r, struct mc_err *err)
 {
     struct mc_run_state *s = &r->s;
@@ -197,7 +238,7 @@ static int prepare(struct mc_run *r, const struct mc_model *m, const struct mc_m
     if (!rc)
         rc = choose_batch(r, err);
     if (!rc)
-        rc = open_stepper(r, err);
+        rc = open_on_device(r, m, teacher, err);
     if (!rc)
         rc = alloc_state(r, err);
     if (!rc && r->ctx->checkpoint) {

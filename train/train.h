@@ -41,7 +41,8 @@ struct mc_train_ctx {
  * the last ones are kept. Loss or gradient not finite, or a loss far above its best for long: back to the last good
  * state at a lower rate, at most 5 times.
  * *ret_report (also when interrupted with a checkpoint written: MC_EINTR): {"loss", "loss_why", "options", "optimizer",
- *   "weight_decay", "lr", "lr_found": {"lr", "tried": [{lr, ratio}]}|null, "epochs", "batch", "batch_at_once", "seed",
+ *   "weight_decay", "lr", "lr_found": {"lr", "tried": [{lr, ratio}]}|null, "epochs", "batch", "batch_at_once",
+ *   "batch_why": of a GPU without memory for more, "seed",
  *   "updates", "samples", "held_out", "stopped_early", "resumed_at": update|null, "batchnorms": in training mode,
  *   "trained": [{name, shape}], "frozen": [{name, shape, why}], "peak_bytes": planned, "recomputed",
  *   "recoveries": [{step, back_to, why, lr}], "best": {epoch, loss, top1, before}, "curve": [{step, epoch, lr, loss, norm,

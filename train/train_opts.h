@@ -29,6 +29,7 @@ struct mc_train_opts {
     bool mixup, balance;
     double holdout, patience; /* patience in epochs, 0: never */
     int64_t mem;              /* bytes, 0: no limit */
+    bool in_parts;            /* batches may be cut: gradients of parts are added up */
 };
 
 /* options: an object of mc_train_params' names, NULL for none. Errors: MC_EUSAGE. */

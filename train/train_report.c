@@ -109,6 +109,8 @@ static void put_recipe(const struct mc_run *r, json_t *o, bool *ok)
     mc_json_put(o, "epochs", json_real(epoch_of(r, t->update)), ok);
     mc_json_put(o, "batch", json_integer(r->batch * r->o.accumulate), ok);
     mc_json_put(o, "batch_at_once", json_integer(r->micro), ok);
+    if (*r->parts)
+        mc_json_put(o, "batch_why", mc_json_text(r->parts), ok);
 }
 
 int mc_run_report(const struct mc_run *r, json_t **ret, struct mc_err *err)

@@ -7,6 +7,7 @@
 
 #include "graph/ops/helper.h"
 #include "graph/ops/float_elem.h"
+#include "graph/ops/op_gpu.h"
 
 enum { TWISTER = 624, MIDDLE = 397 };
 
@@ -74,7 +75,7 @@ static void keep_all(const struct mc_call *c)
     if (mask) {
         int bytes = mc_op_elem_bytes(mask->dtype);
         const void *one = bytes == 1 ? (const void *)&(uint8_t){1} : mc_op_scalar(bytes, 1, &store);
-        mc_move_fill(mask->data, mc_op_count(mask), one, bytes, c->pool);
+        c->k->move.fill(mask->data, mc_op_count(mask), one, bytes, c->pool);
     }
 }
 
@@ -108,5 +109,23 @@ const struct mc_op mc_ops_dropout[] = {
     {"", "Dropout", 6, MC_OP_INPLACE, dropout_infer, NULL, dropout_run, NULL, NULL, NULL},
     {"", "Dropout", 12, MC_OP_INPLACE | MC_OP_RANDOM, dropout_infer, NULL, dropout_run, NULL, NULL,
      NULL},
+    {0},
+};
+
+/* On a GPU as at inference; in training the mask is one number after the other. */
+static int gpu_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    keep_all(c);
+    return 0;
+}
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && !mc_op_arg(c, 2) && c->k->move.run && c->k->move.fill;
+}
+
+const struct mc_op_gpu mc_op_gpu_dropout[] = {
+    {"", "Dropout", .can = gpu_can, .run = gpu_run},
     {0},
 };

@@ -3,11 +3,14 @@
  * The generator is ours (base/rng.h): the same numbers in every run, with the seed of the attribute, and a
  * stream for each node, so that nodes without a seed differ from each other. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/rng.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/float_elem.h"
+#include "graph/ops/op_gpu.h"
+#include "kernels/gpu.h"
 
 static uint64_t seed_of(const struct mc_node *n)
 {
@@ -64,19 +67,23 @@ static int like_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return 0;
 }
 
-static int fill_run(struct mc_call *c, struct mc_err *err)
+static void fill(const struct mc_node *n, const struct mc_buf *y)
 {
-    (void)err;
-    const struct mc_node *n = c->node;
     bool normal = strstr(n->op_type, "Normal") != NULL;
     double low = (double)mc_node_float(n, "low", 0), high = (double)mc_node_float(n, "high", 1);
     double mean = (double)mc_node_float(n, "mean", 0), scale = (double)mc_node_float(n, "scale", 1);
     uint64_t seed = seed_of(n);
-    for (int64_t i = 0, count = mc_op_count(&c->out[0]); i < count; i++) {
+    for (int64_t i = 0, count = mc_op_count(y); i < count; i++) {
         double v = normal ? mean + scale * (double)mc_rng_normal(seed, n->id, (uint64_t)i)
                           : low + (high - low) * (double)mc_rng_uniform(seed, n->id, (uint64_t)i);
-        mc_buf_put(&c->out[0], i, v);
+        mc_buf_put(y, i, v);
     }
+}
+
+static int fill_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    fill(c->node, &c->out[0]);
     return 0;
 }
 
@@ -156,5 +163,54 @@ const struct mc_op mc_ops_random[] = {
     ROW("RandomUniformLike", 1, like_infer, fill_run),
     ROW("Bernoulli", 15, like_infer, bernoulli_run),
     ROW("Multinomial", 7, multinomial_infer, multinomial_run),
+    {0},
+};
+
+/* ---- on a GPU: the numbers are the same in every run, so they are drawn once, by the CPU ---- */
+
+static int gpu_setup(struct mc_call *c, struct mc_err *err)
+{
+    struct mc_gpu *gpu = mc_pool_gpu(c->pool);
+    struct mc_buf y = c->out[0];
+    size_t bytes = (size_t)mc_op_count(&y) * sizeof(float);
+    y.data = malloc(bytes + 1);
+    if (!y.data)
+        return mc_fail(err, MC_ENOMEM, "out of memory for random numbers");
+    fill(c->node, &y);
+    int rc = mc_gpu_alloc(gpu, bytes, &c->state, err);
+    rc = rc ? rc : mc_gpu_put(gpu, c->state, y.data, bytes, err);
+    free(y.data);
+    return rc;
+}
+
+static int gpu_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    struct mc_buf drawn = c->out[0];
+    drawn.data = c->state;
+    mc_op_copy(c, &drawn, &c->out[0]);
+    return 0;
+}
+
+static void gpu_teardown(struct mc_call *c)
+{
+    mc_gpu_free(mc_pool_gpu(c->pool), c->state);
+    c->state = NULL;
+}
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return c->out[0].dtype == MC_DTYPE_F32 && c->k->move.run;
+}
+
+#define GPU(name)                                                                                  \
+    {                                                                                              \
+        "", name, .can = gpu_can, .setup = gpu_setup, .run = gpu_run, .teardown = gpu_teardown     \
+    }
+const struct mc_op_gpu mc_op_gpu_random[] = {
+    GPU("RandomNormal"),
+    GPU("RandomUniform"),
+    GPU("RandomNormalLike"),
+    GPU("RandomUniformLike"),
     {0},
 };
