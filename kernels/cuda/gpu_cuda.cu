@@ -253,6 +253,7 @@ static cudaError_t start(struct mc_gpu *g)
         rc = cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking);
     if (rc == cudaSuccess)
         rc = cudaMalloc((void **)&g->fault, sizeof *g->fault);
+    g->staging_bytes = sizeof *g->fault;
     if (rc == cudaSuccess)
         rc = cudaMemset(g->fault, 0, sizeof *g->fault);
     if (rc == cudaSuccess)

@@ -34,6 +34,39 @@ ls none.onnx 2>&1
 mkdir dir && cp models/fashion-mlp.onnx dir && try mcompress batch svd:keep=0.2 dir -o small --device cuda
 unset MC_SIM_MISSING
 
+# A driver that is too old, no card, a card that is too old, that another process has, that is full.
+show() {
+    try $run --device cuda "$@"
+    $run -v --json 2>err | grep '"device"'
+    cat err
+}
+(export MC_SIM_DRIVER=none && show)
+(export MC_SIM_DRIVER=old && show)
+(export MC_SIM_DEVICES=0 && try $run --device cuda && export CUDA_VISIBLE_DEVICES=-1 && try $run --device cuda:0)
+(export MC_SIM_DEVICES=2 && try $run --device cuda:2 && mcompress list devices | grep cuda: | tr -s ' ' &&
+    $run --device cuda:1 --json | grep '"device"' && MCOMPRESS_DEVICE=cuda:1 mcompress list devices | grep default | tr -s ' ')
+(export MC_SIM_CAPABILITY=7.5 && show && mcompress list devices | grep cuda: | tr -s ' ')
+(export MC_SIM_CAPABILITY=8.6 && $run --device cuda --json | grep '"device"')
+(export MC_SIM_CAPABILITY=12.0 && $run --device cuda --json | grep '"device"')
+(export MC_SIM_BUSY=1 && show)
+MC_SIM_MEMORY=20000000 try mcompress eval models/fashion-cnn.onnx --data fashion-mnist:test --samples 4 --device cuda
+MC_SIM_MEMORY=4190000 $run --json | grep '"device"' # no room to stage copies there, but for the model
+
+# A kernel that breaks the device, whenever: it is said, nothing is written, and what was there stays.
+printf before >out.onnx
+where() {
+    sed 's/GPU): [^:]*: an/GPU): WHERE: an/' # the call in which it shows
+}
+for n in 1 2; do
+    MC_SIM_FAIL=$n try mcompress svd models/fashion-mlp.onnx --keep 0.2 -o out.onnx --device cuda \
+        --data fashion-mnist:test --samples 20 --no-latency | where
+done
+MC_SIM_FAIL=30 try mcompress finetune models/fashion-mlp.onnx -o out.onnx --device cuda --train fashion-mnist:test \
+    --epochs 0.03 --lr 1e-4 --holdout 0 | where
+cat out.onnx
+echo
+ls
+
 # Libraries: those of another generation, of a wrong version and broken ones are refused, and what is done without is said.
 libraries() {
     MCOMPRESS_CUDA_LIBDIR=$PWD/lib mcompress list devices | grep -e "$1 " | tr -s ' ' | sed "s|$PWD/||"
