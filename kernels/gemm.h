@@ -5,6 +5,7 @@
 #ifndef MC_KERNELS_GEMM_H
 #define MC_KERNELS_GEMM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,7 @@ struct mc_gemm {
     void *c;
     int64_t c_row; /* elements between rows of C; columns are adjacent */
     double alpha;  /* scales A·B before the epilogue */
+    bool exact;    /* of a device: factors are not rounded, whatever its precision */
     struct mc_epilogue
         epilogue; /* zeroed: none; bias is per column [n]; residual has row stride c_row */
 };

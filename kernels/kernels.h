@@ -31,6 +31,7 @@
 #include "kernels/rnn.h"
 #include "kernels/rows_s8.h"
 #include "kernels/small.h"
+#include "kernels/solver.h"
 #include "kernels/spatial.h"
 #include "kernels/quant.h"
 #include "kernels/typed.h"
@@ -64,6 +65,7 @@ struct mc_kernels {
     struct mc_places_kernels places;
     struct mc_typed_kernels typed;
     struct mc_attend_kernels attend; /* of a device; NULL on the CPU */
+    struct mc_solver_kernels solver; /* the same */
 };
 
 /* Table by name for 4- or 8-byte elements; name NULL: the best this CPU has (for 8 bytes: "ref").

@@ -1,4 +1,4 @@
-#include "kernels/linalg.h"
+#include "kernels/linalg_inside.h"
 
 #include <cblas.h>
 #include <float.h>
@@ -14,22 +14,23 @@
 /* LAPACK is column-major: a row-major A[m,n] is, in the same memory, the column-major Aᵀ[n,m]. Every
  * routine below is called on that transpose, so nothing is copied. */
 
-struct mc_linalg {
-    const char *device;
-};
+int mc_linalg_new_on(struct mc_gpu *gpu, struct mc_linalg **ret, struct mc_err *err)
+{
+    struct mc_linalg *la = mc_calloc(1, sizeof *la);
+    if (!la)
+        return mc_fail(err, MC_ENOMEM, "linear algebra: out of memory");
+    la->gpu = gpu;
+    /* OpenBLAS changes the bits of 3-80 % of a product's elements between one thread and two. */
+    openblas_set_num_threads(1);
+    *ret = la;
+    return 0;
+}
 
 int mc_linalg_new(const char *device, struct mc_linalg **ret, struct mc_err *err)
 {
     if (strcmp(device, "cpu") != 0)
         return mc_fail(err, MC_EUNSUP, "linear algebra: no backend for device '%s'", device);
-    struct mc_linalg *la = malloc(sizeof *la);
-    if (!la)
-        return mc_fail(err, MC_ENOMEM, "linear algebra: out of memory");
-    la->device = "cpu";
-    /* OpenBLAS changes the bits of 3-80 % of a product's elements between one thread and two. */
-    openblas_set_num_threads(1);
-    *ret = la;
-    return 0;
+    return mc_linalg_new_on(NULL, ret, err);
 }
 
 void mc_linalg_free(struct mc_linalg *la)
@@ -116,14 +117,17 @@ int mc_linalg_gemm(struct mc_linalg *la, char ta, char tb, int64_t m, int64_t n,
                    float alpha, const float *a, int64_t lda, const float *b, int64_t ldb,
                    float beta, float *c, int64_t ldc, struct mc_err *err)
 {
-    (void)la;
     bool at = ta == 't', bt = tb == 't';
     int rc = check_finite("matrix product", a, at ? k : m, at ? m : k, lda, err);
     if (!rc)
         rc = check_finite("matrix product", b, bt ? n : k, bt ? k : n, ldb, err);
     if (!rc)
         rc = check_size("matrix product", m, n, ldc, err);
-    if (!rc && m > 0 && n > 0)
+    if (!rc)
+        rc = mc_linalg_gpu_gemm(la, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, err);
+    if (rc)
+        return rc < 0 ? rc : 0;
+    if (m > 0 && n > 0)
         gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     return rc;
 }
@@ -131,11 +135,14 @@ int mc_linalg_gemm(struct mc_linalg *la, char ta, char tb, int64_t m, int64_t n,
 int mc_linalg_syrk(struct mc_linalg *la, int64_t n, int64_t k, float alpha, const float *a,
                    int64_t lda, float beta, float *c, int64_t ldc, struct mc_err *err)
 {
-    (void)la;
     int rc = check_finite("covariance", a, k, n, lda, err);
     if (!rc)
         rc = check_size("covariance", n, n, ldc, err);
-    if (!rc && n > 0)
+    if (!rc)
+        rc = mc_linalg_gpu_syrk(la, n, k, alpha, a, lda, beta, c, ldc, err);
+    if (rc)
+        return rc < 0 ? rc : 0;
+    if (n > 0)
         cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, (int)n, (int)k, alpha, a, (int)lda, beta,
                     c, (int)ldc);
     return rc;
@@ -204,9 +211,12 @@ out:
 int mc_linalg_svd(struct mc_linalg *la, int64_t m, int64_t n, float *a, int64_t lda, float *u,
                   int64_t ldu, float *s, float *vt, int64_t ldvt, struct mc_err *err)
 {
-    (void)la;
     int rc = check_finite("singular values", a, m, n, lda, err);
-    return rc ? rc : svd(m, n, a, lda, u, ldu, s, vt, ldvt, err);
+    if (!rc)
+        rc = mc_linalg_gpu_svd(la, m, n, a, lda, u, ldu, s, vt, ldvt, err);
+    if (rc)
+        return rc < 0 ? rc : 0;
+    return svd(m, n, a, lda, u, ldu, s, vt, ldvt, err);
 }
 
 /* A = QR is Aᵀ = Rᵀ Qᵀ: an LQ factorisation of what LAPACK sees. */
@@ -237,12 +247,15 @@ static int qr(int64_t m, int64_t n, float *a, int64_t lda, float *r, int64_t ldr
 int mc_linalg_qr(struct mc_linalg *la, int64_t m, int64_t n, float *a, int64_t lda, float *r,
                  int64_t ldr, struct mc_err *err)
 {
-    (void)la;
     if (m < n)
         return mc_fail(err, MC_ESHAPE, "QR: %lld rows are fewer than %lld columns", (long long)m,
                        (long long)n);
     int rc = check_finite("QR", a, m, n, lda, err);
-    return rc ? rc : qr(m, n, a, lda, r, ldr, err);
+    if (!rc)
+        rc = mc_linalg_gpu_qr(la, m, n, a, lda, r, ldr, err);
+    if (rc)
+        return rc < 0 ? rc : 0;
+    return qr(m, n, a, lda, r, ldr, err);
 }
 
 static void transpose_square(float *a, int64_t n, int64_t lda)
@@ -261,12 +274,13 @@ static void transpose_square(float *a, int64_t n, int64_t lda)
 int mc_linalg_eigh(struct mc_linalg *la, int64_t n, float *a, int64_t lda, float *w,
                    struct mc_err *err)
 {
-    (void)la;
     int rc = 0;
     for (int64_t i = 0; !rc && i < n; i++)
         rc = check_finite("eigenvalues", a + i * lda, 1, i + 1, lda, err);
+    if (!rc)
+        rc = mc_linalg_gpu_eigh(la, n, a, lda, w, err);
     if (rc || n == 0)
-        return rc;
+        return rc < 0 ? rc : 0;
     /* ssyevd's own formula for its workspace; LAPACKE would read it back from a rounded float. */
     int64_t lwork = 1 + 6 * n + 2 * n * n, liwork = 3 + 5 * n;
     if (lwork > INT_MAX)

@@ -1,4 +1,5 @@
-/* Dense linear algebra on f32 matrices for the passes: LAPACKE/OpenBLAS on the CPU, later cuSOLVER/cuBLAS.
+/* Dense linear algebra on f32 matrices for the passes: LAPACKE/OpenBLAS on the CPU; with a GPU, what is large enough to be
+ * worth moving there and fits, products by cuBLAS and factorisations by cuSOLVER. Matrices are host memory.
  *
  * Row-major, element (i,j) at a[i*ld + j]. A handle names the backend and its threads; LAPACK runs
  * single-threaded (its bits change with the thread count), parallelism is over matrices.
@@ -12,7 +13,10 @@
 #include "base/interrupt.h"
 
 struct mc_linalg;
+struct mc_gpu;
 int mc_linalg_new(const char *device /* "cpu" */, struct mc_linalg **ret, struct mc_err *err);
+/* With a GPU (borrowed; NULL: without), which no other thread uses meanwhile but through this handle. */
+int mc_linalg_new_on(struct mc_gpu *gpu, struct mc_linalg **ret, struct mc_err *err);
 void mc_linalg_free(struct mc_linalg *la);
 
 /* The kernels that OpenBLAS runs on ("SkylakeX"). */

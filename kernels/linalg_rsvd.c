@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "kernels/linalg.h"
+#include "kernels/linalg_inside.h"
 
 enum { OVERSAMPLE = 16 };
 
@@ -21,6 +21,7 @@ struct rsvd {
     float *left, *right; /* [l,l] */
     float *value, *last; /* [l] */
     double off;
+    struct mc_linalg_sketch *gpu; /* has A, Q and Z, which are not on the host then; or NULL */
 };
 
 static int no_memory(struct mc_err *err)
@@ -66,6 +67,8 @@ static void release(struct rsvd *s)
 /* Q = orth(A X), X [n,l] in z. */
 static int there(struct rsvd *s, struct mc_err *err)
 {
+    if (s->gpu)
+        return mc_linalg_sketch_there(s->gpu, err);
     int rc = mc_linalg_gemm(s->la, 'n', 'n', s->m, s->l, s->n, 1, s->a, s->lda, s->z, s->l, 0, s->q,
                             s->l, err);
     return rc ? rc : mc_linalg_qr(s->la, s->m, s->l, s->q, s->l, NULL, 0, err);
@@ -75,6 +78,8 @@ static int there(struct rsvd *s, struct mc_err *err)
 static int back(struct rsvd *s, struct mc_err *err)
 {
     int64_t l = s->l;
+    if (s->gpu)
+        return mc_linalg_sketch_back(s->gpu, s->r, err);
     int rc =
         mc_linalg_gemm(s->la, 't', 'n', s->n, l, s->m, 1, s->a, s->lda, s->q, l, 0, s->z, l, err);
     return rc ? rc : mc_linalg_qr(s->la, s->n, l, s->z, l, s->r, l, err);
@@ -124,7 +129,12 @@ static int rsvd(struct rsvd *s, float *u, int64_t ldu, float *value, float *vt, 
     int rc = alloc(s, err);
     if (!rc) {
         mc_rng_fill_normal(s->seed, 0, 0, s->z, (size_t)(n * l));
-        rc = iterate(s, err);
+        int there = mc_linalg_sketch_open(s->la, m, n, l, s->a, s->lda, s->z, &s->gpu, err);
+        rc = there < 0 ? there : iterate(s, err);
+        if (!rc && s->gpu)
+            rc = mc_linalg_sketch_get(s->gpu, s->q, s->z, err);
+        mc_linalg_sketch_close(s->gpu);
+        s->gpu = NULL;
     }
     if (!rc)
         rc = mc_linalg_gemm(s->la, 'n', 't', m, k, l, 1, s->q, l, s->right, l, 0, u, ldu, err);

@@ -324,7 +324,7 @@ static bool run_library(const struct mc_gemm *g)
     b.bias = after ? NULL : f.epilogue.bias;
     b.residual = after && f.epilogue.residual != f.c ? NULL : f.epilogue.residual;
     b.relu = relu;
-    b.precision = mc_cuda_now()->precision;
+    b.precision = g->exact ? MC_GPU_FP32 : mc_cuda_now()->precision;
     unsigned rest = mc_cuda_blas_gemm(&b);
     if (rest == MC_CUDA_PRODUCT)
         return false;

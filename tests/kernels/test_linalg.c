@@ -10,9 +10,11 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/threads.h"
-#include "kernels/linalg.h"
+#include "kernels/gpu.h"
+#include "kernels/linalg_inside.h"
 
 static struct mc_linalg *la;
+static struct mc_gpu *gpu;
 static struct mc_err err;
 
 /* Sizes around LAPACK's block of 32 and its crossovers, tall, wide, square and single. */
@@ -495,13 +497,26 @@ static void threads_do_not_change_bits(void **state)
 static int setup(void **state)
 {
     (void)state;
-    return mc_linalg_new("cpu", &la, &err);
+    const char *device = getenv("MC_LINALG_DEVICE"); /* one of the simulation, for every size */
+    if (!device)
+        return mc_linalg_new("cpu", &la, &err);
+    int rc = mc_gpu_open(device, NULL, &gpu, &err);
+    rc = rc ? rc : mc_linalg_new_on(gpu, &la, &err);
+    if (!rc)
+        la->always = true;
+    return rc;
 }
 
 static int teardown(void **state)
 {
+    struct mc_gpu_memory left = {0};
     (void)state;
     mc_linalg_free(la);
+    if (gpu)
+        mc_gpu_memory(gpu, &left);
+    mc_gpu_close(gpu);
+    if (left.used)
+        return -1;
     return 0;
 }
 
