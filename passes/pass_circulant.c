@@ -208,7 +208,7 @@ static int find_calls(struct mc_circulant_run *r, struct mc_err *err)
 
 static int prepare(struct mc_circulant_run *r, const json_t *options, struct mc_err *err)
 {
-    int rc = mc_linalg_new("cpu", &r->la, err);
+    int rc = mc_linalg_new_on(mc_pool_gpu(r->ctx->pool), &r->la, err);
     if (!rc)
         rc = mc_layers_collect(r->model, &r->layers, err);
     if (!rc)

@@ -171,7 +171,7 @@ static int read_options(struct mc_svd_run *r, const json_t *options, struct mc_s
 
 static int prepare(struct mc_svd_run *r, const json_t *options, struct mc_err *err)
 {
-    int rc = mc_linalg_new("cpu", &r->la, err);
+    int rc = mc_linalg_new_on(mc_pool_gpu(r->ctx->pool), &r->la, err);
     if (!rc)
         rc = mc_merge_pairs(r->model, r->la, &r->merges, err);
     if (!rc)

@@ -144,7 +144,7 @@ static int measure_others(struct job *j, const struct mc_model *m, struct mc_err
 static int measure(struct job *j, const struct mc_model *m, struct mc_err *err)
 {
     struct mc_obs_job *o = &j->of;
-    int rc = mc_linalg_new("cpu", &o->la, err);
+    int rc = mc_linalg_new_on(mc_pool_gpu(o->ctx->pool), &o->la, err);
     if (!rc)
         rc = mc_obs_sites_find(m, o->c, &o->sites, err);
     if (!rc)

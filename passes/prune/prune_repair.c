@@ -236,7 +236,7 @@ int mc_prune_repair_with(struct mc_pass_ctx *ctx, const struct mc_model *before,
                           .data = ctx->calib,
                           .store_most = STORE_MOST};
     struct account a = {.was = NAN, .is = NAN};
-    int rc = mc_linalg_new("cpu", &r.la, err);
+    int rc = mc_linalg_new_on(mc_pool_gpu(ctx->pool), &r.la, err);
     if (!rc && (!ctx->calib || ctx->calib_count < 1))
         a.reason = "there are no samples";
     else if (!rc)

@@ -10,7 +10,7 @@ int mc_share_open(struct mc_share_job *job, bool measure, struct mc_share_run *r
 {
     *ret = (struct mc_share_run){
         .ctx = job->ctx, .model = job->model, .norm = {.ctx = job->ctx, .model = job->model}};
-    int rc = mc_linalg_new("cpu", &ret->norm.la, err);
+    int rc = mc_linalg_new_on(mc_pool_gpu(job->ctx->pool), &ret->norm.la, err);
     if (!rc)
         rc = mc_share_collect(job->model, &ret->norm.layers, &ret->weight, &ret->n_weights, err);
     if (!rc && measure)

@@ -308,7 +308,7 @@ int mc_quant_repair_columns(struct mc_quant_repair *r, const struct mc_quant_col
     struct target t;
     int rc = mc_quant_mend_begin(&mend, r, job->name, ret, err);
     if (!rc)
-        rc = mc_linalg_new("cpu", &w.la, err);
+        rc = mc_linalg_new_on(mc_pool_gpu(r->ctx->pool), &w.la, err);
     w.samples = count_samples(&w);
     for (size_t i = 0; !rc && i < r->sites->n; i++) {
         if (!find_target(&w, i, &t))
