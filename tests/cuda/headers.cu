@@ -122,3 +122,7 @@ IS(offsetof(mc_cudnn_perf, math), offsetof(cudnnConvolutionFwdAlgoPerf_t, mathTy
 #if __has_include(<cufft.h>)
 #include "tests/cuda/headers_cufft.cu"
 #endif
+
+#if __has_include(<cusolverDn.h>)
+#include "tests/cuda/headers_cusolver.cu"
+#endif
