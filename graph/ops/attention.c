@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "graph/ops/attend.h"
+#include "graph/ops/attention_core.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/op_gpu.h"
 

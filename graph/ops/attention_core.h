@@ -1,8 +1,8 @@
 /* Scaled dot-product attention, the core of all operators of that name:
  *     y = softmax(cap(scale q kᵀ) + masks) v       for every batch and head.
  * Query heads share the heads of k and v in equal runs (grouped queries). */
-#ifndef MC_GRAPH_OPS_ATTEND_H
-#define MC_GRAPH_OPS_ATTEND_H
+#ifndef MC_GRAPH_OPS_ATTENTION_CORE_H
+#define MC_GRAPH_OPS_ATTENTION_CORE_H
 
 #include "graph/ops/op.h"
 #include "kernels/kernels.h"

@@ -1,4 +1,4 @@
-#include "graph/ops/attend.h"
+#include "graph/ops/attention_core.h"
 
 #include <math.h>
 #include <string.h>
