@@ -332,9 +332,9 @@ static __global__ void mark_steps(mc_rnn_lengths l, int *fault)
 
 static __global__ void clear_empty(mc_rnn_lengths l)
 {
-    FOR_UNITS(i, row, j, l.batch, l.hidden)
-    if (l.lens[row] == 0)
-        ((float *)l.state)[i] = 0;
+    for (int64_t i = MC_CUDA_INDEX_OF; i < l.batch * l.hidden; i += MC_CUDA_STRIDE)
+        if (l.lens[i / l.hidden] == 0)
+            ((float *)l.state)[i] = 0;
 }
 
 static void run_lengths(const struct mc_rnn_lengths *l, struct mc_pool *)

@@ -153,8 +153,10 @@ template <typename T> static __global__ void reduce(struct job j, T least, T mos
             real = mc_typed_real_end(j.fn, real, (double)least, (double)most);
             sum = real >= (double)most ? most : (T)real;
         } else if (j.fn == MC_REDUCE_MEAN && j.over.n > 0) {
-            sum =
-                least < 0 ? (T)((int64_t)sum / j.over.n) : (T)((uint64_t)sum / (uint64_t)j.over.n);
+            if constexpr ((T)-1 < (T)1)
+                sum = (T)((int64_t)sum / j.over.n);
+            else
+                sum = (T)((uint64_t)sum / (uint64_t)j.over.n);
         }
         y[i] = sum;
     }
