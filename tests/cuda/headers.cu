@@ -97,6 +97,7 @@ IS(offsetof(mc_cublaslt_result, workspace),
 #define NAME(fn) FITS(mc_cudnn, fn);
 MC_CUDNN_FUNCTIONS(NAME)
 #undef NAME
+IS(MC_CUDNN_SUCCESS, CUDNN_STATUS_SUCCESS);
 IS(MC_CUDNN_DATA_FLOAT, CUDNN_DATA_FLOAT);
 IS(MC_CUDNN_NCHW, CUDNN_TENSOR_NCHW);
 IS(MC_CUDNN_CROSS_CORRELATION, CUDNN_CROSS_CORRELATION);
@@ -113,10 +114,15 @@ IS(MC_CUDNN_FORWARD_WINOGRAD, CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD);
 IS(MC_CUDNN_DATA_1, CUDNN_CONVOLUTION_BWD_DATA_ALGO_1);
 IS(MC_CUDNN_DATA_WINOGRAD, CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD);
 IS(MC_CUDNN_FILTER_1, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1);
-IS(sizeof(mc_cudnn_perf), sizeof(cudnnConvolutionFwdAlgoPerf_t));
-IS(sizeof(mc_cudnn_perf), sizeof(cudnnConvolutionBwdDataAlgoPerf_t));
-IS(offsetof(mc_cudnn_perf, memory), offsetof(cudnnConvolutionFwdAlgoPerf_t, memory));
-IS(offsetof(mc_cudnn_perf, math), offsetof(cudnnConvolutionFwdAlgoPerf_t, mathType));
+#define PERF(theirs)                                                                               \
+    IS(sizeof(mc_cudnn_perf), sizeof(theirs));                                                     \
+    IS(offsetof(mc_cudnn_perf, status), offsetof(theirs, status));                                 \
+    IS(offsetof(mc_cudnn_perf, memory), offsetof(theirs, memory));                                 \
+    IS(offsetof(mc_cudnn_perf, determinism), offsetof(theirs, determinism));                       \
+    IS(offsetof(mc_cudnn_perf, math), offsetof(theirs, mathType))
+PERF(cudnnConvolutionFwdAlgoPerf_t);
+PERF(cudnnConvolutionBwdDataAlgoPerf_t);
+PERF(cudnnConvolutionBwdFilterAlgoPerf_t);
 #endif
 
 #if __has_include(<cufft.h>)
