@@ -98,14 +98,27 @@ void mc_cuda_check(cudaError_t rc, const char *what)
     g->failed_at = what;
 }
 
+/* wanted: what for, or how much. */
+static int full(const struct mc_gpu *g, const char *wanted, struct mc_err *err)
+{
+    char left[MC_TEXT], all[MC_TEXT];
+    size_t free_bytes = 0, total = 0;
+    (void)cudaGetLastError();
+    (void)cudaMemGetInfo(&free_bytes, &total);
+    return mc_fail(err, MC_ENOMEM,
+                   "GPU %d (%s) has no memory for %s: %s of %s are free; a smaller batch takes "
+                   "less, and '--device cpu' none of it",
+                   g->number, g->info.name, wanted, mc_text_bytes((double)free_bytes, left),
+                   mc_text_bytes((double)total, all));
+}
+
 int mc_cuda_fail(struct mc_gpu *g, cudaError_t rc, const char *what, struct mc_err *err)
 {
     (void)cudaGetLastError();
     if (lasts(rc))
         g->dead = rc;
     if (rc == cudaErrorMemoryAllocation)
-        return mc_fail(err, MC_ENOMEM, "GPU %d (%s): %s: its memory is full", g->number,
-                       g->info.name, what);
+        return full(g, what, err);
     return mc_fail(err, MC_EFAIL, "GPU %d (%s): %s: %s%s", g->number, g->info.name, what,
                    cudaGetErrorString(rc),
                    g->dead != cudaSuccess ? "; it can do nothing more in this process; '--device "
@@ -284,7 +297,8 @@ static int open_number(int number, const struct mc_gpu_opts *o, struct mc_gpu **
                      "which)",
                      number, g->info.name);
     else if (failed != cudaSuccess)
-        rc = mc_cuda_fail(g, failed, "cannot be started", err);
+        rc = mc_cuda_fail(
+            g, failed, failed == cudaErrorMemoryAllocation ? "a start" : "cannot be started", err);
     if (rc) {
         (void)cudaGetLastError();
         mc_gpu_close(g);
@@ -451,20 +465,6 @@ static struct mc_gpu_allocation *take(struct mc_gpu_allocation **list, const voi
     return NULL;
 }
 
-static int full(const struct mc_gpu *g, size_t bytes, struct mc_err *err)
-{
-    char asked[MC_TEXT], left[MC_TEXT], all[MC_TEXT];
-    size_t free_bytes = 0, total = 0;
-    (void)cudaGetLastError();
-    (void)cudaMemGetInfo(&free_bytes, &total);
-    return mc_fail(
-        err, MC_ENOMEM,
-        "GPU %d (%s) has no memory for %s more: %s of %s are free; a smaller batch takes "
-        "less, and '--device cpu' none of it",
-        g->number, g->info.name, mc_text_bytes((double)bytes, asked),
-        mc_text_bytes((double)free_bytes, left), mc_text_bytes((double)total, all));
-}
-
 int mc_gpu_alloc(struct mc_gpu *g, size_t bytes, void **ret, struct mc_err *err)
 {
     if (g->dead != cudaSuccess)
@@ -476,9 +476,10 @@ int mc_gpu_alloc(struct mc_gpu *g, size_t bytes, void **ret, struct mc_err *err)
     if (rc == cudaSuccess)
         rc = cudaMalloc(&a->p, bytes ? bytes : 1);
     if (rc != cudaSuccess) {
+        char asked[MC_TEXT], wanted[MC_TEXT + 8];
         free(a);
-        return rc == cudaErrorMemoryAllocation ? full(g, bytes, err)
-                                               : mc_cuda_fail(g, rc, "taking memory", err);
+        snprintf(wanted, sizeof wanted, "%s more", mc_text_bytes((double)bytes, asked));
+        return mc_cuda_fail(g, rc, rc == cudaErrorMemoryAllocation ? wanted : "taking memory", err);
     }
     a->bytes = bytes;
     a->next = g->allocations;
@@ -583,11 +584,11 @@ void *mc_cuda_workspace(size_t bytes)
     if (bytes <= g->workspace_size)
         return g->workspace;
     if (g->recording) {
-        mc_cuda_check(cudaErrorStreamCaptureUnsupported, "workspace");
+        mc_cuda_check(cudaErrorStreamCaptureUnsupported, "a workspace");
         return NULL;
     }
     cudaError_t rc = put_aside(g) ? cudaMalloc(&g->workspace, bytes) : cudaErrorMemoryAllocation;
-    mc_cuda_check(rc, "workspace");
+    mc_cuda_check(rc, "a workspace");
     if (rc != cudaSuccess)
         return NULL;
     g->workspace_size = bytes;
