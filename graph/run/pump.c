@@ -5,6 +5,7 @@
 
 #include "base/interrupt.h"
 #include "base/mem.h"
+#include "base/threads.h"
 #include "graph/run/order.h"
 #include "graph/run/plan.h"
 
@@ -137,6 +138,7 @@ static int run(struct feeder *r, const struct mc_batch *b, struct mc_err *err)
 static int choose_batch(struct feeder *r, int64_t sample, struct mc_err *err)
 {
     struct mc_batch *b = NULL, *padded = NULL;
+    bool on_gpu = mc_pool_gpu(r->f->opts->pool); /* whose cache is not what counts */
     int rc = mc_dataset_range(r->f->data, sample, 1, &b, err);
     if (!rc && b->n < 1)
         rc = wrong_count(r->f->data, err);
@@ -153,7 +155,7 @@ static int choose_batch(struct feeder *r, int64_t sample, struct mc_err *err)
     r->batch = BATCH_MAX;
     while (r->batch > 1 && r->f->opts->bytes && (size_t)r->batch > r->f->opts->bytes / most)
         r->batch /= 2;
-    while (r->batch > BATCH_MIN && (size_t)r->batch > CACHE_BYTES / most)
+    while (r->batch > BATCH_MIN && !on_gpu && (size_t)r->batch > CACHE_BYTES / most)
         r->batch /= 2;
     while (r->batch > 1 && (size_t)r->batch > BLOCK_BYTES / most)
         r->batch /= 2;
@@ -168,10 +170,28 @@ static int64_t total(const struct mc_pump *f)
     return o->count >= 0 && o->count < left ? o->count : left;
 }
 
+/* Fewer samples a run, of those of *b, until a GPU has memory for them. */
+static int run_on_gpu(struct feeder *r, struct mc_batch **b, struct mc_err *err)
+{
+    int rc = run(r, *b, err);
+    while (rc == MC_ENOMEM && r->choose && (*b)->n > 1 && mc_pool_gpu(r->f->opts->pool)) {
+        struct mc_batch *half;
+        r->batch = ((*b)->n + 1) / 2;
+        rc = r->order.index ? mc_dataset_read(r->f->data, (*b)->index, r->batch, &half, err)
+                            : mc_dataset_range(r->f->data, (*b)->index[0], r->batch, &half, err);
+        if (rc)
+            return rc;
+        mc_batch_free(*b);
+        *b = half;
+        rc = run(r, *b, err);
+    }
+    return rc;
+}
+
 /* A model that holds its batch size somewhere inside says so by shapes that do not fit. */
 static int run_or_shrink(struct feeder *r, struct mc_batch **b, struct mc_err *err)
 {
-    int rc = run(r, *b, err);
+    int rc = run_on_gpu(r, b, err);
     if (rc != MC_ESHAPE || !r->chosen || (*b)->n == 1)
         return rc;
     struct mc_batch *one;
