@@ -51,7 +51,7 @@ const char *mc_device_name(const struct mc_pool *pool);
 
 struct mc_device_use { /* of the GPU of a pool */
     const char *card, *precision;
-    uint64_t planned;   /* most bytes that a session planned there */
+    uint64_t planned;   /* most bytes that sessions planned there */
     uint64_t peak;      /* most bytes that were taken there for models, and data */
     uint64_t workspace; /* and for libraries and copies */
     uint64_t context;   /* and by the driver for code and the like, as far as it tells */
@@ -66,11 +66,13 @@ struct mc_device_fallback {
 };
 bool mc_device_fallback(int i, struct mc_device_fallback *ret);
 
-/* Most bytes that one of them planned on a GPU. */
+/* Most bytes that sessions planned on a GPU, those that were there at the same time. */
 uint64_t mc_device_planned(void);
 
-/* Of a session: bytes that it planned on a GPU, and an operator type that it left to the CPU, or NULL. */
-void mc_device_note(uint64_t planned, const char *op_type, const char *why, uint64_t nodes);
+/* Of a session: an operator type that it left to the CPU. */
+void mc_device_note(const char *op_type, const char *why, uint64_t nodes);
+/* Of a session: bytes that it planned on a GPU, so far and now. */
+void mc_device_plan(uint64_t before, uint64_t now);
 
 /* ---- the CPU ---- */
 

@@ -9,7 +9,7 @@ enum { MOST = 256 };
 
 static struct {
     pthread_mutex_t lock;
-    uint64_t planned;
+    uint64_t planned, now; /* bytes of sessions that are there at once: the most, and now */
     struct mc_device_fallback row[MOST]; /* sorted */
     int n;
 } notes = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -40,13 +40,19 @@ static void add(const char *op_type, const char *why, uint64_t nodes)
     notes.n++;
 }
 
-void mc_device_note(uint64_t planned, const char *op_type, const char *why, uint64_t nodes)
+void mc_device_note(const char *op_type, const char *why, uint64_t nodes)
 {
     pthread_mutex_lock(&notes.lock);
-    if (notes.planned < planned)
-        notes.planned = planned;
-    if (op_type)
-        add(op_type, why, nodes);
+    add(op_type, why, nodes);
+    pthread_mutex_unlock(&notes.lock);
+}
+
+void mc_device_plan(uint64_t before, uint64_t now)
+{
+    pthread_mutex_lock(&notes.lock);
+    notes.now += now - before;
+    if (notes.planned < notes.now)
+        notes.planned = notes.now;
     pthread_mutex_unlock(&notes.lock);
 }
 

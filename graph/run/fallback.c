@@ -103,12 +103,15 @@ bool mc_session_fallback(const struct mc_session *s, int i, struct mc_session_fa
 
 void mc_session_note(const struct mc_session *s)
 {
-    struct mc_session_stats st;
     struct mc_session_fallback f;
-    if (!s->gpu.gpu || !s->last)
-        return;
-    mc_session_stats(s, &st);
-    mc_device_note(st.gpu_bytes, NULL, NULL, 0);
     for (int i = 0; mc_session_fallback(s, i, &f); i++)
-        mc_device_note(st.gpu_bytes, f.op_type, f.why, f.nodes);
+        mc_device_note(f.op_type, f.why, f.nodes);
+}
+
+void mc_device_tell(struct mc_session *s, bool over)
+{
+    size_t now = over ? 0 : s->gpu.block_bytes + mc_device_bytes(s);
+    if (now != s->gpu.told)
+        mc_device_plan(s->gpu.told, now);
+    s->gpu.told = now;
 }

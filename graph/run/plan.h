@@ -190,6 +190,7 @@ struct mc_device_session {
     const char *leave; /* operator types that stay on the CPU, or NULL */
     bool pending;      /* the last run was not waited for */
     bool failed;       /* waiting for it failed */
+    size_t told;       /* bytes planned, as the report of the process knows */
 };
 
 struct mc_session {
@@ -398,6 +399,8 @@ int mc_islands_drop(struct mc_session *s, struct mc_plan *p, struct mc_err *err)
 
 /* Bytes on the GPU besides the values: states and constants of all plans. */
 size_t mc_device_bytes(const struct mc_session *s);
+/* Tell the report of the process (graph/run/device.h) how much that is with the values; over: nothing any more. */
+void mc_device_tell(struct mc_session *s, bool over);
 /* What is said of the GPU. */
 void mc_device_stats(const struct mc_session *s, struct mc_session_stats *ret);
 

@@ -228,6 +228,7 @@ void mc_session_free(struct mc_session *s)
         return;
     struct mc_gpu *before = mc_device_enter(s);
     mc_session_note(s);
+    mc_device_tell(s, true);
     mc_path_free(s);
     mc_live_clear(s);
     for (size_t i = 0; s->bodies && i < s->g->n_node_ids; i++)
@@ -321,6 +322,8 @@ int mc_session_run(struct mc_session *s, const struct mc_array *arrays, int n_ar
     int rc = match(s, arrays, n_arrays, err);
     rc = rc ? rc : mc_path_run(s, err);
     rc = rc ? rc : mc_handed_out(s, err);
+    if (s->gpu.gpu)
+        mc_device_tell(s, false);
     struct mc_err unused; /* what else went wrong is not another run's fault */
     if (rc && s->gpu.gpu)
         mc_gpu_wait(s->gpu.gpu, &unused);

@@ -141,8 +141,7 @@ struct mc_session_fallback { /* an operator type that the CPU ran, though the se
 /* Of the last run, i from 0, in the order of their first step; false at the end. */
 bool mc_session_fallback(const struct mc_session *s, int i, struct mc_session_fallback *ret);
 
-/* Note for the report of the process (graph/run/device.h) what the session planned on its GPU and left to the CPU; done
- * when it is freed. */
+/* Note for the report of the process (graph/run/device.h) what the session left to the CPU; done when it is freed. */
 void mc_session_note(const struct mc_session *s);
 
 #endif
