@@ -35,6 +35,7 @@
 #include "kernels/spatial.h"
 #include "kernels/quant.h"
 #include "kernels/typed.h"
+#include "kernels/values.h"
 #include "kernels/xnor.h"
 
 struct mc_kernels {
@@ -55,7 +56,8 @@ struct mc_kernels {
     struct mc_optim_kernels optim;
     struct mc_fake_quant_kernels fake_quant;
     struct mc_xnor_kernels xnor;
-    struct mc_small_kernels small; /* of devices alone */
+    struct mc_small_kernels small;   /* of devices alone */
+    struct mc_values_kernels values; /* the same */
     /* The same in both tables of a level: they do not compute with the element type. */
     struct mc_gemm_s8_kernels gemm_s8;
     struct mc_conv_s8_kernels conv_s8;

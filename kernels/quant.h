@@ -27,6 +27,24 @@ struct mc_quant_all {
     const void *zero; /* of that type, or NULL: 0 */
 };
 
+/* Of sums of 8-bit products [rows, n], for devices: y = (sum + whole) s + bias, with
+ *     s[i,j] = alpha a_scale[i a_step] b_scale[j b_step] / y_scale
+ * as floats, or where there is a y_scale rounded to integers with the zero point. */
+struct mc_quant_sums {
+    int64_t rows, n;
+    const int32_t *sums;
+    float alpha;
+    const float *a_scale, *b_scale, *y_scale; /* y_scale or NULL */
+    int64_t a_step, b_step;
+    const int32_t *whole; /* or NULL */
+    int64_t whole_row, whole_col;
+    const float *bias; /* or NULL; of floats alone */
+    int64_t bias_step;
+    int32_t lo, hi;   /* of the integers, which say their type */
+    const void *zero; /* of that type, or NULL: 0 */
+    void *y;
+};
+
 struct mc_quant_kernels {
     /* y = clamp(round(x / scale) + zero); y of 1 or 2 bytes by lo and hi. */
     void (*quantize)(const struct mc_quant_row *r, const float *x, void *y);
@@ -43,6 +61,7 @@ struct mc_quant_kernels {
     /* As DynamicQuantizeLinear: scale and zero point to uint8 by the least and the largest of n numbers and 0. */
     void (*dynamic)(int64_t n, const float *x, uint8_t *y, float *scale, uint8_t *zero,
                     struct mc_pool *pool);
+    void (*sums)(const struct mc_quant_sums *s, struct mc_pool *pool);
     /* y = x for n integers of 8 bits. */
     void (*widen)(int64_t n, bool is_signed, const void *x, int32_t *y, struct mc_pool *pool);
 };

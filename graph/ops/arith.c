@@ -200,6 +200,16 @@ static int cast_operand(const struct mc_call *c, const struct mc_buf *from, enum
     *ret = *from;
     ret->dtype = to;
     ret->data = c->scratch;
+    if (c->k->device) {
+        const struct mc_cast cast = {.from = mc_op_elem(from->dtype),
+                                     .to = mc_op_elem(to),
+                                     .nearest = true,
+                                     .n = (int64_t)n,
+                                     .x = from->data,
+                                     .y = c->scratch};
+        c->k->values.cast(&cast);
+        return 0;
+    }
     if (to == MC_DTYPE_F64)
         return mc_dtype_to_f64((int)from->dtype, from->data, c->scratch, n, err);
     if (to == MC_DTYPE_F32)
@@ -304,7 +314,8 @@ const struct mc_op mc_ops_arith[] = {
 
 static bool gpu_can(const struct mc_call *c)
 {
-    if (!mc_op_gpu_floats(c) || (c->n_in > 1 && c->in[1].dtype != c->in[0].dtype))
+    bool other = c->n_in > 1 && c->in[1].dtype != c->in[0].dtype;
+    if (!mc_op_gpu_floats(c) || (other && !c->k->values.cast))
         return false;
     if ((c->n_in == 1 || mc_node_is(c->node, "Mean")) && (!c->k->move.run || !c->k->move.fill))
         return false;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 static bool convertible(enum mc_dtype d)
 {
@@ -248,5 +249,43 @@ const struct mc_op mc_ops_casting[] = {
     {"", "Cast", 6, 0, cast_infer, NULL, cast_run, NULL, NULL, NULL},
     {"", "CastLike", 15, 0, cast_like_infer, NULL, cast_run, NULL, NULL, NULL},
     {"", "BitCast", 26, 0, bitcast_infer, NULL, bitcast_run, NULL, NULL, NULL},
+    {0},
+};
+
+/* ---- on a GPU: types that kernels know; half types are float32 there ---- */
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return c->k->values.cast && mc_op_elem(c->in[0].dtype) != MC_ELEM_COUNT &&
+           mc_op_elem(c->out[0].dtype) != MC_ELEM_COUNT;
+}
+
+static int gpu_cast(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct mc_buf *x = &c->in[0], *y = &c->out[0];
+    const struct mc_cast cast = {.from = mc_op_elem(x->dtype),
+                                 .to = mc_op_elem(y->dtype),
+                                 .from_truth = x->dtype == MC_DTYPE_BOOL,
+                                 .to_truth = y->dtype == MC_DTYPE_BOOL,
+                                 .n = mc_op_count(x),
+                                 .x = x->data,
+                                 .y = y->data};
+    if (x->dtype == y->dtype)
+        mc_op_copy(c, x, &c->out[0]);
+    else
+        c->k->values.cast(&cast);
+    return 0;
+}
+
+static bool gpu_can_bits(const struct mc_call *c)
+{
+    return c->k->move.run && mc_op_elem_bytes(c->in[0].dtype) == mc_op_elem_bytes(c->out[0].dtype);
+}
+
+const struct mc_op_gpu mc_op_gpu_casting[] = {
+    {"", "Cast", .can = gpu_can, .run = gpu_cast},
+    {"", "CastLike", .can = gpu_can, .run = gpu_cast},
+    {"", "BitCast", .can = gpu_can_bits},
     {0},
 };

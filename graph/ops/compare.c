@@ -246,6 +246,36 @@ static bool gpu_can_select(const struct mc_call *c)
     return mc_op_gpu_floats(c) && c->k->typed.select;
 }
 
+static bool gpu_can_flip(const struct mc_call *c)
+{
+    return c->k->values.flip != NULL;
+}
+
+static int gpu_flip(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct mc_buf *x = &c->in[0];
+    int64_t bytes = mc_op_count(x) * mc_op_elem_bytes(x->dtype);
+    c->k->values.flip(x->dtype == MC_DTYPE_BOOL, bytes, x->data, c->out[0].data);
+    return 0;
+}
+
+static bool gpu_can_test(const struct mc_call *c)
+{
+    return c->k->values.test && c->in[0].dtype == MC_DTYPE_F32;
+}
+
+static int gpu_test(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    int tests = MC_TEST_NAN;
+    if (!mc_node_is(c->node, "IsNaN"))
+        tests = (mc_node_int(c->node, "detect_negative", 1) ? MC_TEST_BELOW : 0) |
+                (mc_node_int(c->node, "detect_positive", 1) ? MC_TEST_ABOVE : 0);
+    c->k->values.test(tests, mc_op_count(&c->in[0]), c->in[0].data, c->out[0].data);
+    return 0;
+}
+
 #define GPU(name)                                                                                  \
     {                                                                                              \
         "", name, .can = gpu_can                                                                   \
@@ -260,5 +290,9 @@ const struct mc_op_gpu mc_op_gpu_compare[] = {
     GPU("Or"),
     GPU("Xor"),
     {"", "Where", .can = gpu_can_select},
+    {"", "Not", .can = gpu_can_flip, .run = gpu_flip},
+    {"", "BitwiseNot", .can = gpu_can_flip, .run = gpu_flip},
+    {"", "IsNaN", .can = gpu_can_test, .run = gpu_test},
+    {"", "IsInf", .can = gpu_can_test, .run = gpu_test},
     {0},
 };

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 static int cumulative_infer(struct mc_infer_ctx *c, struct mc_err *err)
 {
@@ -89,5 +90,38 @@ static int cumulative_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_cumulative[] = {
     {"", "CumSum", 11, MC_OP_INPLACE, cumulative_infer, NULL, cumulative_run, NULL, NULL, NULL},
     {"", "CumProd", 26, MC_OP_INPLACE, cumulative_infer, NULL, cumulative_run, NULL, NULL, NULL},
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->values.running;
+}
+
+static int gpu_run(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_buf *x = &c->in[0];
+    int rank = x->shape.rank, axis;
+    int64_t given = 0;
+    mc_op_ints(&c->in[1], &given, 1);
+    int rc = mc_op_need_axis(c->node, "axis", given, rank, &axis, err);
+    if (rc)
+        return rc;
+    const struct mc_running r = {.type = mc_op_elem(x->dtype),
+                                 .outer = mc_op_span(x, 0, axis),
+                                 .n = x->shape.dim[axis],
+                                 .inner = mc_op_span(x, axis + 1, rank),
+                                 .reverse = mc_node_int(c->node, "reverse", 0) != 0,
+                                 .product = mc_node_is(c->node, "CumProd"),
+                                 .exclusive = mc_node_int(c->node, "exclusive", 0) != 0,
+                                 .x = x->data,
+                                 .y = c->out[0].data};
+    c->k->values.running(&r);
+    return 0;
+}
+
+const struct mc_op_gpu mc_op_gpu_cumulative[] = {
+    {"", "CumSum", .can = gpu_can, .host_in = 1 << 1, .run = gpu_run},
+    {"", "CumProd", .can = gpu_can, .host_in = 1 << 1, .run = gpu_run},
     {0},
 };

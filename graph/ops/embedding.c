@@ -2,6 +2,8 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/index.h"
+#include "graph/ops/op_gpu.h"
 
 enum { WORDS, SEGMENTS, WORD_TABLE, POSITION_TABLE, SEGMENT_TABLE, GAMMA, BETA, MASK, POSITIONS };
 enum { Y, MASK_COUNT, SUM }; /* outputs */
@@ -120,5 +122,103 @@ static int embed_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_embedding[] = {
     {"com.microsoft", "EmbedLayerNormalization", 1, 0, embed_infer, NULL, embed_run, NULL, NULL,
      NULL},
+    {0},
+};
+
+/* ---- on a GPU: rows gathered by places, then added; no length of a mask ---- */
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && !mc_op_res(c, MASK_COUNT) && c->k->places.find &&
+           c->k->move.gather && c->k->elementwise.binary && c->k->nn.norm && c->k->values.steps;
+}
+
+static size_t gpu_scratch(const struct mc_call *c, int64_t **places, int64_t **numbers, void **rows)
+{
+    size_t at = 0, n = (size_t)mc_op_count(&c->in[WORDS]);
+    *places = mc_op_scratch(c, &at, n * sizeof(int64_t));
+    *numbers = mc_op_scratch(c, &at, n * sizeof(int64_t));
+    *rows = mc_op_scratch(c, &at, n * (size_t)c->in[WORD_TABLE].shape.dim[1] * sizeof(float));
+    return at;
+}
+
+static int gpu_setup(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    int64_t *places, *numbers;
+    void *rows;
+    c->scratch_bytes = gpu_scratch(c, &places, &numbers, &rows);
+    return 0;
+}
+
+/* `to` = the rows of a table that n indices name, or that plus them; `at` NULL: rows 0, 1, … */
+static int gpu_take(const struct mc_call *c, int table, const struct mc_buf *at, int64_t n,
+                    bool add, void *to, struct mc_err *err)
+{
+    const struct mc_buf *t = &c->in[table];
+    int64_t columns = t->shape.dim[1], *places, *numbers;
+    void *rows;
+    gpu_scratch(c, &places, &numbers, &rows);
+    struct mc_buf own = {.dtype = MC_DTYPE_I64, .shape = {1, {n}}, .data = numbers};
+    if (!at) {
+        const struct mc_steps steps = {.type = MC_ELEM_I64, .n = n, .step = 1, .y = numbers};
+        c->k->values.steps(&steps);
+        at = &own;
+    }
+    struct mc_places p = {
+        .rank = 1, .dim = {n}, .depth = 1, .size = {t->shape.dim[0]}, .step = {1}, .place = places};
+    int rc = mc_index_places(c, at, &p, err);
+    if (rc)
+        return rc;
+    const struct mc_gather g = {.outer = 1,
+                                .axis = t->shape.dim[0],
+                                .n = n,
+                                .inner = (size_t)columns * sizeof(float),
+                                .index = places,
+                                .src = t->data,
+                                .dst = add ? rows : to};
+    c->k->move.gather(&g, c->pool);
+    if (!add)
+        return 0;
+    int64_t all = mc_op_count(&c->in[WORDS]) / (n > 0 ? n : 1);
+    struct mc_binary sum = {.fn = MC_BINARY_ADD,
+                            .rank = 2,
+                            .dim = {all, n * columns},
+                            .stride = {{n * columns, 1}, {0, 1}},
+                            .x = to,
+                            .y = rows,
+                            .z = to};
+    c->k->elementwise.binary(&sum, c->pool);
+    return 0;
+}
+
+static int gpu_run(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_buf *words = &c->in[WORDS], *segments = mc_op_arg(c, SEGMENTS);
+    const struct mc_buf *positions = mc_op_arg(c, POSITIONS);
+    struct mc_buf *sum = mc_op_res(c, SUM);
+    int64_t all = mc_op_count(words), n = words->shape.dim[1];
+    void *out = sum ? sum->data : c->out[Y].data;
+    int rc = all > 0 ? gpu_take(c, WORD_TABLE, words, all, false, out, err) : 0;
+    if (!rc && all > 0)
+        rc = gpu_take(c, POSITION_TABLE, positions, positions ? mc_op_count(positions) : n, true,
+                      out, err);
+    if (!rc && all > 0 && segments)
+        rc = gpu_take(c, SEGMENT_TABLE, segments, all, true, out, err);
+    const struct mc_norm m = {.rows = all,
+                              .n = c->in[WORD_TABLE].shape.dim[1],
+                              .eps = (double)mc_node_float(c->node, "epsilon", 1e-12f),
+                              .x = out,
+                              .scale = c->in[GAMMA].data,
+                              .bias = c->in[BETA].data,
+                              .y = c->out[Y].data};
+    if (!rc && all > 0)
+        c->k->nn.norm(&m, c->pool);
+    return rc;
+}
+
+const struct mc_op_gpu mc_op_gpu_embedding[] = {
+    {"com.microsoft", "EmbedLayerNormalization", .can = gpu_can, .setup = gpu_setup,
+     .run = gpu_run},
     {0},
 };

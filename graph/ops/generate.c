@@ -298,7 +298,28 @@ static bool gpu_can(const struct mc_call *c)
     return mc_op_gpu_floats(c) && c->k->move.fill;
 }
 
+static bool gpu_can_range(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->values.steps;
+}
+
+static int gpu_range(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_buf *y = &c->out[0];
+    struct mc_steps s = {.type = mc_op_elem(y->dtype), .n = mc_op_count(y), .y = y->data};
+    bool real = mc_op_is_float(y->dtype);
+    int rc = 0;
+    for (int i = 0; i < 3 && !rc; i += 2)
+        rc = real ? mc_dtype_to_f64((int)y->dtype, c->in[i].data,
+                                    i ? &s.float_step : &s.float_start, 1, err)
+                  : mc_dtype_to_i64((int)y->dtype, c->in[i].data, i ? &s.step : &s.start, 1, err);
+    if (!rc)
+        c->k->values.steps(&s);
+    return rc;
+}
+
 const struct mc_op_gpu mc_op_gpu_generate[] = {
+    {"", "Range", .can = gpu_can_range, .host_in = 7, .run = gpu_range},
     {"", "ConstantOfShape", .can = gpu_can, .host_in = 1 << 0},
     {0},
 };

@@ -4,6 +4,7 @@
 
 #include "graph/ops/helper.h"
 #include "graph/ops/float_elem.h"
+#include "graph/ops/op_gpu.h"
 
 enum mode { LINEAR, NEAREST, CUBIC };
 enum padding { ZEROS, BORDER, REFLECTION };
@@ -270,5 +271,42 @@ static int affine_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_gridsample[] = {
     {"", "GridSample", 16, 0, sample_infer, NULL, sample_run, NULL, NULL, NULL},
     {"", "AffineGrid", 20, 0, affine_infer, NULL, affine_run, NULL, NULL, NULL},
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->values.sample;
+}
+
+static int gpu_sample(struct mc_call *c, struct mc_err *err)
+{
+    static const enum mc_between betweens[] = {MC_BETWEEN_LINEAR, MC_BETWEEN_NEAREST,
+                                               MC_BETWEEN_CUBIC};
+    static const enum mc_border borders[] = {MC_BORDER_ZEROS, MC_BORDER_EDGE, MC_BORDER_REFLECTION};
+    const struct mc_shape *x = &c->in[0].shape;
+    struct sampling s;
+    int rc = parse(c->node, &s, err), dims = x->rank - 2;
+    if (rc)
+        return rc;
+    struct mc_sampling k = {.between = betweens[s.mode],
+                            .border = borders[s.padding],
+                            .align = s.align,
+                            .dims = dims,
+                            .batch = x->dim[0],
+                            .channels = x->dim[1],
+                            .points = mc_op_span(&c->out[0], 2, c->out[0].shape.rank),
+                            .size = {1, 1, 1},
+                            .x = c->in[0].data,
+                            .grid = c->in[1].data,
+                            .y = c->out[0].data};
+    for (int d = 0; d < dims; d++)
+        k.size[3 - dims + d] = x->dim[d + 2];
+    c->k->values.sample(&k);
+    return 0;
+}
+
+const struct mc_op_gpu mc_op_gpu_gridsample[] = {
+    {"", "GridSample", .can = gpu_can, .run = gpu_sample},
     {0},
 };

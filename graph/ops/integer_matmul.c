@@ -208,7 +208,8 @@ static struct product product_of(const struct mc_call *c)
         t.batch = 1;
     }
     enum { SUMS = 1 << 20 };
-    t.strip = c->out[0].dtype == MC_DTYPE_I32 ? t.m : SUMS / (t.n > 0 ? t.n : 1) + 64;
+    t.strip =
+        c->k->device || c->out[0].dtype == MC_DTYPE_I32 ? t.m : SUMS / (t.n > 0 ? t.n : 1) + 64;
     t.strip = t.strip < t.m ? t.strip : t.m;
     t.packed_each = round_up(c->k->gemm_s8.pack_b_bytes(t.k, t.n));
     return t;
@@ -244,6 +245,7 @@ struct space { /* parts of the scratch */
     void *packed, *kernel;
     uint8_t *a; /* of DynamicQuantizeMatMul */
     float *narrow, *scale, *bias;
+    float *a_scale; /* on a device, of DynamicQuantizeMatMul: with its zero point behind it */
     int32_t *a_zero, *b_zero, *sums;
 };
 
@@ -258,6 +260,8 @@ static size_t layout_scratch(const struct mc_call *c, const struct product *t, s
     s->kernel = mc_op_scratch(c, &at, c->k->gemm_s8.scratch_bytes(t->strip, t->n, t->k, threads));
     if (is_dynamic(t->p))
         s->a = mc_op_scratch(c, &at, count);
+    if (is_dynamic(t->p) && c->k->device)
+        s->a_scale = mc_op_scratch(c, &at, 2 * sizeof(float));
     if (c->in[0].dtype == MC_DTYPE_F64)
         s->narrow = mc_op_scratch(c, &at, count * sizeof(float));
     s->scale = mc_op_scratch(c, &at, (size_t)t->n * sizeof(float));
@@ -343,6 +347,8 @@ static void add_whole_bias(const struct finish *f, int64_t row, uint32_t *sums)
         sums[j] += (uint32_t)from[j * stride[1]];
 }
 
+static void device_give(const struct finish *f);
+
 static void give_row(const struct finish *f, int64_t row, int32_t *sums)
 {
     const struct mc_call *c = f->c;
@@ -396,7 +402,9 @@ static void one_product(const struct finish *f, const uint8_t *a, const void *pa
             g.a_zero.value += i * a_zero.step;
         g.c = f->s->sums ? f->s->sums : (int32_t *)c->out[0].data + (f->first + i) * t->n;
         c->k->gemm_s8.run(&g, f->s->kernel, c->pool);
-        for (int64_t r = 0; r < g.m && f->s->sums; r++) {
+        if (c->k->device && f->s->sums)
+            device_give(f);
+        for (int64_t r = 0; r < g.m && f->s->sums && !c->k->device; r++) {
             float by = row_scale(f, f->first + i + r);
             if ((i == 0 && r == 0) || by != last)
                 column_scales(f, by);
@@ -488,11 +496,59 @@ const struct mc_op mc_ops_integer_matmul[] = {
     {0},
 };
 
-/* ---- on a device: sums alone, whose zero points it knows itself ---- */
+/* ---- on a device, whose scales and zero points it knows itself ---- */
+
+/* Where parameters begin for matrix `at`, of `each` per matrix, and their step. */
+static const float *scales_at(const struct mc_buf *b, int64_t at, int64_t each, int64_t *step)
+{
+    int64_t n = mc_op_count(b);
+    *step = n > 1;
+    return (const float *)b->data + (n > each ? at * each : 0);
+}
+
+/* Sums of the rows from f->first on to results. */
+static void device_give(const struct finish *f)
+{
+    const struct mc_call *c = f->c;
+    const struct product *t = f->t;
+    const struct places *p = t->p;
+    const struct mc_buf *y_scale = arg(c, p->y_scale), *zero = arg(c, p->y_zero);
+    const struct mc_buf *bias = arg(c, p->bias), *y = &c->out[0];
+    struct mc_quant_sums s = {.rows = t->m,
+                              .n = t->n,
+                              .sums = f->s->sums,
+                              .alpha = is_gemm(p) ? mc_node_float(c->node, "alpha", 1) : 1,
+                              .a_scale = f->s->a_scale,
+                              .y_scale = y_scale ? y_scale->data : NULL,
+                              .zero = zero ? zero->data : NULL};
+    size_t each = (size_t)mc_op_elem_bytes(y->dtype);
+    s.y = (char *)y->data + (size_t)(f->first * t->n) * each;
+    if (p->a_scale != NO)
+        s.a_scale = scales_at(arg(c, p->a_scale), f->first / t->m, t->m, &s.a_step);
+    s.b_scale = scales_at(arg(c, p->b_scale), f->b_at, t->n, &s.b_step);
+    if (y_scale)
+        mc_int8_range(y->dtype, &s.lo, &s.hi);
+    if (bias && is_gemm(p)) {
+        int64_t stride[MC_RANK_MAX];
+        mc_op_broadcast_strides(&bias->shape, &y->shape, stride);
+        s.whole = bias->data;
+        s.whole_row = stride[0];
+        s.whole_col = stride[1];
+    } else if (bias) {
+        s.bias = bias->data;
+        s.bias_step = mc_op_count(bias) > 1;
+    }
+    c->k->quant.sums(&s, c->pool);
+}
 
 static bool device_can(const struct mc_call *c)
 {
     return c->k->gemm_s8.run && c->k->quant.widen;
+}
+
+static bool device_can_scale(const struct mc_call *c)
+{
+    return device_can(c) && mc_op_gpu_floats(c) && c->k->quant.sums && c->k->quant.dynamic;
 }
 
 static int device_run(struct mc_call *c, struct mc_err *err)
@@ -504,13 +560,29 @@ static int device_run(struct mc_call *c, struct mc_err *err)
     struct finish f = {.c = c, .t = t, .s = &s};
     struct mc_s8_zero a_zero = mc_int8_device_zero(c, arg(c, t->p->a_zero), s.a_zero);
     struct mc_s8_zero b_zero = mc_int8_device_zero(c, arg(c, t->p->b_zero), s.b_zero);
+    const uint8_t *from = c->in[0].data;
+    if (is_dynamic(t->p)) {
+        uint8_t *zero = (uint8_t *)(s.a_scale + 1);
+        c->k->quant.dynamic(mc_op_count(&c->in[0]), c->in[0].data, s.a, s.a_scale, zero, c->pool);
+        c->k->quant.widen(1, false, zero, s.a_zero, c->pool);
+        a_zero = (struct mc_s8_zero){s.a_zero, 0};
+        from = s.a;
+    }
     if (!t->packed)
         pack_matrices(c, t, s.packed);
-    all_products(&f, c->in[0].data, a_zero, b_zero);
+    all_products(&f, from, a_zero, b_zero);
     return 0;
 }
 
+#define GPU(domain, name, can)                                                                     \
+    {                                                                                              \
+        domain, name, can, 0, product_setup, device_run, product_teardown, false                   \
+    }
 const struct mc_op_gpu mc_op_gpu_integer_matmul[] = {
-    {"", "MatMulInteger", device_can, 0, product_setup, device_run, product_teardown, false},
+    GPU("", "MatMulInteger", device_can),
+    GPU("", "QLinearMatMul", device_can_scale),
+    GPU("com.microsoft", "MatMulIntegerToFloat", device_can_scale),
+    GPU("com.microsoft", "DynamicQuantizeMatMul", device_can_scale),
+    GPU("com.microsoft", "QGemm", device_can_scale),
     {0},
 };

@@ -115,6 +115,28 @@ static int64_t source(enum mode mode, int64_t i, int64_t n)
     return i < 0 ? -i : i >= n ? 2 * (n - 1) - i : i;
 }
 
+/* The mode of a kernel: not of CONSTANT. */
+static enum mc_outside outside_of(enum mode mode)
+{
+    return mode == EDGE ? MC_OUTSIDE_EDGE : mode == WRAP ? MC_OUTSIDE_WRAP : MC_OUTSIDE_REFLECT;
+}
+
+static void pad_device(const struct mc_call *c, enum mode mode, const struct pads *p)
+{
+    const struct mc_shape *x = &c->in[0].shape;
+    struct mc_beyond b = {.outside = outside_of(mode),
+                          .rank = x->rank,
+                          .elem_bytes = mc_op_elem_bytes(c->in[0].dtype),
+                          .x = c->in[0].data,
+                          .y = c->out[0].data};
+    for (int d = 0; d < x->rank; d++) {
+        b.dim[d] = c->out[0].shape.dim[d];
+        b.size[d] = x->dim[d];
+        b.before[d] = p->before[d];
+    }
+    c->k->values.beyond(&b);
+}
+
 static void pad_mapped(const struct mc_call *c, enum mode mode, const struct pads *p)
 {
     const struct mc_shape *x = &c->in[0].shape, *y = &c->out[0].shape;
@@ -181,6 +203,8 @@ static int pad_run(struct mc_call *c, struct mc_err *err)
         mc_op_scalar(c->k->elem_bytes, (double)mc_node_float(c->node, "value", 0), store);
     if (mode == CONSTANT)
         pad_constant(c, fill, &p);
+    else if (c->k->device)
+        pad_device(c, mode, &p);
     else
         pad_mapped(c, mode, &p);
     return 0;
@@ -227,7 +251,11 @@ static int back_run(struct mc_call *c, struct mc_err *err)
             return mc_op_fail(err, MC_ESHAPE, c->node, "the gradient does not fit the pads");
         if (p.before[d] == 0 && p.after[d] == 0)
             continue;
-        for (int64_t i = 0; i < y->dim[d]; i++)
+        const struct mc_beyond_index at = {outside_of(mode), y->dim[d], x->dim[d], p.before[d],
+                                           index};
+        if (c->k->device)
+            c->k->values.beyond_index(&at);
+        for (int64_t i = 0; i < y->dim[d] && !c->k->device; i++)
             index[i] = source(mode, i - p.before[d], x->dim[d]);
         s.index[d] = index;
         index += y->dim[d];
@@ -248,11 +276,21 @@ const struct mc_op mc_ops_padding[] = {
 static bool gpu_can(const struct mc_call *c)
 {
     enum mode mode = CONSTANT;
-    return mc_op_gpu_floats(c) && c->k->move.run && c->k->move.fill &&
-           mode_of(c->node, &mode, NULL) == 0 && mode == CONSTANT;
+    if (!mc_op_gpu_floats(c) || mode_of(c->node, &mode, NULL))
+        return false;
+    return mode == CONSTANT ? c->k->move.run && c->k->move.fill
+                            : c->k->values.beyond && mc_op_elem_bytes(c->in[0].dtype) <= 8;
+}
+
+/* Lists of what comes to a place have numbers of 32 bits. */
+static bool gpu_can_back(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->values.beyond_index && c->k->scatter.sum &&
+           c->k->move.run && mc_op_count(&c->in[0]) < INT32_MAX;
 }
 
 const struct mc_op_gpu mc_op_gpu_padding[] = {
     {"", "Pad", .can = gpu_can, .host_in = 1 << 1 | 1 << 2 | 1 << 3},
+    {MC_GRAD_DOMAIN, "PadGrad", .can = gpu_can_back, .host_in = 1 << 1 | 1 << 2 | 1 << 3},
     {0},
 };

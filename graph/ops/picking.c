@@ -4,6 +4,7 @@
 
 #include "graph/ops/helper.h"
 #include "graph/ops/index.h"
+#include "graph/ops/op_gpu.h"
 
 /* ---- OneHot ---- */
 
@@ -151,5 +152,60 @@ static int reverse_run(struct mc_call *c, struct mc_err *err)
 const struct mc_op mc_ops_picking[] = {
     {"", "OneHot", 9, 0, onehot_infer, NULL, onehot_run, NULL, NULL, NULL},
     {"", "ReverseSequence", 10, 0, reverse_infer, NULL, reverse_run, NULL, NULL, NULL},
+    {0},
+};
+
+static bool gpu_can_onehot(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->values.hot && c->in[0].dtype != MC_DTYPE_F64 &&
+           mc_op_elem_bytes(c->out[0].dtype) <= 8;
+}
+
+static int gpu_onehot(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct mc_buf *at = &c->in[0], *y = &c->out[0];
+    int axis = mc_shape_axis(mc_node_int(c->node, "axis", -1), y->shape.rank);
+    const struct mc_hot h = {.type = mc_op_elem(at->dtype),
+                             .outer = mc_op_span(y, 0, axis),
+                             .depth = y->shape.dim[axis],
+                             .inner = mc_op_span(y, axis + 1, y->shape.rank),
+                             .elem_bytes = mc_op_elem_bytes(y->dtype),
+                             .at = at->data,
+                             .value = c->in[2].data,
+                             .y = y->data};
+    c->k->values.hot(&h);
+    return 0;
+}
+
+static bool gpu_can_reverse(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->values.backward && mc_op_elem_bytes(c->in[0].dtype) <= 8;
+}
+
+static int gpu_reverse(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_buf *x = &c->in[0], *lens = &c->in[1];
+    int64_t batch, time;
+    int rc = reverse_axes(c->node, &batch, &time, err);
+    if (rc)
+        return rc;
+    const struct mc_backward b = {.batch = x->shape.dim[batch],
+                                  .time = x->shape.dim[time],
+                                  .row = mc_op_span(x, 2, x->shape.rank),
+                                  .batch_stride = batch ? 1 : x->shape.dim[1],
+                                  .time_stride = time ? 1 : x->shape.dim[1],
+                                  .elem_bytes = mc_op_elem_bytes(x->dtype),
+                                  .length_bytes = mc_op_elem_bytes(lens->dtype),
+                                  .length = lens->data,
+                                  .x = x->data,
+                                  .y = c->out[0].data};
+    c->k->values.backward(&b);
+    return 0;
+}
+
+const struct mc_op_gpu mc_op_gpu_picking[] = {
+    {"", "OneHot", .can = gpu_can_onehot, .host_in = 1 << 1, .run = gpu_onehot},
+    {"", "ReverseSequence", .can = gpu_can_reverse, .run = gpu_reverse},
     {0},
 };

@@ -68,6 +68,10 @@ static void finish_positions(const struct mc_call *c, const struct mc_window *w)
 {
     int64_t plane = w->in[0] * w->in[1] * w->in[2], out = w->out[0] * w->out[1] * w->out[2];
     bool columns = mc_node_int(c->node, "storage_order", 0) != 0;
+    if (c->k->device) {
+        c->k->values.positions(w, columns);
+        return;
+    }
     for (int64_t i = 0; i < w->planes * out; i++) {
         int64_t at = w->arg[i];
         if (columns) {
@@ -76,6 +80,24 @@ static void finish_positions(const struct mc_call *c, const struct mc_window *w)
         }
         w->arg[i] = i / out * plane + at;
     }
+}
+
+/* n elements of `x` to float32 or float64, or such elements to bytes. */
+static int convert(const struct mc_call *c, enum mc_dtype from, const void *x, enum mc_dtype to,
+                   void *y, int64_t n, struct mc_err *err)
+{
+    if (c->k->device) {
+        const struct mc_cast cast = {
+            .from = mc_op_elem(from), .to = mc_op_elem(to), .n = n, .x = x, .y = y};
+        c->k->values.cast(&cast);
+        return 0;
+    }
+    if (to == MC_DTYPE_F64)
+        return mc_dtype_to_f64((int)from, x, y, (size_t)n, err);
+    if (to == MC_DTYPE_F32)
+        return mc_dtype_to_f32((int)from, x, y, (size_t)n, err);
+    return from == MC_DTYPE_F64 ? mc_dtype_from_f64((int)to, x, y, (size_t)n, err)
+                                : mc_dtype_from_f32((int)to, x, y, (size_t)n, err);
 }
 
 static int pool_run(struct mc_call *c, struct mc_err *err)
@@ -99,21 +121,19 @@ static int pool_run(struct mc_call *c, struct mc_err *err)
     memcpy(w.dilation, d.dilation, sizeof d.dilation);
     memcpy(w.pad, d.pad, sizeof d.pad);
     memcpy(w.end, d.end, sizeof d.end);
-    bool bytes = pools_bytes(c->node, in->dtype), wide = c->k->elem_bytes == 8;
-    size_t n_in = (size_t)mc_op_count(in), n_out = (size_t)mc_op_count(&c->out[0]);
+    bool bytes = pools_bytes(c->node, in->dtype);
+    enum mc_dtype real = c->k->elem_bytes == 8 ? MC_DTYPE_F64 : MC_DTYPE_F32;
     if (bytes) {
         void *x, *y;
         bytes_scratch(c, &x, &y);
-        rc = wide ? mc_dtype_to_f64((int)in->dtype, in->data, x, n_in, err)
-                  : mc_dtype_to_f32((int)in->dtype, in->data, x, n_in, err);
+        rc = convert(c, in->dtype, in->data, real, x, mc_op_count(in), err);
         w.x = x;
         w.y = y;
     }
     if (!rc)
         c->k->nn.window(&w, c->pool);
     if (!rc && bytes)
-        rc = wide ? mc_dtype_from_f64((int)in->dtype, w.y, c->out[0].data, n_out, err)
-                  : mc_dtype_from_f32((int)in->dtype, w.y, c->out[0].data, n_out, err);
+        rc = convert(c, real, w.y, in->dtype, c->out[0].data, mc_op_count(&c->out[0]), err);
     if (!rc && w.arg)
         finish_positions(c, &w);
     return rc;
@@ -146,10 +166,12 @@ const struct mc_op mc_ops_pooling[] = {
     {0},
 };
 
-/* Positions are finished by the host. */
 static bool pool_can(const struct mc_call *c)
 {
-    return c->k->nn.window && c->in[0].dtype == MC_DTYPE_F32 && !mc_op_res(c, 1) &&
+    bool bytes = pools_bytes(c->node, c->in[0].dtype);
+    return c->k->nn.window &&
+           (bytes ? c->k->values.cast != NULL : c->in[0].dtype == MC_DTYPE_F32) &&
+           (!mc_op_res(c, 1) || c->k->values.positions) &&
            mc_window_counts_fit(c->node, &c->in[0].shape);
 }
 

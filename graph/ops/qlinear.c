@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "graph/ops/helper.h"
 #include "graph/ops/int8.h"
+#include "graph/ops/op_gpu.h"
 
 enum { NO = -1, REAL = 3 };
 
@@ -140,6 +141,7 @@ static int qlinear_infer(struct mc_infer_ctx *c, struct mc_err *err)
 struct state {
     struct mc_node node;
     struct mc_call call; /* of the inner operator */
+    struct mc_op op;     /* on a device: the inner operator as it runs there */
     struct mc_buf buf[]; /* its inputs, then its output */
 };
 
@@ -158,15 +160,15 @@ static size_t layout_scratch(const struct mc_call *c, const struct form *f, stru
     return at;
 }
 
-static int qlinear_setup(struct mc_call *c, struct mc_err *err)
+/* What the inner operator sees, without its memory. NULL: out of memory. */
+static struct state *state_of(const struct mc_call *c)
 {
     const struct form *f = form_of(c->node);
     int count = inner_count(f, c->n_in);
     enum mc_dtype real = c->k->elem_bytes == 8 ? MC_DTYPE_F64 : MC_DTYPE_F32;
     struct state *s = mc_calloc(1, sizeof *s + ((size_t)count + 1) * sizeof *s->buf);
     if (!s)
-        return mc_fail(err, MC_ENOMEM, "out of memory");
-    c->state = s;
+        return NULL;
     s->node = inner_node(c->node, f, count);
     for (int i = 0; i < count; i++) {
         s->buf[i] = c->in[tensor_at(f, i)];
@@ -185,9 +187,26 @@ static int qlinear_setup(struct mc_call *c, struct mc_err *err)
                                .k = c->k,
                                .pool = c->pool,
                                .packs = c->packs};
+    return s;
+}
+
+static int qlinear_setup(struct mc_call *c, struct mc_err *err)
+{
+    struct state *s = state_of(c);
+    if (!s)
+        return mc_fail(err, MC_ENOMEM, "out of memory");
+    c->state = s;
+    const struct mc_op_gpu *row = c->k->device ? mc_op_gpu_find(s->call.op) : NULL;
+    if (row && row->run) {
+        s->op = *s->call.op;
+        s->op.setup = row->setup;
+        s->op.run = row->run;
+        s->op.teardown = row->teardown;
+        s->call.op = &s->op;
+    }
     int rc = s->call.op->setup ? s->call.op->setup(&s->call, err) : 0;
     if (!rc)
-        c->scratch_bytes = layout_scratch(c, f, s);
+        c->scratch_bytes = layout_scratch(c, form_of(c->node), s);
     return rc;
 }
 
@@ -209,10 +228,29 @@ static struct mc_quant_row row_of(const struct mc_call *c, int scale, enum mc_dt
     return r;
 }
 
+/* On a device scale and zero point are read there. */
+static struct mc_quant_all all_of(const struct mc_call *c, int scale, const struct mc_buf *whole)
+{
+    const struct mc_buf *zero = mc_op_arg(c, scale + 1);
+    struct mc_quant_all q = {.outer = 1,
+                             .axis = 1,
+                             .inner = mc_op_count(whole),
+                             .block = 1,
+                             .scale = c->in[scale].data,
+                             .zero = zero ? zero->data : NULL};
+    mc_int8_range(whole->dtype, &q.lo, &q.hi);
+    return q;
+}
+
 static void to_real(const struct mc_call *c, int at, struct mc_buf *to)
 {
     const struct mc_buf *x = &c->in[at];
     int64_t n = mc_op_count(x);
+    if (c->k->device) {
+        const struct mc_quant_all q = all_of(c, at + 1, x);
+        c->k->quant.dequantize_all(&q, x->data, to->data, c->pool);
+        return;
+    }
     float scale;
     struct mc_quant_row r = row_of(c, at + 1, x->dtype, &scale);
     if (to->dtype == MC_DTYPE_F32) {
@@ -231,6 +269,11 @@ static void from_real(const struct mc_call *c, int scale_at, const struct mc_buf
 {
     struct mc_buf *y = &c->out[0];
     int64_t n = mc_op_count(y);
+    if (c->k->device) {
+        const struct mc_quant_all q = all_of(c, scale_at, y);
+        c->k->quant.quantize_all(&q, from->data, y->data, c->pool);
+        return;
+    }
     float scale;
     struct mc_quant_row r = row_of(c, scale_at, y->dtype, &scale);
     if (from->dtype == MC_DTYPE_F32) {
@@ -269,4 +312,30 @@ const struct mc_op mc_ops_qlinear[] = {
     ROW("QLinearAveragePool"), ROW("QLinearGlobalAveragePool"),
     ROW("QLinearSoftmax"),     ROW("QLinearWhere"),
     ROW("QLinearConcat"),      {0},
+};
+
+/* ---- on a device: where the inner operator runs there, and reads nothing on the host ---- */
+
+static bool gpu_can(const struct mc_call *c)
+{
+    if (!mc_op_gpu_floats(c) || !c->k->quant.quantize_all || !c->k->quant.dequantize_all)
+        return false;
+    struct state *s = state_of(c);
+    const struct mc_op_gpu *row = s ? mc_op_gpu_find(s->call.op) : NULL;
+    bool can = row && !row->host_in && !row->unrecorded &&
+               (row->can ? row->can : mc_op_gpu_floats)(&s->call);
+    free(s);
+    return can;
+}
+
+#define GPU(name)                                                                                  \
+    {                                                                                              \
+        "com.microsoft", name, .can = gpu_can                                                      \
+    }
+const struct mc_op_gpu mc_op_gpu_qlinear[] = {
+    GPU("QLinearAdd"),         GPU("QLinearMul"),
+    GPU("QLinearSigmoid"),     GPU("QLinearLeakyRelu"),
+    GPU("QLinearAveragePool"), GPU("QLinearGlobalAveragePool"),
+    GPU("QLinearSoftmax"),     GPU("QLinearWhere"),
+    GPU("QLinearConcat"),      {0},
 };

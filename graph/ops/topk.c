@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/index.h"
 
 /* k where it is known, -1 where not. */
@@ -158,23 +159,31 @@ static int topk_setup(struct mc_call *c, struct mc_err *err)
     return 0;
 }
 
+static int check_k(const struct mc_call *c, int64_t n, int64_t k, struct mc_err *err)
+{
+    int64_t asked;
+    if (mc_op_ints(mc_op_arg(c, 1), &asked, 1) == 1 && asked != k)
+        return mc_op_fail(err, MC_EDATA, c->node, "K is %lld, not %lld as planned",
+                          (long long)asked, (long long)k);
+    if (k > n)
+        return mc_op_fail(err, MC_EDATA, c->node, "k is %lld of %lld elements", (long long)k,
+                          (long long)n);
+    return 0;
+}
+
 static int topk_run(struct mc_call *c, struct mc_err *err)
 {
     const struct mc_buf *x = &c->in[0];
     int axis = topk_axis(c), rank = x->shape.rank;
-    int64_t asked;
     struct job j = {.c = c,
                     .n = x->shape.dim[axis],
                     .k = planned_k(c, axis),
                     .inner = mc_op_span(x, axis + 1, rank),
                     .heaps = c->scratch,
                     .flip = mc_node_int(c->node, "largest", 1) ? UINT64_MAX : 0};
-    if (mc_op_ints(mc_op_arg(c, 1), &asked, 1) == 1 && asked != j.k)
-        return mc_op_fail(err, MC_EDATA, c->node, "K is %lld, not %lld as planned",
-                          (long long)asked, (long long)j.k);
-    if (j.k > j.n)
-        return mc_op_fail(err, MC_EDATA, c->node, "k is %lld of %lld elements", (long long)j.k,
-                          (long long)j.n);
+    int rc = check_k(c, j.n, j.k, err);
+    if (rc)
+        return rc;
     if (j.k > 0)
         mc_pool_run(c->pool, mc_op_span(x, 0, axis) * j.inner, one_row, &j);
     return 0;
@@ -182,5 +191,42 @@ static int topk_run(struct mc_call *c, struct mc_err *err)
 
 const struct mc_op mc_ops_topk[] = {
     {"", "TopK", 1, 0, topk_infer, topk_setup, topk_run, NULL, NULL, NULL},
+    {0},
+};
+
+/* Keys of 32 bits, with the number of the element behind them. */
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->values.top && mc_op_elem(c->in[0].dtype) != MC_ELEM_COUNT &&
+           mc_op_elem_bytes(c->in[0].dtype) <= 4 &&
+           c->in[0].shape.dim[topk_axis(c)] <= INT32_MAX / 2;
+}
+
+static void *data_of(const struct mc_buf *b)
+{
+    return b ? b->data : NULL;
+}
+
+static int gpu_run(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_buf *x = &c->in[0];
+    int axis = topk_axis(c), rank = x->shape.rank;
+    const struct mc_top t = {.type = mc_op_elem(x->dtype),
+                             .outer = mc_op_span(x, 0, axis),
+                             .n = x->shape.dim[axis],
+                             .inner = mc_op_span(x, axis + 1, rank),
+                             .k = planned_k(c, axis),
+                             .largest = mc_node_int(c->node, "largest", 1) != 0,
+                             .x = x->data,
+                             .values = data_of(mc_op_res(c, 0)),
+                             .index = data_of(mc_op_res(c, 1))};
+    int rc = check_k(c, t.n, t.k, err);
+    if (!rc)
+        c->k->values.top(&t);
+    return rc;
+}
+
+const struct mc_op_gpu mc_op_gpu_topk[] = {
+    {"", "TopK", .can = gpu_can, .host_in = 1 << 1, .run = gpu_run},
     {0},
 };

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 
 /* ---- Trilu ---- */
 
@@ -84,5 +85,54 @@ const struct mc_op mc_ops_triangle[] = {
     {"", "Trilu", 14, MC_OP_INPLACE, trilu_infer, NULL, trilu_run, NULL, NULL, NULL},
     {"com.microsoft", "Trilu", 1, MC_OP_INPLACE, trilu_infer, NULL, trilu_run, NULL, NULL, NULL},
     {"", "EyeLike", 9, 0, eye_infer, NULL, eye_run, NULL, NULL, NULL},
+    {0},
+};
+
+static bool gpu_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->values.diagonal;
+}
+
+static int gpu_trilu(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct mc_buf *x = &c->in[0];
+    int rank = x->shape.rank;
+    int64_t k = 0;
+    mc_op_ints(mc_op_arg(c, 1), &k, 1);
+    const struct mc_diagonal d = {.matrices = mc_op_span(x, 0, rank - 2),
+                                  .rows = x->shape.dim[rank - 2],
+                                  .cols = x->shape.dim[rank - 1],
+                                  .k = k,
+                                  .side = mc_node_int(c->node, "upper", 1) ? MC_DIAGONAL_UPPER
+                                                                           : MC_DIAGONAL_LOWER,
+                                  .elem_bytes = mc_op_elem_bytes(x->dtype),
+                                  .x = x->data,
+                                  .y = c->out[0].data};
+    c->k->values.diagonal(&d);
+    return 0;
+}
+
+static int gpu_eye(struct mc_call *c, struct mc_err *err)
+{
+    const struct mc_buf *y = &c->out[0];
+    struct mc_diagonal d = {.matrices = 1,
+                            .rows = y->shape.dim[0],
+                            .cols = y->shape.dim[1],
+                            .k = mc_node_int(c->node, "k", 0),
+                            .side = MC_DIAGONAL_ALONE,
+                            .elem_bytes = mc_op_elem_bytes(y->dtype),
+                            .y = y->data};
+    double one = 1;
+    int rc = mc_dtype_from_f64((int)y->dtype, &one, &d.one, 1, err);
+    if (!rc)
+        c->k->values.diagonal(&d);
+    return rc;
+}
+
+const struct mc_op_gpu mc_op_gpu_triangle[] = {
+    {"", "Trilu", .can = gpu_can, .host_in = 1 << 1, .run = gpu_trilu},
+    {"com.microsoft", "Trilu", .can = gpu_can, .host_in = 1 << 1, .run = gpu_trilu},
+    {"", "EyeLike", .can = gpu_can, .run = gpu_eye},
     {0},
 };

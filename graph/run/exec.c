@@ -8,6 +8,7 @@
 #include "graph/run/plan.h"
 #include "graph/run/profile.h"
 #include "kernels/gpu.h"
+#include "kernels/kernels.h"
 
 void *mc_plan_data(const struct mc_session *s, const struct mc_plan *p, const struct mc_value *v)
 {
@@ -194,6 +195,18 @@ static int settle(struct mc_session *s, struct mc_err *err)
     return s->profile && s->gpu.gpu ? mc_gpu_wait(s->gpu.gpu, err) : 0;
 }
 
+/* The result of a step, to its half type and back. */
+static int round_result(const struct mc_session *s, const struct mc_step *st, struct mc_err *err)
+{
+    const struct mc_buf *out = &st->call.out[0];
+    int64_t n = mc_shape_count(&out->shape);
+    if (!st->gpu)
+        return mc_input_round(st->round, out->data, n, err);
+    s->gpu.kernels->values.round(st->round == MC_DTYPE_F16 ? MC_HALF_F16 : MC_HALF_BF16, n,
+                                 out->data);
+    return 0;
+}
+
 int mc_plan_step(struct mc_session *s, struct mc_step *st, struct mc_err *err)
 {
     int rc = settle(s, err);
@@ -203,10 +216,7 @@ int mc_plan_step(struct mc_session *s, struct mc_step *st, struct mc_err *err)
     rc = rc ? rc : settle(s, err);
     if (!rc && s->profile)
         rc = mc_profile_add(s->profile, st, mc_now() - start, err);
-    const struct mc_buf *out = &st->call.out[0];
-    if (!rc && st->round != MC_DTYPE_NONE)
-        rc = mc_input_round(st->round, out->data, mc_shape_count(&out->shape), err);
-    return rc;
+    return rc || st->round == MC_DTYPE_NONE ? rc : round_result(s, st, err);
 }
 
 static int run_steps(struct mc_session *s, struct mc_plan *p, struct mc_err *err)

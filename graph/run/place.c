@@ -124,7 +124,7 @@ static const struct mc_op_gpu *row_of(const struct mc_session *s, const struct m
         *why = "the sizes of its results depend on data";
     else if (op->flags & MC_OP_HOST)
         *why = "works on shapes alone";
-    else if (st->round != MC_DTYPE_NONE)
+    else if (st->round != MC_DTYPE_NONE && !s->gpu.kernels->values.round)
         *why = "rounds to a half type";
     else if (listed(s->gpu.leave, op->name))
         *why = "left to the CPU by MCOMPRESS_CPU_OPERATORS";

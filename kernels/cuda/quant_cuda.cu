@@ -187,6 +187,31 @@ static void run_widen(int64_t n, bool is_signed, const void *x, int32_t *y, stru
         MC_LAUNCH(widen, mc_cuda_blocks(n), THREADS, n, is_signed, x, y);
 }
 
+/* ---- sums of products ---- */
+
+static __global__ void give_sums(struct mc_quant_sums s)
+{
+    float to = s.y_scale ? *s.y_scale : 1;
+    for (int64_t e = MC_CUDA_INDEX_OF; e < s.rows * s.n; e += MC_CUDA_STRIDE) {
+        int64_t i = e / s.n, j = e - i * s.n;
+        uint32_t sum = (uint32_t)s.sums[e];
+        if (s.whole)
+            sum += (uint32_t)s.whole[i * s.whole_row + j * s.whole_col];
+        float by = mc_mul_rn(mc_mul_rn(s.alpha, s.a_scale[i * s.a_step]), s.b_scale[j * s.b_step]);
+        float v = mc_mul_rn((float)(int32_t)sum, mc_div_rn(by, to));
+        if (s.y_scale)
+            put(s.lo, s.hi, s.zero ? get(s.lo, s.hi, s.zero, 0) : 0, v, s.y, e);
+        else
+            ((float *)s.y)[e] = mc_add_rn(v, s.bias ? s.bias[j * s.bias_step] : 0);
+    }
+}
+
+static void run_sums(const struct mc_quant_sums *s, struct mc_pool *)
+{
+    if (s->rows * s->n > 0)
+        MC_LAUNCH(give_sums, mc_cuda_blocks(s->rows * s->n), THREADS, *s);
+}
+
 void mc_quant_fill_cuda(struct mc_kernels *k)
 {
     k->quant.quantize = run_quantize;
@@ -196,4 +221,5 @@ void mc_quant_fill_cuda(struct mc_kernels *k)
     k->quant.dequantize_all = run_dequantize_all;
     k->quant.dynamic = run_dynamic;
     k->quant.widen = run_widen;
+    k->quant.sums = run_sums;
 }

@@ -189,6 +189,23 @@ static void finish(const char *entry)
     WORK(quant, quantize, (const struct mc_quant_row *r, const float *x, void *y), (r, x, y))      \
     WORK(quant, requantize, (const struct mc_quant_row *r, const int32_t *x, void *y), (r, x, y))  \
     WORK(quant, dequantize, (const struct mc_quant_row *r, const void *x, float *y), (r, x, y))    \
+    WORK(quant, sums, (const struct mc_quant_sums *s, P), (s, pool))                               \
+    WORK(values, cast, (const struct mc_cast *c), (c))                                             \
+    WORK(values, diagonal, (const struct mc_diagonal *d), (d))                                     \
+    WORK(values, running, (const struct mc_running *r), (r))                                       \
+    WORK(values, steps, (const struct mc_steps *s), (s))                                           \
+    WORK(values, beyond, (const struct mc_beyond *b), (b))                                         \
+    WORK(values, beyond_index, (const struct mc_beyond_index *b), (b))                             \
+    WORK(values, top, (const struct mc_top *t), (t))                                               \
+    WORK(values, hot, (const struct mc_hot *h), (h))                                               \
+    WORK(values, backward, (const struct mc_backward *b), (b))                                     \
+    WORK(values, sample, (const struct mc_sampling *s), (s))                                       \
+    WORK(values, round, (enum mc_half half, int64_t n, float *x), (half, n, x))                    \
+    WORK(values, test, (int tests, int64_t n, const float *x, uint8_t *y), (tests, n, x, y))       \
+    WORK(values, flip, (bool truth, int64_t bytes, const uint8_t *x, uint8_t *y),                  \
+         (truth, bytes, x, y))                                                                     \
+    WORK(values, positions, (const struct mc_window *w, bool columns), (w, columns))               \
+    WORK(places, put, (const struct mc_put *p), (p))                                               \
     WORK(move, run, (const struct mc_move *m, P), (m, pool))                                       \
     WORK(move, gather, (const struct mc_gather *g, P), (g, pool))                                  \
     WORK(move, fill, (void *dst, int64_t n, const void *value, int elem_bytes, P),                 \
@@ -204,6 +221,15 @@ static void finish(const char *entry)
     WORK(typed, argext, (enum mc_elem type, const struct mc_argext *a), (type, a))
 
 ENTRIES(WORK, NUMBER)
+
+/* What it finds in its data is reported here. */
+static int64_t places_find(const struct mc_places *p)
+{
+    need(inner->places.find, "places.find");
+    int64_t bad = inner->places.find(p);
+    finish("places.find");
+    return bad;
+}
 
 static double optim_squares(const struct mc_squares *s, P)
 {
@@ -284,6 +310,7 @@ static void fill(void)
     ENTRIES(FILL, FILL_N)
 #undef FILL
 #undef FILL_N
+    outer.places.find = places_find;
     outer.optim.squares = optim_squares;
     outer.gemm.pack_b_bytes = gemm_pack_b_bytes;
     outer.gemm.pack_b = gemm_pack_b;

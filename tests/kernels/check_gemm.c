@@ -149,6 +149,43 @@ static void test(struct check *c)
     }
 }
 
+/* ---- several products at once, of a device: each against the reference ---- */
+
+static void test_batch(struct check *c)
+{
+    struct gemm_case t;
+    draw(c, &t);
+    struct mc_gemm *g = &t.g;
+    g->batch = 2 + check_below(c, 4);
+    g->a_step = check_below(c, 3) ? t.a_count + check_below(c, 3) : 0;
+    g->b_step = check_below(c, 3) ? t.b_count + check_below(c, 3) : 0;
+    g->c_step = g->m * g->c_row + check_below(c, 3);
+    int64_t c_count = g->batch * g->c_step;
+    const float *a = check_floats(c, (g->batch - 1) * g->a_step + t.a_count, false);
+    const float *b = check_floats(c, (g->batch - 1) * g->b_step + t.b_count, false);
+    const float *residual = g->epilogue.residual ? check_floats(c, c_count, false) : NULL;
+    float *y = check_alloc(c, (size_t)c_count * sizeof *y, sizeof *y);
+    struct mc_gemm all = *g;
+    all.a = a;
+    all.c = y;
+    all.epilogue.residual = residual;
+    call(c, c->k, &all, &t, b, NULL);
+    for (int64_t i = 0; i < g->batch; i++) {
+        struct gemm_case one = t;
+        one.g.batch = 0;
+        one.g.a = a + i * g->a_step;
+        one.b = b + i * g->b_step;
+        one.g.epilogue.residual = residual ? residual + i * g->c_step : NULL;
+        const double *want = reference(c, &one, false), *scale = reference(c, &one, true);
+        for (int64_t r = 0; r < g->m; r++)
+            check_close(c, "c", y + i * g->c_step + r * g->c_row, want + r * g->c_row,
+                        scale + r * g->c_row, tol_sum((double)g->k),
+                        g->epilogue.act > MC_ACT_LEAKY ? TOL_ACT : 0, g->n);
+    }
+}
+
+const struct check_row check_gemm_batch = {"gemm_batch", 100, test_batch, NULL};
+
 struct timing {
     const struct mc_kernels *k;
     struct mc_gemm g;

@@ -212,12 +212,16 @@ static void run_reduce(struct check *c, int pool, void *ctx)
 /* A dense tensor of up to 4 dimensions, of which some are reduced. */
 static int64_t draw_reduce(struct check *c, struct mc_reduce *r)
 {
-    int rank = 1 + (int)check_below(c, 4);
+    bool far = check_below(c, 12) == 0; /* a device cuts few long sums into parts */
+    int rank = 1 + (int)check_below(c, far ? 2 : 4), far_at = (int)check_below(c, (uint32_t)rank);
     int64_t stride = 1;
     *r = (struct mc_reduce){.fn = check_below(c, MC_REDUCE_COUNT)};
     for (int d = 0; d < rank; d++) { /* from the innermost out; turned round below */
         int64_t n = d == 0 ? check_size(c, 16, 90) : check_size(c, 4, 9);
-        if (check_coin(c)) {
+        n = !far          ? n
+            : d == far_at ? (check_coin(c) ? 4000 : 33000) + check_below(c, 2000)
+                          : 1 + check_below(c, 5);
+        if (far ? d != far_at : check_coin(c)) {
             r->keep[r->keep_rank] = n;
             r->keep_stride[r->keep_rank++] = stride;
         } else {
