@@ -13,6 +13,7 @@
 #include "formats/samples.h"
 #include "graph/grad/rule.h"
 #include "graph/ops/op.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/run/device.h"
 
 /* Each list is an array of objects that begin with the same text keys: one tree for --json and for the terminal, which
@@ -57,6 +58,13 @@ static const char *gradient_of(const struct mc_op *op)
     return !r ? "no" : r->emit == mc_rule_zero ? "zero" : "yes";
 }
 
+/* Has any form of it a kernel there? Not for every type, shape and attribute. */
+static const char *gpu_of(const struct mc_op *op)
+{
+    unsigned moves = MC_OP_VIEW | MC_OP_PARTS | MC_OP_PACKS;
+    return mc_op_gpu_find(op) || op->flags & moves ? "yes" : "no";
+}
+
 static void list_operators(json_t *list, bool *ok)
 {
     size_t n = 0;
@@ -78,7 +86,7 @@ static void list_operators(json_t *list, bool *ok)
         char since[16];
         snprintf(since, sizeof since, "%d", ops[i]->since);
         ROW(list, ok, {"name", ops[i]->name}, {"since", since}, {"domain", domain_of(ops[i])},
-            {"gradient", gradient_of(ops[i])});
+            {"gradient", gradient_of(ops[i])}, {"gpu", gpu_of(ops[i])});
     }
     free(ops);
 }
@@ -151,7 +159,7 @@ static const struct {
     const char *columns; /* of the table */
 } lists[] = {
     {"passes", list_passes, "lll"},
-    {"operators", list_operators, "lrll"},
+    {"operators", list_operators, "lrlll"},
     {"formats", list_formats, "lll"},
     {"devices", list_devices, "llll"},
 };
