@@ -120,9 +120,12 @@ static void test_round(struct check *c)
     int half = brain ? MC_DTYPE_BF16 : MC_DTYPE_F16;
     float *x = draw(c, FLOAT, n), *want = bytes_of(c, n, 4);
     uint16_t code;
-    for (int64_t i = 0; i < n && check_coin(c); i++) { /* any bits too */
-        uint32_t v = check_below(c, UINT32_MAX);
-        memcpy(&x[i], &v, sizeof v);
+    for (int64_t i = 0; i < n; i++) { /* any bits too, and those half between two of the type */
+        uint32_t v = check_below(c, UINT32_MAX), unit = brain ? 0x10000 : 0x2000;
+        v = check_coin(c) ? v : (v & 0x807fffff) | (100 + check_below(c, 48)) << 23;
+        v = check_coin(c) ? v : (v & ~(unit - 1)) | unit / 2;
+        if (check_coin(c))
+            memcpy(&x[i], &v, sizeof v);
     }
     for (int64_t i = 0; i < n; i++) {
         mc_dtype_from_f32(half, &x[i], &code, 1, NULL);
