@@ -212,7 +212,8 @@ static void run_reduce(struct check *c, int pool, void *ctx)
 /* A dense tensor of up to 4 dimensions, of which some are reduced. */
 static int64_t draw_reduce(struct check *c, struct mc_reduce *r)
 {
-    bool far = check_below(c, 12) == 0; /* a device cuts few long sums into parts */
+    bool far =
+        check_below(c, c->k->device ? 2 : 12) == 0; /* a device cuts few long sums into parts */
     int rank = 1 + (int)check_below(c, far ? 2 : 4), far_at = (int)check_below(c, (uint32_t)rank);
     int64_t stride = 1;
     *r = (struct mc_reduce){.fn = check_below(c, MC_REDUCE_COUNT)};
