@@ -19,7 +19,7 @@ enum mc_score_mask {
 };
 
 /* P = softmax(mask(cap(scores))) along the keys, in place; a row without an allowed key gets zeros. The fields are those of
- * struct mc_attend (graph/ops/attend.h). */
+ * struct mc_attend (graph/ops/attention_core.h). */
 struct mc_scores {
     int64_t batch, heads, q_len, kv_len;
     void *scores; /* [batch, heads, q_len, kv_len] */

@@ -16,7 +16,7 @@
 
 #include "tests/cuda/cudasim_inside.h"
 
-enum { PAGE = 4096, FILL_MOST = 64 << 20 };
+enum { PAGE = 4096, FILL_MOST = 4 << 20 };
 
 static size_t limit()
 {

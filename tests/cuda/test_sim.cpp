@@ -371,6 +371,12 @@ static void run_freed()
     MC_LAUNCH(read_at, 1, 32, x, 0, y);
 }
 
+static void run_shared()
+{
+    MC_LAUNCH_SYNC(shared_at, 1, 32, 32 * sizeof(int), 1, device(std::vector<int>(32)));
+}
+
+#ifndef MC_SIM_ASAN
 static void run_heap()
 {
     std::vector<float> x(FLOATS);
@@ -391,11 +397,6 @@ static void run_unaligned()
     MC_LAUNCH(wide_at, 1, 1, some_floats(), 2, (float4 *)some_floats());
 }
 
-static void run_shared()
-{
-    MC_LAUNCH_SYNC(shared_at, 1, 32, 32 * sizeof(int), 1, device(std::vector<int>(32)));
-}
-
 static void run_host_reads()
 {
     volatile float *x = some_floats();
@@ -407,6 +408,7 @@ static void run_host_copies()
     std::vector<float> x(FLOATS);
     (void)mc_gpu_copy(gpu, some_floats(), x.data(), 16, nullptr);
 }
+#endif
 
 static void test_memory()
 {
