@@ -15,6 +15,7 @@
 #include "graph/grad/rule.h"
 #include "graph/ops/float_elem.h"
 #include "graph/ops/helper.h"
+#include "graph/ops/op_gpu.h"
 #include "graph/ops/quant_grid.h"
 
 enum { CHUNK = 1 << 14, COLUMNS = 1 << 10 }; /* elements of a piece of work, and of one across */
@@ -228,16 +229,22 @@ static int grad_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return 0;
 }
 
+/* Elements of a sample that have one scale. */
+static double share_of(const struct job *j)
+{
+    double count = (double)mc_op_count(j->x) / (double)j->n_scales;
+    if (mc_node_int(j->c->node, "batched", 0) && j->x->shape.rank > 0 && j->x->shape.dim[0] > 0)
+        count /= (double)j->x->shape.dim[0];
+    return count;
+}
+
 /* 1 / sqrt(n q): n elements of a sample have scale i, whose largest step is q. */
 static double factor(const struct job *j, int64_t i)
 {
     const struct mc_node *n = j->c->node;
     double z = j->zeros ? mc_param(j->zeros, j->c->k->elem_bytes, i) : 0;
     double hi = (double)mc_node_int(n, "hi", 0) - z, lo = z - (double)mc_node_int(n, "lo", 0) - 1;
-    double count = (double)mc_op_count(j->x) / (double)j->n_scales, q = fmax(hi, lo);
-    if (mc_node_int(n, "batched", 0) && j->x->shape.rank > 0 && j->x->shape.dim[0] > 0)
-        count /= (double)j->x->shape.dim[0];
-    return 1 / sqrt(fmax(count, 1) * fmax(q, 1));
+    return 1 / sqrt(fmax(share_of(j), 1) * fmax(fmax(hi, lo), 1));
 }
 
 static int grad_run(struct mc_call *c, struct mc_err *err)
@@ -287,5 +294,77 @@ const struct mc_op mc_ops_fake_quant[] = {
     {MC_GRAD_DOMAIN, "FakeQuantizeGrad", 1, MC_OP_INPLACE, grad_infer, setup, grad_run, NULL, NULL,
      NULL},
     {MC_GRAD_DOMAIN, "LearnedScale", 1, 0, scale_infer, NULL, scale_run, NULL, NULL, NULL},
+    {0},
+};
+
+/* ---- on a GPU ---- */
+
+static enum mc_elem zero_elem(enum mc_dtype d)
+{
+    if (d == MC_DTYPE_I4 || d == MC_DTYPE_I2)
+        return MC_ELEM_I8;
+    if (d == MC_DTYPE_U4 || d == MC_DTYPE_U2)
+        return MC_ELEM_U8;
+    return mc_op_elem(d);
+}
+
+static int gpu_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    size_t at;
+    const struct job j = job_of(c, &at);
+    const struct mc_fake_grid g = {.outer = j.g.outer,
+                                   .axis = j.g.axis,
+                                   .inner = j.g.inner,
+                                   .block = j.g.block,
+                                   .o_step = j.g.o_step,
+                                   .a_step = j.g.a_step,
+                                   .i_step = j.g.i_step,
+                                   .n_scales = j.n_scales,
+                                   .lo = (double)mc_node_int(c->node, "lo", 0),
+                                   .hi = (double)mc_node_int(c->node, "hi", 0),
+                                   .scale = j.scale->data,
+                                   .zero = j.zero ? j.zero->data : NULL,
+                                   .zero_elem = j.zero ? (int)zero_elem(j.zero->dtype) : 0,
+                                   .zero_bits =
+                                       j.zero ? mc_dtype_info((int)j.zero->dtype)->bits : 0,
+                                   .n_zeros = j.zero ? mc_op_count(j.zero) : 0,
+                                   .x = j.x->data,
+                                   .dy = j.dy ? j.dy->data : NULL,
+                                   .y = j.y ? j.y->data : NULL,
+                                   .ds = j.ds ? j.ds->data : NULL,
+                                   .count = share_of(&j)};
+    c->k->fake_quant.grid(&g);
+    return 0;
+}
+
+static bool gpu_can(const struct mc_call *c)
+{
+    bool back = c->op->name[sizeof "FakeQuantize" - 1] != 0;
+    const struct mc_buf *zero = mc_op_arg(c, back + 2);
+    enum mc_elem type = zero ? zero_elem(zero->dtype) : MC_ELEM_F32;
+    bool known = type == MC_ELEM_I8 || type == MC_ELEM_U8 || type == MC_ELEM_I16 ||
+                 type == MC_ELEM_U16 || type == MC_ELEM_I32 || type == MC_ELEM_F32;
+    return mc_op_gpu_floats(c) && c->k->fake_quant.grid && known;
+}
+
+static int gpu_scale_run(struct mc_call *c, struct mc_err *err)
+{
+    (void)err;
+    const struct mc_learned_scales s = {mc_op_count(&c->out[0]), c->in[0].data, c->in[1].data,
+                                        c->out[0].data};
+    c->k->fake_quant.scales(&s);
+    return 0;
+}
+
+static bool gpu_scale_can(const struct mc_call *c)
+{
+    return mc_op_gpu_floats(c) && c->k->fake_quant.scales;
+}
+
+const struct mc_op_gpu mc_op_gpu_fake_quant[] = {
+    {MC_GRAD_DOMAIN, "FakeQuantize", .can = gpu_can, .run = gpu_run},
+    {MC_GRAD_DOMAIN, "FakeQuantizeGrad", .can = gpu_can, .run = gpu_run},
+    {MC_GRAD_DOMAIN, "LearnedScale", .can = gpu_scale_can, .run = gpu_scale_run},
     {0},
 };

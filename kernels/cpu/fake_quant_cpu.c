@@ -143,5 +143,6 @@ static void grad_row(const struct mc_fake_row *r, const void *d, const void *fro
 
 void MC_CPU(mc_fake_quant_fill)(struct mc_fake_quant_kernels *k)
 {
-    *k = (struct mc_fake_quant_kernels){round_row, grad_row};
+    k->round = round_row;
+    k->grad = grad_row;
 }

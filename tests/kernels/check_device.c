@@ -87,8 +87,12 @@ static void finish(const char *entry)
     WORK(rnn, rnn_grad, (const struct mc_rnn_grad *g, P), (g, pool))                               \
     WORK(rnn, column_sum, (const struct mc_column_sum *s, P), (s, pool))                           \
     WORK(rnn, gate_spread, (const struct mc_gate_spread *s, P), (s, pool))                         \
+    WORK(rnn, lengths, (const struct mc_rnn_lengths *l, P), (l, pool))                             \
     WORK(loss, softmax_grad, (const struct mc_softmax_grad *s, P), (s, pool))                      \
     WORK(loss, ctc, (const struct mc_ctc *c, P), (c, pool))                                        \
+    WORK(loss, classes, (const struct mc_class_loss *l, P), (l, pool))                             \
+    WORK(loss, classes_grad, (const struct mc_class_grad *g, P), (g, pool))                        \
+    WORK(loss, soft, (const struct mc_soft_loss *l, P), (l, pool))                                 \
     WORK(spatial, fold, (const struct mc_fold *f, P), (f, pool))                                   \
     WORK(spatial, resample, (const struct mc_resample *r, P), (r, pool))                           \
     WORK(spatial, lrn, (const struct mc_lrn *l, P), (l, pool))                                     \
@@ -96,10 +100,15 @@ static void finish(const char *entry)
     WORK(optim, sgd, (const struct mc_sgd *s, P), (s, pool))                                       \
     WORK(optim, adam, (const struct mc_adam *a, P), (a, pool))                                     \
     WORK(optim, blend, (const struct mc_blend *b, P), (b, pool))                                   \
+    WORK(optim, root, (const struct mc_squares *s, void *ret, P), (s, ret, pool))                  \
+    WORK(optim, choose, (const struct mc_choose *c, P), (c, pool))                                 \
+    WORK(optim, parts, (const struct mc_parts *p, P), (p, pool))                                   \
     WORK(fake_quant, round, (const struct mc_fake_row *r, const void *x, void *y), (r, x, y))      \
     WORK(fake_quant, grad,                                                                         \
          (const struct mc_fake_row *r, const void *dy, const void *x, void *dx, double *ds),       \
          (r, dy, x, dx, ds))                                                                       \
+    WORK(fake_quant, grid, (const struct mc_fake_grid *g), (g))                                    \
+    WORK(fake_quant, scales, (const struct mc_learned_scales *s), (s))                             \
     NUMBER(size_t, circulant, conv_pack_bytes, (const struct mc_circulant_conv *m), (m))           \
     NUMBER(size_t, circulant, conv_scratch_bytes,                                                  \
            (const struct mc_circulant_conv *m, int threads), (m, threads))                         \
