@@ -162,6 +162,187 @@ static void test_ctc(struct check *c)
     }
 }
 
+/* ---- of devices: losses of classes and of soft targets, against their definitions ---- */
+
+struct labels { /* of a loss, with the weights of its rows */
+    int64_t *at;
+    double *weight, total;
+};
+
+static double *room(struct check *c, int64_t n)
+{
+    return check_alloc(c, (size_t)n * sizeof(double), sizeof(double));
+}
+
+static struct labels draw_classes(struct check *c, struct mc_class_loss *l)
+{
+    *l = (struct mc_class_loss){.outer = check_size(c, 8, 300),
+                                .classes = check_size(c, 8, 40),
+                                .inner = check_coin(c) ? 1 : check_size(c, 4, 9),
+                                .how = check_below(c, 3),
+                                .ignores = check_coin(c),
+                                .label_bytes = check_coin(c) ? 4 : 8};
+    int64_t rows = l->outer * l->inner;
+    const float *weight = NULL;
+    if (check_coin(c)) {
+        float *w = check_floats(c, l->classes, false);
+        for (int64_t k = 0; k < l->classes; k++)
+            w[k] = fabsf(w[k]);
+        l->weight = weight = w;
+    }
+    l->ignore = check_coin(c) ? -100 : 0;
+    void *label = check_alloc(c, (size_t)(rows * l->label_bytes), (size_t)l->label_bytes);
+    struct labels s = {.at = check_alloc(c, (size_t)rows * 8, 8), .weight = room(c, rows)};
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t k = check_below(c, (uint32_t)l->classes);
+        if (l->ignores && check_below(c, 5) == 0)
+            k = l->ignore;
+        if (l->label_bytes == 4)
+            ((int32_t *)label)[i] = (int32_t)k;
+        else
+            ((int64_t *)label)[i] = k;
+        bool none = l->ignores && k == l->ignore;
+        s.at[i] = none ? -1 : k;
+        s.weight[i] = none ? 0 : weight ? (double)weight[k] : 1;
+        s.total += s.weight[i];
+    }
+    l->label = label;
+    check_describe(c, "loss of %d x %d x %d classes, sum %d%s%s", (int)l->outer, (int)l->classes,
+                   (int)l->inner, (int)l->how, weight ? ", weights" : "",
+                   l->ignores ? ", some ignored" : "");
+    return s;
+}
+
+static int64_t element(const struct mc_class_loss *l, int64_t row, int64_t k)
+{
+    return (row / l->inner * l->classes + k) * l->inner + row % l->inner;
+}
+
+static void test_classes(struct check *c)
+{
+    struct mc_class_loss l;
+    struct labels s = draw_classes(c, &l);
+    int64_t rows = l.outer * l.inner, n = l.how == MC_LOSS_EACH ? rows : 1;
+    const float *p = check_floats(c, rows * l.classes, false);
+    double *want = room(c, rows), sum = 0, size = 0;
+    float *y = check_alloc(c, (size_t)n * 4, 4), *again = check_alloc(c, (size_t)n * 4, 4);
+    for (int64_t i = 0; i < rows; i++) {
+        want[i] = s.at[i] < 0 ? 0 : -s.weight[i] * (double)p[element(&l, i, s.at[i])];
+        sum += want[i];
+        size += fabs(want[i]);
+    }
+    double by = l.how == MC_LOSS_MEAN ? s.total : 1;
+    if (l.how != MC_LOSS_EACH)
+        want[0] = sum / by;
+    l.log_prob = p;
+    l.y = y;
+    c->k->loss.classes(&l, NULL);
+    l.y = again;
+    c->k->loss.classes(&l, NULL);
+    check_same(c, "again", again, y, (size_t)n * 4);
+    if (by == 0) /* nothing but ignored rows: 0 / 0 */
+        return;
+    size = 1 + size / by;
+    check_close(c, "loss", y, want, l.how == MC_LOSS_EACH ? NULL : &size, 4 * TOL_U, 0, n);
+}
+
+static void test_classes_grad(struct check *c)
+{
+    struct mc_class_grad g = {.softmax = check_coin(c)};
+    struct labels s = draw_classes(c, &g.loss);
+    const struct mc_class_loss *l = &g.loss;
+    int64_t rows = l->outer * l->inner, n = rows * l->classes;
+    float *p = check_floats(c, n, false), *dx = check_alloc(c, (size_t)n * 4, 4);
+    const float *dy = check_floats(c, l->how == MC_LOSS_EACH ? rows : 1, false);
+    double *want = room(c, n), *size = room(c, n);
+    if (g.softmax) { /* probabilities, or the gradients grow with them */
+        struct mc_softmax f = {true, l->outer, l->classes, l->inner, p, p};
+        c->k->nn.softmax(&f, c->pool[0]);
+    }
+    double by = l->how == MC_LOSS_MEAN ? s.total : 1;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t k = 0; k < l->classes; k++) {
+            double f = s.weight[i] * (double)dy[l->how == MC_LOSS_EACH ? i : 0] / by;
+            double v = g.softmax ? exp((double)p[element(l, i, k)]) : 0;
+            want[element(l, i, k)] = f * (v - (k == s.at[i]));
+            size[element(l, i, k)] = fabs(f) * 2 + 1e-30;
+        }
+    g.loss.log_prob = p;
+    g.loss.y = dx;
+    g.dy = dy;
+    c->k->loss.classes_grad(&g, NULL);
+    if (by > 0)
+        check_close(c, "dx", dx, want, size, 8 * TOL_U, 0, n);
+}
+
+/* x / t - log of the sum of exp(x / t), of one row. */
+static void log_row(const float *x, int64_t n, int64_t inner, double t, double *y)
+{
+    double top = -INFINITY, sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        top = fmax(top, (double)x[i * inner] / t);
+    for (int64_t i = 0; i < n; i++)
+        sum += exp((double)x[i * inner] / t - top);
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (double)x[i * inner] / t - top - log(sum);
+}
+
+static void test_soft(struct check *c)
+{
+    struct mc_soft_loss l = {.fn = check_below(c, 3),
+                             .outer = check_size(c, 8, 300),
+                             .n = check_size(c, 8, 80),
+                             .inner = check_coin(c) ? 1 : check_size(c, 4, 9),
+                             .temperature = 1 + check_below(c, 3),
+                             .t_elem = MC_ELEM_F32};
+    bool each = l.fn == MC_SOFT_SIGMOID;
+    l.n = each ? 1 : l.n;
+    int64_t rows = l.outer * l.inner, all = rows * l.n;
+    const float *z = check_floats(c, all, false);
+    float *t = check_floats(c, all, false), *y = check_alloc(c, 4, 4),
+          *again = check_alloc(c, 4, 4);
+    double *of_z = room(c, l.n), *of_t = room(c, l.n), want = 0, size = 1;
+    for (int64_t i = 0; i < all && l.fn != MC_SOFT_DISTILL; i++)
+        t[i] = 1 / (1 + expf(-t[i]));
+    check_describe(c, "soft loss %d of %d x %d x %d", (int)l.fn, (int)l.outer, (int)l.n,
+                   (int)l.inner);
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t at = r / l.inner * l.n * l.inner + r % l.inner;
+        log_row(z + at, l.n, l.inner, l.temperature, of_z);
+        log_row(t + at, l.n, l.inner, l.temperature, of_t);
+        for (int64_t i = 0; i < l.n; i++) {
+            double a = (double)z[at + i * l.inner], b = (double)t[at + i * l.inner], d;
+            if (each)
+                d = log1p(exp(-fabs(a))) + fmax(a, 0) - a * b;
+            else if (l.fn == MC_SOFT_PROBS)
+                d = -b * of_z[i];
+            else
+                d = (of_t[i] - of_z[i]) * exp(of_t[i]);
+            want += d;
+            size += fabs(d);
+        }
+    }
+    double by = (each ? 1 : l.temperature * l.temperature) / (double)rows;
+    want *= by;
+    size = 1 + size * by;
+    l.z = z;
+    l.t = t;
+    l.y = y;
+    c->k->loss.soft(&l, NULL);
+    l.y = again;
+    c->k->loss.soft(&l, NULL);
+    check_same(c, "again", again, y, 4);
+    check_close(c, "loss", y, &want, &size, 32 * TOL_U, 0, 1);
+}
+
+static void test_all(struct check *c)
+{
+    static void (*const tests[])(struct check *) = {test_classes, test_classes_grad, test_soft};
+    tests[c->round % 3](c);
+}
+
+const struct check_row check_loss_all = {"loss_all", 300, test_all, NULL};
+
 static void test(struct check *c)
 {
     if (check_below(c, 2))

@@ -93,6 +93,46 @@ static void test_batch(struct check *c)
     }
 }
 
+/* Of devices: mean and variance that are given, as after training. */
+static void test_given(struct check *c)
+{
+    struct mc_batch_norm b = {.given = true, .eps = 1e-5};
+    draw_shape(c, &b.outer, &b.channels, &b.inner);
+    int64_t n = b.outer * b.channels * b.inner, m = b.channels;
+    const float *x = values(c, n), *scale = check_floats(c, m, false);
+    const float *bias = check_floats(c, m, false), *mean = check_floats(c, m, false);
+    const float *residual = check_coin(c) ? check_floats(c, n, false) : NULL;
+    float *var = check_floats(c, m, false), *kept = space(c, m), *y = space(c, n);
+    struct mc_epilogue e = {.act = MC_ACT_CLAMP, .lo = 0, .hi = INFINITY, .residual = residual};
+    for (int64_t i = 0; i < m; i++)
+        kept[i] = var[i] = fabsf(var[i]) + 0.1f;
+    double *want = check_alloc(c, (size_t)n * sizeof *want, sizeof *want);
+    double *size = check_alloc(c, (size_t)n * sizeof *size, sizeof *size);
+    bool clamps = check_coin(c);
+    check_describe(c, "given statistics %dx%dx%d%s%s", (int)b.outer, (int)m, (int)b.inner,
+                   residual ? ", residual" : "", clamps ? ", clamp" : "");
+    for (int64_t i = 0; i < n; i++) {
+        int64_t k = i / b.inner % m;
+        double by = (double)scale[k] / sqrt((double)var[k] + b.eps);
+        double add = clamps && residual ? (double)residual[i] : 0;
+        want[i] = ((double)x[i] - (double)mean[k]) * by + (double)bias[k] + add;
+        size[i] = 1 + (fabs((double)x[i]) + fabs((double)mean[k])) * fabs(by) +
+                  fabs((double)bias[k]) + fabs(add);
+        want[i] = clamps && want[i] < 0 ? 0 : want[i];
+    }
+    b.x = check_coin(c) ? memcpy(y, x, (size_t)n * sizeof *y) : x;
+    b.scale = scale;
+    b.bias = bias;
+    b.mean = memcpy(space(c, m), mean, (size_t)m * sizeof *mean);
+    b.var = var;
+    b.y = y;
+    b.epilogue = clamps ? &e : NULL;
+    c->k->norm.batch(&b, NULL);
+    check_close(c, "y", y, want, size, 8 * TOL_U, 0, n);
+    check_same(c, "the mean", b.mean, mean, (size_t)m * sizeof *mean);
+    check_same(c, "the variance", var, kept, (size_t)m * sizeof *var);
+}
+
 /* ---- gradients ---- */
 
 /* Run for every pool, in place of dy or not: dx against want[0], what else is wanted against the rest. */
@@ -285,4 +325,5 @@ static void bench(struct check *c)
     bench_line(&b, "gradient of layer norm over 64 %s", c->k->name);
 }
 
+const struct check_row check_norm_all = {"norm_all", 100, test_given, NULL};
 const struct check_row check_norm = {"norm", 900, test, bench};

@@ -180,6 +180,183 @@ static void test(struct check *c)
     }
 }
 
+/* ---- of devices ---- */
+
+/* What a step reads from memory: two copies, as floats and as doubles. */
+static void draw_at(struct check *c, struct mc_step_at *at, struct mc_step_at *wide, bool clips)
+{
+    float *lr = check_floats(c, 1, false), *norm = check_floats(c, 1, false);
+    void *step = check_alloc(c, 8, 8), *apply = check_alloc(c, 8, 8);
+    *lr = (float)between(c, 0, 0.2);
+    *norm = check_below(c, 4) ? fabsf(*norm) * 3 : check_coin(c) ? INFINITY : NAN;
+    *at = (struct mc_step_at){.step_bytes = check_coin(c) ? 4 : 8,
+                              .apply_bytes = check_coin(c) ? 4 : 8,
+                              .clip = clips && check_coin(c) ? between(c, 0.1, 2) : 0};
+    if (at->step_bytes == 4)
+        *(int32_t *)step = 1 + (int32_t)check_below(c, 40);
+    else
+        *(int64_t *)step = 1 + (int64_t)check_below(c, 40);
+    if (at->apply_bytes == 4)
+        *(int32_t *)apply = check_below(c, 4) != 0;
+    else
+        *(int64_t *)apply = check_below(c, 4) != 0;
+    at->lr = check_coin(c) ? lr : NULL;
+    at->norm = check_coin(c) ? norm : NULL;
+    at->step = check_coin(c) ? step : NULL;
+    at->apply = check_coin(c) ? apply : NULL;
+    *wide = *at;
+    wide->lr = at->lr ? check_widen(c, lr, 1) : NULL;
+    wide->norm = at->norm ? check_widen(c, norm, 1) : NULL;
+}
+
+static void test_sgd_at(struct check *c)
+{
+    struct mc_sgd s = {.n = check_size(c, 16, 200), .lr = 0.1, .scale = 0.5, .momentum = 0.9};
+    s.nesterov = check_coin(c);
+    struct mc_sgd ref = s;
+    draw_at(c, &s.at, &ref.at, true);
+    check_describe(c, "sgd of %d with numbers in memory", (int)s.n);
+    const float *w = check_floats(c, s.n, false), *m = check_floats(c, s.n, false);
+    s.grad = check_floats(c, s.n, false);
+    s.w = w;
+    s.m = m;
+    float *w_new = s.w_new = result(c, w, s.n, false), *m_new = s.m_new = result(c, m, s.n, false);
+    ref.grad = check_widen(c, s.grad, s.n);
+    ref.w = check_widen(c, w, s.n);
+    ref.m = check_widen(c, m, s.n);
+    ref.w_new = room(c, s.n);
+    ref.m_new = room(c, s.n);
+    c->ref->optim.sgd(&ref, NULL);
+    c->k->optim.sgd(&s, NULL);
+    compare(c, "w", w_new, ref.w_new, NULL, s.n);
+    compare(c, "m", m_new, ref.m_new, NULL, s.n);
+}
+
+static void test_adam_at(struct check *c)
+{
+    struct mc_adam a = {.n = check_size(c, 16, 200), .step = 3, .lr = 0.1, .scale = 0.5};
+    a.beta1 = 0.9;
+    a.beta2 = 0.99;
+    a.epsilon = 1e-3;
+    struct mc_adam ref = a;
+    draw_at(c, &a.at, &ref.at, true);
+    check_describe(c, "adam of %d with numbers in memory", (int)a.n);
+    const float *w = check_floats(c, a.n, false), *m = check_floats(c, a.n, false);
+    const float *v = absolute(check_floats(c, a.n, false), a.n);
+    a.grad = check_floats(c, a.n, false);
+    a.w = w;
+    a.m = m;
+    a.v = v;
+    float *w_new = a.w_new = result(c, w, a.n, false), *m_new = a.m_new = result(c, m, a.n, false);
+    float *v_new = a.v_new = result(c, v, a.n, false);
+    ref.grad = check_widen(c, a.grad, a.n);
+    ref.w = check_widen(c, w, a.n);
+    ref.m = check_widen(c, m, a.n);
+    ref.v = check_widen(c, v, a.n);
+    ref.w_new = room(c, a.n);
+    ref.m_new = room(c, a.n);
+    ref.v_new = room(c, a.n);
+    c->ref->optim.adam(&ref, NULL);
+    c->k->optim.adam(&a, NULL);
+    check_close(c, "w", w_new, ref.w_new, NULL, 0, 2e-5, a.n);
+    compare(c, "m", m_new, ref.m_new, NULL, a.n);
+    compare(c, "v", v_new, ref.v_new, NULL, a.n);
+}
+
+static void test_blend_at(struct check *c)
+{
+    struct mc_blend b = {.n = check_size(c, 16, 200), .a = 0.75, .b = 0.25}, ref = b;
+    draw_at(c, &b.at, &ref.at, false);
+    ref = b;
+    ref.at.norm = b.at.norm ? check_widen(c, b.at.norm, 1) : NULL;
+    check_describe(c, "blend of %d with numbers in memory", (int)b.n);
+    const float *x = check_floats(c, b.n, false), *y = check_floats(c, b.n, false);
+    if (check_coin(c)) {
+        b.b_at = check_floats(c, 1, false);
+        ref.b_at = check_widen(c, b.b_at, 1);
+    }
+    float *z = result(c, x, b.n, false);
+    b.x = x;
+    b.y = y;
+    b.z = z;
+    ref.x = check_widen(c, x, b.n);
+    ref.y = check_widen(c, y, b.n);
+    ref.z = room(c, b.n);
+    c->ref->optim.blend(&ref, NULL);
+    c->k->optim.blend(&b, NULL);
+    compare(c, "z", z, ref.z, NULL, b.n);
+}
+
+static void test_choose(struct check *c)
+{
+    struct mc_choose j = {.n = check_size(c, 16, 200)}, ref;
+    struct mc_step_at wide;
+    draw_at(c, &j.at, &wide, false);
+    const float *x = check_coin(c) ? check_floats(c, j.n, true) : NULL;
+    const float *y = check_floats(c, j.n, true);
+    int place = (int)check_below(c, 3);
+    float *z = result(c, place == 1 && x ? x : y, j.n, place > 0);
+    check_describe(c, "choice of %d%s", (int)j.n, x ? "" : ", zeros");
+    ref = j;
+    ref.at = wide;
+    ref.x = check_widen(c, x, j.n);
+    ref.y = check_widen(c, y, j.n);
+    ref.z = room(c, j.n);
+    c->ref->optim.choose(&ref, NULL);
+    j.x = place == 1 && x ? z : x;
+    j.y = place == 2 || (place == 1 && !x) ? z : y;
+    j.z = z;
+    c->k->optim.choose(&j, NULL);
+    check_close(c, "z", z, ref.z, NULL, 0, 0, j.n);
+}
+
+static void test_parts(struct check *c)
+{
+    struct mc_parts p = {.n = 1 + (int)check_below(c, 9)};
+    int64_t all = 0, at = 0;
+    check_describe(c, "%d parts", p.n);
+    for (int i = 0; i < p.n; i++)
+        all += p.size[i] = check_below(c, 5) ? check_size(c, 16, 3000) : 0;
+    float *to = result(c, NULL, all + 1, false);
+    for (int i = 0; i < p.n; i++) {
+        p.src[i] = check_below(c, 4) ? check_floats(c, p.size[i] + 1, true) : NULL;
+        p.dst[i] = to + at;
+        at += p.size[i];
+    }
+    c->k->optim.parts(&p, NULL);
+    for (int i = 0; i < p.n; i++) {
+        float *zeros = result(c, NULL, p.size[i] + 1, false);
+        memset(zeros, 0, (size_t)p.size[i] * 4);
+        check_same(c, "a part", p.dst[i], p.src[i] ? p.src[i] : zeros, (size_t)p.size[i] * 4);
+    }
+}
+
+static void test_root(struct check *c)
+{
+    struct mc_squares s = {.n = check_size(c, 16, check_below(c, 3) ? 200 : 100000)};
+    const float *x = check_floats(c, s.n, check_below(c, 8) == 0);
+    float *got = result(c, NULL, 1, false), *again = result(c, NULL, 1, false);
+    double *want = room(c, 1);
+    check_describe(c, "root of squares of %d", (int)s.n);
+    s.part = room(c, (s.n + MC_SQUARES_CHUNK - 1) / MC_SQUARES_CHUNK);
+    struct mc_squares ref = {s.n, check_widen(c, x, s.n), s.part};
+    c->ref->optim.root(&ref, want, NULL);
+    s.x = x;
+    c->k->optim.root(&s, got, NULL);
+    c->k->optim.root(&s, again, NULL);
+    check_same(c, "again", again, got, sizeof *got);
+    check_close(c, "root", got, want, NULL, 2 * TOL_U, 0, 1);
+}
+
+static void test_all(struct check *c)
+{
+    static void (*const tests[])(struct check *) = {test_sgd_at, test_adam_at, test_blend_at,
+                                                    test_choose, test_parts,   test_root};
+    tests[c->round % (sizeof tests / sizeof tests[0])](c);
+}
+
+const struct check_row check_optim_all = {"optim_all", 300, test_all, NULL};
+
 struct steps {
     struct check *c;
     struct mc_sgd sgd;

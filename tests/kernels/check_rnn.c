@@ -345,6 +345,35 @@ static void test_spread(struct check *c)
     }
 }
 
+/* Of devices: which rows are active in which step. */
+static void test_lengths(struct check *c)
+{
+    struct mc_rnn_lengths l = {.steps = check_size(c, 16, 90), .batch = check_size(c, 16, 70)};
+    l.hidden = check_size(c, 16, 70);
+    int64_t n = l.steps * l.batch, m = l.batch * l.hidden;
+    int32_t *lens = check_alloc(c, (size_t)l.batch * 4, 4);
+    for (int64_t i = 0; i < l.batch; i++)
+        lens[i] = check_below(c, 4) ? (int32_t)check_below(c, (uint32_t)l.steps + 1) : 0;
+    const float *was = check_floats(c, m, false);
+    float *state = copy(c, was, m), *want = copy(c, was, m);
+    uint8_t *active = check_alloc(c, (size_t)n, 1), *marks = check_alloc(c, (size_t)n, 1);
+    check_describe(c, "lengths of %d rows, %d steps, %d units", (int)l.batch, (int)l.steps,
+                   (int)l.hidden);
+    for (int64_t i = 0; i < n; i++)
+        marks[i] = i / l.batch < lens[i % l.batch];
+    for (int64_t i = 0; i < m; i++)
+        want[i] = lens[i / l.hidden] ? was[i] : 0;
+    l.lens = lens;
+    l.active = check_below(c, 4) ? active : NULL;
+    l.state = check_below(c, 4) ? state : NULL;
+    c->k->rnn.lengths(&l, NULL);
+    if (l.active)
+        check_same(c, "active rows", active, marks, (size_t)n);
+    check_same(c, "state", state, l.state ? want : was, (size_t)m * 4);
+}
+
+const struct check_row check_rnn_all = {"rnn_all", 100, test_lengths, NULL};
+
 static void test(struct check *c)
 {
     static void (*const tests[])(struct check *) = {
