@@ -26,6 +26,9 @@ static const char *how_much(const json_t *t, char *ret)
     const char *spec = mc_json_string(t, "train");
     if (spec)
         mc_text_add(ret, MC_TRAINING_TEXT, " of %.200s", spec);
+    const char *parts = mc_json_string(t, "batch_why");
+    if (parts)
+        mc_text_add(ret, MC_TRAINING_TEXT, "; %.160s", parts);
     if (h > 0)
         mc_text_add(ret, MC_TRAINING_TEXT, "; %s more were held out to pick the best weights",
                     mc_text_group((int64_t)h, held));

@@ -158,7 +158,8 @@ static int open_feeds(struct mc_stepper *s, struct mc_err *err)
         s->batches--;
     s->runs = (s->o.batch + s->o.micro - 1) / s->o.micro * t->accumulate;
     s->updates = (s->batches + s->runs - 1) / s->runs;
-    int64_t eval = s->g->frozen ? s->g->frozen : EVAL_BATCH;
+    int64_t eval = t->in_parts && s->o.micro < EVAL_BATCH ? s->o.micro : EVAL_BATCH;
+    eval = s->g->frozen ? s->g->frozen : eval;
     s->n_held = s->g->frozen ? s->o.n_held / eval * eval : s->o.n_held;
     struct mc_feed_opts ho = {.batch = eval, .seed = s->o.seed, .in_order = true};
     return s->n_held ? mc_feed_new(s->o.data, s->o.held, s->n_held, &ho, &s->held, err) : 0;
@@ -308,6 +309,25 @@ int mc_stepper_plan(struct mc_stepper *s, struct mc_err *err)
     return rc || !limit || s->peak <= (size_t)limit ? rc : save_memory(s, (size_t)limit, err);
 }
 
+/* Whether there is room for a batch of held-out samples besides. */
+static int try_held(struct mc_stepper *s, struct mc_err *err)
+{
+    struct mc_session *session = NULL;
+    const struct mc_session_opts so = {.pool = s->o.pool};
+    const struct mc_feed_batch *b;
+    int rc = mc_session_new(s->g->eval->graph, &so, &session, err);
+    if (!rc)
+        rc = mc_feed_seek(s->held, 0, 0, err);
+    if (!rc)
+        rc = mc_feed_next(s->held, &b, err);
+    if (!rc)
+        rc = mc_inputs_fill(&s->in, b, false, err);
+    if (!rc)
+        rc = mc_session_run(session, s->in.arrays, s->in.n, err);
+    mc_session_free(session);
+    return rc;
+}
+
 int mc_stepper_try(struct mc_stepper *s, struct mc_err *err)
 {
     const struct mc_feed_batch *b;
@@ -317,6 +337,8 @@ int mc_stepper_try(struct mc_stepper *s, struct mc_err *err)
     int rc = load_batch(s, 0, 0, &b, err);
     for (int i = 0; i < 2 && !rc; i++) /* as each step, and as a recording */
         rc = mc_session_run(s->session, s->in.arrays, s->in.n, err);
+    if (!rc && s->n_held)
+        rc = try_held(s, err);
     return rc ? rc : mc_stepper_restart(s, err);
 }
 

@@ -21,7 +21,7 @@ int mc_stepper_new(const struct mc_step_graph *g, const struct mc_stepper_opts *
                    struct mc_stepper **ret, struct mc_err *err);
 void mc_stepper_free(struct mc_stepper *s); /* accepts NULL */
 
-/* Run the first batch, and be as if it had not: whether there is memory for it. Errors: MC_ENOMEM, and those of
+/* Run the first batch, also of the held-out samples, and be as if it had not: whether there is memory for it. Errors: MC_ENOMEM, and those of
  * mc_stepper_run. */
 int mc_stepper_try(struct mc_stepper *s, struct mc_err *err);
 

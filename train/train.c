@@ -140,11 +140,20 @@ static int cut_batch(struct mc_run *r, const struct mc_model *m, const struct mc
              (long long)r->batch, (long long)(r->batch / micro), (long long)micro,
              r->g.batchnorms ? "; statistics of BatchNormalization are those of a part" : "");
     mc_progress_tell(r->ctx->progress, r->parts, 0, 0);
+    r->o.in_parts = true;
     if (r->g.accumulate)
         return 0;
-    r->o.in_parts = true;
     mc_step_graph_free(&r->g);
     return mc_step_graph_new(m, teacher, r->data, &r->o, &r->g, err);
+}
+
+/* What the device says of it ends in advice to make batches smaller. */
+static int no_room(const struct mc_run *r, const struct mc_err *why, struct mc_err *err)
+{
+    return mc_fail(err, MC_ENOMEM,
+                   "not even a step on %lld sample%s fits: %.*s; '--device cpu' takes none of it",
+                   (long long)r->micro, r->micro == 1 ? "" : "s", (int)strcspn(why->msg, ";"),
+                   why->msg);
 }
 
 /* What a GPU has room for shows when a step runs there. */
@@ -158,7 +167,9 @@ static int open_on_device(struct mc_run *r, const struct mc_model *m,
         int rc = open_stepper(r, &why);
         rc = rc ? rc : mc_stepper_try(r->stepper, &why);
         int64_t micro = rc == MC_ENOMEM ? smaller_part(r) : 0;
-        if (rc && !micro)
+        if (rc == MC_ENOMEM && !micro)
+            return no_room(r, &why, err);
+        if (rc && rc != MC_ENOMEM)
             return mc_fail(err, rc, "%s", why.msg);
         if (rc)
             rc = cut_batch(r, m, teacher, micro, err);
