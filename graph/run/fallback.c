@@ -28,6 +28,9 @@ static void count(const struct mc_plan *p, struct mc_session_stats *ret)
         ret->fallback_nodes += !p->steps[i].gpu && !p->steps[i].skip;
     for (int i = 0; i < d->n_actions; i++)
         ret->copies += d->actions[i].kind == MC_ACTION_UP || d->actions[i].kind == MC_ACTION_DOWN;
+    ret->parts += (size_t)d->n_actions;
+    for (int k = 0; k < d->n_recorded; k++)
+        ret->parts -= d->recorded[k].recording ? (size_t)d->recorded[k].n - 1 : 0;
     for (int k = 0; k < d->n_recorded; k++)
         for (int i = 0; i < d->recorded[k].n && d->recorded[k].recording; i++)
             ret->recorded_nodes += d->actions[d->recorded[k].first + i].kind == MC_ACTION_STEP;

@@ -130,6 +130,7 @@ struct mc_session_stats {
     size_t fallback_nodes, copies;
     size_t gpu_bytes, gpu_arena_bytes, gpu_state_bytes, gpu_constant_bytes, gpu_packed_bytes;
     size_t recorded_nodes; /* steps that are done as part of a recording */
+    size_t parts; /* of a run: its recordings, and each step and copy that is in none of them */
 };
 void mc_session_stats(const struct mc_session *s, struct mc_session_stats *ret);
 
