@@ -1,7 +1,7 @@
 #!/bin/sh
 # bundle.sh BUILD OUT: the program and the tests for a machine with a GPU, with the shared libraries that they need, in
 # one folder that runs wherever it is put; and two archives of it: OUT/mcompress-VERSION-linux-MACHINE.tar.gz, for users,
-# and OUT/mcompress-VERSION-tests-MACHINE.tar.gz, with tests/gpu/run, models and, where they are installed, samples.
+# and OUT/mcompress-VERSION-tests-MACHINE.tar.xz, with tests/gpu/run, models and, where they are installed, samples.
 # Left to the machine: the C library, and of CUDA the driver and the libraries that are opened at first use.
 set -eu
 build=$1 out=$2
@@ -59,7 +59,12 @@ if [ -d "$samples" ]; then
 else
     say "no $samples: tests/gpu/run will train on random pictures"
 fi
-tar -czf "mcompress-$version-tests-$machine.tar.gz" "$name"
+# The programs share most of what is in them: with a dictionary that spans them it is there once.
+if command -v xz >/dev/null 2>&1; then
+    tar -cf - "$name" | xz -6 --lzma2=preset=6,dict=256MiB >"mcompress-$version-tests-$machine.tar.xz"
+else
+    tar -czf "mcompress-$version-tests-$machine.tar.gz" "$name"
+fi
 
 # It runs where none of its libraries is to be found but its own.
 if ldd "$name/bin/mcompress" | grep 'not found'; then
@@ -73,4 +78,4 @@ if [ -n "$outside" ]; then
     exit 1
 fi
 "$name/bin/mcompress" info "$name/models/fashion-mlp.onnx" >/dev/null
-ls -l ./*.tar.gz | awk '{ print $5, $9 }'
+ls -l ./*.tar.?z | awk '{ print $5, $9 }'
