@@ -73,6 +73,7 @@ static int start(struct job *j, struct mc_err *err)
     for (size_t i = 0; i < j->u.n_states; i++)
         state[i] = (struct mc_session_state){j->u.states[i].in, j->u.states[i].out};
     struct mc_session_opts o = {.state = state, .n_state = j->u.n_states, .profile = j->p};
+    o.flags = j->device ? MC_SESSION_ASYNC : 0;
     int rc = j->threads > 1 || j->device ? mc_pool_new(j->threads, &j->pool, err) : 0;
     if (!rc && j->device)
         rc = mc_gpu_open(j->device, &(struct mc_gpu_opts){j->precision}, &j->gpu, err);
@@ -155,7 +156,8 @@ static int measure(struct job *j, struct mc_err *err)
         double from = mc_now();
         for (int k = 0; k < together && !rc; k++)
             rc = mc_session_run(j->s, j->in, 4, err);
-        if (!rc && !mc_session_value(j->s, "loss")) /* waits for a device */
+        rc = rc ? rc : mc_session_wait(j->s, err);
+        if (!rc && !mc_session_value(j->s, "loss"))
             rc = mc_fail(err, MC_EFAIL, "no loss came back");
         if (i >= 0)
             t[i] = (mc_now() - from) / together;

@@ -3,6 +3,8 @@
  * What goes wrong on a machine is had by MC_SIM_DEVICES=N, MC_SIM_DRIVER=none or old, MC_SIM_CAPABILITY=5.0,
  * MC_SIM_BUSY=1 (another process has the device), MC_SIM_MEMORY=BYTES, MC_SIM_FAIL=N (launch N fails, and all after
  * it) and MC_SIM_MISSING (fake.h). */
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <deque>
@@ -99,7 +101,19 @@ static bool recorded()
     return true;
 }
 
-void mc_sim_enqueue(std::function<void()> f)
+void mc_sim_trace(const char *fmt, ...)
+{
+    static FILE *to = getenv("MC_SIM_TRACE") ? fopen(getenv("MC_SIM_TRACE"), "w") : nullptr;
+    if (!to)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    vfprintf(to, fmt, ap);
+    va_end(ap);
+    fputc('\n', to);
+}
+
+static void enqueue(std::function<void()> f)
 {
     std::lock_guard<std::recursive_mutex> hold(lock);
     if (recorder) {
@@ -109,6 +123,14 @@ void mc_sim_enqueue(std::function<void()> f)
     queue.push_back(std::move(f));
     if (queue.size() > QUEUE_MOST)
         flush();
+}
+
+void mc_sim_enqueue(std::function<void()> f)
+{
+    static const bool skip = number("MC_SIM_SKIP", 0) != 0;
+    if (skip)
+        f = [] {};
+    enqueue(std::move(f));
 }
 
 void mc_sim_launch(const mc_sim_place &at, dim3 blocks, dim3 threads, size_t shared, bool sync,
@@ -126,6 +148,8 @@ void mc_sim_launch(const mc_sim_place &at, dim3 blocks, dim3 threads, size_t sha
         done(cudaErrorInvalidValue);
         return;
     }
+    mc_sim_trace("launch %s (%u,%u,%u) (%u,%u,%u) shared %zu %s:%d", at.kernel, blocks.x, blocks.y,
+                 blocks.z, threads.x, threads.y, threads.z, shared, at.file, at.line);
     mc_sim_enqueue([=] {
         static int left = number("MC_SIM_FAIL", 0);
         if (left > 0 && --left == 0)
@@ -375,7 +399,8 @@ cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, cudaMemcpyKind 
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t)
 {
     mc_sim_copy(p, nullptr, bytes, cudaMemcpyHostToDevice);
-    mc_sim_enqueue([=] { memset(p, value, bytes); });
+    mc_sim_trace("fill %zu bytes", bytes);
+    enqueue([=] { memset(p, value, bytes); });
     return cudaSuccess;
 }
 
@@ -383,7 +408,11 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, cudaMemcpy
                             cudaStream_t)
 {
     mc_sim_copy(dst, src, bytes, kind);
-    mc_sim_enqueue([=] { memcpy(dst, src, bytes); });
+    mc_sim_trace("copy %zu bytes %s", bytes,
+                 kind == cudaMemcpyHostToDevice   ? "up"
+                 : kind == cudaMemcpyDeviceToHost ? "down"
+                                                  : "there");
+    enqueue([=] { memcpy(dst, src, bytes); });
     return cudaSuccess;
 }
 
@@ -444,6 +473,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode)
     s->graph = new mc_sim_graph();
     s->invalid = false;
     recorder = s;
+    mc_sim_trace("record");
     return cudaSuccess;
 }
 
@@ -453,6 +483,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *ret)
         return done(cudaErrorInvalidValue);
     recorder = nullptr;
     *ret = s->graph;
+    mc_sim_trace("recorded %zu%s", s->graph->work.size(), s->invalid ? ", in vain" : "");
     s->graph = nullptr;
     if (!s->invalid)
         return cudaSuccess;
@@ -470,7 +501,8 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *ret, cudaGraph_t g, unsigned l
 cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t)
 {
     auto graph = e->graph;
-    mc_sim_enqueue([graph] {
+    mc_sim_trace("replay %zu", graph->work.size());
+    enqueue([graph] {
         for (auto &f : graph->work)
             f();
     });

@@ -54,6 +54,10 @@ void mc_sim_enter(const void *arguments, size_t bytes);
 void mc_sim_leave();
 /* Work in the order of the device: done when somebody waits for it, or kept where a stream records. */
 void mc_sim_enqueue(std::function<void()> work);
+/* A line for the file that MC_SIM_TRACE names: what is launched, copied and asked of libraries, in order, a recording
+ * between "record" and "recorded". With MC_SIM_SKIP=1 kernels and
+ * libraries do nothing. */
+void mc_sim_trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 template <class P, class A> P mc_sim_argument(A &&a)
 {

@@ -66,6 +66,10 @@ static void one(const struct fake_product &p, int64_t i)
 
 void fake_multiply(const struct fake_product &p)
 {
+    mc_sim_trace("product %c%c m %lld n %lld k %lld batch %lld%s%s%s", p.ta ? 'T' : 'N',
+                 p.tb ? 'T' : 'N', (long long)p.m, (long long)p.n, (long long)p.k,
+                 (long long)p.batch, p.beta != 0 ? " accumulates" : "", p.bias ? " bias" : "",
+                 p.relu ? " relu" : "");
     mc_sim_enqueue([p] {
         for (int64_t i = 0; i < p.batch; i++)
             one(p, i);

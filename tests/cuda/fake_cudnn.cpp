@@ -330,6 +330,13 @@ static bool aligned(const void *p)
     return p && (uintptr_t)p % sizeof(float) == 0;
 }
 
+static void trace(const char *what, const geometry &g)
+{
+    mc_sim_trace("%s n %d c %d oc %d group %d in %d x %d out %d x %d kernel %d x %d", what, g.n,
+                 g.c, g.oc, g.group, g.in[0], g.in[1], g.out[0], g.out[1], g.kernel[0],
+                 g.kernel[1]);
+}
+
 static int run_forward(mc_cudnn_t handle, const void *alpha, mc_cudnn_t xd, const void *x,
                        mc_cudnn_t wd, const void *w, mc_cudnn_t conv, int algo, void *space,
                        size_t space_bytes, const void *beta, mc_cudnn_t yd, void *y)
@@ -339,6 +346,7 @@ static int run_forward(mc_cudnn_t handle, const void *alpha, mc_cudnn_t xd, cons
     check(algo, algo == MC_CUDNN_FORWARD_IMPLICIT_PRECOMP_GEMM || (g.rounded && algo == 0), 1,
           space, space_bytes);
     need(aligned(x) && aligned(w) && aligned(y) && x != y, "pointers");
+    trace("convolution", g);
     mc_sim_enqueue([=] {
         size_t n = (size_t)(g.n * g.oc * g.out_size);
         std::vector<float> sum(n);
@@ -370,6 +378,7 @@ static int run_fused(mc_cudnn_t handle, const void *alpha, mc_cudnn_t xd, const 
          "pointers");
     if (g.group > 1)
         return NOT_SUPPORTED;
+    trace("convolution with bias", g);
     mc_sim_enqueue([=] {
         size_t n = (size_t)(g.n * g.oc * g.out_size);
         std::vector<float> sum(n);
@@ -391,6 +400,7 @@ static int run_data(mc_cudnn_t handle, const void *alpha, mc_cudnn_t wd, const v
     float a = *(const float *)alpha, b = *(const float *)beta;
     check(algo, algo == MC_CUDNN_DATA_1, MC_CUDNN_DATA_1, space, space_bytes);
     need(aligned(w) && aligned(dy) && aligned(dx) && dx != dy, "pointers");
+    trace("data gradient", g);
     mc_sim_enqueue([=] {
         size_t n = (size_t)(g.n * g.c * g.in_size);
         std::vector<float> sum(n);
@@ -410,6 +420,7 @@ static int run_filter(mc_cudnn_t handle, const void *alpha, mc_cudnn_t xd, const
     float a = *(const float *)alpha, b = *(const float *)beta;
     check(algo, algo == MC_CUDNN_FILTER_1, MC_CUDNN_FILTER_1, space, space_bytes);
     need(aligned(x) && aligned(dy) && aligned(dw), "pointers");
+    trace("filter gradient", g);
     mc_sim_enqueue([=] {
         size_t n = (size_t)(g.oc * (g.c / g.group) * g.taps);
         std::vector<float> sum(n);
