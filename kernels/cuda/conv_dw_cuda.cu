@@ -3,6 +3,7 @@
  * it loads of it. The sum over k is long and the result small, so it is made in parts, which a second kernel joins:
  * as many as the shape says. db falls off where dY is loaded. */
 #include "kernels/cuda/conv_cuda.h"
+#include "kernels/cuda/team.h"
 
 enum { THREADS = 256, BK = 16, ROWS = THREADS / BK };
 
@@ -161,13 +162,35 @@ static int parts_of(int64_t blocks, int64_t steps, int64_t elements)
     return parts < 2 ? 1 : (int)parts;
 }
 
+enum { JOINED = 32, JOINERS = THREADS / JOINED }; /* sums of a block, and threads on each */
+
+/* to = sums over parts; the second behind the first. */
+static __global__ void __launch_bounds__(THREADS)
+    join_parts(int parts, int64_t n, const float *part, float *to, int64_t n2, const float *part2,
+               float *to2)
+{
+    __shared__ float share[JOINERS][JOINED];
+    int lane = (int)threadIdx.x % JOINED, row = (int)threadIdx.x / JOINED;
+    int64_t i = blockIdx.x * (int64_t)JOINED + lane, size = i < n ? n : n2;
+    const float *from = i < n ? part + i : part2 + (i - n);
+    float sum = 0;
+    for (int p = row; p < parts && i < n + n2; p += JOINERS)
+        sum += from[p * size];
+    share[row][lane] = sum;
+    __syncthreads();
+    if (row != 0 || i >= n + n2)
+        return;
+    for (int r = 1; r < JOINERS; r++)
+        sum += share[r][lane];
+    *(i < n ? to + i : to2 + (i - n)) = sum;
+}
+
 static void join(const struct mc_conv_grad *g, int64_t weights, int parts, const float *dw,
                  const float *db)
 {
-    struct mc_epilogue none = {};
-    mc_conv_join(&none, 1, 1, weights, parts, dw, g->dw);
-    if (g->db)
-        mc_conv_join(&none, 1, 1, g->c.oc, parts, db, g->db);
+    int64_t filters = g->db ? g->c.oc : 0;
+    MC_LAUNCH_SYNC(join_parts, (unsigned)up(weights + filters, JOINED), THREADS, 0, parts, weights,
+                   dw, (float *)g->dw, filters, db, (float *)g->db);
 }
 
 template <int BM, int BN, int TM, int TN>
@@ -322,7 +345,8 @@ bool mc_conv_weight_depthwise(const struct mc_conv_grad *g)
 
 /* ---- db alone ---- */
 
-static __global__ void __launch_bounds__(THREADS) bias_grad(struct grads p)
+static __global__ void __launch_bounds__(THREADS)
+    bias_grad(struct grads p, float *db, unsigned *tickets)
 {
     __shared__ float warps[THREADS / 32];
     int filter = (int)blockIdx.x, split = (int)blockIdx.y;
@@ -336,6 +360,14 @@ static __global__ void __launch_bounds__(THREADS) bias_grad(struct grads p)
     sum = block_sum(sum, warps);
     if (threadIdx.x == 0)
         p.db[split * p.filters + filter] = sum;
+    if (p.splits == 1 || !mc_last_block(tickets + filter, (unsigned)p.splits))
+        return;
+    sum = 0;
+    for (int i = (int)threadIdx.x; i < p.splits; i += THREADS)
+        sum += __ldcg(&p.db[i * p.filters + filter]);
+    sum = block_sum(sum, warps);
+    if (threadIdx.x == 0)
+        db[filter] = sum;
 }
 
 void mc_conv_bias_grad(const struct mc_conv_grad *g)
@@ -355,8 +387,6 @@ void mc_conv_bias_grad(const struct mc_conv_grad *g)
         return;
     dim3 grid((unsigned)p.filters, (unsigned)p.splits);
     struct grads by_value = p;
-    MC_LAUNCH_SYNC(bias_grad, grid, THREADS, 0, by_value);
-    struct mc_epilogue none = {};
-    if (p.splits > 1)
-        mc_conv_join(&none, 1, 1, p.filters, p.splits, p.db, g->db);
+    static_assert(WANTED <= MC_CUDA_TICKETS, "a ticket for each filter with parts");
+    MC_LAUNCH_SYNC(bias_grad, grid, THREADS, 0, by_value, (float *)g->db, mc_cuda_now()->tickets);
 }

@@ -29,6 +29,8 @@ struct mc_gpu {
     const char *failed_at;
     cudaError_t dead; /* a failure after which CUDA does nothing more in this process */
     int *fault;       /* device memory: an enum mc_cuda_fault that a kernel found in its data */
+    unsigned
+        *tickets; /* device memory behind it: zeros between kernels, for mc_last_block (team.h) */
     bool recording;
     int recordings;  /* that there are */
     void *workspace; /* device memory for one kernel at a time, mc_cuda_workspace */
@@ -64,7 +66,7 @@ void *mc_cuda_workspace(size_t bytes);
  * memory, which is remembered as a failure. Cost: a short list is searched. */
 void *mc_cuda_keep(const char *family, size_t bytes, void (*release)(void *));
 
-enum { MC_CUDA_THREADS = 256, MC_CUDA_BLOCKS_MOST = 65535 };
+enum { MC_CUDA_THREADS = 256, MC_CUDA_BLOCKS_MOST = 65535, MC_CUDA_TICKETS = 1024 };
 
 /* Blocks of MC_CUDA_THREADS for n elements, one thread each or, where they are too many, a loop with this stride:
  *     for (int64_t i = MC_CUDA_INDEX_OF; i < n; i += MC_CUDA_STRIDE) */

@@ -254,6 +254,8 @@ int mc_gpu_describe(int number, struct mc_gpu_info *ret, struct mc_err *err)
 
 /* ---- open, close ---- */
 
+enum { FAULT_BYTES = (1 + MC_CUDA_TICKETS) * sizeof(int) };
+
 static cudaError_t start(struct mc_gpu *g)
 {
     size_t total = 0;
@@ -265,10 +267,11 @@ static cudaError_t start(struct mc_gpu *g)
     if (rc == cudaSuccess)
         rc = cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking);
     if (rc == cudaSuccess)
-        rc = cudaMalloc((void **)&g->fault, sizeof *g->fault);
-    g->staging_bytes = sizeof *g->fault;
+        rc = cudaMalloc((void **)&g->fault, FAULT_BYTES);
+    g->staging_bytes = FAULT_BYTES;
     if (rc == cudaSuccess)
-        rc = cudaMemset(g->fault, 0, sizeof *g->fault);
+        rc = cudaMemset(g->fault, 0, FAULT_BYTES);
+    g->tickets = (unsigned *)g->fault + 1;
     if (rc == cudaSuccess)
         rc = mc_cuda_copies_make(g);
     return rc == cudaSuccess ? cudaStreamSynchronize(g->stream) : rc;

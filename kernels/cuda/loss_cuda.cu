@@ -1,4 +1,4 @@
-/* Losses of classes and of soft targets: blocks sum up in double, then one block their sums. */
+/* Losses of classes and of soft targets: blocks sum up in double, then the last one their sums. */
 #include <math.h>
 
 #include "kernels/cuda/team.h"
@@ -15,38 +15,42 @@ static unsigned blocks_of(int64_t threads)
     return blocks > BLOCKS ? (unsigned)BLOCKS : blocks;
 }
 
-/* part[block] = the block's sums. */
-static __device__ void put_pair(double a, double b, pair *part, double *room)
+struct outcome {      /* what becomes of the sums */
+    pair *part;       /* of each block; part[0] in the end all of them */
+    unsigned *ticket; /* NULL: nothing */
+    bool mean;        /* over the weights */
+    double factor;
+    float *y; /* factor times the losses, or NULL */
+};
+
+/* The block's sums, and where it is the last one, all. */
+static __device__ void put_pair(double a, double b, const outcome &t, double *room)
 {
     a = mc_team<MC_CUDA_WARPS>(a, mc_add(), room);
     b = mc_team<MC_CUDA_WARPS>(b, mc_add(), room);
     if (threadIdx.x == 0)
-        part[blockIdx.x] = pair{a, b};
-}
-
-/* part[0] = the sum of all; y, where it is there, becomes factor times the losses, over the weights where `mean`. */
-static __global__ void add_pairs(int n, pair *part, bool mean, double factor, float *y)
-{
-    double a = (int)threadIdx.x < n ? part[threadIdx.x].a : 0;
-    double b = (int)threadIdx.x < n ? part[threadIdx.x].b : 0;
-    int more = (int)threadIdx.x + MC_CUDA_WARP;
-    if (more < n) {
-        a += part[more].a;
-        b += part[more].b;
+        t.part[blockIdx.x] = pair{a, b};
+    if (!t.ticket || !mc_last_block(t.ticket, gridDim.x) || threadIdx.x >= MC_CUDA_WARP)
+        return;
+    a = b = 0;
+    for (unsigned i = threadIdx.x; i < gridDim.x; i += MC_CUDA_WARP) {
+        a += __ldcg(&t.part[i].a);
+        b += __ldcg(&t.part[i].b);
     }
     a = mc_team<1>(a, mc_add(), (double *)NULL);
     b = mc_team<1>(b, mc_add(), (double *)NULL);
     if (threadIdx.x)
         return;
-    part[0] = pair{a, b};
-    if (y)
-        *y = (float)(factor * (mean ? a / b : a));
+    t.part[0] = pair{a, b};
+    if (t.y)
+        *t.y = (float)(t.factor * (t.mean ? a / b : a));
 }
 
-static void finish(unsigned n, pair *part, bool mean, double factor, float *y)
+/* part NULL: no memory left. */
+static outcome outcome_of(bool wanted, bool mean, double factor, void *y)
 {
-    static_assert(BLOCKS == 2 * MC_CUDA_WARP, "two for each thread");
-    MC_LAUNCH_SYNC(add_pairs, 1, MC_CUDA_WARP, 0, (int)n, part, mean, factor, y);
+    pair *part = (pair *)mc_cuda_workspace(BLOCKS * sizeof *part);
+    return outcome{part, wanted ? mc_cuda_now()->tickets : NULL, mean, factor, (float *)y};
 }
 
 /* ---- classes ---- */
@@ -70,7 +74,7 @@ static __device__ float weight_of(const mc_class_loss &l, int64_t label)
     return label < 0 ? 0 : l.weight ? ((const float *)l.weight)[label] : 1;
 }
 
-static __global__ void sum_classes(mc_class_loss l, pair *part, int *fault)
+static __global__ void sum_classes(mc_class_loss l, outcome t, int *fault)
 {
     __shared__ double room[MC_CUDA_WARPS];
     double loss = 0, weight = 0;
@@ -85,19 +89,16 @@ static __global__ void sum_classes(mc_class_loss l, pair *part, int *fault)
         loss += (double)own;
         weight += (double)w;
     }
-    put_pair(loss, weight, part, room);
+    put_pair(loss, weight, t, room);
 }
 
 static void run_classes(const struct mc_class_loss *l, struct mc_pool *)
 {
     const mc_class_loss job = *l;
     unsigned blocks = blocks_of(l->outer * l->inner);
-    pair *part = (pair *)mc_cuda_workspace(BLOCKS * sizeof *part);
-    if (!part)
-        return;
-    MC_LAUNCH_SYNC(sum_classes, blocks, MC_CUDA_THREADS, 0, job, part, mc_cuda_now()->fault);
-    if (l->how != MC_LOSS_EACH)
-        finish(blocks, part, l->how == MC_LOSS_MEAN, 1, (float *)l->y);
+    outcome t = outcome_of(l->how != MC_LOSS_EACH, l->how == MC_LOSS_MEAN, 1, l->y);
+    if (t.part)
+        MC_LAUNCH_SYNC(sum_classes, blocks, MC_CUDA_THREADS, 0, job, t, mc_cuda_now()->fault);
 }
 
 /* total: weights of all rows, or NULL: each has 1, or they do not matter. */
@@ -129,12 +130,12 @@ static void run_classes_grad(const struct mc_class_grad *g, struct mc_pool *)
         return;
     if (g->loss.how == MC_LOSS_MEAN && (g->loss.weight || g->loss.ignores)) {
         unsigned blocks = blocks_of(g->loss.outer * g->loss.inner);
-        part = (pair *)mc_cuda_workspace(BLOCKS * sizeof *part);
+        outcome t = outcome_of(true, false, 1, NULL);
+        part = t.part;
         if (!part)
             return;
         weights.y = NULL;
-        MC_LAUNCH_SYNC(sum_classes, blocks, MC_CUDA_THREADS, 0, weights, part, fault);
-        finish(blocks, part, false, 1, NULL);
+        MC_LAUNCH_SYNC(sum_classes, blocks, MC_CUDA_THREADS, 0, weights, t, fault);
     }
     MC_LAUNCH(grad_classes, mc_cuda_blocks(n), MC_CUDA_THREADS, job, part, fault);
 }
@@ -158,7 +159,7 @@ static __device__ float least(float v)
     return v < -1e30f ? -1e30f : v; /* 0 times a logarithm of 0 is 0 */
 }
 
-static __global__ void soft_rows(mc_soft_loss l, pair *part)
+static __global__ void soft_rows(mc_soft_loss l, outcome all)
 {
     __shared__ double room[MC_CUDA_WARPS];
     mc_rows<1> team;
@@ -180,7 +181,7 @@ static __global__ void soft_rows(mc_soft_loss l, pair *part)
             }
         }
     }
-    put_pair(sum, 0, part, room);
+    put_pair(sum, 0, all, room);
 }
 
 static __device__ float target_of(const mc_soft_loss &l, int64_t i)
@@ -198,7 +199,7 @@ static __device__ float target_of(const mc_soft_loss &l, int64_t i)
     }
 }
 
-static __global__ void soft_elements(mc_soft_loss l, pair *part, int *fault)
+static __global__ void soft_elements(mc_soft_loss l, outcome all, int *fault)
 {
     __shared__ double room[MC_CUDA_WARPS];
     double sum = 0;
@@ -208,7 +209,7 @@ static __global__ void soft_elements(mc_soft_loss l, pair *part, int *fault)
             atomicCAS(fault, MC_CUDA_OK, MC_CUDA_LABEL);
         sum += (double)((z > 0 ? z : 0) + log1pf(expf(-fabsf(z))) - z * t);
     }
-    put_pair(sum, 0, part, room);
+    put_pair(sum, 0, all, room);
 }
 
 static void run_soft(const struct mc_soft_loss *l, struct mc_pool *)
@@ -217,15 +218,14 @@ static void run_soft(const struct mc_soft_loss *l, struct mc_pool *)
     int64_t rows = l->outer * l->inner;
     bool each = l->fn == MC_SOFT_SIGMOID;
     unsigned blocks = blocks_of(each ? rows : rows * MC_CUDA_WARP);
-    pair *part = (pair *)mc_cuda_workspace(BLOCKS * sizeof *part);
-    if (!part)
+    double by = each ? 1 : l->temperature;
+    outcome all = outcome_of(true, false, by * by / (double)rows, l->y);
+    if (!all.part)
         return;
     if (each)
-        MC_LAUNCH_SYNC(soft_elements, blocks, MC_CUDA_THREADS, 0, job, part, mc_cuda_now()->fault);
+        MC_LAUNCH_SYNC(soft_elements, blocks, MC_CUDA_THREADS, 0, job, all, mc_cuda_now()->fault);
     else
-        MC_LAUNCH_SYNC(soft_rows, blocks, MC_CUDA_THREADS, 0, job, part);
-    double t = each ? 1 : l->temperature;
-    finish(blocks, part, false, t * t / (double)rows, (float *)l->y);
+        MC_LAUNCH_SYNC(soft_rows, blocks, MC_CUDA_THREADS, 0, job, all);
 }
 
 void mc_loss_fill_cuda(struct mc_kernels *k)

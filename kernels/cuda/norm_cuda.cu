@@ -9,6 +9,9 @@ enum {
     SLICES = 32,  /* of a channel at most: one for each lane of a warp */
     COLUMNS = 32, /* of a block whose threads are rows and columns, and its rows */
     ROWS = MC_CUDA_THREADS / COLUMNS,
+    GRAD_BLOCKS = 264, /* of a gradient of rows: two for each of an H100's 132 multiprocessors */
+    GRAD_ROWS = 2,     /* of a thread there, at least */
+    AT_ONCE = 4,       /* rows whose elements are on their way together */
 };
 
 /* ---- rows ---- */
@@ -390,8 +393,52 @@ static __device__ void put_element(const mc_norm_grad &g, const row_sums &s, flo
     sum[1] += (double)dy;
 }
 
-/* Each element of a row has a parameter: part [slices, 2, groups * n]. */
-static __global__ void put_elements(mc_norm_grad g, const row_sums *sums, double *part)
+/* The same of AT_ONCE rows: all is read before the first is written, which the compiler cannot know to be allowed. */
+static __device__ void put_several(const mc_norm_grad &g, const row_sums *sums, float scale,
+                                   int64_t at, int64_t step, double sum[2])
+{
+    row_sums s[AT_ONCE];
+    float dy[AT_ONCE], d[AT_ONCE];
+    MC_UNROLL
+    for (int i = 0; i < AT_ONCE; i++) {
+        s[i] = sums[i * step];
+        dy[i] = ((const float *)g.dy)[at + i * step * g.n];
+        d[i] = ((const float *)g.x)[at + i * step * g.n];
+    }
+    MC_UNROLL
+    for (int i = 0; i < AT_ONCE; i++) {
+        float from = d[i] - s[i].mean;
+        if (g.dx)
+            ((float *)g.dx)[at + i * step * g.n] =
+                (dy[i] * scale - s[i].a - from * s[i].b) * s[i].inv;
+        sum[0] += (double)(dy[i] * (from * s[i].inv));
+        sum[1] += (double)dy[i];
+    }
+}
+
+/* dscale and dbias of a block's columns, of parts that other blocks made. */
+static __device__ void add_columns(const mc_norm_grad &g, int64_t wide, const double *part,
+                                   double (*room)[ROWS][COLUMNS])
+{
+    int column = threadIdx.x % COLUMNS, which = threadIdx.x / COLUMNS % 2;
+    int lane = threadIdx.x / COLUMNS / 2;
+    int64_t p = blockIdx.x * (int64_t)COLUMNS + column;
+    float *to = (float *)(which ? g.dbias : g.dscale);
+    double sum = 0;
+    for (int64_t s = lane; s < gridDim.y && p < wide; s += ROWS / 2)
+        sum += __ldcg(&part[(s * 2 + which) * wide + p]);
+    room[which][lane][column] = sum;
+    __syncthreads();
+    for (int i = 1; i < ROWS / 2; i++)
+        sum += room[which][i][column];
+    if (lane == 0 && p < wide && to)
+        to[p] = (float)sum;
+}
+
+/* Each element of a row has a parameter: part [slices, 2, groups * n]. tickets: one for the slices of each block of
+ * columns, the last of which adds them; NULL: they are left. */
+static __global__ void put_elements(mc_norm_grad g, const row_sums *sums, double *part,
+                                    unsigned *tickets)
 {
     __shared__ double room[2][ROWS][COLUMNS];
     int column = threadIdx.x % COLUMNS, first = threadIdx.x / COLUMNS;
@@ -400,22 +447,26 @@ static __global__ void put_elements(mc_norm_grad g, const row_sums *sums, double
     if (p < wide) {
         float scale = g.scale ? ((const float *)g.scale)[p] : 1;
         int64_t group = g.groups == 1 ? 0 : p / g.n;
-        for (int64_t r = (blockIdx.y * (int64_t)ROWS + first) * g.groups; r < g.rows;
-             r += (int64_t)gridDim.y * ROWS * g.groups)
-            if (r + group < g.rows)
-                put_element(g, sums[r + group], scale, r * g.n + p, sum);
+        int64_t r = (blockIdx.y * (int64_t)ROWS + first) * g.groups;
+        int64_t step = (int64_t)gridDim.y * ROWS * g.groups;
+        for (; r + group + (AT_ONCE - 1) * step < g.rows; r += AT_ONCE * step)
+            put_several(g, sums + r + group, scale, r * g.n + p, step, sum);
+        for (; r + group < g.rows; r += step)
+            put_element(g, sums[r + group], scale, r * g.n + p, sum);
     }
     if (!part)
         return;
     room[0][first][column] = sum[0];
     room[1][first][column] = sum[1];
     __syncthreads();
-    if (first >= 2 || p >= wide)
-        return;
-    double all = 0;
-    for (int i = 0; i < ROWS; i++)
-        all += room[first][i][column];
-    part[(blockIdx.y * 2 + first) * wide + p] = all;
+    if (first < 2 && p < wide) {
+        double all = 0;
+        for (int i = 0; i < ROWS; i++)
+            all += room[first][i][column];
+        part[(blockIdx.y * 2 + first) * wide + p] = all;
+    }
+    if (tickets && mc_last_block(tickets + blockIdx.x, gridDim.y))
+        add_columns(g, wide, part, room);
 }
 
 /* `inner` elements have one: a warp takes those of a row; part [rows / groups, 2, groups * parts]. */
@@ -458,12 +509,14 @@ struct grad_space {
 static grad_space space_of(const struct mc_norm_grad *g)
 {
     grad_space s;
-    int64_t rows = (g->rows + g->groups - 1) / g->groups, per = SLICE / COLUMNS;
+    int64_t rows = (g->rows + g->groups - 1) / g->groups, per = GRAD_ROWS * ROWS;
     s.wide = g->groups * (g->n / g->inner);
     s.slices = rows;
     if (g->inner == 1) {
+        int64_t most = GRAD_BLOCKS / ((s.wide + COLUMNS - 1) / COLUMNS);
         s.slices = (rows + per - 1) / per;
-        s.slices = s.slices > SLICES ? (int64_t)SLICES : s.slices;
+        s.slices = s.slices > most ? most : s.slices;
+        s.slices = s.slices < 1 ? 1 : s.slices;
     }
     s.sums = (size_t)g->rows * sizeof(row_sums);
     s.part = g->dscale || g->dbias ? (size_t)(s.slices * 2 * s.wide) * sizeof(double) : 0;
@@ -482,6 +535,7 @@ static void run_norm_grad(const struct mc_norm_grad *g, void *scratch, struct mc
     row_sums *sums = (row_sums *)scratch;
     double *part = s.part ? (double *)((char *)scratch + s.sums) : NULL;
     const mc_norm_grad job = *g;
+    bool added = false;
     if (s.wide < 1)
         return;
     if (g->rows > 0) {
@@ -492,13 +546,15 @@ static void run_norm_grad(const struct mc_norm_grad *g, void *scratch, struct mc
             MC_LAUNCH_SYNC((sum_rows<1>), mc_team_blocks(g->rows, 1), MC_CUDA_THREADS, 0, job,
                            sums);
         dim3 blocks((unsigned)((s.wide + COLUMNS - 1) / COLUMNS), (unsigned)s.slices);
+        added = part && g->inner == 1 && blocks.x <= MC_CUDA_TICKETS;
         if (g->inner == 1)
-            MC_LAUNCH_SYNC(put_elements, blocks, MC_CUDA_THREADS, 0, job, sums, part);
+            MC_LAUNCH_SYNC(put_elements, blocks, MC_CUDA_THREADS, 0, job, sums, part,
+                           added ? mc_cuda_now()->tickets : (unsigned *)NULL);
         else
             MC_LAUNCH_SYNC(put_parts, mc_team_blocks(g->rows * (g->n / g->inner), 1),
                            MC_CUDA_THREADS, 0, job, sums, part);
     }
-    if (part)
+    if (part && !added)
         MC_LAUNCH(add_parts, mc_cuda_blocks(2 * s.wide), MC_CUDA_THREADS,
                   g->rows > 0 ? s.slices : (int64_t)0, s.wide, part, (float *)g->dscale,
                   (float *)g->dbias);

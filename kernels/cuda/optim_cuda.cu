@@ -255,26 +255,34 @@ static void run_parts(const struct mc_parts *p, struct mc_pool *)
 
 /* ---- norm ---- */
 
-/* One block a chunk. */
-static __global__ void squares(int64_t n, const float *x, double *part)
+static __device__ double square(float v)
+{
+    return (double)v * (double)v;
+}
+
+/* One block a chunk; the last one adds them. */
+static __global__ void squares(int64_t n, const float *x, double *part, unsigned *ticket,
+                               float *ret)
 {
     __shared__ double room[MC_CUDA_WARPS];
     int64_t from = blockIdx.x * (int64_t)MC_SQUARES_CHUNK;
     int64_t to = n - from < MC_SQUARES_CHUNK ? n : from + MC_SQUARES_CHUNK;
     double sum = 0;
+    if (((uintptr_t)x & 15) == 0)
+        for (; from + MC_CUDA_THREADS * 4 <= to; from += MC_CUDA_THREADS * 4) {
+            const mc_floats<4> v = ((const mc_floats<4> *)(x + from))[threadIdx.x];
+            sum += (square(v.v[0]) + square(v.v[1])) + (square(v.v[2]) + square(v.v[3]));
+        }
     for (int64_t i = from + threadIdx.x; i < to; i += MC_CUDA_THREADS)
-        sum += (double)x[i] * (double)x[i];
+        sum += square(x[i]);
     sum = mc_team<MC_CUDA_WARPS>(sum, mc_add(), room);
-    if (threadIdx.x == 0)
+    if (threadIdx.x == 0 && n > 0)
         part[blockIdx.x] = sum;
-}
-
-static __global__ void root(int64_t chunks, const double *part, float *ret)
-{
-    __shared__ double room[MC_CUDA_WARPS];
-    double sum = 0;
-    for (int64_t i = threadIdx.x; i < chunks; i += MC_CUDA_THREADS)
-        sum += part[i];
+    if (!mc_last_block(ticket, gridDim.x))
+        return;
+    sum = 0;
+    for (int64_t i = threadIdx.x; i < gridDim.x && n > 0; i += MC_CUDA_THREADS)
+        sum += __ldcg(&part[i]);
     sum = mc_team<MC_CUDA_WARPS>(sum, mc_add(), room);
     if (threadIdx.x == 0)
         *ret = (float)sqrt(sum);
@@ -283,10 +291,8 @@ static __global__ void root(int64_t chunks, const double *part, float *ret)
 static void run_root(const struct mc_squares *s, void *ret, struct mc_pool *)
 {
     int64_t chunks = (s->n + MC_SQUARES_CHUNK - 1) / MC_SQUARES_CHUNK;
-    if (chunks > 0)
-        MC_LAUNCH_SYNC(squares, (unsigned)chunks, MC_CUDA_THREADS, 0, s->n, (const float *)s->x,
-                       s->part);
-    MC_LAUNCH_SYNC(root, 1, MC_CUDA_THREADS, 0, chunks, s->part, (float *)ret);
+    MC_LAUNCH_SYNC(squares, chunks > 0 ? (unsigned)chunks : 1, MC_CUDA_THREADS, 0, s->n,
+                   (const float *)s->x, s->part, mc_cuda_now()->tickets, (float *)ret);
 }
 
 void mc_optim_fill_cuda(struct mc_kernels *k)

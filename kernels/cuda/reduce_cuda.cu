@@ -1,8 +1,10 @@
 /* Reductions, and places of extremes.
  *
  * Two ways: threads side by side on the elements of one output (its inputs are neighbours), or on outputs whose inputs
- * are neighbours. Where there are few outputs each is cut into parts by its length alone, joined by a second pass. */
+ * are neighbours. Where there are few outputs each is cut into parts by its length alone, joined by the last block
+ * that comes. */
 #include "kernels/body_reduce.h"
+#include "kernels/cuda/team.h"
 #include "kernels/cuda/walk.h"
 
 enum {
@@ -11,18 +13,19 @@ enum {
     COLUMN_ROWS = 8,     /* threads on one output of a column */
     ROW_MOST = 1024,     /* elements of an output for which a warp is enough */
     PART_LEAST = 64,     /* elements of a part, for each thread on it */
+    COLUMN_LEAST = 16,   /* the same of a column */
     BLOCKS_WANTED = 256, /* two for each processor of a large card */
 };
 
 struct job {
     struct mc_cuda_walk<1> keep, over;
-    enum mc_reduce_fn step, end; /* of elements, and of what is left in the last pass */
+    enum mc_reduce_fn fn;
     int64_t parts, per_part;
-    bool last;
-    float n;          /* of a mean */
-    const float *top; /* [outputs], of LOG_SUM_EXP, or NULL */
+    unsigned *tickets; /* one for the parts of each block of outputs */
+    float n;           /* of a mean */
+    const float *top;  /* [outputs], of LOG_SUM_EXP, or NULL */
     const float *x;
-    float *y; /* [parts, outputs] */
+    float *y, *partial; /* [outputs], [parts, outputs] */
 };
 
 static __device__ float top_of(const struct job &j, int64_t i)
@@ -34,7 +37,7 @@ static __device__ float top_of(const struct job &j, int64_t i)
 template <int FN>
 static __device__ float run_of(const struct job &j, int64_t i, int64_t part, int first, int step)
 {
-    const enum mc_reduce_fn fn = FN == ANY ? j.step : (enum mc_reduce_fn)FN;
+    const enum mc_reduce_fn fn = FN == ANY ? j.fn : (enum mc_reduce_fn)FN;
     int64_t base, at, end = (part + 1) * j.per_part;
     float top = top_of(j, i), sum = mc_reduce_start(fn);
     mc_cuda_walk_at(j.keep, 1, i, &base);
@@ -54,47 +57,86 @@ static __host__ __device__ enum mc_reduce_fn join_of(enum mc_reduce_fn fn)
 
 static __device__ void put(const struct job &j, int64_t i, int64_t part, float sum)
 {
-    j.y[part * j.keep.n + i] = j.last ? mc_reduce_end(j.end, sum, top_of(j, i), j.n) : sum;
+    if (j.parts > 1)
+        j.partial[part * j.keep.n + i] = sum;
+    else
+        j.y[i] = mc_reduce_end(j.fn, sum, top_of(j, i), j.n);
+}
+
+/* Of the parts first, first + step, … of output i, which other blocks made. */
+static __device__ float parts_of_output(const struct job &j, enum mc_reduce_fn join, int64_t i,
+                                        int first, int step)
+{
+    float sum = mc_reduce_start(join);
+    for (int64_t p = first; p < j.parts; p += step)
+        sum = mc_reduce_step(join, sum, __ldcg(&j.partial[p * j.keep.n + i]), 0);
+    return sum;
+}
+
+/* Of THREADS threads; the first of them has it. */
+template <int THREADS>
+static __device__ float together(enum mc_reduce_fn join, float sum, float *share)
+{
+    for (int by = LANES / 2; by > 0; by /= 2)
+        sum = mc_reduce_step(join, sum, __shfl_down_sync(0xffffffffu, sum, by), 0);
+    if (THREADS == LANES)
+        return sum;
+    if (threadIdx.x % LANES == 0)
+        share[threadIdx.x / LANES] = sum;
+    __syncthreads();
+    for (int w = 1; w < THREADS / LANES && threadIdx.x == 0; w++)
+        sum = mc_reduce_step(join, sum, share[w], 0);
+    return sum;
 }
 
 /* THREADS on one output; blocks of 256 threads, so several outputs in a block of warps. */
 template <int FN, int THREADS> static __global__ void rows(struct job j)
 {
     MC_SHARED(float, share);
-    const enum mc_reduce_fn join = join_of(FN == ANY ? j.step : (enum mc_reduce_fn)FN);
+    const enum mc_reduce_fn join = join_of(FN == ANY ? j.fn : (enum mc_reduce_fn)FN);
     const int per_block = MC_CUDA_THREADS / THREADS, lane = (int)threadIdx.x % THREADS;
     int64_t i = blockIdx.x * (int64_t)per_block + threadIdx.x / THREADS, part = blockIdx.y;
     float sum = mc_reduce_start(join);
     if (i < j.keep.n)
         sum = run_of<FN>(j, i, part, lane, THREADS);
-    for (int by = LANES / 2; by > 0; by /= 2)
-        sum = mc_reduce_step(join, sum, __shfl_down_sync(0xffffffffu, sum, by), 0);
-    if (THREADS > LANES) {
-        if (lane % LANES == 0)
-            share[threadIdx.x / LANES] = sum;
-        __syncthreads();
-        for (int w = 1; w < THREADS / LANES && lane == 0; w++)
-            sum = mc_reduce_step(join, sum, share[w], 0);
-    }
+    sum = together<THREADS>(join, sum, share);
     if (lane == 0 && i < j.keep.n)
         put(j, i, part, sum);
+    if (THREADS == LANES || j.parts == 1 || !mc_last_block(j.tickets + blockIdx.x, gridDim.y))
+        return;
+    sum = together<THREADS>(join, parts_of_output(j, join, i, lane, THREADS), share);
+    if (lane == 0)
+        j.y[i] = mc_reduce_end(j.fn, sum, top_of(j, i), j.n);
+}
+
+/* Of the threads of a column; the first of them has it. */
+static __device__ float column_sum(enum mc_reduce_fn join, float sum, float *share)
+{
+    share[threadIdx.y * LANES + threadIdx.x] = sum;
+    __syncthreads();
+    for (int r = 1; r < COLUMN_ROWS && threadIdx.y == 0; r++)
+        sum = mc_reduce_step(join, sum, share[r * LANES + threadIdx.x], 0);
+    return sum;
 }
 
 template <int FN> static __global__ void columns(struct job j)
 {
     MC_SHARED(float, share);
-    const enum mc_reduce_fn join = join_of(FN == ANY ? j.step : (enum mc_reduce_fn)FN);
+    const enum mc_reduce_fn join = join_of(FN == ANY ? j.fn : (enum mc_reduce_fn)FN);
     int64_t i = blockIdx.x * (int64_t)LANES + threadIdx.x, part = blockIdx.y;
     float sum = mc_reduce_start(join);
     if (i < j.keep.n)
         sum = run_of<FN>(j, i, part, (int)threadIdx.y, COLUMN_ROWS);
-    share[threadIdx.y * LANES + threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.y != 0 || i >= j.keep.n)
+    sum = column_sum(join, sum, share);
+    bool mine = threadIdx.y == 0 && i < j.keep.n;
+    if (mine)
+        put(j, i, part, sum);
+    if (j.parts == 1 || !mc_last_block(j.tickets + blockIdx.x, gridDim.y))
         return;
-    for (int r = 1; r < COLUMN_ROWS; r++)
-        sum = mc_reduce_step(join, sum, share[r * LANES + threadIdx.x], 0);
-    put(j, i, part, sum);
+    sum = i < j.keep.n ? parts_of_output(j, join, i, (int)threadIdx.y, COLUMN_ROWS) : 0;
+    sum = column_sum(join, sum, share);
+    if (mine)
+        j.y[i] = mc_reduce_end(j.fn, sum, top_of(j, i), j.n);
 }
 
 enum way { COLUMNS, WARPS, BLOCKS };
@@ -114,7 +156,7 @@ template <int FN> static void launch(enum way way, const struct job &j)
 
 static void pass(enum way way, const struct job &j)
 {
-    switch (j.step) {
+    switch (j.fn) {
     case MC_REDUCE_SUM:
     case MC_REDUCE_MEAN: launch<MC_REDUCE_SUM>(way, j); break;
     case MC_REDUCE_MAX: launch<MC_REDUCE_MAX>(way, j); break;
@@ -138,8 +180,8 @@ static int64_t parts_of(enum way way, int64_t outputs, int64_t over)
     int64_t per_block = way == COLUMNS ? lanes : all / threads;
     int64_t blocks = (outputs + per_block - 1) / per_block;
     int64_t wanted = (BLOCKS_WANTED + blocks - 1) / blocks;
-    int64_t most = over / (PART_LEAST * threads);
-    most = most < wanted ? most : wanted;
+    int64_t most = over / ((way == COLUMNS ? COLUMN_LEAST : PART_LEAST) * threads);
+    most = way == WARPS ? 1 : most < wanted ? most : wanted;
     return most < 1 ? 1 : most;
 }
 
@@ -150,27 +192,17 @@ static void reduce_into(const struct mc_reduce *r, enum mc_reduce_fn fn, enum wa
     struct job j;
     mc_cuda_walk_make(&j.keep, r->keep_rank, r->keep, 1, &r->keep_stride, 1);
     mc_cuda_walk_make(&j.over, r->over_rank, r->over, 1, &r->over_stride, 1);
-    j.step = j.end = fn;
+    static_assert(BLOCKS_WANTED <= MC_CUDA_TICKETS, "a ticket for each block with parts");
+    j.fn = fn;
     j.parts = parts;
     j.per_part = (j.over.n + parts - 1) / parts;
-    j.last = parts == 1;
+    j.tickets = mc_cuda_now()->tickets;
     j.n = (float)j.over.n;
     j.top = top;
     j.x = (const float *)r->x;
-    j.y = j.last ? y : partial;
-    pass(way, j);
-    if (j.last)
-        return;
-    int64_t outputs = j.keep.n, one[1][MC_MOVE_RANK] = {{1}}, row[1][MC_MOVE_RANK] = {{outputs}};
-    mc_cuda_walk_make(&j.keep, 1, &outputs, 1, one, 1);
-    mc_cuda_walk_make(&j.over, 1, &parts, 1, row, 1);
-    j.step = join_of(fn);
-    j.parts = 1;
-    j.per_part = parts;
-    j.last = true;
-    j.x = partial;
     j.y = y;
-    pass(COLUMNS, j);
+    j.partial = partial;
+    pass(way, j);
 }
 
 static void run_reduce(const struct mc_reduce *r, struct mc_pool *)

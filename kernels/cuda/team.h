@@ -59,6 +59,20 @@ static inline unsigned mc_team_blocks(int64_t rows, int warps)
     return mc_cuda_blocks(rows * warps * MC_CUDA_WARP);
 }
 
+/* Is this the last of n blocks that take this ticket? Then what the others wrote before is there, to be read by
+ * __ldcg. All threads of a block call this, and have returned from it before they call it again. */
+static __device__ __forceinline__ bool mc_last_block(unsigned *ticket, unsigned n)
+{
+    __shared__ bool last;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0 && threadIdx.y == 0)
+        last = atomicInc(ticket, n - 1) == n - 1; /* 0 again after the last */
+    __syncthreads();
+    __threadfence();
+    return last;
+}
+
 /* V floats that are moved at once. */
 template <int V> struct alignas(4 * V) mc_floats {
     float v[V];
