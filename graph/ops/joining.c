@@ -89,7 +89,8 @@ static int split_infer(struct mc_infer_ctx *c, struct mc_err *err)
     return rc;
 }
 
-/* Copy between a dense tensor and its part [at, at + part dim) along axis, in either direction. */
+/* Copy between a dense tensor and its part [at, at + part dim) along axis, in either direction. A part that was made
+ * where it goes stays. */
 static void copy_part(const struct mc_call *c, const struct mc_buf *whole,
                       const struct mc_buf *part, int axis, int64_t at, bool into)
 {
@@ -105,7 +106,8 @@ static void copy_part(const struct mc_call *c, const struct mc_buf *whole,
                         .src = into ? part->data : place,
                         .dst = into ? place : part->data,
                         .elem_bytes = (int)elem};
-    c->k->move.run(&m, c->pool);
+    if (m.src != m.dst)
+        c->k->move.run(&m, c->pool);
 }
 
 static int split_run(struct mc_call *c, struct mc_err *err)

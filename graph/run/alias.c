@@ -225,6 +225,35 @@ static void mark_states(const struct mc_session *s, struct mc_plan *p)
 
 /* ---- blocks of parts ---- */
 
+/* Where the parts of a step are in its block, in elements: as its node says, or, with a GPU, where every copy is a
+ * launch, along the axis of a Split (`cuts`) or Concat with nothing outside of it. NULL: they are in no block. */
+static const int64_t *parts_at(const struct mc_session *s, struct mc_plan *p,
+                               const struct mc_step *st, bool cuts)
+{
+    size_t n;
+    if (st->call.op->flags & (cuts ? MC_OP_PARTS : MC_OP_PACKS))
+        return mc_node_ints(st->call.node, "offsets", &n);
+    if (!s->gpu.gpu || !p->final || p->parent || s->inner ||
+        !mc_node_is(st->call.node, cuts ? "Split" : "Concat") ||
+        (cuts && st->call.n_in > 1 && st->in[1] && !st->call.in[1].constant))
+        return NULL;
+    const struct mc_buf *block = cuts ? &st->call.in[0] : &st->call.out[0];
+    const struct mc_buf *part = cuts ? st->call.out : st->call.in;
+    struct mc_value *const *value = cuts ? st->out : st->in;
+    int n_parts = cuts ? st->call.n_out : st->call.n_in;
+    int axis = mc_shape_axis(mc_node_int(st->call.node, "axis", cuts ? 0 : 1), block->shape.rank);
+    int64_t *at = mc_arena_array(&p->mem, (size_t)n_parts + 1, sizeof *at);
+    for (int d = 0; d < axis; d++)
+        if (block->shape.dim[d] != 1)
+            return NULL;
+    for (int k = 0; k < n_parts; k++) {
+        if (!at || !value[k] || part[k].dtype != block->dtype || mc_shape_count(&part[k].shape) < 1)
+            return NULL;
+        at[k + 1] = at[k] + mc_shape_count(&part[k].shape);
+    }
+    return at && at[n_parts] == mc_shape_count(&block->shape) ? at : NULL;
+}
+
 /* Can this part of a block be made where it goes? */
 static bool may_place(const struct mc_plan *p, const struct mc_value *root,
                       const struct mc_buf *part, const struct mc_buf *block, int64_t offset,
@@ -243,13 +272,12 @@ static bool may_place(const struct mc_plan *p, const struct mc_value *root,
 
 /* Step i puts parts together: give its result a slot, and what can be made in it a place there. Before a part is
  * made, or for what is copied, before step i, its place is free for others. */
-static int make_block(struct mc_plan *p, int i, struct mc_err *err)
+static int make_block(struct mc_plan *p, int i, const int64_t *offset, struct mc_err *err)
 {
     struct mc_step *st = &p->steps[i];
     struct mc_pvalue *out = &p->values[st->out[0]->index];
     const struct mc_buf *block = &st->call.out[0];
-    size_t n, at, n_regions = (size_t)st->call.n_in;
-    const int64_t *offset = mc_node_ints(st->call.node, "offsets", &n);
+    size_t at, n_regions = (size_t)st->call.n_in;
     struct mc_region *region = mc_arena_array(&p->mem, n_regions, sizeof *region);
     int rc = region ? mc_plan_slot(p, buf_bytes(block), i, out->last, &out->slot, err)
                     : mc_fail(err, MC_ENOMEM, "out of memory");
@@ -279,23 +307,42 @@ static int make_blocks(const struct mc_session *s, struct mc_plan *p, struct mc_
     int rc = 0;
     for (int i = 0; i < p->n_steps && !rc; i++) {
         const struct mc_step *st = &p->steps[i];
-        if (st->call.op->flags & MC_OP_PACKS && !(s->flags & MC_SESSION_NO_REUSE) &&
-            !st->boundary && st->out[0] && !p->values[st->out[0]->index].state)
-            rc = make_block(p, i, err);
+        if (s->flags & MC_SESSION_NO_REUSE || st->boundary || st->call.n_out < 1 || !st->out[0] ||
+            p->values[st->out[0]->index].state || p->values[st->out[0]->index].slot != MC_SLOT_NONE)
+            continue;
+        const int64_t *offset = parts_at(s, p, st, false);
+        if (offset)
+            rc = make_block(p, i, offset, err);
     }
     return rc;
+}
+
+/* Can each part be one? */
+static bool all_views(const struct mc_session *s, const struct mc_plan *p, const struct mc_step *st,
+                      const int64_t *offset, size_t elem)
+{
+    int slot = p->values[st->in[0]->index].slot;
+    bool all = slot != MC_SLOT_NONE;
+    for (int j = 0; j < st->call.n_out && all; j++)
+        all = (size_t)offset[j] * elem % MC_ALIGN == 0 && !st->call.out[j].data &&
+              p->values[st->out[j]->index].slot == MC_SLOT_NONE &&
+              keeps_state(s, p, st->out[j], slot, false);
+    return all;
 }
 
 /* The outputs of step i that are views of its input. */
 static void make_views(const struct mc_session *s, struct mc_plan *p, int i)
 {
     struct mc_step *st = &p->steps[i];
-    bool parts = st->call.op->flags & MC_OP_PARTS;
-    if (!parts && !is_view(st))
+    bool whole = is_view(st);
+    const int64_t *offset = whole ? NULL : parts_at(s, p, st, true);
+    bool parts = offset != NULL;
+    size_t elem = 0;
+    if (!parts && !whole)
         return;
-    size_t n = 0, elem = 0;
-    const int64_t *offset = parts ? mc_node_ints(st->call.node, "offsets", &n) : NULL;
     mc_dtype_bytes(st->call.in[0].dtype, 1, &elem);
+    if (parts && !(st->call.op->flags & MC_OP_PARTS) && !all_views(s, p, st, offset, elem))
+        return;
     st->skip = true;
     for (int j = 0; j < st->call.n_out; j++)
         if (st->out[j])
