@@ -203,6 +203,5 @@ void mc_plan_fuse(struct mc_session *s, struct mc_plan *p)
         mc_fuse_xnor(s, p);
     mc_fuse_norms(p);
     mc_plan_compact(p);
-    mc_fuse_chains(p);
-    mc_plan_compact(p);
+    mc_fuse_chains(p, s->gpu.gpu != NULL);
 }

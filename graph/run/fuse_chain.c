@@ -1,5 +1,6 @@
 #include "graph/ops/fused_step.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -11,8 +12,9 @@ static bool function_of(const struct mc_step *st, struct mc_chain_op *ret)
 {
     struct mc_unary u;
     enum mc_binary_fn fn;
-    if (st->skip || st->boundary || st->lists || st->call.n_out != 1 || !st->out[0] ||
-        st->call.epilogue || st->round != MC_DTYPE_NONE || st->call.out[0].dtype != MC_DTYPE_F32)
+    if (st->call.op == &mc_op_chain || st->skip || st->boundary || st->lists ||
+        st->call.n_out != 1 || !st->out[0] || st->call.epilogue || st->round != MC_DTYPE_NONE ||
+        st->call.out[0].dtype != MC_DTYPE_F32)
         return false;
     if (mc_activation_as_unary(&st->call, &u))
         *ret = (struct mc_chain_op){.fn = (int)u.fn, .a = u.a, .b = u.b};
@@ -51,22 +53,49 @@ static int outer_inputs(const struct mc_fuse_group *g, struct mc_value **in)
     return n;
 }
 
-/* Take in one more step: it makes, in the shape of the result, what the group alone reads. */
-static bool grow(struct mc_fuse_group *g, const struct mc_shape *shape)
+/* Inputs that are no numbers: what a chain has to read. */
+static int large_inputs(const struct mc_fuse_group *g)
+{
+    struct mc_value *in[MC_CHAIN_INPUTS];
+    int large = 0, n = outer_inputs(g, in);
+    for (int i = 0; i < n; i++)
+        large += mc_shape_count(&g->p->values[in[i]->index].buf.shape) > 1;
+    return n < 0 ? MC_CHAIN_INPUTS + 1 : large;
+}
+
+/* Do elementwise functions alone read v? Then each may compute it for itself, and it is nowhere. */
+static bool chains_read(const struct mc_plan *p, const struct mc_value *v)
+{
+    const struct mc_pvalue *pv = &p->values[v->index];
+    struct mc_chain_op unused;
+    int reads = 0;
+    for (int i = pv->def + 1; i < p->n_steps; i++)
+        for (int j = 0; j < p->steps[i].call.n_in; j++)
+            reads += p->steps[i].in[j] == v && function_of(&p->steps[i], &unused);
+    return pv->last != INT_MAX && !pv->apart && reads == pv->uses;
+}
+
+/* Take in one more step: it makes, in the shape of the result, what the group alone reads; or, with `again`, what
+ * others read too, where the group has less to read then, or as much and nobody has to make it any more. */
+static bool grow(struct mc_fuse_group *g, const struct mc_shape *shape, bool again)
 {
     for (int k = g->n - 1; k >= 0; k--) {
         const struct mc_step *st = &g->p->steps[g->step[k]];
         for (int i = 0; i < st->call.n_in && i < 2; i++) {
             struct mc_chain_op op;
-            struct mc_value *unused[MC_CHAIN_INPUTS];
             const struct mc_step *maker = mc_fuse_maker(g->p, st->in[i]);
             int at = maker ? g->p->values[st->in[i]->index].def : -1;
             if (!maker || !function_of(maker, &op) ||
-                !mc_shape_equal(&maker->call.out[0].shape, shape) ||
-                !mc_fuse_group_owns(g, st->in[i]))
+                !mc_shape_equal(&maker->call.out[0].shape, shape))
                 continue;
+            bool owned = mc_fuse_group_owns(g, st->in[i]);
             struct mc_fuse_group larger = *g;
-            if (mc_fuse_group_add(&larger, at) && outer_inputs(&larger, unused) >= 0) {
+            if ((!owned && !again) || !mc_fuse_group_add(&larger, at))
+                continue;
+            larger.copies = larger.copies || !owned;
+            int had = large_inputs(g), has = large_inputs(&larger);
+            if (owned ? has <= MC_CHAIN_INPUTS
+                      : has < had || (has == had && chains_read(g->p, st->in[i]))) {
                 *g = larger;
                 return true;
             }
@@ -98,13 +127,14 @@ static void set_shape(struct mc_chain *c, const struct mc_plan *p, const struct 
     c->rank = mc_move_merge(c->rank, c->dim, c->n_in, c->stride);
 }
 
-static void replace(const struct mc_fuse_group *g)
+/* False without memory: nothing has changed. */
+static bool replace(const struct mc_fuse_group *g)
 {
     struct mc_plan *p = g->p;
     struct mc_value *in[MC_CHAIN_INPUTS];
     struct mc_chain *c = mc_arena_array(&p->mem, 1, sizeof *c);
     if (!c)
-        return;
+        return false;
     c->n_in = outer_inputs(g, in);
     c->n_ops = g->n;
     for (int k = 0; k < g->n; k++) {
@@ -117,18 +147,41 @@ static void replace(const struct mc_fuse_group *g)
     struct mc_step *st = mc_fuse_group_replace(g, &mc_op_chain, in, c->n_in);
     if (st)
         st->call.chain = c;
+    return st != NULL;
 }
 
-void mc_fuse_chains(struct mc_plan *p)
+/* What nobody reads any more, since it is computed where it is read. */
+static void drop_unread(struct mc_plan *p)
+{
+    struct mc_chain_op unused;
+    for (bool any = true; any;) {
+        any = false;
+        mc_plan_compact(p);
+        for (int i = 0; i < p->n_steps; i++) {
+            struct mc_step *st = &p->steps[i];
+            struct mc_pvalue *v = st->out[0] ? &p->values[st->out[0]->index] : NULL;
+            if (st->call.n_out != 1 || !v || v->uses > 0 || v->last == INT_MAX || v->apart ||
+                (st->call.op != &mc_op_chain && !function_of(st, &unused)))
+                continue;
+            st->skip = any = true;
+            v->buf.dtype = MC_DTYPE_NONE;
+        }
+    }
+}
+
+void mc_fuse_chains(struct mc_plan *p, bool again)
 {
     struct mc_chain_op unused;
     for (int i = p->n_steps - 1; i >= 0; i--) {
         struct mc_fuse_group g = {.p = p, .step = {i}, .n = 1};
         if (!function_of(&p->steps[i], &unused))
             continue;
-        while (grow(&g, &p->steps[i].call.out[0].shape))
+        while (grow(&g, &p->steps[i].call.out[0].shape, again))
             continue;
-        if (g.n > 1)
-            replace(&g);
+        if (g.n < 2 || !replace(&g) || !g.copies)
+            continue;
+        drop_unread(p); /* who reads what has changed */
+        i = p->n_steps;
     }
+    drop_unread(p);
 }

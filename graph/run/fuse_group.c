@@ -76,7 +76,7 @@ struct mc_step *mc_fuse_group_replace(const struct mc_fuse_group *g, const struc
             joined[n_joined++] = from->joined[i];
     }
     st->call.node = p->steps[g->step[0]].call.node;
-    for (int k = 0; k < g->n - 1; k++) {
+    for (int k = 0; k < g->n - 1 && !g->copies; k++) {
         struct mc_step *gone = &p->steps[g->step[k]];
         gone->skip = true;
         p->values[gone->out[0]->index].buf.dtype = MC_DTYPE_NONE;

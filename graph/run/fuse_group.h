@@ -11,6 +11,8 @@ enum { MC_GROUP_STEPS = MC_CHAIN_OPS };
 struct mc_fuse_group {
     struct mc_plan *p;
     int step[MC_GROUP_STEPS], n; /* in the order of the plan: the last gives the result */
+    bool
+        copies; /* others read results of its steps too: these stay, and the group computes them once more */
 };
 
 /* Take step i in. False, and nothing happens, if there is no room, or it is in already. */
@@ -37,7 +39,8 @@ void mc_fuse_norms(struct mc_plan *p);
 
 /* ---- fuse_chain.c ---- */
 
-/* Elementwise functions of one shape with one result. */
-void mc_fuse_chains(struct mc_plan *p);
+/* Elementwise functions of one shape with one result. again: a result that several of them read is computed in each,
+ * where reading it would take longer, as on a GPU. */
+void mc_fuse_chains(struct mc_plan *p, bool again);
 
 #endif
