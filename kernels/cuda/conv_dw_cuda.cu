@@ -387,6 +387,6 @@ void mc_conv_bias_grad(const struct mc_conv_grad *g)
         return;
     dim3 grid((unsigned)p.filters, (unsigned)p.splits);
     struct grads by_value = p;
-    static_assert(WANTED <= MC_CUDA_TICKETS, "a ticket for each filter with parts");
+    static_assert((int)WANTED <= (int)MC_CUDA_TICKETS, "a ticket for each filter with parts");
     MC_LAUNCH_SYNC(bias_grad, grid, THREADS, 0, by_value, (float *)g->db, mc_cuda_now()->tickets);
 }

@@ -192,7 +192,7 @@ static void reduce_into(const struct mc_reduce *r, enum mc_reduce_fn fn, enum wa
     struct job j;
     mc_cuda_walk_make(&j.keep, r->keep_rank, r->keep, 1, &r->keep_stride, 1);
     mc_cuda_walk_make(&j.over, r->over_rank, r->over, 1, &r->over_stride, 1);
-    static_assert(BLOCKS_WANTED <= MC_CUDA_TICKETS, "a ticket for each block with parts");
+    static_assert((int)BLOCKS_WANTED <= (int)MC_CUDA_TICKETS, "a ticket for each block with parts");
     j.fn = fn;
     j.parts = parts;
     j.per_part = (j.over.n + parts - 1) / parts;

@@ -386,6 +386,48 @@ static void small_islands(void **state)
     (void)state;
 }
 
+/* Parts that are views, parts that are made where they go, one that cannot be, and what two chains compute each for
+ * itself. */
+static void parts_and_chains(void **state)
+{
+    struct mc_model *m = build_model(17);
+    struct mc_graph *g = m->graph;
+    struct mc_value *x = build_input(g, "x", MC_DTYPE_F32, 2, DIMS(6, 16));
+    struct mc_value *e = build_unary(g, "Exp", "e", x);
+    struct mc_value *part[2] = {mc_edit_fresh(g, "a"), mc_edit_fresh(g, "b")};
+    struct mc_value *whole = mc_edit_fresh(g, "whole");
+    static const char *const all[] = {"Split", "Concat", "Tanh", "Sin"};
+    struct mc_err err;
+    struct mc_node *n;
+    build_ok(mc_edit_node(g, g->n_nodes, "Split", "", 11, "", &e, 1, part, 2, &n, &err), &err);
+    build_ok(mc_edit_attr_int(n, "axis", 0, &err), &err);
+    struct mc_value *in[3] = {build_unary(g, "Tanh", "tb", part[1]),
+                              build_unary(g, "Sin", "sa", part[0]), x};
+    build_ok(mc_edit_node(g, g->n_nodes, "Concat", "", 11, "", in, 3, &whole, 1, &n, &err), &err);
+    build_ok(mc_edit_attr_int(n, "axis", 0, &err), &err);
+    build_output(g, build_unary(g, "Abs", "again", in[1]));
+    struct mc_value *s = build_unary(g, "Softmax", "s", whole);
+    struct mc_value *half = build_binary(g, "Mul", "half", s, f32_const(g, "h", 0, NULL, F(.5f)));
+    struct mc_value *t = build_unary(g, "Tanh", "t", half);
+    build_output(g, build_binary(g, "Mul", "y", s, t));
+    build_output(g, build_binary(g, "Sub", "z", s, t));
+    for (int mask = 0; mask < 16; mask++) {
+        char leave[64];
+        struct gpu_pool pool = gpu_pool_open();
+        struct gpu_pair p =
+            gpu_pair_open(m, &pool, NULL, some_of(all, 4, mask, leave, sizeof leave));
+        gpu_pair_run_x(&p, 2, DIMS(6, 16), TOLERANCE);
+        struct mc_session_stats cpu, gpu;
+        mc_session_stats(p.cpu, &cpu);
+        mc_session_stats(p.gpu, &gpu);
+        assert_int_equal(gpu.fused_nodes, cpu.fused_nodes + 1);
+        gpu_pair_free(&p);
+        gpu_pool_close(&pool);
+    }
+    mc_model_free(m);
+    (void)state;
+}
+
 /* A model with segments, whose sizes the CPU finds out: y = exp(x[i]) for every x[i] > 0. */
 static void sizes_of_data(void **state)
 {
@@ -422,7 +464,7 @@ int main(void)
         cmocka_unit_test(in_the_background), cmocka_unit_test(two_sessions),
         cmocka_unit_test(measured),          cmocka_unit_test(halves),
         cmocka_unit_test(on_the_cpu),        cmocka_unit_test(sizes_of_data),
-        cmocka_unit_test(small_islands),
+        cmocka_unit_test(small_islands),     cmocka_unit_test(parts_and_chains),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
