@@ -397,7 +397,7 @@ static size_t state_bytes(const struct mc_session *s)
 int mc_session_peak(struct mc_session *s, const struct mc_array *arrays, int n_arrays, size_t *ret,
                     struct mc_err *err)
 {
-    size_t values, packs = mc_pack_bytes(s->packs) + state_bytes(s);
+    size_t values;
     int rc = mc_session_plan_bytes(s, arrays, n_arrays, &values, NULL, err);
     if (rc)
         return rc;
@@ -406,7 +406,8 @@ int mc_session_peak(struct mc_session *s, const struct mc_array *arrays, int n_a
         *ret = block + mc_device_bytes(s);
         return 0;
     }
-    *ret = values + packs;
+    /* Planning packs weights, so they are counted after it. */
+    *ret = values + mc_pack_bytes(s->packs) + state_bytes(s);
     return 0;
 }
 

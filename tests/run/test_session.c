@@ -65,6 +65,25 @@ static void kept_values_and_parts(void **state)
     mc_model_free(m);
 }
 
+static void what_a_run_takes_is_known_before_it(void **state)
+{
+    (void)state;
+    struct mc_model *m = small_mlp();
+    struct mc_session *s = session_of(m, NULL);
+    const struct mc_array x = array_of("x", MC_DTYPE_F32, 2, DIMS(2, 2), F(1, 2, 3, 1));
+    struct mc_err err;
+    struct mc_session_stats st;
+    size_t first, again;
+    build_ok(mc_session_peak(s, &x, 1, &first, &err), &err);
+    mc_session_stats(s, &st);
+    assert_true(st.packed_bytes > 0 && first > st.packed_bytes);
+    run_x(s, 2, DIMS(2, 2), F(1, 2, 3, 1));
+    build_ok(mc_session_peak(s, &x, 1, &again, &err), &err);
+    assert_int_equal(first, again);
+    mc_session_free(s);
+    mc_model_free(m);
+}
+
 static void expect_error(int rc, int code, const struct mc_err *err, const char *part)
 {
     assert_int_equal(rc, code);
@@ -390,6 +409,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mlp_has_the_closed_form),
         cmocka_unit_test(kept_values_and_parts),
+        cmocka_unit_test(what_a_run_takes_is_known_before_it),
         cmocka_unit_test(unknown_operators_are_named),
         cmocka_unit_test(inputs_are_checked),
         cmocka_unit_test(inputs_are_converted),
