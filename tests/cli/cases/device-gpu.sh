@@ -49,7 +49,8 @@ show() {
 (export MC_SIM_CAPABILITY=8.6 && $run --device cuda --json | grep '"device"')
 (export MC_SIM_CAPABILITY=12.0 && $run --device cuda --json | grep '"device"')
 (export MC_SIM_BUSY=1 && show)
-MC_SIM_MEMORY=20000000 try mcompress eval models/fashion-cnn.onnx --data fashion-mnist:test --samples 4 --device cuda
+MC_SIM_MEMORY=20000000 try mcompress eval models/fashion-cnn.onnx --data fashion-mnist:test --samples 4 --device cuda |
+    sed 's/: [0-9.]* [kM]B of/: … of/'
 MC_SIM_MEMORY=4190000 $run --json | grep '"device"' # no room to stage copies there, but for the model
 
 # A kernel that breaks the device, whenever: it is said, nothing is written, and what was there stays.
