@@ -5,15 +5,6 @@
 #include "graph/ops/op_registry.h"
 #include "kernels/gpu.h"
 
-const struct mc_op_gpu *mc_op_gpu_at(size_t i)
-{
-    for (const struct mc_op_gpu *const *f = mc_op_gpu_families; *f; f++)
-        for (const struct mc_op_gpu *row = *f; row->name; row++)
-            if (i-- == 0)
-                return row;
-    return NULL;
-}
-
 const struct mc_op_gpu *mc_op_gpu_find(const struct mc_op *op)
 {
     for (const struct mc_op_gpu *const *f = mc_op_gpu_families; *f; f++)

@@ -30,8 +30,6 @@ struct mc_op_gpu {
 
 /* Row for an operator, or NULL. */
 const struct mc_op_gpu *mc_op_gpu_find(const struct mc_op *op);
-/* All rows, i from 0, NULL at the end; for `list operators`. */
-const struct mc_op_gpu *mc_op_gpu_at(size_t i);
 
 /* Memory of the device that the call runs on, with a copy of these bytes of the host: what setup() keeps in the
  * node's state. Released by mc_gpu_free(mc_pool_gpu(c->pool), it). Errors: MC_ENOMEM, those of earlier work. */
